@@ -1,0 +1,113 @@
+//! The three keys of a box, each of a type that can only be had by passing its checks.
+
+use crate::public::{Attributes, KeyMaterial, Name, PublicArea};
+use crate::{EkCertificate, Refusal};
+use p256::ecdsa::VerifyingKey;
+use p256::elliptic_curve::sec1::ToEncodedPoint;
+
+/// The TPM's own key, to which credentials are made. Proves nothing until a vendor's certificate speaks for it.
+#[derive(Debug, Clone)]
+pub struct EndorsementKey(pub(crate) PublicArea);
+
+impl EndorsementKey {
+    /// Reads a restricted decryption key with the standard AES-128-CFB protection.
+    pub fn parse(tpmt_public: &[u8]) -> Result<Self, Refusal> {
+        let area = PublicArea::parse(tpmt_public, "endorsement key")?;
+        let wanted = Attributes::FIXED_TPM
+            | Attributes::FIXED_PARENT
+            | Attributes::SENSITIVE_DATA_ORIGIN
+            | Attributes::RESTRICTED
+            | Attributes::DECRYPT;
+        let fits = area.attributes.has(wanted) && area.attributes.lacks(Attributes::SIGN) && area.aes128_cfb;
+        if fits { Ok(Self(area)) } else { Err(Refusal::EkAttributes) }
+    }
+
+    /// Refuses a certificate that speaks of another key.
+    pub fn check_certificate(&self, certificate: &EkCertificate) -> Result<(), Refusal> {
+        if certificate.material == self.0.material { Ok(()) } else { Err(Refusal::EkMismatch) }
+    }
+
+    /// What this TPM is recognised by later.
+    pub fn name(&self) -> &Name {
+        self.0.name()
+    }
+}
+
+/// The restricted key that signs only what the TPM itself made.
+#[derive(Debug, Clone)]
+pub struct AttestationKey {
+    pub(crate) key: VerifyingKey,
+    name: Name,
+}
+
+impl AttestationKey {
+    /// Reads a restricted ECDSA P-256 signing key.
+    pub fn parse(tpmt_public: &[u8]) -> Result<Self, Refusal> {
+        let area = PublicArea::parse(tpmt_public, "attestation key")?;
+        let made_inside =
+            Attributes::FIXED_TPM | Attributes::FIXED_PARENT | Attributes::SENSITIVE_DATA_ORIGIN | Attributes::SIGN;
+        let fits = area.attributes.has(made_inside | Attributes::RESTRICTED)
+            && area.attributes.lacks(Attributes::DECRYPT)
+            && area.signs_ecdsa_sha256;
+        if !fits {
+            return Err(Refusal::AkAttributes);
+        }
+        Ok(Self { key: p256_of(&area, "attestation key")?.into(), name: area.name().clone() })
+    }
+
+    /// What a credential is bound to.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+}
+
+/// The unrestricted key of the node's certificate.
+#[derive(Debug, Clone)]
+pub struct TlsKey {
+    key: p256::PublicKey,
+    name: Name,
+}
+
+impl TlsKey {
+    /// Reads an unrestricted P-256 signing key that is not the attestation key.
+    pub fn parse(tpmt_public: &[u8], ak: &AttestationKey) -> Result<Self, Refusal> {
+        let area = PublicArea::parse(tpmt_public, "TLS key")?;
+        if area.name() == ak.name() {
+            return Err(Refusal::AkAsTlsKey);
+        }
+        let made_inside =
+            Attributes::FIXED_TPM | Attributes::FIXED_PARENT | Attributes::SENSITIVE_DATA_ORIGIN | Attributes::SIGN;
+        if !area.attributes.has(made_inside)
+            || !area.attributes.lacks(Attributes::DECRYPT | Attributes::RESTRICTED)
+        {
+            return Err(Refusal::TlsAttributes);
+        }
+        let key = p256_of(&area, "TLS key")?;
+        if VerifyingKey::from(key) == ak.key {
+            return Err(Refusal::AkAsTlsKey);
+        }
+        Ok(Self { key, name: area.name().clone() })
+    }
+
+    /// What the certification must name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The key as an uncompressed SEC1 point: what a certificate request carries.
+    pub fn sec1(&self) -> Vec<u8> {
+        self.key.to_encoded_point(false).as_bytes().to_vec()
+    }
+
+    /// Refuses a certificate request for any other key.
+    pub fn check_csr_key(&self, csr_key_sec1: &[u8]) -> Result<(), Refusal> {
+        if self.sec1() == csr_key_sec1 { Ok(()) } else { Err(Refusal::CsrKey) }
+    }
+}
+
+fn p256_of(area: &PublicArea, what: &'static str) -> Result<p256::PublicKey, Refusal> {
+    match &area.material {
+        KeyMaterial::P256(key) => Ok(*key),
+        KeyMaterial::Rsa(_) => Err(Refusal::Algorithm { what }),
+    }
+}

@@ -1,0 +1,24 @@
+//! The server's side of attestation in pure Rust: TPM structures, MakeCredential, quote and certify checks, EK chain.
+//!
+//! Decides whether bytes prove what they claim; it has no clock, no database and no network of its own. Every
+//! refusal is a [`Refusal`] that names what was expected. The order in which an enrolment uses it:
+//! [`VendorRoots::check`] → [`EndorsementKey`], [`AttestationKey`], [`TlsKey`] → [`make_credential`] →
+//! [`AttestationKey::check_quote`] and [`AttestationKey::check_certify`].
+
+mod attest;
+mod credential;
+mod ek;
+mod keys;
+mod public;
+mod reader;
+mod refusal;
+
+pub use attest::{PcrSet, VerifiedQuote};
+pub use credential::{Credential, make_credential};
+pub use ek::{EkCertificate, VendorRoots};
+pub use keys::{AttestationKey, EndorsementKey, TlsKey};
+pub use public::{Name, PublicArea};
+pub use refusal::Refusal;
+
+/// Largest structure that is looked at; TPM structures are far smaller.
+const MAX_STRUCTURE: usize = 4096;

@@ -1,0 +1,36 @@
+//! A certificate request, of which only the proven key is kept.
+
+use rcgen::{CertificateSigningRequestParams, PKCS_ECDSA_P256_SHA256, PublicKey, PublicKeyData as _};
+
+/// A request whose signature was checked: whoever made it holds the key.
+pub struct Csr {
+    pub(crate) key: PublicKey,
+}
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CsrError {
+    /// Not a PKCS#10 request, or its signature is wrong.
+    #[error("the certificate request is malformed or not signed by its own key: {0}")]
+    Unreadable(#[from] rcgen::Error),
+    /// Another kind of key.
+    #[error("the certificate request must be for an ECDSA P-256 key")]
+    Algorithm,
+}
+
+impl Csr {
+    /// Reads and checks a DER request.
+    pub fn parse(der: &[u8]) -> Result<Self, CsrError> {
+        let request = CertificateSigningRequestParams::from_der(&der.into())?;
+        let key = request.public_key;
+        if *key.algorithm() != PKCS_ECDSA_P256_SHA256 || key.der_bytes().len() != 65 {
+            return Err(CsrError::Algorithm);
+        }
+        Ok(Self { key })
+    }
+
+    /// The key as an uncompressed SEC1 point.
+    pub fn key_sec1(&self) -> &[u8] {
+        self.key.der_bytes()
+    }
+}

@@ -1,0 +1,49 @@
+//! What a node certificate says, and reading it back: CN = O = node id, OU = kind of identity.
+
+use noderr_protocol::{IdentityKind, NodeId};
+use rcgen::{DistinguishedName, DnType};
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
+
+/// Whom a node certificate names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeSubject {
+    /// The node.
+    pub node: NodeId,
+    /// What stands behind its key.
+    pub kind: IdentityKind,
+}
+
+/// Why a certificate does not name a node.
+#[derive(Debug, thiserror::Error)]
+pub enum SubjectError {
+    /// Not a certificate at all.
+    #[error("not an X.509 certificate")]
+    Malformed,
+    /// A certificate of something else.
+    #[error("the certificate's subject is not that of a node")]
+    NotANode,
+}
+
+impl NodeSubject {
+    pub(crate) fn to_name(self) -> DistinguishedName {
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, self.node.to_string());
+        name.push(DnType::OrganizationName, self.node.to_string());
+        name.push(DnType::OrganizationalUnitName, self.kind.as_str());
+        name
+    }
+
+    /// Reads the subject of a certificate whose chain was checked already.
+    pub fn of_certificate(der: &[u8]) -> Result<Self, SubjectError> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| SubjectError::Malformed)?;
+        Self::of_name(certificate.subject()).ok_or(SubjectError::NotANode)
+    }
+
+    fn of_name(name: &X509Name<'_>) -> Option<Self> {
+        let common = name.iter_common_name().next()?.as_str().ok()?;
+        let organisation = name.iter_organization().next()?.as_str().ok()?;
+        let unit = name.iter_organizational_unit().next()?.as_str().ok()?;
+        (common == organisation).then_some(())?;
+        Some(Self { node: common.parse().ok()?, kind: unit.parse().ok()? })
+    }
+}

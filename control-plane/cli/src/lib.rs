@@ -1,0 +1,1 @@
+//! noderrctl: what admins and release managers type.

@@ -1,0 +1,1 @@
+//! The control plane: HTTP API, ingest, jobs, the embedded broker, the private database.

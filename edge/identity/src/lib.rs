@@ -1,0 +1,1 @@
+//! Who the box is: TPM keys, software fallback, CSR, rustls signer, quotes.

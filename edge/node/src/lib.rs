@@ -1,0 +1,1 @@
+//! The runtime on the box: composition root, configuration, supervision, local status, CLI.

@@ -1,0 +1,1 @@
+//! The outgoing buffer in sled: append, read, acknowledge, bounded.

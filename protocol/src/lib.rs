@@ -1,0 +1,37 @@
+//! What a node and the control plane say to each other: ids, topics, envelope, messages.
+//!
+//! No sockets, no disk, no clock. Every byte that crosses the wire is described here and pinned by
+//! golden files in `tests/golden`; both sides depend on this crate and never on each other.
+//!
+//! ```
+//! use noderr_protocol::{Down, Message, HighWaterMarks, Lane, LaneMark, Position};
+//!
+//! let through = Position { epoch: 7, seq: 41 };
+//! let marks = HighWaterMarks { marks: vec![LaneMark { lane: Lane::Telemetry, through }].try_into().unwrap(), rewind: false };
+//! let bytes = Down::HighWaterMarks(marks.clone()).encode().unwrap();
+//! assert_eq!(Down::decode(&bytes).unwrap(), Down::HighWaterMarks(marks));
+//! ```
+
+mod bounded;
+mod down;
+pub mod enrol;
+mod envelope;
+mod ids;
+mod payload;
+mod spooled;
+mod topics;
+mod up;
+
+pub use bounded::{Blob, List, Text, TooLong};
+pub use down::{AttestationChallenge, DesiredState, Down, HighWaterMarks, LaneMark};
+pub use envelope::{DecodeError, EncodeError, MAX_ENVELOPE, Message, WIRE_VERSION};
+pub use ids::{IdentityKind, NodeId, ParseNodeIdError};
+pub use payload::{Alert, AlertCode, Payload, TelemetrySample};
+pub use spooled::{Entry, Gap, GapReason, Lane, MAX_RECORD, Position, Record};
+pub use topics::{DownKind, Topics, UpKind};
+pub use up::{
+    ActualState, AttestationAnswer, Evidence, Heartbeat, Hello, LaneState, PcrValue, QuoteEvidence, RecordBatch, Up,
+};
+
+/// Milliseconds since the Unix epoch, as the sender's clock had it.
+pub type UnixMillis = i64;

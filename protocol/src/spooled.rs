@@ -1,0 +1,127 @@
+//! What the spool holds and the server stores exactly once: positions, records and the gaps between them.
+
+use crate::Blob;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The largest body of one spooled record.
+pub const MAX_RECORD: usize = 16 * 1024;
+
+/// A queue of its own with its own numbering; the order here is the order of importance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Lane {
+    /// What a person should know soon. Kept longest.
+    Alert,
+    /// Signed results of work.
+    Result,
+    /// Measurements. First to go when the disk is full.
+    Telemetry,
+}
+
+impl Lane {
+    /// All lanes, the most important first.
+    pub const ALL: [Self; 3] = [Self::Alert, Self::Result, Self::Telemetry];
+
+    /// The name stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Result => "result",
+            Self::Telemetry => "telemetry",
+        }
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a record stands in its lane. Sequence numbers go on across boots; the boot epoch grows with every
+/// start, so that a number given twice (a disk that lied about a flush) is still two positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// The boot during which the record was written.
+    pub epoch: u64,
+    /// Its number in the lane, from 1.
+    pub seq: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.epoch, self.seq)
+    }
+}
+
+/// One record as the spool keeps it. The body is a [`crate::Payload`] in an envelope of its own, so that a
+/// record written by an old build is still readable after an update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Where it stands.
+    pub position: Position,
+    /// What it says.
+    pub body: Blob<MAX_RECORD>,
+}
+
+/// Numbers that were given out and whose records will never come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The epoch of the last number.
+    pub epoch: u64,
+    /// First missing number.
+    pub first: u64,
+    /// Last missing number.
+    pub last: u64,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Why records are missing. Append only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum GapReason {
+    /// Dropped by the byte budget.
+    Budget,
+    /// Damaged on disk.
+    Damaged,
+    /// The server had acknowledged them and has since lost them (restored from an older backup).
+    LostByServer,
+}
+
+impl GapReason {
+    /// The name stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Budget => "budget",
+            Self::Damaged => "damaged",
+            Self::LostByServer => "lost_by_server",
+        }
+    }
+}
+
+/// What a lane is read out as: records, and gaps where records were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entry {
+    /// A record.
+    Record(Record),
+    /// A hole that is accounted for.
+    Gap(Gap),
+}
+
+impl Entry {
+    /// The first number the entry accounts for.
+    pub fn first_seq(&self) -> u64 {
+        match self {
+            Self::Record(record) => record.position.seq,
+            Self::Gap(gap) => gap.first,
+        }
+    }
+
+    /// The last position the entry accounts for: acknowledging it acknowledges the entry.
+    pub fn last(&self) -> Position {
+        match self {
+            Self::Record(record) => record.position,
+            Self::Gap(gap) => Position { epoch: gap.epoch, seq: gap.last },
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Where a message goes: `{prefix}/{node id}/{up|down}/{kind}`. The fence of the broker is built on this grammar.
+
+use crate::NodeId;
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $byte:literal, $text:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            /// Every kind there is.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The kind's byte in the envelope. Append only: a byte is never given a second meaning.
+            pub const fn byte(self) -> u8 {
+                match self { $(Self::$variant => $byte,)* }
+            }
+
+            /// The kind's last topic level.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The kind of this byte, if there is one.
+            pub fn from_byte(byte: u8) -> Option<Self> {
+                Self::ALL.iter().copied().find(|kind| kind.byte() == byte)
+            }
+
+            /// The kind of this topic level, if there is one.
+            pub fn from_level(level: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|kind| kind.as_str() == level)
+            }
+        }
+    };
+}
+
+kinds! {
+    /// What a node says.
+    UpKind {
+        /// First word of a session.
+        Hello = 0x01, "hello";
+        /// Still here, and how it feels.
+        Heartbeat = 0x02, "heartbeat";
+        /// Spooled records, in order.
+        Records = 0x03, "records";
+        /// What the node has made of its desired state.
+        ActualState = 0x04, "actual";
+        /// Evidence for a challenge.
+        AttestationAnswer = 0x05, "attestation";
+    }
+}
+
+kinds! {
+    /// What the control plane says.
+    DownKind {
+        /// The newest numbered document.
+        DesiredState = 0x81, "desired";
+        /// A nonce to quote over.
+        AttestationChallenge = 0x82, "challenge";
+        /// How far each lane is committed.
+        HighWaterMarks = 0x83, "marks";
+    }
+}
+
+/// Builds and reads topics under one prefix (`/tenants` unless configured otherwise).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    prefix: String,
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self { prefix: "/tenants".to_owned() }
+    }
+}
+
+impl Topics {
+    /// A prefix starts with `/`, does not end with one, and holds no wildcard.
+    pub fn new(prefix: &str) -> Option<Self> {
+        let plain = prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.".contains(&b));
+        let valid = prefix.starts_with('/') && !prefix.ends_with('/') && plain;
+        valid.then(|| Self { prefix: prefix.to_owned() })
+    }
+
+    /// Where `node` publishes messages of `kind`.
+    pub fn up(&self, node: &NodeId, kind: UpKind) -> String {
+        format!("{}/{node}/up/{}", self.prefix, kind.as_str())
+    }
+
+    /// Where `node` hears messages of `kind`.
+    pub fn down(&self, node: &NodeId, kind: DownKind) -> String {
+        format!("{}/{node}/down/{}", self.prefix, kind.as_str())
+    }
+
+    /// The one filter a node subscribes to.
+    pub fn down_filter(&self, node: &NodeId) -> String {
+        format!("{}/{node}/down/#", self.prefix)
+    }
+
+    /// The filter by which the control plane hears every node of an external broker.
+    pub fn all_up_filter(&self) -> String {
+        format!("{}/+/up/#", self.prefix)
+    }
+
+    /// Reads an up topic; `None` for anything that is not exactly one.
+    pub fn parse_up(&self, topic: &str) -> Option<(NodeId, UpKind)> {
+        let (node, direction, kind) = self.split(topic)?;
+        (direction == "up").then_some(())?;
+        Some((node, UpKind::from_level(kind)?))
+    }
+
+    /// Reads a down topic; `None` for anything that is not exactly one.
+    pub fn parse_down(&self, topic: &str) -> Option<(NodeId, DownKind)> {
+        let (node, direction, kind) = self.split(topic)?;
+        (direction == "down").then_some(())?;
+        Some((node, DownKind::from_level(kind)?))
+    }
+
+    fn split<'a>(&self, topic: &'a str) -> Option<(NodeId, &'a str, &'a str)> {
+        let mut levels = topic.strip_prefix(self.prefix.as_str())?.strip_prefix('/')?.split('/');
+        let node = levels.next()?.parse().ok()?;
+        let (direction, kind) = (levels.next()?, levels.next()?);
+        levels.next().is_none().then_some((node, direction, kind))
+    }
+}
