@@ -103,6 +103,16 @@ impl Topics {
         format!("{}/+/up/#", self.prefix)
     }
 
+    /// The filter by which a front end hears everything meant for its nodes.
+    pub fn all_down_filter(&self) -> String {
+        format!("{}/+/down/#", self.prefix)
+    }
+
+    /// A topic under the prefix that is no node's.
+    pub fn beside(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.prefix)
+    }
+
     /// Reads an up topic; `None` for anything that is not exactly one.
     pub fn parse_up(&self, topic: &str) -> Option<(NodeId, UpKind)> {
         let (node, direction, kind) = self.split(topic)?;

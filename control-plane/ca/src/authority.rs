@@ -43,7 +43,7 @@ pub struct Issued {
     pub not_after: i64,
 }
 
-/// What a control plane instance shows to clients.
+/// A certificate of the control plane's own, with its key.
 pub struct ServerIdentity {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
@@ -158,6 +158,15 @@ impl Authority {
         let issued = self.issue(params, &key, now, validity)?;
         let chain = vec![issued.der, self.root.clone()];
         Ok(ServerIdentity { chain, key: key.into() })
+    }
+
+    /// A client certificate for the control plane itself, to show to an external broker.
+    pub fn issue_service(&self, name: &str, now: i64, validity: Duration) -> Result<ServerIdentity, IssueError> {
+        let key = KeyPair::generate()?;
+        let mut params = leaf_params(ExtendedKeyUsagePurpose::ClientAuth);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let issued = self.issue(params, &key, now, validity)?;
+        Ok(ServerIdentity { chain: vec![issued.der, self.root.clone()], key: key.into() })
     }
 
     /// The list of revoked serial numbers for brokers that read one, PEM.

@@ -14,4 +14,4 @@ mod tests;
 pub use authority::{Authority, IssueError, Issued, OpenError, ServerIdentity};
 pub use csr::{Csr, CsrError};
 pub use key::{CaKey, FileKey};
-pub use subject::{NodeSubject, SubjectError};
+pub use subject::{NodeCertificate, NodeSubject, SubjectError};

@@ -33,17 +33,30 @@ impl NodeSubject {
         name
     }
 
-    /// Reads the subject of a certificate whose chain was checked already.
-    pub fn of_certificate(der: &[u8]) -> Result<Self, SubjectError> {
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| SubjectError::Malformed)?;
-        Self::of_name(certificate.subject()).ok_or(SubjectError::NotANode)
-    }
-
     fn of_name(name: &X509Name<'_>) -> Option<Self> {
         let common = name.iter_common_name().next()?.as_str().ok()?;
         let organisation = name.iter_organization().next()?.as_str().ok()?;
         let unit = name.iter_organizational_unit().next()?.as_str().ok()?;
         (common == organisation).then_some(())?;
         Some(Self { node: common.parse().ok()?, kind: unit.parse().ok()? })
+    }
+}
+
+/// What the rest of the system wants to know of a node's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeCertificate {
+    /// Whom it names.
+    pub subject: NodeSubject,
+    /// Its serial number.
+    pub serial: [u8; 16],
+}
+
+impl NodeCertificate {
+    /// Reads a certificate whose chain was checked already.
+    pub fn read(der: &[u8]) -> Result<Self, SubjectError> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| SubjectError::Malformed)?;
+        let subject = NodeSubject::of_name(certificate.subject()).ok_or(SubjectError::NotANode)?;
+        let serial = certificate.raw_serial().try_into().map_err(|_| SubjectError::NotANode)?;
+        Ok(Self { subject, serial })
     }
 }

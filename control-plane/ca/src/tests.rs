@@ -1,6 +1,6 @@
 //! What relying parties depend on: chains that verify, subjects that cannot be chosen by the asker, keys nobody else reads.
 
-use crate::{Authority, Csr, FileKey, NodeSubject, OpenError};
+use crate::{Authority, Csr, FileKey, NodeCertificate, NodeSubject, OpenError};
 use noderr_protocol::{IdentityKind, NodeId};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls_pki_types::{CertificateRevocationListDer, UnixTime};
@@ -42,7 +42,7 @@ fn a_node_certificate_verifies_names_its_node_and_ends() {
     let ca = authority(folder.path());
     let issued = ca.issue_node(subject(), &csr_naming("x"), NOW, DAY).unwrap();
     verify(&ca, &issued.der, NOW, webpki::KeyUsage::client_auth()).unwrap();
-    assert_eq!(NodeSubject::of_certificate(&issued.der).unwrap(), subject());
+    assert_eq!(NodeCertificate::read(&issued.der).unwrap(), NodeCertificate { subject: subject(), serial: issued.serial });
     assert!(verify(&ca, &issued.der, NOW + 86_401, webpki::KeyUsage::client_auth()).is_err(), "expired");
     assert!(verify(&ca, &issued.der, NOW, webpki::KeyUsage::server_auth()).is_err(), "a node is no server");
 }
@@ -53,7 +53,7 @@ fn the_subject_is_never_taken_from_the_request() {
     let ca = authority(folder.path());
     let stranger = NodeId::from_bytes([9; 32]);
     let issued = ca.issue_node(subject(), &csr_naming(&stranger.to_string()), NOW, DAY).unwrap();
-    assert_eq!(NodeSubject::of_certificate(&issued.der).unwrap().node, subject().node);
+    assert_eq!(NodeCertificate::read(&issued.der).unwrap().subject.node, subject().node);
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! The embedded broker: gate, sessions, router, behind the [`Broker`] trait.
+
+use crate::fence::FenceLimits;
+use crate::registry::Registry;
+use crate::router::{self, RouterHandle};
+use crate::session::{self, Surroundings};
+use crate::{Admission, Broker, Gate, GateLimits, SendError, UpEvent};
+use async_trait::async_trait;
+use bytes::Bytes;
+use noderr_protocol::{Down, MAX_ENVELOPE, Message as _, NodeId, Topics};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How to run the embedded broker.
+pub struct EmbeddedConfig {
+    /// Where nodes connect.
+    pub listen: SocketAddr,
+    /// Topic grammar.
+    pub topics: Topics,
+    /// The authority whose node certificates are accepted.
+    pub root: CertificateDer<'static>,
+    /// What nodes are shown, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Key of the chain's leaf.
+    pub key: PrivateKeyDer<'static>,
+    /// Bounds on strangers.
+    pub gate: GateLimits,
+    /// Bounds on nodes.
+    pub fence: FenceLimits,
+}
+
+/// Why the broker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port is taken, or may not be bound.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Certificate and key do not fit together.
+    #[error("the broker's TLS configuration is refused")]
+    Tls(#[from] rustls::Error),
+    /// The authority's root cannot be used to verify nodes.
+    #[error("the authority's root cannot verify clients")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// A broker inside this process.
+pub struct EmbeddedBroker {
+    around: Arc<Surroundings>,
+    router: RouterHandle,
+    address: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl EmbeddedBroker {
+    /// Binds and serves until [`Self::stop`].
+    pub async fn start(
+        config: EmbeddedConfig,
+        admission: Arc<dyn Admission>,
+        up: mpsc::Sender<UpEvent>,
+    ) -> Result<Self, StartError> {
+        let tls = server_config(&config.root, config.chain, config.key)?;
+        let mut gate = Gate::bind(config.listen, Arc::new(tls), config.gate)
+            .await
+            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let around = Arc::new(Surroundings {
+            topics: config.topics.clone(),
+            limits: config.fence,
+            max_packet: MAX_ENVELOPE + 512,
+            registry: Registry::default(),
+            admission,
+            up,
+        });
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (topics, front) = (config.topics.clone(), around.clone());
+        let (router, keeper) = router::start(&config.topics, move |topic, payload| {
+            if let Some((node, kind)) = topics.parse_down(topic) {
+                front.registry.deliver(&node, (kind, payload));
+            }
+        });
+        tasks.spawn(run_until(stop.clone(), keeper));
+        let address = gate.address();
+        let (sessions, all, ending) = (around.clone(), tasks.clone(), stop.clone());
+        tasks.spawn(run_until(stop.clone(), async move {
+            loop {
+                let connection = gate.next().await;
+                let around = sessions.clone();
+                all.spawn(run_until(ending.clone(), async move { session::serve(connection, &around).await }));
+            }
+        }));
+        Ok(Self { around, router, address, stop, tasks })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening, ends every session and waits until nothing more reaches ingest.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+#[async_trait]
+impl Broker for EmbeddedBroker {
+    async fn send(&self, node: &NodeId, message: &Down) -> Result<(), SendError> {
+        let payload = Bytes::from(message.encode()?);
+        let topic = self.around.topics.down(node, message.kind());
+        if self.router.publish(topic, payload) { Ok(()) } else { Err(SendError::Unreachable) }
+    }
+
+    fn disconnect(&self, node: &NodeId) {
+        self.around.registry.end(node);
+    }
+
+    fn attached(&self) -> Option<Vec<NodeId>> {
+        Some(self.around.registry.nodes())
+    }
+}
+
+async fn run_until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+fn server_config(
+    root: &CertificateDer<'static>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, StartError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone())?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    // A resumed session would skip the verifier, and with it every later decision about the certificate.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}

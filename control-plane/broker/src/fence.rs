@@ -1,0 +1,268 @@
+//! What one node may say: a pure state machine from packets to steps. No socket, no clock of its own.
+//!
+//! The node is the one its certificate names. It publishes under its own `up/` and hears its own `down/`; wills,
+//! retained messages, QoS 2, wildcards beyond `down/#`, shared subscriptions and `$SYS` do not exist here.
+
+use bytes::Bytes;
+use noderr_protocol::{DownKind, NodeId, Topics, UpKind};
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v4::{
+    ConnAck, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode, UnsubAck,
+};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Bounds on one session.
+#[derive(Debug, Clone, Copy)]
+pub struct FenceLimits {
+    /// Filters a session may hold.
+    pub filters: usize,
+    /// Deliveries that wait for the node's acknowledgement.
+    pub in_flight: usize,
+    /// Publications a second, sustained; above it reading waits.
+    pub publishes_per_second: u32,
+    /// Publications at once before the rate counts.
+    pub burst: u32,
+    /// Longest silence a client may ask for.
+    pub keep_alive: Duration,
+}
+
+impl Default for FenceLimits {
+    fn default() -> Self {
+        Self {
+            filters: 16,
+            in_flight: 64,
+            publishes_per_second: 2000,
+            burst: 4000,
+            keep_alive: Duration::from_secs(120),
+        }
+    }
+}
+
+/// What to do about a packet.
+#[derive(Debug)]
+pub enum Step {
+    /// Answer.
+    Reply(Packet),
+    /// Hand a publication to ingest, then answer if there is something to answer.
+    Ingest {
+        /// The topic's last level.
+        kind: UpKind,
+        /// The envelope.
+        payload: Bytes,
+        /// PUBACK for QoS 1.
+        reply: Option<Packet>,
+    },
+    /// Nothing.
+    Nothing,
+    /// The client said goodbye.
+    Goodbye,
+}
+
+/// What a node must not do; each ends its session. The text is the metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// The first packet was not CONNECT.
+    #[error("first packet is not CONNECT")]
+    NotConnect,
+    /// CONNECT twice, or a packet only servers send.
+    #[error("packet out of place")]
+    OutOfPlace,
+    /// The client id is not the certificate's node.
+    #[error("client id is not the node id")]
+    ClientId,
+    /// A will.
+    #[error("wills are not allowed")]
+    Will,
+    /// A retained message.
+    #[error("retained messages are not allowed")]
+    Retained,
+    /// QoS 2.
+    #[error("QoS 2 is not allowed")]
+    ExactlyOnce,
+    /// A topic that is not the node's own `up/`.
+    #[error("topic is not the node's own")]
+    Topic,
+    /// Too many filters.
+    #[error("too many filters")]
+    Filters,
+    /// An acknowledgement of nothing.
+    #[error("unsolicited PUBACK")]
+    UnsolicitedAck,
+}
+
+/// One session's rules and state.
+#[derive(Debug)]
+pub struct Fence {
+    node: NodeId,
+    topics: Topics,
+    limits: FenceLimits,
+    hears_all: bool,
+    hears: Vec<DownKind>,
+    next_packet_id: u16,
+    in_flight: VecDeque<u16>,
+    allowance: Allowance,
+    keep_alive: Duration,
+}
+
+impl Fence {
+    /// Reads the CONNECT of a client whose certificate names `node`.
+    pub fn connect(
+        node: NodeId,
+        topics: Topics,
+        limits: FenceLimits,
+        now: Instant,
+        first: Packet,
+    ) -> Result<(Self, Packet), Violation> {
+        let Packet::Connect(connect) = first else { return Err(Violation::NotConnect) };
+        if connect.client_id != node.to_string() {
+            return Err(Violation::ClientId);
+        }
+        if connect.last_will.is_some() {
+            return Err(Violation::Will);
+        }
+        let keep_alive = match Duration::from_secs(connect.keep_alive.into()) {
+            Duration::ZERO => limits.keep_alive,
+            wished => wished.min(limits.keep_alive),
+        };
+        let fence = Self {
+            node,
+            topics,
+            limits,
+            hears_all: false,
+            hears: Vec::new(),
+            next_packet_id: 1,
+            in_flight: VecDeque::new(),
+            allowance: Allowance { left: limits.burst.into(), at: now },
+            keep_alive,
+        };
+        // No session outlives its connection here: the spool and the database are what is durable.
+        Ok((fence, Packet::ConnAck(ConnAck::new(ConnectReturnCode::Success, false))))
+    }
+
+    /// Silence after which the session is dead: one and a half keep-alives, as the standard says.
+    pub fn patience(&self) -> Duration {
+        self.keep_alive.mul_f32(1.5)
+    }
+
+    /// How long reading must wait before the next publication may be taken.
+    pub fn delay(&mut self, now: Instant) -> Option<Duration> {
+        self.allowance.delay(now, &self.limits)
+    }
+
+    /// Judges one packet.
+    pub fn packet(&mut self, packet: Packet) -> Result<Step, Violation> {
+        match packet {
+            Packet::Publish(publish) => self.publish(publish),
+            Packet::Subscribe(subscribe) => self.subscribe(&subscribe).map(Step::Reply),
+            Packet::Unsubscribe(unsubscribe) => {
+                for filter in &unsubscribe.topics {
+                    match self.filter(filter) {
+                        Some(Filter::All) => self.hears_all = false,
+                        Some(Filter::One(kind)) => self.hears.retain(|heard| *heard != kind),
+                        None => {}
+                    }
+                }
+                Ok(Step::Reply(Packet::UnsubAck(UnsubAck::new(unsubscribe.pkid))))
+            }
+            Packet::PubAck(ack) => {
+                // Acknowledged in the order of delivery, as the standard demands of QoS 1.
+                if self.in_flight.front() == Some(&ack.pkid) {
+                    self.in_flight.pop_front();
+                    Ok(Step::Nothing)
+                } else {
+                    Err(Violation::UnsolicitedAck)
+                }
+            }
+            Packet::PingReq => Ok(Step::Reply(Packet::PingResp)),
+            Packet::Disconnect => Ok(Step::Goodbye),
+            _ => Err(Violation::OutOfPlace),
+        }
+    }
+
+    /// Whether a delivery of this kind would be taken now.
+    pub fn takes(&self, kind: DownKind) -> bool {
+        (self.hears_all || self.hears.contains(&kind)) && self.in_flight.len() < self.limits.in_flight
+    }
+
+    /// Wraps a delivery; call only if [`Self::takes`] says so.
+    pub fn deliver(&mut self, kind: DownKind, payload: Bytes) -> Packet {
+        let packet_id = self.next_packet_id;
+        self.next_packet_id = packet_id.checked_add(1).unwrap_or(1);
+        self.in_flight.push_back(packet_id);
+        let mut publish = Publish::from_bytes(self.topics.down(&self.node, kind), QoS::AtLeastOnce, payload);
+        publish.pkid = packet_id;
+        Packet::Publish(publish)
+    }
+
+    fn publish(&mut self, publish: Publish) -> Result<Step, Violation> {
+        if publish.retain {
+            return Err(Violation::Retained);
+        }
+        let reply = match publish.qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce => Some(Packet::PubAck(PubAck::new(publish.pkid))),
+            QoS::ExactlyOnce => return Err(Violation::ExactlyOnce),
+        };
+        let kind = match self.topics.parse_up(&publish.topic) {
+            Some((node, kind)) if node == self.node => kind,
+            _ => return Err(Violation::Topic),
+        };
+        self.allowance.spend();
+        Ok(Step::Ingest { kind, payload: publish.payload, reply })
+    }
+
+    fn subscribe(&mut self, subscribe: &Subscribe) -> Result<Packet, Violation> {
+        if subscribe.filters.len() > self.limits.filters {
+            return Err(Violation::Filters);
+        }
+        let return_codes = subscribe
+            .filters
+            .iter()
+            .map(|wish| {
+                match self.filter(&wish.path) {
+                    Some(Filter::All) => self.hears_all = true,
+                    Some(Filter::One(kind)) if !self.hears.contains(&kind) => self.hears.push(kind),
+                    Some(Filter::One(_)) => {}
+                    None => return SubscribeReasonCode::Failure,
+                }
+                SubscribeReasonCode::Success(QoS::AtLeastOnce)
+            })
+            .collect();
+        Ok(Packet::SubAck(SubAck::new(subscribe.pkid, return_codes)))
+    }
+
+    fn filter(&self, filter: &str) -> Option<Filter> {
+        if filter == self.topics.down_filter(&self.node) {
+            return Some(Filter::All);
+        }
+        let (node, kind) = self.topics.parse_down(filter)?;
+        (node == self.node).then_some(Filter::One(kind))
+    }
+}
+
+enum Filter {
+    All,
+    One(DownKind),
+}
+
+/// A token bucket: what is left of the burst, and since when.
+#[derive(Debug)]
+struct Allowance {
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn spend(&mut self) {
+        self.left -= 1.0;
+    }
+
+    fn delay(&mut self, now: Instant, limits: &FenceLimits) -> Option<Duration> {
+        let rate = f64::from(limits.publishes_per_second.max(1));
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * rate;
+        self.left = (self.left + earned).min(limits.burst.into());
+        self.at = now;
+        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / rate))
+    }
+}

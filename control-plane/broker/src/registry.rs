@@ -1,0 +1,96 @@
+//! Who is connected to this instance: one session a node, the newest wins.
+
+use bytes::Bytes;
+use noderr_protocol::{DownKind, NodeId};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Deliveries that wait for one session's writer. Beyond it the session is too slow and is ended.
+const QUEUE: usize = 32;
+
+/// A delivery on its way to a session.
+pub(crate) type Delivery = (DownKind, Bytes);
+
+#[derive(Default)]
+pub(crate) struct Registry {
+    sessions: Mutex<Sessions>,
+}
+
+#[derive(Default)]
+struct Sessions {
+    last: u64,
+    by_node: HashMap<NodeId, Entry>,
+}
+
+struct Entry {
+    session: u64,
+    deliveries: mpsc::Sender<Delivery>,
+    end: CancellationToken,
+}
+
+/// A session's place in the registry; leaves it when dropped.
+pub(crate) struct Seat<'a> {
+    registry: &'a Registry,
+    node: NodeId,
+    session: u64,
+    pub(crate) deliveries: mpsc::Receiver<Delivery>,
+    pub(crate) end: CancellationToken,
+}
+
+impl Registry {
+    /// Takes the node's seat; a session that holds it is ended.
+    pub(crate) fn seat(&self, node: NodeId) -> Seat<'_> {
+        let (sender, deliveries) = mpsc::channel(QUEUE);
+        let end = CancellationToken::new();
+        let mut sessions = self.lock();
+        sessions.last += 1;
+        let session = sessions.last;
+        let entry = Entry { session, deliveries: sender, end: end.clone() };
+        if let Some(previous) = sessions.by_node.insert(node, entry) {
+            previous.end.cancel();
+        }
+        Seat { registry: self, node, session, deliveries, end }
+    }
+
+    /// Queues a delivery; a session whose queue is full is ended, and will be told everything at its next hello.
+    pub(crate) fn deliver(&self, node: &NodeId, delivery: Delivery) {
+        let sessions = self.lock();
+        let Some(entry) = sessions.by_node.get(node) else { return };
+        if entry.deliveries.try_send(delivery).is_err() {
+            metrics::counter!("noderr_broker_slow_readers_total").increment(1);
+            entry.end.cancel();
+        }
+    }
+
+    pub(crate) fn end(&self, node: &NodeId) {
+        if let Some(entry) = self.lock().by_node.get(node) {
+            entry.end.cancel();
+        }
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.lock().by_node.keys().copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat<'_> {
+    /// Whether a newer session of the same node has taken over.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.registry.lock().by_node.get(&self.node).is_some_and(|entry| entry.session != self.session)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut sessions = self.registry.lock();
+        if sessions.by_node.get(&self.node).is_some_and(|entry| entry.session == self.session) {
+            sessions.by_node.remove(&self.node);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The node's TLS key, wherever it is kept, and the certificate request it signs.
+
+use crate::{SoftwareKey, Tpm, TpmError};
+use noderr_protocol::IdentityKind;
+use rcgen::{CertificateParams, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
+
+/// Where the node's keys live.
+#[derive(Clone)]
+pub enum NodeKeys {
+    /// In a TPM.
+    Tpm(Tpm),
+    /// In a file.
+    Software(SoftwareKey),
+}
+
+/// Why a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The TPM said no, or nothing.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
+    /// The key file is unusable.
+    #[error("the software key cannot be used: {0}")]
+    Software(String),
+    /// The request could not be encoded.
+    #[error("the certificate request cannot be made: {0}")]
+    Request(#[from] rcgen::Error),
+}
+
+impl NodeKeys {
+    /// What kind of identity these keys make.
+    pub const fn kind(&self) -> IdentityKind {
+        match self {
+            Self::Tpm(_) => IdentityKind::Tpm,
+            Self::Software(_) => IdentityKind::Software,
+        }
+    }
+
+    /// The TLS key as an uncompressed SEC1 point.
+    pub fn public_sec1(&self) -> Result<[u8; 65], KeyError> {
+        match self {
+            Self::Tpm(tpm) => Ok(tpm.tls_public_sec1()?),
+            Self::Software(key) => Ok(key.public_sec1()),
+        }
+    }
+
+    /// ECDSA with SHA-256 over `message`, DER. Blocks for as long as the keeper takes.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        match self {
+            Self::Tpm(tpm) => Ok(tpm.sign(message)?),
+            Self::Software(key) => Ok(key.sign(message)),
+        }
+    }
+}
+
+/// A PKCS#10 request for the TLS key. Its subject is empty: the server decides the name.
+pub fn certificate_request(keys: &NodeKeys) -> Result<Vec<u8>, KeyError> {
+    let signer = RequestSigner { public: keys.public_sec1()?, keys };
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    Ok(params.serialize_request(&signer)?.der().to_vec())
+}
+
+struct RequestSigner<'a> {
+    public: [u8; 65],
+    keys: &'a NodeKeys,
+}
+
+impl PublicKeyData for RequestSigner<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        &self.public
+    }
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl SigningKey for RequestSigner<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.keys.sign(message).map_err(|error| {
+            tracing::warn!(%error, "the certificate request could not be signed");
+            rcgen::Error::RemoteKeyError
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! The actor: a thread with the TPM connection, a bounded queue before it, a deadline on every call.
+
+use super::device::Device;
+use super::proof::{Evidence, PublicKeys};
+use super::{TpmConfig, TpmError, TpmStats};
+use noderr_protocol::PcrValue;
+use sha2::{Digest as _, Sha256};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const QUEUE: usize = 32;
+/// Making and persisting keys takes a discrete TPM seconds, not milliseconds.
+const SLOW: u32 = 12;
+
+type Answer<T> = SyncSender<Result<T, TpmError>>;
+
+enum Command {
+    PublicKeys { create: bool, reply: Answer<PublicKeys> },
+    Sign { digest: [u8; 32], reply: Answer<Vec<u8>> },
+    Activate { blob: Vec<u8>, secret: Vec<u8>, reply: Answer<Vec<u8>> },
+    Quote { binding: [u8; 32], pcr_mask: u32, reply: Answer<(Evidence, Vec<PcrValue>)> },
+    Certify { binding: [u8; 32], reply: Answer<Evidence> },
+}
+
+/// A handle on the TPM; cheap to clone. Its methods block: call them from blocking code.
+#[derive(Clone)]
+pub struct Tpm {
+    commands: SyncSender<(Instant, Command)>,
+    deadline: Duration,
+    tls_public: Arc<OnceLock<[u8; 65]>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    answered: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Tpm {
+    /// Starts the actor. Does not speak to the TPM yet.
+    pub fn start(config: TpmConfig) -> Result<Self, TpmError> {
+        let device = Device::new(&config.tcti)?;
+        let (commands, queue) = sync_channel(QUEUE);
+        thread::Builder::new()
+            .name("tpm".to_owned())
+            .spawn(move || run(device, &queue))
+            .map_err(|error| TpmError::Unreachable(error.to_string()))?;
+        Ok(Self {
+            commands,
+            deadline: config.deadline,
+            tls_public: Arc::default(),
+            counters: Arc::default(),
+        })
+    }
+
+    /// The public keys, made and persisted if `create` and missing.
+    pub fn public_keys(&self, create: bool) -> Result<PublicKeys, TpmError> {
+        let keys = self.ask(self.deadline * SLOW, |reply| Command::PublicKeys { create, reply })?;
+        // Set once and for the life of the handle: a TPM that was swapped under us must not go unnoticed.
+        if *self.tls_public.get_or_init(|| keys.tls_sec1) == keys.tls_sec1 { Ok(keys) } else { Err(TpmError::KeysGone) }
+    }
+
+    /// The TLS key as an uncompressed SEC1 point.
+    pub fn tls_public_sec1(&self) -> Result<[u8; 65], TpmError> {
+        match self.tls_public.get() {
+            Some(key) => Ok(*key),
+            None => Ok(self.public_keys(false)?.tls_sec1),
+        }
+    }
+
+    /// ECDSA by the TLS key over the SHA-256 of `message`, DER.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TpmError> {
+        let digest = Sha256::digest(message).into();
+        self.ask(self.deadline, |reply| Command::Sign { digest, reply })
+    }
+
+    /// TPM2_ActivateCredential: the secret that was made for this TPM and its attestation key.
+    pub fn activate(&self, blob: Vec<u8>, secret: Vec<u8>) -> Result<Vec<u8>, TpmError> {
+        self.ask(self.deadline * SLOW, |reply| Command::Activate { blob, secret, reply })
+    }
+
+    /// A quote over the registers in `pcr_mask`, with their values.
+    pub fn quote(&self, binding: [u8; 32], pcr_mask: u32) -> Result<(Evidence, Vec<PcrValue>), TpmError> {
+        self.ask(self.deadline, |reply| Command::Quote { binding, pcr_mask, reply })
+    }
+
+    /// The attestation key's word that the TLS key lives beside it.
+    pub fn certify(&self, binding: [u8; 32]) -> Result<Evidence, TpmError> {
+        self.ask(self.deadline, |reply| Command::Certify { binding, reply })
+    }
+
+    /// How it has been answering.
+    pub fn stats(&self) -> TpmStats {
+        TpmStats {
+            answered: self.counters.answered.load(Ordering::Relaxed),
+            failed: self.counters.failed.load(Ordering::Relaxed),
+        }
+    }
+
+    fn ask<T>(&self, patience: Duration, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, TpmError> {
+        let (reply, answer) = sync_channel(1);
+        let deadline = Instant::now() + patience;
+        let result = match self.commands.try_send((deadline, command(reply))) {
+            Ok(()) => answer.recv_timeout(patience).map_err(|_| TpmError::Silent(patience)).flatten(),
+            Err(TrySendError::Full(_)) => Err(TpmError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(TpmError::Unreachable("its thread has ended".to_owned())),
+        };
+        let counter = if result.is_ok() { &self.counters.answered } else { &self.counters.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        result
+    }
+}
+
+fn run(mut device: Device, queue: &Receiver<(Instant, Command)>) {
+    while let Ok((deadline, command)) = queue.recv() {
+        // Whoever asked has stopped waiting: while the TPM hung, callers came and went.
+        if Instant::now() > deadline {
+            continue;
+        }
+        match command {
+            Command::PublicKeys { create, reply } => answer(&reply, device.public_keys(create)),
+            Command::Sign { digest, reply } => answer(&reply, device.sign(digest)),
+            Command::Activate { blob, secret, reply } => answer(&reply, device.activate(blob, secret)),
+            Command::Quote { binding, pcr_mask, reply } => answer(&reply, device.quote(binding, pcr_mask)),
+            Command::Certify { binding, reply } => answer(&reply, device.certify(binding)),
+        }
+    }
+}
+
+fn answer<T>(reply: &Answer<T>, result: Result<T, TpmError>) {
+    // The asker may have given up in the meantime; there is nobody else to tell.
+    drop(reply.try_send(result));
+}

@@ -1,0 +1,126 @@
+//! The connection to the TPM, made when needed and made again after any failure.
+
+use super::TpmError;
+use super::keys::{self, Keys};
+use super::proof::{self, Evidence, PublicKeys};
+use noderr_protocol::PcrValue;
+use std::str::FromStr as _;
+use tss_esapi::{Context, TctiNameConf};
+
+pub(super) struct Device {
+    tcti: TctiNameConf,
+    open: Option<Open>,
+}
+
+pub(super) struct Open {
+    pub(super) context: Context,
+    pub(super) keys: Option<Keys>,
+}
+
+impl Device {
+    pub(super) fn new(tcti: &str) -> Result<Self, TpmError> {
+        let known = ["device:", "swtpm:", "tabrmd:"].iter().any(|prefix| tcti.starts_with(prefix));
+        let parsed = TctiNameConf::from_str(tcti).ok().filter(|_| known);
+        Ok(Self { tcti: parsed.ok_or_else(|| TpmError::Tcti(tcti.to_owned()))?, open: None })
+    }
+
+    pub(super) fn public_keys(&mut self, create: bool) -> Result<PublicKeys, TpmError> {
+        self.with("show its keys", |open| {
+            let keys = keys::find(&mut open.context, create)?;
+            open.keys = Some(keys);
+            proof::public_keys(&mut open.context, keys)
+        })
+    }
+
+    pub(super) fn sign(&mut self, digest: [u8; 32]) -> Result<Vec<u8>, TpmError> {
+        self.with("sign", |open| {
+            let keys = open.keys()?;
+            proof::sign(&mut open.context, keys, digest)
+        })
+    }
+
+    pub(super) fn activate(&mut self, blob: Vec<u8>, secret: Vec<u8>) -> Result<Vec<u8>, TpmError> {
+        self.with("activate the credential", |open| {
+            let keys = open.keys()?;
+            proof::activate(&mut open.context, keys, blob.clone(), secret.clone())
+        })
+    }
+
+    pub(super) fn quote(&mut self, binding: [u8; 32], mask: u32) -> Result<(Evidence, Vec<PcrValue>), TpmError> {
+        self.with("quote", |open| {
+            let keys = open.keys()?;
+            proof::quote(&mut open.context, keys, binding, mask)
+        })
+    }
+
+    pub(super) fn certify(&mut self, binding: [u8; 32]) -> Result<Evidence, TpmError> {
+        self.with("certify the TLS key", |open| {
+            let keys = open.keys()?;
+            proof::certify(&mut open.context, keys, binding)
+        })
+    }
+
+    /// Runs one operation. After a failure the connection is dropped: handles and sessions go with it, and a TPM
+    /// that was restarted is met afresh. A stale connection is therefore tried once more at once.
+    fn with<T>(
+        &mut self,
+        what: &'static str,
+        mut operation: impl FnMut(&mut Open) -> Result<T, Failure>,
+    ) -> Result<T, TpmError> {
+        let was_open = self.open.is_some();
+        match self.attempt(&mut operation) {
+            Err(Failure::Tss(_)) if was_open => self.attempt(&mut operation),
+            result => result,
+        }
+        .map_err(|failure| match failure {
+            Failure::Unreachable(why) => TpmError::Unreachable(why),
+            Failure::KeysGone => TpmError::KeysGone,
+            Failure::Tss(error) => TpmError::Refused { what, why: error.to_string() },
+            Failure::Unexpected(why) => TpmError::Refused { what, why: why.to_owned() },
+        })
+    }
+
+    fn attempt<T>(
+        &mut self,
+        operation: &mut impl FnMut(&mut Open) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if self.open.is_none() {
+            let context =
+                Context::new(self.tcti.clone()).map_err(|error| Failure::Unreachable(error.to_string()))?;
+            self.open = Some(Open { context, keys: None });
+        }
+        let open = self.open.as_mut().expect("opened just above");
+        let result = operation(open);
+        if result.is_err() {
+            self.open = None;
+        }
+        result
+    }
+}
+
+impl Open {
+    fn keys(&mut self) -> Result<Keys, Failure> {
+        match self.keys {
+            Some(keys) => Ok(keys),
+            None => {
+                let keys = keys::find(&mut self.context, false)?;
+                self.keys = Some(keys);
+                Ok(keys)
+            }
+        }
+    }
+}
+
+/// What can go wrong inside one operation.
+pub(super) enum Failure {
+    Unreachable(String),
+    KeysGone,
+    Tss(tss_esapi::Error),
+    Unexpected(&'static str),
+}
+
+impl From<tss_esapi::Error> for Failure {
+    fn from(error: tss_esapi::Error) -> Self {
+        Self::Tss(error)
+    }
+}

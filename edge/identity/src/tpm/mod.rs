@@ -1,0 +1,60 @@
+//! The TPM: one actor thread owns the connection; everybody else asks through [`Tpm`].
+//!
+//! A TPM that does not answer costs its callers a deadline and nothing more: they get [`TpmError::Silent`], and
+//! the next call after it came back succeeds. There is no fallback to another key.
+
+mod actor;
+mod device;
+mod keys;
+mod proof;
+
+pub use actor::Tpm;
+pub use proof::{Evidence, PublicKeys};
+
+use std::time::Duration;
+
+/// How to reach the TPM.
+#[derive(Debug, Clone)]
+pub struct TpmConfig {
+    /// TCTI string: `device:/dev/tpmrm0` on boxes, `swtpm:host=127.0.0.1,port=2321` on rigs.
+    pub tcti: String,
+    /// How long one command may take.
+    pub deadline: Duration,
+}
+
+/// Commands since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TpmStats {
+    /// Answered.
+    pub answered: u64,
+    /// Failed or not answered in time.
+    pub failed: u64,
+}
+
+/// Why the TPM did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TpmError {
+    /// The TCTI string is wrong.
+    #[error("`{0}` is not a TPM connection; use `device:/dev/tpmrm0` or `swtpm:host=…,port=…`")]
+    Tcti(String),
+    /// No connection.
+    #[error("the TPM cannot be reached: {0}")]
+    Unreachable(String),
+    /// No answer within the deadline.
+    #[error("the TPM did not answer within {0:?}")]
+    Silent(Duration),
+    /// Too many callers wait for it already.
+    #[error("too many calls wait for the TPM")]
+    Busy,
+    /// It answered with an error.
+    #[error("the TPM refused to {what}: {why}")]
+    Refused {
+        /// What it was asked.
+        what: &'static str,
+        /// Its response code in words.
+        why: String,
+    },
+    /// The keys this box enrolled with are gone.
+    #[error("the TPM no longer holds this node's keys: it was cleared or replaced. Enrol again with a new install token")]
+    KeysGone,
+}

@@ -1,0 +1,120 @@
+//! Whom the box trusts: the network's root, and how the first time is learnt when the box's own is wrong.
+
+use crate::TrustedClock;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// The network's certificate authorities.
+#[derive(Debug, Clone)]
+pub struct TrustRoots {
+    pub(crate) store: Arc<RootCertStore>,
+}
+
+/// Why nobody can be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// Not PEM, or no certificate in it.
+    #[error("the trust roots hold no usable certificate: {0}")]
+    Roots(String),
+    /// rustls refused.
+    #[error("the TLS configuration is refused: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl TrustRoots {
+    /// Reads one or more PEM certificates.
+    pub fn from_pem(pem: &str) -> Result<Self, TrustError> {
+        let mut store = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let certificate = certificate.map_err(|error| TrustError::Roots(error.to_string()))?;
+            store.add(certificate).map_err(|error| TrustError::Roots(error.to_string()))?;
+        }
+        if store.is_empty() {
+            return Err(TrustError::Roots("no certificate found".to_owned()));
+        }
+        Ok(Self { store: Arc::new(store) })
+    }
+
+    /// For ordinary calls: the server must be valid at the time the box believes.
+    pub fn client_config(&self, clock: &TrustedClock) -> Result<ClientConfig, TrustError> {
+        Ok(ClientConfig::builder_with_details(provider(), Arc::new(clock.clone()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(self.store.clone())
+            .with_no_client_auth())
+    }
+
+    /// For asking the time only: chain and name are checked in full, but at the time the server's own certificate
+    /// begins, because the box's clock is what is in doubt. Whoever uses this must hold the answer against
+    /// [`certificate_validity`]: a certificate can vouch only for times at which it is valid itself.
+    pub fn time_config(&self) -> Result<ClientConfig, TrustError> {
+        let inner = WebPkiServerVerifier::builder_with_provider(self.store.clone(), provider())
+            .build()
+            .map_err(|error| TrustError::Roots(error.to_string()))?;
+        Ok(ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AtItsBeginning(inner)))
+            .with_no_client_auth())
+    }
+}
+
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// From when until when a certificate is valid, in seconds since the Unix epoch.
+pub fn certificate_validity(der: &[u8]) -> Option<RangeInclusive<i64>> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    Some(validity.not_before.timestamp()..=validity.not_after.timestamp())
+}
+
+#[derive(Debug)]
+struct AtItsBeginning(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AtItsBeginning {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let begins = certificate_validity(end_entity)
+            .and_then(|validity| u64::try_from(*validity.start()).ok())
+            .ok_or(rustls::Error::InvalidCertificate(rustls::CertificateError::BadEncoding))?;
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(begins));
+        self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, then)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}

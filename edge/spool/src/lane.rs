@@ -1,0 +1,269 @@
+//! One lane: an ordered run of blocks and the number the next record gets.
+
+use crate::block::{self, Block};
+use crate::spool::SpoolError;
+use noderr_protocol::{Entry, Gap, GapReason, Lane, Position, Record};
+
+/// What must not be forgotten while the database is closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    pub(crate) lane: Lane,
+    /// The number the next record gets.
+    pub(crate) next: u64,
+    /// Numbers lost since the spool was made.
+    pub(crate) lost: u64,
+    /// Numbers given out while nothing could be written; written down when there is room again.
+    pub(crate) pending: Option<Gap>,
+}
+
+impl Numbers {
+    pub(crate) const fn new(lane: Lane) -> Self {
+        Self { lane, next: 1, lost: 0, pending: None }
+    }
+
+    /// Gives numbers out to records that cannot be kept.
+    pub(crate) fn lose(&mut self, epoch: u64, count: u64) {
+        let last = self.next + count - 1;
+        let first = self.pending.map_or(self.next, |gap| gap.first);
+        self.pending = Some(Gap { epoch, first, last, reason: GapReason::Budget });
+        self.next += count;
+        self.lost += count;
+    }
+}
+
+pub(crate) struct LaneTree {
+    pub(crate) numbers: Numbers,
+    tree: sled::Tree,
+    /// The boot epoch of this start: what a gap of unknown epoch is reported under.
+    epoch: u64,
+    /// Records on disk.
+    pub(crate) records: u64,
+    /// Bytes of values on disk.
+    pub(crate) bytes: u64,
+}
+
+impl LaneTree {
+    /// Counts what is there. `known` is what was last written down or is still in memory.
+    pub(crate) fn open(tree: sled::Tree, epoch: u64, known: Numbers) -> Result<Self, SpoolError> {
+        let (mut next, mut records, mut bytes) = (known.next, 0, 0);
+        for item in &tree {
+            let (key, value) = item?;
+            let first = number(&key);
+            bytes += value.len() as u64;
+            if let Some((count, in_it)) = block::census(first, &value) {
+                next = next.max(first.saturating_add(count));
+                records += in_it;
+            } else {
+                next = next.max(first.saturating_add(1));
+            }
+        }
+        Ok(Self { numbers: Numbers { next, ..known }, tree, epoch, records, bytes })
+    }
+
+    /// The first number that is still held or accounted for.
+    pub(crate) fn oldest(&self) -> Result<u64, SpoolError> {
+        let first = self.tree.first()?.map(|(key, _)| number(&key));
+        let pending = self.numbers.pending.map(|gap| gap.first);
+        Ok(first.or(pending).unwrap_or(self.numbers.next))
+    }
+
+    /// Writes one block and returns its numbers; not on disk until the store is flushed.
+    pub(crate) fn append(&mut self, bodies: &[Vec<u8>]) -> Result<(), SpoolError> {
+        self.settle()?;
+        let count = bodies.len() as u64;
+        let value = block::encode_records(self.epoch, self.numbers.next, bodies);
+        let len = value.len() as u64;
+        self.tree.insert(self.numbers.next.to_be_bytes(), value)?;
+        self.numbers.next += count;
+        self.records += count;
+        self.bytes += len;
+        Ok(())
+    }
+
+    /// Writes down what was lost while nothing could be written.
+    pub(crate) fn settle(&mut self) -> Result<(), SpoolError> {
+        if let Some(gap) = self.numbers.pending {
+            self.put_gap(&gap)?;
+            self.numbers.pending = None;
+        }
+        Ok(())
+    }
+
+    /// Replaces the oldest records with a gap; `false` if there are none.
+    pub(crate) fn drop_oldest(&mut self) -> Result<bool, SpoolError> {
+        let mut before: Option<Gap> = None;
+        for item in &self.tree {
+            let (key, value) = item?;
+            let first = number(&key);
+            let count = self.count_of(first, &value)?;
+            match block::decode(first, count, &value) {
+                Block::Gap { epoch, last, reason } => before = Some(Gap { epoch, first, last, reason }),
+                Block::Records { epoch, .. } => {
+                    self.replace(before, first, count, &value, epoch, GapReason::Budget)?;
+                    return Ok(true);
+                }
+                Block::Damaged => {
+                    let epoch = before.map_or(self.epoch, |gap| gap.epoch);
+                    self.replace(before, first, count, &value, epoch, GapReason::Damaged)?;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn replace(
+        &mut self,
+        before: Option<Gap>,
+        first: u64,
+        count: u64,
+        value: &[u8],
+        epoch: u64,
+        reason: GapReason,
+    ) -> Result<(), SpoolError> {
+        let gap = Gap { epoch, first, last: first + count - 1, reason };
+        // Neighbouring gaps of one reason become one, so that a long outage costs one value and not thousands.
+        let merged = before
+            .filter(|before| before.last + 1 == first && before.reason == reason)
+            .map_or(gap, |before| Gap { first: before.first, ..gap });
+        if merged.first != first {
+            self.forget(first, value.len() as u64)?;
+        } else {
+            self.bytes -= value.len() as u64;
+        }
+        let in_it = block::census(first, value).map_or(0, |(_, in_it)| in_it);
+        self.records = self.records.saturating_sub(in_it);
+        self.numbers.lost += count;
+        self.put_gap(&merged)
+    }
+
+    fn put_gap(&mut self, gap: &Gap) -> Result<(), SpoolError> {
+        let value = block::encode_gap(gap);
+        self.bytes += value.len() as u64;
+        if let Some(previous) = self.tree.insert(gap.first.to_be_bytes(), value)? {
+            // Only a gap is ever overwritten by a gap; a block of records was taken off the account already.
+            if block::census(gap.first, &previous).is_none_or(|(_, in_it)| in_it == 0) {
+                self.bytes = self.bytes.saturating_sub(previous.len() as u64);
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, first: u64, len: u64) -> Result<(), SpoolError> {
+        self.tree.remove(first.to_be_bytes())?;
+        self.bytes = self.bytes.saturating_sub(len);
+        Ok(())
+    }
+
+    /// Entries behind number `after`, without a hole: damage and missing blocks are reported as gaps.
+    pub(crate) fn read(&self, after: u64, max_entries: usize, max_bytes: usize) -> Result<Vec<Entry>, SpoolError> {
+        let mut entries = Vec::new();
+        let mut budget = max_bytes;
+        let mut expected = after + 1;
+        let start = self.tree.range(..=expected.to_be_bytes()).next_back().transpose()?;
+        let start = start.map_or_else(|| expected.to_be_bytes().to_vec(), |(key, _)| key.to_vec());
+        let mut epoch = self.epoch;
+        for item in self.tree.range(start..) {
+            let (key, value) = item?;
+            let first = number(&key);
+            let count = self.count_of(first, &value)?;
+            if first + count <= expected {
+                continue;
+            }
+            if first > expected && (after > 0 || !entries.is_empty()) {
+                let gap = Gap { epoch, first: expected, last: first - 1, reason: GapReason::Damaged };
+                entries.push(Entry::Gap(gap));
+            }
+            expected = first + count;
+            for entry in entries_of(first, count, &value, &mut epoch) {
+                if entry.last().seq <= after {
+                    continue;
+                }
+                let size = size_of(&entry);
+                if entries.len() == max_entries || (size > budget && !entries.is_empty()) {
+                    return Ok(entries);
+                }
+                budget = budget.saturating_sub(size);
+                entries.push(entry);
+            }
+        }
+        // Numbers behind the last block: given out to blocks that never reached the disk, or lost for lack of space.
+        let unwritten = self.numbers.pending.map_or(self.numbers.next, |gap| gap.first);
+        if expected < unwritten && after > 0 {
+            let gap = Gap { epoch, first: expected, last: unwritten - 1, reason: GapReason::Damaged };
+            entries.push(Entry::Gap(gap));
+        }
+        if let Some(gap) = self.numbers.pending.filter(|gap| gap.last > after) {
+            entries.push(Entry::Gap(gap));
+        }
+        Ok(entries)
+    }
+
+    /// Deletes every block that lies wholly at or before `through`; returns how many records went.
+    pub(crate) fn acknowledge(&mut self, through: Position) -> Result<u64, SpoolError> {
+        let mut gone = 0;
+        while let Some((key, value)) = self.tree.first()? {
+            let first = number(&key);
+            let count = self.count_of(first, &value)?;
+            let (epoch, in_it) = match block::decode(first, count, &value) {
+                Block::Records { epoch, bodies } => (epoch, bodies.len() as u64),
+                Block::Gap { epoch, .. } => (epoch, 0),
+                Block::Damaged => (0, 0),
+            };
+            if first + count - 1 > through.seq || epoch > through.epoch {
+                break;
+            }
+            self.forget(first, value.len() as u64)?;
+            self.records = self.records.saturating_sub(in_it);
+            gone += in_it;
+        }
+        if self.numbers.pending.is_some_and(|gap| gap.last <= through.seq) {
+            self.numbers.pending = None;
+        }
+        Ok(gone)
+    }
+
+    /// How many numbers a value accounts for: by its own word, or, where it is damaged, up to its neighbour.
+    fn count_of(&self, first: u64, value: &[u8]) -> Result<u64, SpoolError> {
+        let neighbour = match self.tree.get_gt(first.to_be_bytes())? {
+            Some((key, _)) => number(&key),
+            None => self.numbers.pending.map_or(self.numbers.next, |gap| gap.first),
+        };
+        let room = neighbour.saturating_sub(first).max(1);
+        Ok(block::census(first, value).map_or(room, |(count, _)| count.min(room)))
+    }
+}
+
+fn entries_of(first: u64, count: u64, value: &[u8], epoch: &mut u64) -> Vec<Entry> {
+    match block::decode(first, count, value) {
+        Block::Gap { epoch: of, last, reason } => {
+            *epoch = of;
+            vec![Entry::Gap(Gap { epoch: of, first, last, reason })]
+        }
+        Block::Damaged => {
+            vec![Entry::Gap(Gap { epoch: *epoch, first, last: first + count - 1, reason: GapReason::Damaged })]
+        }
+        Block::Records { epoch: of, bodies } => {
+            *epoch = of;
+            (first..)
+                .zip(bodies)
+                .map(|(seq, body)| match body.and_then(|body| body.try_into().ok()) {
+                    Some(body) => Entry::Record(Record { position: Position { epoch: of, seq }, body }),
+                    None => Entry::Gap(Gap { epoch: of, first: seq, last: seq, reason: GapReason::Damaged }),
+                })
+                .collect()
+        }
+    }
+}
+
+fn size_of(entry: &Entry) -> usize {
+    match entry {
+        // Position and length take at most 24 bytes on the wire.
+        Entry::Record(record) => record.body.len() + 24,
+        Entry::Gap(_) => 40,
+    }
+}
+
+fn number(key: &[u8]) -> u64 {
+    key.try_into().map(u64::from_be_bytes).unwrap_or_default()
+}

@@ -1,0 +1,306 @@
+//! The spool: three lanes over one store, one byte budget, one lock.
+
+use crate::lane::{LaneTree, Numbers};
+use crate::store::Store;
+use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Records of one block: few enough that a value stays small, many enough that appending is cheap.
+const BLOCK_RECORDS: usize = 50;
+const BLOCK_BYTES: usize = 16 * 1024;
+/// sled keeps about 11 bytes on disk for 5 bytes of value.
+const DISK_FACTOR: (u64, u64) = (11, 5);
+/// Lanes stop writing while the file system still has this much, the least important first: sled takes space
+/// by the segment, and a write that fails inside it costs a reopening.
+const RESERVE: [(Lane, u64); 3] =
+    [(Lane::Telemetry, 4 << 20), (Lane::Result, 3 << 20), (Lane::Alert, 2 << 20)];
+
+/// Where the spool is and how large it may grow.
+#[derive(Debug, Clone)]
+pub struct SpoolConfig {
+    /// Its folder.
+    pub path: PathBuf,
+    /// The boot epoch: greater than that of every earlier start.
+    pub epoch: u64,
+    /// Bytes it may take on disk.
+    pub budget_bytes: u64,
+}
+
+impl SpoolConfig {
+    /// With a budget of 256 MiB.
+    pub fn new(path: impl Into<PathBuf>, epoch: u64) -> Self {
+        Self { path: path.into(), epoch, budget_bytes: 256 << 20 }
+    }
+}
+
+/// Why the spool did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The file system refused.
+    #[error("the spool's disk refuses: {0}")]
+    Disk(std::io::Error),
+    /// sled is broken beyond what setting it aside can mend.
+    #[error("the spool's database fails: {0}")]
+    Database(String),
+    /// A record over the wire's bound.
+    #[error("a record of {0} bytes, at most {MAX_RECORD} are kept")]
+    TooLarge(usize),
+}
+
+impl From<sled::Error> for SpoolError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) => Self::Disk(error),
+            error => Self::Database(error.to_string()),
+        }
+    }
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// On disk.
+    Kept,
+    /// The disk is full: numbered, counted, and reported as a gap, but not kept.
+    DiskFull,
+}
+
+/// The spool in figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpoolStats {
+    /// Records that wait.
+    pub records: u64,
+    /// Bytes of values.
+    pub bytes: u64,
+    /// Bytes on disk, as sled counts them.
+    pub disk_bytes: u64,
+    /// Numbers dropped by budget or lack of space since the spool was made.
+    pub lost: u64,
+}
+
+/// The outgoing buffer. Its methods block on the disk: call them from blocking code.
+pub struct Spool {
+    config: SpoolConfig,
+    replaced: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+/// sled refuses everything after an I/O error until it is opened again; numbers must go on meanwhile.
+enum State {
+    Open(Lanes),
+    Closed(Vec<Numbers>),
+}
+
+impl Spool {
+    /// Opens the spool, or begins a new one; see [`Self::replaced`].
+    pub fn open(config: SpoolConfig) -> Result<Self, SpoolError> {
+        let (lanes, replaced) = Lanes::open(&config, &Lane::ALL.map(Numbers::new))?;
+        Ok(Self { config, replaced, state: Mutex::new(State::Open(lanes)) })
+    }
+
+    /// Where the previous spool was moved, if it could not be opened.
+    pub fn replaced(&self) -> Option<&Path> {
+        self.replaced.as_deref()
+    }
+
+    /// Appends records to a lane. When this returns [`Appended::Kept`] they are on disk; when the budget is
+    /// exceeded the oldest of the least important lane have become a gap.
+    pub fn append(&self, lane: Lane, bodies: &[Vec<u8>]) -> Result<Appended, SpoolError> {
+        if let Some(body) = bodies.iter().find(|body| body.len() > MAX_RECORD) {
+            return Err(SpoolError::TooLarge(body.len()));
+        }
+        if bodies.is_empty() {
+            return Ok(Appended::Kept);
+        }
+        let mut state = self.lock();
+        let room = free_bytes(&self.config.path).is_ok_and(|free| free >= reserve(lane));
+        let kept = room && self.with(&mut state, |lanes| lanes.append(&self.config, lane, bodies)).is_ok();
+        if kept {
+            return Ok(Appended::Kept);
+        }
+        let numbers = state.numbers(lane);
+        // A write that failed half-way may have given the numbers out already: the hole it left is found on reading.
+        numbers.lose(self.config.epoch, bodies.len() as u64);
+        Ok(Appended::DiskFull)
+    }
+
+    /// Entries of a lane behind number `after` (0: from the oldest), at most so many and so large.
+    pub fn read(
+        &self,
+        lane: Lane,
+        after: u64,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, SpoolError> {
+        self.with(&mut self.lock(), |lanes| lanes.lane(lane).read(after, max_entries, max_bytes))
+    }
+
+    /// Forgets what the server has committed; returns how many records that were.
+    pub fn acknowledge(&self, lane: Lane, through: Position) -> Result<u64, SpoolError> {
+        self.with(&mut self.lock(), |lanes| lanes.acknowledge(lane, through))
+    }
+
+    /// What each lane holds.
+    pub fn lanes(&self) -> Result<Vec<LaneState>, SpoolError> {
+        self.with(&mut self.lock(), |lanes| {
+            lanes
+                .lanes
+                .iter()
+                .map(|lane| {
+                    let Numbers { lane: name, next, .. } = lane.numbers;
+                    Ok(LaneState { lane: name, oldest: lane.oldest()?, next })
+                })
+                .collect()
+        })
+    }
+
+    /// The spool in figures. While it is closed for an I/O error, only losses are known.
+    pub fn stats(&self) -> SpoolStats {
+        match &*self.lock() {
+            State::Open(Lanes { store, lanes, .. }) => SpoolStats {
+                records: lanes.iter().map(|lane| lane.records).sum(),
+                bytes: lanes.iter().map(|lane| lane.bytes).sum(),
+                disk_bytes: store.db.size_on_disk().unwrap_or_default(),
+                lost: lanes.iter().map(|lane| lane.numbers.lost).sum(),
+            },
+            State::Closed(numbers) => {
+                SpoolStats { lost: numbers.iter().map(|lane| lane.lost).sum(), ..SpoolStats::default() }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one operation, opening the database first if an earlier failure closed it, closing it if this one fails.
+    fn with<T>(
+        &self,
+        state: &mut State,
+        operation: impl FnOnce(&mut Lanes) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        if let State::Closed(numbers) = state {
+            let (lanes, _) = Lanes::open(&self.config, numbers)?;
+            *state = State::Open(lanes);
+        }
+        let State::Open(lanes) = state else { unreachable!("opened just above") };
+        let result = operation(lanes);
+        if let Err(error) = &result {
+            tracing::warn!(%error, "the spool failed and will be opened again");
+            *state = State::Closed(lanes.lanes.iter().map(|lane| lane.numbers).collect());
+        }
+        result
+    }
+}
+
+impl State {
+    fn numbers(&mut self, lane: Lane) -> &mut Numbers {
+        let found = match self {
+            Self::Open(lanes) => Some(&mut lanes.lane(lane).numbers),
+            Self::Closed(numbers) => numbers.iter_mut().find(|numbers| numbers.lane == lane),
+        };
+        found.expect("every lane is known from the first opening on")
+    }
+}
+
+struct Lanes {
+    store: Store,
+    lanes: Vec<LaneTree>,
+    meta: sled::Tree,
+}
+
+impl Lanes {
+    fn open(config: &SpoolConfig, known: &[Numbers]) -> Result<(Self, Option<PathBuf>), SpoolError> {
+        let (store, replaced) = Store::open(&config.path)?;
+        let meta = store.db.open_tree("meta")?;
+        let lanes = known
+            .iter()
+            .map(|known| {
+                let next = remembered(&meta, "next", known.lane)?.max(known.next);
+                let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
+                let tree = store.db.open_tree(known.lane.as_str())?;
+                LaneTree::open(tree, config.epoch, Numbers { next, lost, ..*known })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok((Self { store, lanes, meta }, replaced))
+    }
+
+    fn append(&mut self, config: &SpoolConfig, lane: Lane, bodies: &[Vec<u8>]) -> Result<(), SpoolError> {
+        for block in blocks(bodies) {
+            self.lane(lane).append(block)?;
+        }
+        self.keep_to_budget(config.budget_bytes)?;
+        self.remember(lane)?;
+        self.store.flush()
+    }
+
+    fn acknowledge(&mut self, lane: Lane, through: Position) -> Result<u64, SpoolError> {
+        // Before the last block goes: an emptied tree forgets its numbers.
+        self.remember(lane)?;
+        self.lane(lane).acknowledge(through)
+    }
+
+    fn keep_to_budget(&mut self, budget_bytes: u64) -> Result<(), SpoolError> {
+        let allowed = budget_bytes / DISK_FACTOR.0 * DISK_FACTOR.1;
+        while self.lanes.iter().map(|lane| lane.bytes).sum::<u64>() > allowed {
+            let mut dropped = None;
+            for lane in self.lanes.iter_mut().rev() {
+                if lane.drop_oldest()? {
+                    dropped = Some(lane.numbers.lane);
+                    break;
+                }
+            }
+            match dropped {
+                Some(lane) => self.remember(lane)?,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, lane: Lane) -> Result<(), SpoolError> {
+        let Numbers { next, lost, .. } = self.lane(lane).numbers;
+        self.meta.insert(meta_key("next", lane), &next.to_be_bytes())?;
+        self.meta.insert(meta_key("lost", lane), &lost.to_be_bytes())?;
+        Ok(())
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut LaneTree {
+        let found = self.lanes.iter_mut().find(|tree| tree.numbers.lane == lane);
+        found.expect("every lane is opened with the store")
+    }
+}
+
+/// Cuts records into blocks.
+fn blocks(mut bodies: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = bodies.iter().take(BLOCK_RECORDS).take_while(|body| {
+            bytes += body.len();
+            bytes <= BLOCK_BYTES
+        });
+        let len = fits.count().max(1).min(bodies.len());
+        let (block, rest) = bodies.split_at(len);
+        bodies = rest;
+        (!block.is_empty()).then_some(block)
+    })
+}
+
+fn remembered(meta: &sled::Tree, what: &str, lane: Lane) -> Result<u64, SpoolError> {
+    let value = meta.get(meta_key(what, lane))?;
+    Ok(value.and_then(|value| value.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes))
+}
+
+fn meta_key(what: &str, lane: Lane) -> String {
+    format!("{what}/{lane}")
+}
+
+fn reserve(lane: Lane) -> u64 {
+    RESERVE.iter().find(|(of, _)| *of == lane).map_or(0, |(_, bytes)| *bytes)
+}
+
+fn free_bytes(path: &Path) -> Result<u64, SpoolError> {
+    let stat = rustix::fs::statvfs(path).map_err(|error| SpoolError::Disk(error.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}

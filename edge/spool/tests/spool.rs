@@ -1,0 +1,216 @@
+//! What the box relies on: order, durability, bounds, and that no number is ever lost without a word.
+
+use noderr_protocol::{Entry, GapReason, Lane, Position};
+use noderr_spool::{Appended, Spool, SpoolConfig};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn open(folder: &Path, epoch: u64) -> Spool {
+    Spool::open(SpoolConfig::new(folder.join("spool"), epoch)).unwrap()
+}
+
+fn bodies(range: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+    range.map(|n| n.to_be_bytes().to_vec()).collect()
+}
+
+/// The database itself, once the spool has let go of it.
+fn raw(folder: &Path) -> sled::Db {
+    loop {
+        match sled::open(folder.join("spool")) {
+            Err(sled::Error::Io(error)) if error.to_string().contains("lock") => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
+fn drain(spool: &Spool, lane: Lane) -> Vec<Entry> {
+    let (mut entries, mut after) = (Vec::new(), 0);
+    loop {
+        let more = spool.read(lane, after, 7, 1 << 16).unwrap();
+        let Some(last) = more.last() else { return entries };
+        after = last.last().seq;
+        entries.extend(more);
+    }
+}
+
+/// Every number from the first to `next`, once, as a record or in a gap.
+fn assert_accounted(entries: &[Entry], first: u64, next: u64) {
+    let mut expected = first;
+    for entry in entries {
+        assert_eq!(entry.first_seq(), expected, "a hole or a repetition");
+        expected = entry.last().seq + 1;
+    }
+    assert_eq!(expected, next);
+}
+
+#[test]
+fn records_come_back_in_order_across_starts_and_keep_their_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path(), 1).append(Lane::Telemetry, &bodies(0..120)).unwrap();
+    let spool = open(folder.path(), 2);
+    spool.append(Lane::Telemetry, &bodies(120..130)).unwrap();
+    let entries = drain(&spool, Lane::Telemetry);
+    assert_accounted(&entries, 1, 131);
+    for (n, entry) in entries.iter().enumerate() {
+        let Entry::Record(record) = entry else { panic!("a gap where nothing was lost") };
+        let epoch = if n < 120 { 1 } else { 2 };
+        assert_eq!(record.position, Position { epoch, seq: n as u64 + 1 });
+        assert_eq!(record.body.to_vec(), (n as u32).to_be_bytes());
+    }
+}
+
+#[test]
+fn acknowledged_records_go_and_numbers_go_on_even_when_the_lane_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path(), 1);
+    spool.append(Lane::Alert, &bodies(0..10)).unwrap();
+    spool.acknowledge(Lane::Alert, Position { epoch: 1, seq: 10 }).unwrap();
+    assert_eq!(spool.stats().records, 0);
+    drop(spool);
+    let spool = open(folder.path(), 2);
+    spool.append(Lane::Alert, &bodies(10..11)).unwrap();
+    assert_accounted(&drain(&spool, Lane::Alert), 11, 12);
+}
+
+#[test]
+fn an_acknowledgement_of_an_earlier_epoch_does_not_take_records_of_a_later_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path(), 2);
+    spool.append(Lane::Result, &bodies(0..5)).unwrap();
+    spool.acknowledge(Lane::Result, Position { epoch: 1, seq: 100 }).unwrap();
+    assert_eq!(spool.stats().records, 5);
+}
+
+#[test]
+fn over_budget_the_oldest_of_the_least_important_lane_become_one_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = SpoolConfig { budget_bytes: 200_000, ..SpoolConfig::new(folder.path().join("spool"), 1) };
+    let spool = Spool::open(config).unwrap();
+    let record = vec![vec![7; 1000]];
+    for _ in 0..20 {
+        spool.append(Lane::Alert, &record).unwrap();
+    }
+    for _ in 0..300 {
+        spool.append(Lane::Telemetry, &record).unwrap();
+    }
+    assert_eq!(drain(&spool, Lane::Alert).len(), 20, "alerts are kept");
+    let telemetry = drain(&spool, Lane::Telemetry);
+    assert_accounted(&telemetry, 1, 301);
+    let gaps: Vec<_> = telemetry.iter().filter(|entry| matches!(entry, Entry::Gap(_))).collect();
+    let [Entry::Gap(gap)] = gaps[..] else { panic!("{} gaps", gaps.len()) };
+    assert_eq!((gap.reason, gap.first), (GapReason::Budget, 1));
+    assert_eq!(spool.stats().lost, gap.last);
+    assert!(spool.stats().bytes <= 200_000 * 5 / 11);
+}
+
+#[test]
+fn a_record_damaged_on_disk_becomes_a_gap_and_its_neighbours_survive() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path(), 1).append(Lane::Result, &bodies(0..10)).unwrap();
+    {
+        let db = raw(folder.path());
+        let tree = db.open_tree("result").unwrap();
+        let mut block = tree.get(1_u64.to_be_bytes()).unwrap().unwrap().to_vec();
+        let fifth_body = 9 + 4 * 12 + 8;
+        block[fifth_body] ^= 0xff;
+        tree.insert(1_u64.to_be_bytes(), block).unwrap();
+        db.flush().unwrap();
+    }
+    let entries = drain(&open(folder.path(), 2), Lane::Result);
+    assert_accounted(&entries, 1, 11);
+    let gaps: Vec<_> = entries.iter().filter(|entry| matches!(entry, Entry::Gap(_))).collect();
+    let [Entry::Gap(gap)] = gaps[..] else { panic!("{} gaps", gaps.len()) };
+    assert_eq!((gap.first, gap.last, gap.reason), (5, 5, GapReason::Damaged));
+}
+
+#[test]
+fn a_lost_block_is_reported_as_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path(), 1);
+    for start in [0, 10, 20] {
+        spool.append(Lane::Result, &bodies(start..start + 10)).unwrap();
+    }
+    drop(spool);
+    {
+        let db = raw(folder.path());
+        db.open_tree("result").unwrap().remove(11_u64.to_be_bytes()).unwrap();
+        db.flush().unwrap();
+    }
+    let entries = drain(&open(folder.path(), 2), Lane::Result);
+    assert_accounted(&entries, 1, 31);
+    assert!(entries.iter().any(|entry| matches!(entry, Entry::Gap(gap) if (gap.first, gap.last) == (11, 20))));
+}
+
+#[test]
+fn a_spool_that_cannot_be_opened_is_set_aside_and_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path(), 1).append(Lane::Alert, &bodies(0..3)).unwrap();
+    std::fs::write(folder.path().join("spool/conf"), b"not a configuration").unwrap();
+    let spool = open(folder.path(), 2);
+    let aside = spool.replaced().expect("the old one is kept for inspection").to_owned();
+    assert!(aside.exists());
+    assert_eq!(spool.append(Lane::Alert, &bodies(0..1)).unwrap(), Appended::Kept);
+}
+
+#[test]
+fn a_record_over_the_bound_is_refused_and_takes_no_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path(), 1);
+    assert!(spool.append(Lane::Result, &[vec![0; 20_000]]).is_err());
+    assert!(spool.lanes().unwrap().iter().all(|lane| lane.next == 1));
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Append(Lane, Vec<u16>),
+    Acknowledge(Lane, prop::sample::Index),
+    Restart,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let lane = prop::sample::select(Lane::ALL.to_vec());
+    prop_oneof![
+        4 => (lane.clone(), prop::collection::vec(0..600_u16, 1..80)).prop_map(|(lane, sizes)| Act::Append(lane, sizes)),
+        2 => (lane, any::<prop::sample::Index>()).prop_map(|(lane, at)| Act::Acknowledge(lane, at)),
+        1 => Just(Act::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever is done to it, every lane accounts for every number it gave out and was not yet told to forget.
+    #[test]
+    fn no_number_is_lost_without_a_word(acts in prop::collection::vec(act(), 1..25), budget in 20_000..400_000_u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |epoch| SpoolConfig { budget_bytes: budget, ..SpoolConfig::new(folder.path().join("spool"), epoch) };
+        let (mut epoch, mut next) = (1, BTreeMap::from(Lane::ALL.map(|lane| (lane, 1_u64))));
+        let mut spool = Spool::open(config(epoch)).unwrap();
+        for act in acts {
+            match act {
+                Act::Append(lane, sizes) => {
+                    *next.get_mut(&lane).unwrap() += sizes.len() as u64;
+                    let bodies: Vec<_> = sizes.into_iter().map(|size| vec![1; size.into()]).collect();
+                    spool.append(lane, &bodies).unwrap();
+                }
+                Act::Acknowledge(lane, at) => {
+                    let entries = drain(&spool, lane);
+                    if !entries.is_empty() {
+                        spool.acknowledge(lane, entries[at.index(entries.len())].last()).unwrap();
+                    }
+                }
+                Act::Restart => {
+                    drop(spool);
+                    epoch += 1;
+                    spool = Spool::open(config(epoch)).unwrap();
+                }
+            }
+            for lane in Lane::ALL {
+                let entries = drain(&spool, lane);
+                let first = entries.first().map_or(next[&lane], Entry::first_seq);
+                assert_accounted(&entries, first, next[&lane]);
+            }
+        }
+    }
+}
