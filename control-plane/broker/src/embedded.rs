@@ -8,9 +8,9 @@ use crate::{Admission, Broker, Gate, GateLimits, SendError, UpEvent};
 use async_trait::async_trait;
 use bytes::Bytes;
 use noderr_protocol::{Down, MAX_ENVELOPE, Message as _, NodeId, Topics};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -25,10 +25,8 @@ pub struct EmbeddedConfig {
     pub topics: Topics,
     /// The authority whose node certificates are accepted.
     pub root: CertificateDer<'static>,
-    /// What nodes are shown, leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// Key of the chain's leaf.
-    pub key: PrivateKeyDer<'static>,
+    /// What nodes are shown.
+    pub certificate: Arc<dyn ResolvesServerCert>,
     /// Bounds on strangers.
     pub gate: GateLimits,
     /// Bounds on nodes.
@@ -70,7 +68,7 @@ impl EmbeddedBroker {
         admission: Arc<dyn Admission>,
         up: mpsc::Sender<UpEvent>,
     ) -> Result<Self, StartError> {
-        let tls = server_config(&config.root, config.chain, config.key)?;
+        let tls = server_config(&config.root, config.certificate)?;
         let mut gate = Gate::bind(config.listen, Arc::new(tls), config.gate)
             .await
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
@@ -141,8 +139,7 @@ async fn run_until(stop: CancellationToken, work: impl Future<Output = ()>) {
 
 fn server_config(
     root: &CertificateDer<'static>,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    certificate: Arc<dyn ResolvesServerCert>,
 ) -> Result<ServerConfig, StartError> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone())?;
@@ -151,7 +148,7 @@ fn server_config(
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(certificate);
     // A resumed session would skip the verifier, and with it every later decision about the certificate.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -16,6 +16,9 @@ pub enum CsrError {
     /// Another kind of key.
     #[error("the certificate request must be for an ECDSA P-256 key")]
     Algorithm,
+    /// Not signed by the request's key.
+    #[error("the signature is not by the request's key")]
+    Signature,
 }
 
 impl Csr {
@@ -27,6 +30,12 @@ impl Csr {
             return Err(CsrError::Algorithm);
         }
         Ok(Self { key })
+    }
+
+    /// Checks an ECDSA-SHA256 signature (DER) by the request's key over `message`.
+    pub fn check_signature(&self, message: &[u8], signature: &[u8]) -> Result<(), CsrError> {
+        let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ECDSA_P256_SHA256_ASN1, self.key_sec1());
+        key.verify(message, signature).map_err(|_| CsrError::Signature)
     }
 
     /// The key as an uncompressed SEC1 point.

@@ -1,1 +1,17 @@
 //! The MQTT session over mTLS and the HTTPS calls: connect, publish, know that it arrived.
+//!
+//! A message has arrived when the server's high-water mark says that it is committed; PUBACK is flow control and
+//! nothing more. The spool is the source of truth: after any trouble a fresh client begins again from it.
+
+mod backoff;
+mod enrol;
+mod https;
+mod session;
+mod time;
+mod window;
+
+pub use backoff::Backoff;
+pub use enrol::{ExchangeError, enrol, renew};
+pub use https::{CallError, HttpsClient, Problem};
+pub use session::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
+pub use time::ask_time;

@@ -1,0 +1,354 @@
+-- The foundation: operators, nodes and their papers, what nodes report, who may ask, what was done.
+--
+-- Three roles. The owner migrates. `noderr_system` is the control plane itself: ingest, enrolment, jobs, logins.
+-- `noderr_api` answers requests on somebody's behalf: it cannot bypass row-level security and sees only what the
+-- scope of its transaction allows ('staff', or one operator's id). `noderr_reader` reads everything and changes nothing.
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'noderr_system') THEN CREATE ROLE noderr_system LOGIN; END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'noderr_api') THEN CREATE ROLE noderr_api LOGIN; END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'noderr_reader') THEN CREATE ROLE noderr_reader LOGIN; END IF;
+END $$;
+
+CREATE TYPE operator_state AS ENUM ('applied', 'approved', 'suspended');
+CREATE TYPE identity_kind AS ENUM ('tpm', 'software');
+CREATE TYPE lane AS ENUM ('alert', 'result', 'telemetry');
+CREATE TYPE exchange_purpose AS ENUM ('enrol', 'renew');
+CREATE TYPE verdict AS ENUM ('trusted', 'changed', 'refused', 'unavailable', 'software');
+
+-- What the scope of this transaction may see.
+CREATE FUNCTION noderr_sees(operator uuid) RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT current_setting('noderr.scope', true) IN ('staff', operator::text) $$;
+CREATE FUNCTION noderr_is_staff() RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT current_setting('noderr.scope', true) = 'staff' $$;
+
+CREATE TABLE admins (
+    id uuid PRIMARY KEY,
+    email text NOT NULL UNIQUE CHECK (email = lower(email)),
+    password_hash text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE sessions (
+    hash bytea PRIMARY KEY,
+    admin_id uuid NOT NULL REFERENCES admins ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL
+);
+
+CREATE TABLE operators (
+    id uuid PRIMARY KEY,
+    name text NOT NULL,
+    email text NOT NULL UNIQUE CHECK (email = lower(email)),
+    state operator_state NOT NULL DEFAULT 'applied',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    decided_at timestamptz
+);
+
+CREATE TABLE api_tokens (
+    id uuid PRIMARY KEY,
+    hash bytea NOT NULL UNIQUE,
+    name text NOT NULL,
+    permissions text[] NOT NULL,
+    -- Bound to one operator: sees that operator's rows and no others.
+    operator_id uuid REFERENCES operators ON DELETE CASCADE,
+    created_by text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz,
+    revoked_at timestamptz
+);
+
+CREATE TABLE nodes (
+    id bytea PRIMARY KEY CHECK (length(id) = 32),
+    operator_id uuid NOT NULL REFERENCES operators,
+    label text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    enrolled_at timestamptz,
+    revoked_at timestamptz,
+    revoked_reason text,
+    kind identity_kind,
+    -- The TPM this id is bound to, and whether a vendor's certificate vouched for it.
+    ek_name bytea,
+    ek_certified boolean NOT NULL DEFAULT false,
+    ak_public bytea,
+    tls_key bytea,
+    -- Register index -> hex value, as found at enrolment or as accepted by an admin since.
+    pcr_baseline jsonb,
+    desired_version bigint NOT NULL DEFAULT 1,
+    desired_paused boolean NOT NULL DEFAULT false,
+    desired_sample_every_s integer NOT NULL DEFAULT 10 CHECK (desired_sample_every_s BETWEEN 1 AND 3600),
+    actual_version bigint NOT NULL DEFAULT 0,
+    actual_error text
+);
+CREATE INDEX nodes_operator ON nodes (operator_id);
+CREATE INDEX nodes_created ON nodes (created_at, id);
+-- One box, one node: a TPM stands behind at most one id that is not revoked.
+CREATE UNIQUE INDEX nodes_one_per_tpm ON nodes (ek_name) WHERE revoked_at IS NULL;
+
+CREATE TABLE install_tokens (
+    id uuid PRIMARY KEY,
+    node_id bytea NOT NULL REFERENCES nodes,
+    hash bytea NOT NULL UNIQUE,
+    created_by text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    used_at timestamptz
+);
+CREATE INDEX install_tokens_node ON install_tokens (node_id);
+
+-- One attempt to enrol or to renew: what was asked, and what came of it.
+CREATE TABLE enrolments (
+    session bytea PRIMARY KEY CHECK (length(session) = 32),
+    purpose exchange_purpose NOT NULL,
+    node_id bytea NOT NULL REFERENCES nodes,
+    token_id uuid REFERENCES install_tokens,
+    kind identity_kind NOT NULL,
+    -- The credential's secret, or the renewal's nonce. Forgotten when the exchange ends.
+    secret bytea,
+    ek_name bytea,
+    ek_certified boolean NOT NULL DEFAULT false,
+    ak_public bytea,
+    tls_public bytea,
+    pcr_mask integer NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    finished_at timestamptz,
+    outcome text
+);
+CREATE INDEX enrolments_node ON enrolments (node_id, created_at);
+
+CREATE TABLE node_certificates (
+    serial bytea PRIMARY KEY CHECK (length(serial) = 16),
+    node_id bytea NOT NULL REFERENCES nodes,
+    issued_at timestamptz NOT NULL DEFAULT now(),
+    not_before timestamptz NOT NULL,
+    not_after timestamptz NOT NULL,
+    revoked_at timestamptz
+);
+CREATE INDEX node_certificates_node ON node_certificates (node_id);
+
+CREATE TABLE attestations (
+    challenge bytea PRIMARY KEY CHECK (length(challenge) = 16),
+    node_id bytea NOT NULL REFERENCES nodes,
+    requested_by text NOT NULL,
+    requested_at timestamptz NOT NULL DEFAULT now(),
+    nonce bytea NOT NULL,
+    pcr_mask integer NOT NULL,
+    answered_at timestamptz,
+    verdict verdict,
+    detail text,
+    pcrs jsonb
+);
+CREATE INDEX attestations_node ON attestations (node_id, requested_at DESC);
+
+-- The last word of each node: who is there, on which instance, how it feels.
+CREATE TABLE heartbeats (
+    node_id bytea PRIMARY KEY REFERENCES nodes,
+    online boolean NOT NULL DEFAULT false,
+    instance uuid,
+    last_seen_at timestamptz NOT NULL DEFAULT now(),
+    software text,
+    architecture text,
+    epoch bigint NOT NULL DEFAULT 0,
+    node_time timestamptz,
+    uptime_s bigint,
+    failing text[] NOT NULL DEFAULT '{}',
+    backlog bigint NOT NULL DEFAULT 0,
+    lost bigint NOT NULL DEFAULT 0
+);
+
+-- How far each lane is committed. Locked while a batch is stored: this row is what makes storing exactly once.
+CREATE TABLE lanes (
+    node_id bytea NOT NULL REFERENCES nodes,
+    lane lane NOT NULL,
+    epoch bigint NOT NULL DEFAULT 0,
+    seq bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (node_id, lane)
+);
+
+-- Numbers that will never come, and why.
+CREATE TABLE gaps (
+    node_id bytea NOT NULL REFERENCES nodes,
+    lane lane NOT NULL,
+    epoch bigint NOT NULL,
+    first_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    reason text NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX gaps_node ON gaps (node_id, lane, first_seq);
+
+CREATE TABLE alerts (
+    node_id bytea NOT NULL REFERENCES nodes,
+    epoch bigint NOT NULL,
+    seq bigint NOT NULL,
+    raised_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now(),
+    code text NOT NULL,
+    detail text NOT NULL,
+    PRIMARY KEY (node_id, epoch, seq)
+);
+
+-- Records this version cannot read (a newer node, or garbage): kept, so that their numbers are accounted for.
+CREATE TABLE unreadable_records (
+    node_id bytea NOT NULL REFERENCES nodes,
+    lane lane NOT NULL,
+    epoch bigint NOT NULL,
+    seq bigint NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now(),
+    body bytea NOT NULL,
+    PRIMARY KEY (node_id, lane, epoch, seq)
+);
+
+-- Partitioned by the day of arrival: a box may come back after a month, or with a clock that is years off.
+CREATE TABLE telemetry (
+    node_id bytea NOT NULL,
+    epoch bigint NOT NULL,
+    seq bigint NOT NULL,
+    sampled_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL,
+    uptime_s bigint NOT NULL,
+    cpu_permille integer NOT NULL,
+    memory_used_kib bigint NOT NULL,
+    memory_total_kib bigint NOT NULL,
+    disk_used_kib bigint NOT NULL,
+    disk_total_kib bigint NOT NULL,
+    temperature_decicelsius integer,
+    network_rx_bytes bigint NOT NULL,
+    network_tx_bytes bigint NOT NULL,
+    clock_offset_ms bigint,
+    tpm_commands bigint NOT NULL,
+    tpm_failures bigint NOT NULL,
+    link_connects bigint NOT NULL,
+    link_rtt_ms bigint,
+    spool_records bigint NOT NULL,
+    spool_lost bigint NOT NULL
+) PARTITION BY RANGE (received_at);
+CREATE INDEX telemetry_node ON telemetry (node_id, sampled_at);
+
+-- Makes the partitions of today and the days ahead, drops those past retention. Runs as the owner.
+CREATE FUNCTION keep_telemetry_partitions(ahead integer, keep integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    day date;
+    part record;
+    changed integer := 0;
+BEGIN
+    FOR day IN SELECT generate_series(current_date, current_date + ahead, interval '1 day')::date LOOP
+        IF to_regclass('telemetry_' || to_char(day, 'YYYYMMDD')) IS NULL THEN
+            EXECUTE format('CREATE TABLE %I PARTITION OF telemetry FOR VALUES FROM (%L) TO (%L)',
+                           'telemetry_' || to_char(day, 'YYYYMMDD'), day, day + 1);
+            changed := changed + 1;
+        END IF;
+    END LOOP;
+    FOR part IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                WHERE i.inhparent = 'telemetry'::regclass AND c.relname ~ '^telemetry_\d{8}$'
+                  AND to_date(right(c.relname, 8), 'YYYYMMDD') < current_date - keep LOOP
+        EXECUTE format('DROP TABLE %I', part.relname);
+        changed := changed + 1;
+    END LOOP;
+    RETURN changed;
+END $$;
+SELECT keep_telemetry_partitions(3, 36500);
+
+-- Who did what. Append-only, each row bound to the one before it.
+CREATE TABLE audit_log (
+    seq bigint PRIMARY KEY,
+    at timestamptz NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    detail jsonb NOT NULL,
+    hash bytea NOT NULL
+);
+
+CREATE FUNCTION audit_hash(previous bytea, seq bigint, at timestamptz, actor text, action text, subject text, detail jsonb)
+RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+    SELECT sha256(previous || convert_to(
+        json_build_array(seq, extract(epoch FROM at)::text, actor, action, subject, detail)::text, 'UTF8'))
+$$;
+
+-- The one way to write it: inside the transaction of the act itself.
+CREATE FUNCTION audit(actor text, action text, subject text, detail jsonb) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    previous record;
+    next_seq bigint;
+    now_at timestamptz := clock_timestamp();
+BEGIN
+    -- One writer at a time, until its transaction ends: a chain has one end.
+    PERFORM pg_advisory_xact_lock(7061756469740001);
+    SELECT a.seq, a.hash INTO previous FROM audit_log a ORDER BY a.seq DESC LIMIT 1;
+    next_seq := coalesce(previous.seq, 0) + 1;
+    INSERT INTO audit_log VALUES (next_seq, now_at, actor, action, subject, detail,
+        audit_hash(coalesce(previous.hash, ''::bytea), next_seq, now_at, actor, action, subject, detail));
+    RETURN next_seq;
+END $$;
+
+CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$;
+CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    EXECUTE FUNCTION audit_is_append_only();
+
+-- Work that one instance does for all, on a beat.
+CREATE TABLE jobs (
+    name text PRIMARY KEY,
+    every_s integer NOT NULL,
+    next_run_at timestamptz NOT NULL DEFAULT now(),
+    leased_by uuid,
+    leased_until timestamptz
+);
+
+CREATE TABLE job_runs (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL REFERENCES jobs,
+    instance uuid NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    outcome text
+);
+CREATE INDEX job_runs_name ON job_runs (name, started_at);
+
+-- Facts that all instances must agree on, such as the authority's root certificate.
+CREATE TABLE network (
+    key text PRIMARY KEY,
+    value text NOT NULL
+);
+
+-- Rights ------------------------------------------------------------------------------------------------------
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO noderr_system;
+REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON audit_log FROM noderr_system;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO noderr_reader;
+GRANT SELECT, INSERT, UPDATE ON operators, nodes, install_tokens, attestations TO noderr_api;
+GRANT SELECT, UPDATE ON node_certificates TO noderr_api;
+GRANT SELECT, INSERT, UPDATE ON api_tokens TO noderr_api;
+GRANT SELECT ON enrolments, heartbeats, lanes, gaps, alerts, telemetry, unreadable_records, audit_log, admins TO noderr_api;
+REVOKE EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) TO noderr_system;
+REVOKE EXECUTE ON FUNCTION audit(text, text, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit(text, text, text, jsonb) TO noderr_system, noderr_api;
+
+DO $$
+DECLARE
+    protected text;
+BEGIN
+    FOREACH protected IN ARRAY ARRAY['operators', 'nodes', 'install_tokens', 'enrolments', 'node_certificates',
+        'attestations', 'heartbeats', 'lanes', 'gaps', 'alerts', 'unreadable_records', 'telemetry', 'api_tokens',
+        'audit_log', 'admins'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', protected);
+        EXECUTE format('CREATE POLICY system ON %I TO noderr_system USING (true) WITH CHECK (true)', protected);
+        EXECUTE format('CREATE POLICY reader ON %I FOR SELECT TO noderr_reader USING (true)', protected);
+    END LOOP;
+    -- What belongs to a node belongs to its operator; `nodes` itself is filtered by its own policy.
+    FOREACH protected IN ARRAY ARRAY['install_tokens', 'enrolments', 'node_certificates', 'attestations',
+        'heartbeats', 'lanes', 'gaps', 'alerts', 'unreadable_records', 'telemetry'] LOOP
+        EXECUTE format('CREATE POLICY api ON %I TO noderr_api USING (node_id IN (SELECT id FROM nodes))', protected);
+    END LOOP;
+END $$;
+CREATE POLICY api ON operators TO noderr_api USING (noderr_sees(id));
+CREATE POLICY api ON nodes TO noderr_api USING (noderr_sees(operator_id));
+CREATE POLICY api ON api_tokens TO noderr_api USING (noderr_is_staff());
+CREATE POLICY api ON audit_log TO noderr_api USING (noderr_is_staff());
+CREATE POLICY api ON admins TO noderr_api USING (noderr_is_staff());

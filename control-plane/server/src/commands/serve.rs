@@ -1,0 +1,205 @@
+//! `noderr-control serve`: the composition root. Makes the channels, builds the parts, runs them together, and stops
+//! them in the order in which nothing that was acknowledged is lost.
+
+use crate::app::{App, Instance, unix_now};
+use crate::config::Config;
+use crate::database::Database;
+use crate::features::nodes::DatabaseAdmission;
+use crate::features::{self, reports::Ingest};
+use crate::http::{self, LoginThrottle};
+use crate::tls::{ServerCertificate, api_config};
+use crate::{jobs, notices};
+use anyhow::{Context as _, ensure};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use noderr_attestation::VendorRoots;
+use noderr_broker::{
+    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, Gate, GateLimits, UpEvent,
+};
+use noderr_ca::{Authority, FileKey};
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// Publications on their way from the sockets to the workers.
+const UP_QUEUE: usize = 256;
+
+pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    raise_open_files();
+    let database = Database::open(&config).await?;
+    let authority = open_authority(&config, &database).await?;
+    let app: App = Arc::new(Instance {
+        id: Uuid::now_v7(),
+        vendor_roots: vendor_roots(&config)?,
+        metrics: PrometheusBuilder::new().install_recorder().context("cannot record metrics")?,
+        logins: LoginThrottle::default(),
+        broker: OnceLock::new(),
+        authority,
+        database,
+        config,
+    });
+    let certificate = ServerCertificate::issue(&app.authority, &app.config.http.names)?;
+
+    let (up, events) = mpsc::channel(UP_QUEUE);
+    let ingest = Ingest::start(&app, events);
+    let embedded = start_broker(&app, certificate.clone(), up).await?;
+    let api = api_config(certificate.clone())?;
+    let gate = Gate::bind(app.config.http.listen, Arc::new(api), GateLimits::default())
+        .await
+        .with_context(|| format!("cannot listen on {}", app.config.http.listen))?;
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(http::serve(gate, features::router(&app), stop.clone()));
+
+    let mut background = JoinSet::new();
+    background.spawn(notices::listen(app.clone()));
+    background.spawn(jobs::run(app.clone()));
+    background.spawn(renew_certificate(app.clone(), certificate));
+    if let Some(cluster) = app.database.private().cloned() {
+        tracing::info!(reader = cluster.reader_url(), "private PostgreSQL");
+        background.spawn(async move { cluster.watch().await });
+    }
+    tracing::info!(
+        instance = %app.id,
+        api = app.config.http.public_url,
+        broker = app.config.broker.public_address,
+        "the control plane is up"
+    );
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        // None of them ends by itself: one that does has failed, and the init system starts us again.
+        ended = background.join_next() => anyhow::bail!("a part of the control plane ended: {ended:?}"),
+    }
+    tracing::info!("stopping: no new sessions, storing what has come in");
+    stop.cancel();
+    serving.await?;
+    if let Some(embedded) = embedded {
+        embedded.stop().await;
+    }
+    background.shutdown().await;
+    ingest.finish().await;
+    app.database.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The broker that is configured. The embedded one is given back too: only it can be stopped.
+async fn start_broker(
+    app: &App,
+    certificate: Arc<ServerCertificate>,
+    up: mpsc::Sender<UpEvent>,
+) -> anyhow::Result<Option<Arc<EmbeddedBroker>>> {
+    let topics = app.config.broker.topics()?;
+    let (broker, embedded): (Arc<dyn Broker>, _) = match &app.config.broker.external {
+        None => {
+            let config = EmbeddedConfig {
+                listen: app.config.broker.listen,
+                topics,
+                root: app.authority.root().clone(),
+                certificate,
+                gate: GateLimits::default(),
+                fence: FenceLimits::default(),
+            };
+            let admission = Arc::new(DatabaseAdmission(app.clone()));
+            let embedded = Arc::new(EmbeddedBroker::start(config, admission, up).await?);
+            (embedded.clone(), Some(embedded))
+        }
+        Some(external) => {
+            let config = ExternalConfig {
+                host: external.host.clone(),
+                port: external.port,
+                topics,
+                client_id: format!("noderr-control-{}", app.id.simple()),
+                tls: Arc::new(external_tls(app, external.roots.as_deref())?),
+            };
+            (Arc::new(ExternalBroker::start(config, up)), None)
+        }
+    };
+    ensure!(app.broker.set(broker).is_ok(), "the broker is started once");
+    Ok(embedded)
+}
+
+fn external_tls(app: &App, roots: Option<&Path>) -> anyhow::Result<rustls::ClientConfig> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        None => store.add(app.authority.root().clone())?,
+        Some(path) => {
+            for certificate in CertificateDer::pem_file_iter(path)? {
+                store.add(certificate?)?;
+            }
+        }
+    }
+    let identity = app.authority.issue_service("noderr-control", unix_now(), 30 * DAY)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(store)
+        .with_client_auth_cert(identity.chain, identity.key)?)
+}
+
+/// Opens the authority and holds it against what the network's other instances use.
+async fn open_authority(config: &Config, database: &Database) -> anyhow::Result<Authority> {
+    let folder = config.authority.folder.clone().unwrap_or_else(|| config.data.join("authority"));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let key = Arc::new(FileKey::open_or_create(&folder.join("ca.key"))?);
+    let authority = Authority::open(&folder, &config.network, key, unix_now())?;
+    let recorded = sqlx::query_scalar!(
+        "WITH mine AS (INSERT INTO network (key, value) VALUES ('root', $1) ON CONFLICT DO NOTHING RETURNING value)
+         SELECT value AS \"value!\" FROM mine UNION ALL SELECT value FROM network WHERE key = 'root'",
+        authority.root_pem()
+    )
+    .fetch_one(database.system())
+    .await?;
+    ensure!(
+        recorded == authority.root_pem(),
+        "the database belongs to a network with another root certificate than {}: copy the folder of the first \
+         instance here (authority.folder)",
+        folder.display()
+    );
+    Ok(authority)
+}
+
+fn vendor_roots(config: &Config) -> anyhow::Result<VendorRoots> {
+    let Some(folder) = &config.enrolment.vendor_roots else { return Ok(VendorRoots::default()) };
+    let mut certificates = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "pem" || extension == "crt") {
+            for certificate in CertificateDer::pem_file_iter(&path)? {
+                certificates.push(certificate.with_context(|| format!("{} is not PEM", path.display()))?);
+            }
+        }
+    }
+    ensure!(!certificates.is_empty(), "{} holds no certificate (.pem, .crt)", folder.display());
+    Ok(VendorRoots::new(&certificates)?)
+}
+
+async fn renew_certificate(app: App, certificate: Arc<ServerCertificate>) {
+    loop {
+        tokio::time::sleep(DAY).await;
+        if let Err(error) = certificate.renew(&app.authority, &app.config.http.names) {
+            tracing::error!(error = format!("{error:#}"), "the server's own certificate could not be renewed");
+        }
+    }
+}
+
+/// Thousands of sessions need thousands of descriptors; the usual soft limit is 1,024.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays low");
+    }
+}

@@ -1,0 +1,44 @@
+//! The certificate authority.
+
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Authority {
+    /// Folder of the authority's key and root; `authority` in the data folder if absent. Every instance of a
+    /// network needs the same.
+    pub(crate) folder: Option<PathBuf>,
+    /// Days a node certificate is valid. A node renews when a third has gone.
+    pub(crate) certificate_days: u32,
+    /// Days that must be left after that third: how long a node may be offline and still connect.
+    pub(crate) renew_leaves_days: u32,
+    /// Overrides `certificate_days` with seconds, for rehearsals.
+    pub(crate) certificate_seconds: Option<u64>,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self { folder: None, certificate_days: 45, renew_leaves_days: 30, certificate_seconds: None }
+    }
+}
+
+impl Authority {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.certificate_days * 2 / 3 >= self.renew_leaves_days,
+            "authority.certificate_days = {} leaves a node {} days after renewal is due, but \
+             authority.renew_leaves_days asks for {}",
+            self.certificate_days,
+            self.certificate_days * 2 / 3,
+            self.renew_leaves_days
+        );
+        Ok(())
+    }
+
+    pub(crate) fn node_validity(&self) -> Duration {
+        let days = Duration::from_secs(u64::from(self.certificate_days) * 86_400);
+        self.certificate_seconds.map_or(days, Duration::from_secs)
+    }
+}

@@ -1,0 +1,70 @@
+//! Who may enrol, and with what proof.
+
+use serde::Deserialize;
+use std::path::PathBuf;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Enrolment {
+    /// What must vouch for a TPM's endorsement key.
+    pub(crate) ek_policy: EkPolicy,
+    /// Folder of TPM vendors' certificates, PEM files.
+    pub(crate) vendor_roots: Option<PathBuf>,
+    /// Names (hex) of endorsement keys that are let in under `allow-listed-ek`.
+    pub(crate) allowed_eks: Vec<String>,
+    /// Whether boxes without a TPM may enrol with a software identity.
+    pub(crate) allow_software: bool,
+    /// Registers of the SHA-256 bank that are quoted.
+    pub(crate) pcrs: Vec<u8>,
+    /// Seconds an enrolment may take from begin to finish.
+    pub(crate) session_s: u32,
+    /// Hours an install token is good for.
+    pub(crate) token_hours: u32,
+    /// Seconds between attestations of a connected node.
+    pub(crate) attest_every_s: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum EkPolicy {
+    /// A certificate that leads to a configured vendor root.
+    RequireEkCert,
+    /// A key on the list.
+    AllowListedEk,
+    /// Any TPM; recorded as not vouched for unless a certificate does.
+    Open,
+}
+
+impl Default for Enrolment {
+    fn default() -> Self {
+        Self {
+            ek_policy: EkPolicy::Open,
+            vendor_roots: None,
+            allowed_eks: Vec::new(),
+            allow_software: false,
+            pcrs: (0..8).collect(),
+            session_s: 300,
+            token_hours: 168,
+            attest_every_s: 86_400,
+        }
+    }
+}
+
+impl Enrolment {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.ek_policy != EkPolicy::RequireEkCert || self.vendor_roots.is_some(),
+            "enrolment.ek_policy = \"require-ek-cert\" needs enrolment.vendor_roots"
+        );
+        anyhow::ensure!(
+            !self.pcrs.is_empty() && self.pcrs.iter().all(|index| *index < 24),
+            "enrolment.pcrs must name registers from 0 to 23"
+        );
+        Ok(())
+    }
+
+    /// Bit `i` asks for register `i`.
+    pub(crate) fn pcr_mask(&self) -> u32 {
+        self.pcrs.iter().fold(0, |mask, index| mask | 1 << index)
+    }
+}

@@ -1,0 +1,137 @@
+//! Statements about admins, sessions and API tokens.
+
+use super::hash_secret;
+use crate::app::App;
+use crate::database::{Scope, Tx};
+use crate::http::{Permission, Principal};
+use std::collections::BTreeSet;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Whom a bearer token stands for.
+pub(crate) async fn principal_of(app: &App, token: &str) -> sqlx::Result<Option<Principal>> {
+    let hash = hash_secret(token);
+    let session = sqlx::query!(
+        "SELECT a.email FROM sessions s JOIN admins a ON a.id = s.admin_id WHERE s.hash = $1 AND s.expires_at > now()",
+        hash
+    )
+    .fetch_optional(app.database.system())
+    .await?;
+    if let Some(session) = session {
+        let permissions = Permission::ALL.into_iter().collect();
+        return Ok(Some(Principal { actor: session.email, scope: Scope::Staff, permissions }));
+    }
+    let token = sqlx::query!(
+        "SELECT name, permissions, operator_id FROM api_tokens
+         WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+        hash
+    )
+    .fetch_optional(app.database.system())
+    .await?;
+    Ok(token.map(|token| Principal {
+        actor: format!("token {}", token.name),
+        scope: token.operator_id.map_or(Scope::Staff, Scope::Operator),
+        permissions: token.permissions.iter().filter_map(|name| name.parse().ok()).collect::<BTreeSet<_>>(),
+    }))
+}
+
+pub(super) async fn password_hash(app: &App, email: &str) -> sqlx::Result<Option<(Uuid, String)>> {
+    let row = sqlx::query!("SELECT id, password_hash FROM admins WHERE email = $1", email)
+        .fetch_optional(app.database.system())
+        .await?;
+    Ok(row.map(|row| (row.id, row.password_hash)))
+}
+
+pub(super) async fn insert_session(
+    tx: &mut Tx,
+    hash: &[u8],
+    admin: Uuid,
+    expires_at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!("INSERT INTO sessions (hash, admin_id, expires_at) VALUES ($1, $2, $3)", hash, admin, expires_at)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn delete_session(app: &App, hash: &[u8]) -> sqlx::Result<bool> {
+    let done =
+        sqlx::query!("DELETE FROM sessions WHERE hash = $1", hash).execute(app.database.system()).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Adds an administrator or sets a new password; a new password ends the sessions of the old one.
+pub(crate) async fn set_admin(tx: &mut Tx, email: &str, password_hash: &str) -> sqlx::Result<()> {
+    let id = sqlx::query_scalar!(
+        "INSERT INTO admins (id, email, password_hash) VALUES ($1, $2, $3)
+         ON CONFLICT (email) DO UPDATE SET password_hash = $3 RETURNING id",
+        Uuid::now_v7(),
+        email,
+        password_hash
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    sqlx::query!("DELETE FROM sessions WHERE admin_id = $1", id).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Removes an administrator and their sessions; `false` if there is none.
+pub(crate) async fn remove_admin(tx: &mut Tx, email: &str) -> sqlx::Result<bool> {
+    let done = sqlx::query!("DELETE FROM admins WHERE email = $1", email).execute(&mut **tx).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Addresses of all administrators.
+pub(crate) async fn list_admins(tx: &mut Tx) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!("SELECT email FROM admins ORDER BY email").fetch_all(&mut **tx).await
+}
+
+pub(super) struct TokenRow {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+    pub(super) permissions: Vec<String>,
+    pub(super) operator_id: Option<Uuid>,
+    pub(super) created_by: String,
+    pub(super) created_at: OffsetDateTime,
+    pub(super) expires_at: Option<OffsetDateTime>,
+    pub(super) revoked_at: Option<OffsetDateTime>,
+}
+
+pub(super) async fn insert_token(tx: &mut Tx, token: &TokenRow, hash: &[u8]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO api_tokens (id, hash, name, permissions, operator_id, created_by, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        token.id,
+        hash,
+        token.name,
+        &token.permissions,
+        token.operator_id,
+        token.created_by,
+        token.created_at,
+        token.expires_at
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn list_tokens(tx: &mut Tx, after: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<TokenRow>> {
+    sqlx::query_as!(
+        TokenRow,
+        "SELECT id, name, permissions, operator_id, created_by, created_at, expires_at, revoked_at
+         FROM api_tokens WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2",
+        after,
+        limit + 1
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn revoke_token(tx: &mut Tx, id: Uuid) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING name",
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}

@@ -1,0 +1,165 @@
+//! Statements about attestations.
+
+use crate::app::App;
+use crate::database::Tx;
+use crate::notices::{self, Notice};
+use noderr_protocol::{AttestationChallenge, Down, NodeId};
+use rand::RngCore as _;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+/// How one challenge came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "verdict", rename_all = "lowercase")]
+pub(super) enum Verdict {
+    Trusted,
+    Changed,
+    Refused,
+    Unavailable,
+    Software,
+}
+
+/// Puts a challenge to a node; `None` if there is no enrolled node to be seen.
+pub(super) async fn request(
+    tx: &mut Tx,
+    node: &NodeId,
+    requested_by: &str,
+    mask: u32,
+) -> sqlx::Result<Option<[u8; 16]>> {
+    let (mut challenge, mut nonce) = ([0; 16], [0; 32]);
+    rand::rng().fill_bytes(&mut challenge);
+    rand::rng().fill_bytes(&mut nonce);
+    let done = sqlx::query!(
+        "INSERT INTO attestations (challenge, node_id, requested_by, nonce, pcr_mask)
+         SELECT $1, n.id, $3, $4, $5 FROM nodes n WHERE n.id = $2 AND n.revoked_at IS NULL AND n.kind IS NOT NULL",
+        challenge.as_slice(),
+        node.as_bytes().as_slice(),
+        requested_by,
+        nonce.as_slice(),
+        mask.cast_signed()
+    )
+    .execute(&mut **tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    notices::send(&mut **tx, Notice::Challenge(*node)).await?;
+    Ok(Some(challenge))
+}
+
+/// Sends a node the newest challenge it has not answered, if any is younger than a day.
+pub(crate) async fn send_open_challenge(app: &App, node: &NodeId) -> sqlx::Result<()> {
+    let row = sqlx::query!(
+        "SELECT challenge, nonce, pcr_mask FROM attestations
+         WHERE node_id = $1 AND answered_at IS NULL AND requested_at > now() - interval '1 day'
+         ORDER BY requested_at DESC LIMIT 1",
+        node.as_bytes().as_slice()
+    )
+    .fetch_optional(app.database.system())
+    .await?;
+    let (Some(row), Some(broker)) = (row, app.broker()) else { return Ok(()) };
+    let (Ok(challenge), Ok(nonce)) = (row.challenge.try_into(), row.nonce.try_into()) else { return Ok(()) };
+    let message = AttestationChallenge { challenge, nonce, pcr_mask: row.pcr_mask.cast_unsigned() };
+    if let Err(error) = broker.send(node, &Down::AttestationChallenge(message)).await {
+        tracing::debug!(node = %node.short(), %error, "a challenge was not handed on");
+    }
+    Ok(())
+}
+
+/// A challenge that waits for its answer, and what the answer is held against.
+pub(super) struct Open {
+    pub(super) nonce: Vec<u8>,
+    pub(super) pcr_mask: i32,
+    pub(super) kind: String,
+    pub(super) ak_public: Option<Vec<u8>>,
+    pub(super) pcr_baseline: Option<Value>,
+}
+
+/// Takes a node's challenge up for its one answer.
+pub(super) async fn take(tx: &mut Tx, node: &NodeId, challenge: &[u8; 16]) -> sqlx::Result<Option<Open>> {
+    sqlx::query_as!(
+        Open,
+        r#"SELECT a.nonce, a.pcr_mask, n.kind::text AS "kind!", n.ak_public, n.pcr_baseline
+           FROM attestations a JOIN nodes n ON n.id = a.node_id
+           WHERE a.challenge = $1 AND a.node_id = $2 AND a.answered_at IS NULL
+             AND n.revoked_at IS NULL AND n.kind IS NOT NULL FOR UPDATE OF a"#,
+        challenge.as_slice(),
+        node.as_bytes().as_slice()
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) async fn conclude(
+    tx: &mut Tx,
+    challenge: &[u8; 16],
+    verdict: Verdict,
+    detail: &str,
+    pcrs: Option<&Value>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE attestations SET answered_at = now(), verdict = $2, detail = $3, pcrs = $4 WHERE challenge = $1",
+        challenge.as_slice(),
+        verdict as Verdict,
+        detail,
+        pcrs
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) struct AttestationRow {
+    pub(super) challenge: Vec<u8>,
+    pub(super) requested_by: String,
+    pub(super) requested_at: OffsetDateTime,
+    pub(super) answered_at: Option<OffsetDateTime>,
+    pub(super) verdict: Option<String>,
+    pub(super) detail: Option<String>,
+    pub(super) pcrs: Option<Value>,
+}
+
+pub(super) async fn list(
+    tx: &mut Tx,
+    node: &NodeId,
+    after: Option<OffsetDateTime>,
+    limit: i64,
+) -> sqlx::Result<Vec<AttestationRow>> {
+    sqlx::query_as!(
+        AttestationRow,
+        "SELECT challenge, requested_by, requested_at, answered_at, verdict::text, detail, pcrs FROM attestations
+         WHERE node_id = $1 AND ($2::timestamptz IS NULL OR requested_at < $2) ORDER BY requested_at DESC LIMIT $3",
+        node.as_bytes().as_slice(),
+        after,
+        limit + 1
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+/// Makes the registers of the newest checked quote the baseline; `None` if there is none.
+pub(super) async fn accept_baseline(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Option<Value>> {
+    sqlx::query_scalar!(
+        "UPDATE nodes SET pcr_baseline = a.pcrs FROM (
+           SELECT pcrs FROM attestations WHERE node_id = $1 AND verdict IN ('trusted', 'changed')
+           ORDER BY requested_at DESC LIMIT 1) a
+         WHERE nodes.id = $1 RETURNING nodes.pcr_baseline",
+        node.as_bytes().as_slice()
+    )
+    .fetch_optional(&mut **tx)
+    .await
+    .map(Option::flatten)
+}
+
+/// Nodes that are online and were not asked for so long.
+pub(super) async fn due(app: &App, every_s: f64) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT n.id FROM nodes n JOIN heartbeats h ON h.node_id = n.id AND h.online
+         WHERE n.revoked_at IS NULL AND n.kind IS NOT NULL AND NOT EXISTS (
+           SELECT FROM attestations a WHERE a.node_id = n.id AND a.requested_at > now() - make_interval(secs => $1))
+         LIMIT 1000",
+        every_s
+    )
+    .fetch_all(app.database.system())
+    .await
+}

@@ -1,0 +1,167 @@
+//! Statements about enrolments and what they leave behind.
+
+use crate::database::Tx;
+use noderr_ca::Issued;
+use noderr_protocol::{IdentityKind, NodeId};
+use serde_json::Value;
+use sqlx::types::time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Which of the two exchanges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "exchange_purpose", rename_all = "lowercase")]
+pub(super) enum Purpose {
+    Enrol,
+    Renew,
+}
+
+/// An exchange that has begun.
+pub(super) struct Exchange {
+    pub(super) node_id: Vec<u8>,
+    pub(super) token_id: Option<Uuid>,
+    pub(super) kind: String,
+    pub(super) secret: Option<Vec<u8>>,
+    pub(super) ek_name: Option<Vec<u8>>,
+    pub(super) ek_certified: bool,
+    pub(super) ak_public: Option<Vec<u8>>,
+    pub(super) tls_public: Option<Vec<u8>>,
+    pub(super) pcr_mask: i32,
+}
+
+pub(super) async fn insert(
+    tx: &mut Tx,
+    session: &[u8],
+    purpose: Purpose,
+    exchange: &Exchange,
+    seconds: f64,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO enrolments (session, purpose, node_id, token_id, kind, secret, ek_name, ek_certified, ak_public,
+           tls_public, pcr_mask, expires_at)
+         VALUES ($1, $2, $3, $4, $5::text::identity_kind, $6, $7, $8, $9, $10, $11, now() + make_interval(secs => $12))",
+        session,
+        purpose as Purpose,
+        exchange.node_id,
+        exchange.token_id,
+        exchange.kind,
+        exchange.secret,
+        exchange.ek_name,
+        exchange.ek_certified,
+        exchange.ak_public,
+        exchange.tls_public,
+        exchange.pcr_mask,
+        seconds
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes a session up for its one answer; `None` if it is unknown, expired or was answered already.
+pub(super) async fn take(tx: &mut Tx, session: &[u8], purpose: Purpose) -> sqlx::Result<Option<Exchange>> {
+    sqlx::query_as!(
+        Exchange,
+        r#"SELECT node_id, token_id, kind::text AS "kind!", secret, ek_name, ek_certified, ak_public, tls_public, pcr_mask
+           FROM enrolments WHERE session = $1 AND purpose = $2 AND finished_at IS NULL AND expires_at > now()
+           FOR UPDATE"#,
+        session,
+        purpose as Purpose
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+/// Ends a session and forgets its secret.
+pub(super) async fn finish(tx: &mut Tx, session: &[u8], outcome: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE enrolments SET finished_at = now(), outcome = $2, secret = NULL WHERE session = $1",
+        session,
+        outcome
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Binds a node to the keys it has proven.
+pub(super) async fn bind(
+    tx: &mut Tx,
+    exchange: &Exchange,
+    tls_key: &[u8],
+    baseline: Option<&Value>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE nodes SET enrolled_at = now(), kind = $2::text::identity_kind, ek_name = $3, ek_certified = $4,
+           ak_public = $5, tls_key = $6, pcr_baseline = $7 WHERE id = $1",
+        exchange.node_id,
+        exchange.kind,
+        exchange.ek_name,
+        exchange.ek_certified,
+        exchange.ak_public,
+        tls_key,
+        baseline
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Voids the certificates of an earlier enrolment of the same node.
+pub(super) async fn revoke_certificates(tx: &mut Tx, node: &NodeId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE node_certificates SET revoked_at = now() WHERE node_id = $1 AND revoked_at IS NULL",
+        node.as_bytes().as_slice()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn insert_certificate(tx: &mut Tx, node: &NodeId, issued: &Issued) -> sqlx::Result<()> {
+    let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    sqlx::query!(
+        "INSERT INTO node_certificates (serial, node_id, not_before, not_after) VALUES ($1, $2, $3, $4)",
+        issued.serial.as_slice(),
+        node.as_bytes().as_slice(),
+        at(issued.not_before),
+        at(issued.not_after)
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The highest boot epoch ever heard of this node.
+pub(super) async fn epoch_seen(tx: &mut Tx, node: &NodeId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT greatest((SELECT max(epoch) FROM lanes WHERE node_id = $1),
+                           (SELECT epoch FROM heartbeats WHERE node_id = $1), 0) AS "epoch!""#,
+        node.as_bytes().as_slice()
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// What is on record of an enrolled node that is not revoked.
+pub(super) struct Known {
+    pub(super) kind: String,
+    pub(super) ak_public: Option<Vec<u8>>,
+    pub(super) tls_key: Vec<u8>,
+    pub(super) pcr_baseline: Option<Value>,
+}
+
+pub(super) async fn known(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Option<Known>> {
+    sqlx::query_as!(
+        Known,
+        r#"SELECT kind::text AS "kind!", ak_public, tls_key AS "tls_key!", pcr_baseline FROM nodes
+           WHERE id = $1 AND revoked_at IS NULL AND tls_key IS NOT NULL AND kind IS NOT NULL"#,
+        node.as_bytes().as_slice()
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+/// Reads the kind column.
+pub(super) fn kind_of(text: &str) -> IdentityKind {
+    text.parse().expect("the column is an enum with just these values")
+}

@@ -1,0 +1,101 @@
+//! `finish`: does the answer prove that one TPM holds all three keys, and that it answers this very question?
+
+use super::db::{self, Exchange, Purpose};
+use super::{issue, pcr_set, pcrs_to_json, refused};
+use crate::app::App;
+use crate::features::nodes::node_id;
+use crate::features::{audit, install_tokens};
+use crate::http::Problem;
+use noderr_attestation::{AttestationKey, PcrSet, Refusal, TlsKey};
+use noderr_ca::{Csr, NodeSubject};
+use noderr_protocol::IdentityKind;
+use noderr_protocol::enrol::{Enrolled, FinishRequest, TpmProof, enrol_binding};
+use serde_json::json;
+
+pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled, Problem> {
+    let mut tx = app.database.begin().await?;
+    let exchange = db::take(&mut tx, &request.session, Purpose::Enrol).await?.ok_or_else(|| {
+        Problem::forbidden("session", "the enrolment session is unknown, expired or was answered already; begin again")
+    })?;
+    let node = node_id(&exchange.node_id);
+    let kind = db::kind_of(&exchange.kind);
+    let (csr, pcrs) = match check(&exchange, kind, &request) {
+        Ok(checked) => checked,
+        Err(problem) => {
+            // One answer each: a session that was answered wrongly is over, and that is on record.
+            db::finish(&mut tx, &request.session, problem.kind()).await?;
+            let detail = json!({ "why": problem.kind() });
+            audit::record(&mut tx, "enrolment", "node.enrol.refused", &node.to_string(), &detail).await?;
+            tx.commit().await?;
+            metrics::counter!("noderr_enrolments_total", "outcome" => problem.kind()).increment(1);
+            return Err(problem);
+        }
+    };
+    let usable = match exchange.token_id {
+        Some(token) => install_tokens::consume(&mut tx, token).await?,
+        None => false,
+    };
+    if !usable {
+        return Err(Problem::forbidden("install-token", "the install token was used, has expired, or its node may not enrol"));
+    }
+    let baseline = pcrs.as_ref().map(pcrs_to_json);
+    db::bind(&mut tx, &exchange, csr.key_sec1(), baseline.as_ref()).await.map_err(|error| {
+        match error.as_database_error() {
+            Some(inner) if inner.is_unique_violation() => {
+                Problem::conflict("tpm-in-use", "this TPM stands behind another node already; one box is one node")
+            }
+            _ => error.into(),
+        }
+    })?;
+    db::revoke_certificates(&mut tx, &node).await?;
+    let enrolled = issue(app, &mut tx, NodeSubject { node, kind }, &csr).await?;
+    db::finish(&mut tx, &request.session, "enrolled").await?;
+    let detail = json!({
+        "identity": kind.as_str(),
+        "ek": exchange.ek_name.map(hex::encode),
+        "ek_certified": exchange.ek_certified,
+        "event_log": request.proof.as_ref().is_some_and(|proof| proof.event_log.is_some()),
+    });
+    audit::record(&mut tx, "enrolment", "node.enrol", &node.to_string(), &detail).await?;
+    tx.commit().await?;
+    metrics::counter!("noderr_enrolments_total", "outcome" => "enrolled").increment(1);
+    Ok(enrolled)
+}
+
+fn check(
+    exchange: &Exchange,
+    kind: IdentityKind,
+    request: &FinishRequest,
+) -> Result<(Csr, Option<PcrSet>), Problem> {
+    let csr = Csr::parse(&request.csr).map_err(|error| Problem::bad_request("csr", error.to_string()))?;
+    let pcrs = match (kind, &request.proof) {
+        (IdentityKind::Tpm, Some(proof)) => Some(
+            check_proof(exchange, request, proof, &csr).map_err(|refusal| refused(&refusal))?,
+        ),
+        (IdentityKind::Tpm, None) => {
+            return Err(Problem::bad_request("proof", "this session was begun with a TPM; its proof is missing"));
+        }
+        (IdentityKind::Software, None) => None,
+        (IdentityKind::Software, Some(_)) => {
+            return Err(Problem::bad_request("proof", "this session was begun without a TPM; begin again with its keys"));
+        }
+    };
+    Ok((csr, pcrs))
+}
+
+fn check_proof(
+    exchange: &Exchange,
+    request: &FinishRequest,
+    proof: &TpmProof,
+    csr: &Csr,
+) -> Result<PcrSet, Refusal> {
+    let ak = AttestationKey::parse(exchange.ak_public.as_deref().unwrap_or_default())?;
+    let tls = TlsKey::parse(exchange.tls_public.as_deref().unwrap_or_default(), &ak)?;
+    let secret = exchange.secret.as_deref().unwrap_or_default();
+    let binding = enrol_binding(secret, &request.session, &request.csr, proof.event_log.as_deref());
+    let mask = exchange.pcr_mask.cast_unsigned();
+    let quote = ak.check_quote(&proof.quote, &proof.quote_sig, &binding, mask, pcr_set(&proof.pcrs)?)?;
+    ak.check_certify(&proof.certify, &proof.certify_sig, &binding, &tls)?;
+    tls.check_csr_key(csr.key_sec1())?;
+    Ok(quote.pcrs)
+}

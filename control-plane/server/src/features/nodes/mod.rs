@@ -1,0 +1,13 @@
+//! Nodes: their ids, what they should be, revocation.
+
+mod admission;
+mod db;
+mod desired;
+mod revocation;
+mod routes;
+
+pub(crate) use admission::DatabaseAdmission;
+pub(crate) use db::{find as find_node, node_id};
+pub(crate) use desired::{behind_among, send_desired};
+pub(crate) use revocation::{publish_revocations, revoked_among};
+pub(crate) use routes::routes;

@@ -1,0 +1,69 @@
+//! Statements about operators.
+
+use super::routes::OperatorState;
+use crate::database::Tx;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+pub(super) struct OperatorRow {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+    pub(super) email: String,
+    pub(super) state: OperatorState,
+    pub(super) created_at: OffsetDateTime,
+    pub(super) decided_at: Option<OffsetDateTime>,
+}
+
+pub(super) async fn insert(tx: &mut Tx, name: &str, email: &str) -> sqlx::Result<OperatorRow> {
+    sqlx::query_as!(
+        OperatorRow,
+        r#"INSERT INTO operators (id, name, email) VALUES ($1, $2, $3)
+           RETURNING id, name, email, state AS "state: OperatorState", created_at, decided_at"#,
+        Uuid::now_v7(),
+        name,
+        email
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+pub(super) async fn find(tx: &mut Tx, id: Uuid) -> sqlx::Result<Option<OperatorRow>> {
+    sqlx::query_as!(
+        OperatorRow,
+        r#"SELECT id, name, email, state AS "state: OperatorState", created_at, decided_at FROM operators WHERE id = $1"#,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) async fn list(
+    tx: &mut Tx,
+    state: Option<OperatorState>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> sqlx::Result<Vec<OperatorRow>> {
+    sqlx::query_as!(
+        OperatorRow,
+        r#"SELECT id, name, email, state AS "state: OperatorState", created_at, decided_at FROM operators
+           WHERE ($1::operator_state IS NULL OR state = $1) AND ($2::uuid IS NULL OR id < $2)
+           ORDER BY id DESC LIMIT $3"#,
+        state as Option<OperatorState>,
+        after,
+        limit + 1
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn decide(tx: &mut Tx, id: Uuid, state: OperatorState) -> sqlx::Result<Option<OperatorRow>> {
+    sqlx::query_as!(
+        OperatorRow,
+        r#"UPDATE operators SET state = $2, decided_at = now() WHERE id = $1
+           RETURNING id, name, email, state AS "state: OperatorState", created_at, decided_at"#,
+        id,
+        state as OperatorState
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}

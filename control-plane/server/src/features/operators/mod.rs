@@ -1,0 +1,6 @@
+//! Operators: the people in whose homes the boxes stand.
+
+mod db;
+mod routes;
+
+pub(crate) use routes::routes;

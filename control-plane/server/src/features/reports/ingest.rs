@@ -1,0 +1,185 @@
+//! From the broker's channel to the database: workers that gather, store and answer.
+
+use super::{batch, presence};
+use crate::app::App;
+use crate::features::attestation;
+use noderr_broker::{UpEvent, UpMessage};
+use noderr_protocol::{Message as _, NodeId, RecordBatch, Up};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Messages of one worker that wait; beyond it reading from the nodes stops.
+const QUEUE: usize = 1024;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The running workers.
+pub(crate) struct Ingest {
+    tasks: JoinSet<()>,
+}
+
+impl Ingest {
+    /// Starts the workers behind `events`; they end when its senders are gone and everything is stored.
+    pub(crate) fn start(app: &App, mut events: mpsc::Receiver<UpEvent>) -> Self {
+        let mut tasks = JoinSet::new();
+        let workers: Vec<_> = (0..app.config.telemetry.workers.max(1))
+            .map(|_| {
+                let (sender, queue) = mpsc::channel(QUEUE);
+                tasks.spawn(work(app.clone(), queue));
+                sender
+            })
+            .collect();
+        tasks.spawn(async move {
+            while let Some(event) = events.recv().await {
+                // One node always goes to one worker: its messages stay in order.
+                let share = usize::from(node_of(&event).as_bytes()[0]) % workers.len();
+                if workers[share].send(event).await.is_err() {
+                    tracing::error!("an ingest worker is gone");
+                    return;
+                }
+            }
+        });
+        Self { tasks }
+    }
+
+    /// Waits until everything that was taken is stored.
+    pub(crate) async fn finish(mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "an ingest worker failed");
+            }
+        }
+    }
+}
+
+fn node_of(event: &UpEvent) -> &NodeId {
+    match event {
+        UpEvent::Connected(node) | UpEvent::Disconnected(node) => node,
+        UpEvent::Message(message) => &message.node,
+    }
+}
+
+/// What a worker does next: records in bulk, everything else one by one and in its place.
+enum Task {
+    Records(Vec<(NodeId, RecordBatch)>),
+    Other(NodeId, Other),
+}
+
+enum Other {
+    Gone,
+    Message(Up),
+}
+
+async fn work(app: App, mut queue: mpsc::Receiver<UpEvent>) {
+    let mut carried = None;
+    while let Some(task) = next(&app, &mut queue, &mut carried).await {
+        match task {
+            Task::Records(records) => {
+                let answers = insist(|| batch::store(&app, &records)).await;
+                for answer in answers {
+                    presence::send_marks(&app, &answer.node, answer.marks, answer.rewind).await;
+                }
+            }
+            Task::Other(node, other) => insist(|| handle(&app, &node, &other)).await,
+        }
+    }
+}
+
+/// Gathers records until there are enough, until nothing more comes for a moment, or until something else comes.
+async fn next(app: &App, queue: &mut mpsc::Receiver<UpEvent>, carried: &mut Option<UpEvent>) -> Option<Task> {
+    let settings = &app.config.telemetry;
+    let (mut records, mut count) = (Vec::new(), 0);
+    let mut deadline = None;
+    loop {
+        let event = match (carried.take(), deadline) {
+            (Some(event), _) => Some(event),
+            (None, None) => queue.recv().await,
+            (None, Some(deadline)) => match tokio::time::timeout_at(deadline, queue.recv()).await {
+                Ok(event) => event,
+                Err(_) => return Some(Task::Records(records)),
+            },
+        };
+        let Some(event) = event else { return (!records.is_empty()).then_some(Task::Records(records)) };
+        match sort(event) {
+            None => {}
+            Some(Task::Records(more)) => {
+                count += more.iter().map(|(_, batch)| batch.entries.len()).sum::<usize>();
+                records.extend(more);
+                if count >= settings.batch {
+                    return Some(Task::Records(records));
+                }
+                deadline.get_or_insert_with(|| {
+                    tokio::time::Instant::now() + Duration::from_millis(settings.linger_ms)
+                });
+            }
+            Some(Task::Other(node, other)) if records.is_empty() => return Some(Task::Other(node, other)),
+            Some(Task::Other(node, other)) => {
+                *carried = Some(other.back_to_event(node));
+                return Some(Task::Records(records));
+            }
+        }
+    }
+}
+
+impl Other {
+    fn back_to_event(self, node: NodeId) -> UpEvent {
+        match self {
+            Self::Gone => UpEvent::Disconnected(node),
+            Self::Message(message) => UpEvent::Message(UpMessage {
+                node,
+                kind: message.kind(),
+                payload: message.encode().unwrap_or_default().into(),
+            }),
+        }
+    }
+}
+
+/// Decodes; what cannot be read, or says one thing in its topic and another in its envelope, is counted and dropped.
+fn sort(event: UpEvent) -> Option<Task> {
+    match event {
+        UpEvent::Connected(_) => None,
+        UpEvent::Disconnected(node) => Some(Task::Other(node, Other::Gone)),
+        UpEvent::Message(UpMessage { node, kind, payload }) => match Up::decode(&payload) {
+            Ok(message) if message.kind() != kind => {
+                metrics::counter!("noderr_unreadable_total", "what" => "topic").increment(1);
+                None
+            }
+            Ok(Up::Records(batch)) => Some(Task::Records(vec![(node, batch)])),
+            Ok(message) => Some(Task::Other(node, Other::Message(message))),
+            Err(error) => {
+                tracing::debug!(node = %node.short(), %error, "a message is not readable");
+                metrics::counter!("noderr_unreadable_total", "what" => "message").increment(1);
+                None
+            }
+        },
+    }
+}
+
+async fn handle(app: &App, node: &NodeId, other: &Other) -> sqlx::Result<()> {
+    match other {
+        Other::Gone => presence::gone(app, node).await,
+        Other::Message(Up::Hello(hello)) => presence::hello(app, node, hello).await,
+        Other::Message(Up::Heartbeat(beat)) => presence::heartbeat(app, node, beat).await,
+        Other::Message(Up::ActualState(actual)) => presence::actual_state(app, node, actual).await,
+        Other::Message(Up::AttestationAnswer(answer)) => attestation::take_answer(app, node, answer).await,
+        // Sorted into batches before it comes here.
+        Other::Message(Up::Records(_)) => Ok(()),
+    }
+}
+
+/// Tries until the database takes it: meanwhile the queue fills, and the nodes keep what they have.
+async fn insist<T, F>(mut attempt: impl FnMut() -> F) -> T
+where
+    F: Future<Output = sqlx::Result<T>>,
+{
+    loop {
+        match attempt().await {
+            Ok(done) => return done,
+            Err(error) => {
+                metrics::counter!("noderr_ingest_retries_total").increment(1);
+                tracing::warn!(%error, "the database does not take a report; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Who is there: hello, heartbeats, actual state, goodbye.
+
+use super::columns::{signed, timestamp};
+use super::db::LaneName;
+use crate::app::App;
+use crate::features::{attestation, nodes};
+use noderr_protocol::{ActualState, Down, GapReason, Heartbeat, Hello, HighWaterMarks, Lane, LaneMark, NodeId, Position};
+
+/// Greets a node: learns who is there, and answers with marks, the desired state and any open question.
+pub(super) async fn hello(app: &App, node: &NodeId, hello: &Hello) -> sqlx::Result<()> {
+    let id = node.as_bytes().as_slice();
+    let mut tx = app.database.begin().await?;
+    let known = sqlx::query!(
+        "INSERT INTO heartbeats (node_id, online, instance, last_seen_at, software, architecture, epoch, node_time)
+         SELECT n.id, true, $2, now(), $3, $4, $5, $6 FROM nodes n WHERE n.id = $1 AND n.revoked_at IS NULL
+         ON CONFLICT (node_id) DO UPDATE SET online = true, instance = $2, last_seen_at = now(), software = $3,
+           architecture = $4, epoch = greatest(heartbeats.epoch, $5), node_time = $6",
+        id,
+        app.id,
+        text(&hello.software),
+        text(&hello.architecture),
+        signed(hello.epoch),
+        timestamp(hello.time)
+    )
+    .execute(&mut *tx)
+    .await?;
+    if known.rows_affected() == 0 {
+        // An external broker may still let a revoked node in; it is not heard.
+        metrics::counter!("noderr_ingest_refused_total").increment(1);
+        return Ok(());
+    }
+    sqlx::query!(
+        "INSERT INTO lanes (node_id, lane) SELECT $1, unnest(enum_range(NULL::lane)) ON CONFLICT DO NOTHING",
+        id
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!("UPDATE nodes SET actual_version = $2 WHERE id = $1", id, signed(hello.desired_version))
+        .execute(&mut *tx)
+        .await?;
+    let rows = sqlx::query!(
+        r#"SELECT lane AS "lane: LaneName", epoch, seq FROM lanes WHERE node_id = $1 ORDER BY lane FOR UPDATE"#,
+        id
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut marks = Vec::new();
+    for row in rows {
+        let lane = Lane::from(row.lane);
+        let mut through = Position { epoch: row.epoch.unsigned_abs(), seq: row.seq.unsigned_abs() };
+        let held = hello.lanes.iter().find(|held| held.lane == lane);
+        // The node was told that these are committed and has deleted them: this database is older than that.
+        if let Some(held) = held.filter(|held| held.oldest > through.seq.saturating_add(1)) {
+            sqlx::query!(
+                "INSERT INTO gaps (node_id, lane, epoch, first_seq, last_seq, reason) VALUES ($1, $2, $3, $4, $5, $6)",
+                id,
+                row.lane as LaneName,
+                signed(through.epoch),
+                signed(through.seq + 1),
+                signed(held.oldest - 1),
+                GapReason::LostByServer.as_str()
+            )
+            .execute(&mut *tx)
+            .await?;
+            through.seq = held.oldest - 1;
+            sqlx::query!(
+                "UPDATE lanes SET seq = $3 WHERE node_id = $1 AND lane = $2",
+                id,
+                row.lane as LaneName,
+                signed(through.seq)
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        marks.push(LaneMark { lane, through });
+    }
+    tx.commit().await?;
+    send_marks(app, node, marks, false).await;
+    nodes::send_desired(app, node).await?;
+    attestation::send_open_challenge(app, node).await
+}
+
+/// Tells a node how far it may forget.
+pub(super) async fn send_marks(app: &App, node: &NodeId, marks: Vec<LaneMark>, rewind: bool) {
+    let (Ok(marks), Some(broker)) = (marks.try_into(), app.broker()) else { return };
+    if let Err(error) = broker.send(node, &Down::HighWaterMarks(HighWaterMarks { marks, rewind })).await {
+        // The node asks again at its next hello, or sends again when no mark comes.
+        tracing::debug!(node = %node.short(), %error, "marks were not handed on");
+    }
+}
+
+pub(super) async fn heartbeat(app: &App, node: &NodeId, beat: &Heartbeat) -> sqlx::Result<()> {
+    let failing: Vec<String> = beat.failing.iter().map(|check| text(check)).collect();
+    sqlx::query!(
+        "UPDATE heartbeats SET online = true, instance = $2, last_seen_at = now(), node_time = $3, uptime_s = $4,
+           failing = $5, backlog = $6, lost = $7 WHERE node_id = $1",
+        node.as_bytes().as_slice(),
+        app.id,
+        timestamp(beat.time),
+        i64::from(beat.process_uptime_s),
+        &failing,
+        signed(beat.backlog),
+        signed(beat.lost)
+    )
+    .execute(app.database.system())
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn actual_state(app: &App, node: &NodeId, actual: &ActualState) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE nodes SET actual_version = $2, actual_error = $3 WHERE id = $1",
+        node.as_bytes().as_slice(),
+        signed(actual.desired_version),
+        actual.error.as_deref().map(text)
+    )
+    .execute(app.database.system())
+    .await?;
+    Ok(())
+}
+
+/// A session with this instance ended. If the node has come to another one in the meantime, that one's word stands.
+pub(super) async fn gone(app: &App, node: &NodeId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE heartbeats SET online = false WHERE node_id = $1 AND instance = $2",
+        node.as_bytes().as_slice(),
+        app.id
+    )
+    .execute(app.database.system())
+    .await?;
+    Ok(())
+}
+
+/// PostgreSQL's text cannot hold a zero character.
+fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}

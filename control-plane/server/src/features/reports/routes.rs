@@ -1,0 +1,179 @@
+//! Reading what nodes have reported.
+
+use super::db::{self, AlertRow, LaneRow, TelemetryRow};
+use crate::app::App;
+use crate::features::nodes;
+use crate::http::{Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(telemetry)).routes(routes!(alerts)).routes(routes!(lanes))
+}
+
+/// One look at a box.
+#[derive(Debug, Serialize, ToSchema)]
+struct Sample {
+    epoch: i64,
+    seq: i64,
+    /// By the node's clock, which follows the control plane's.
+    #[serde(with = "time::serde::rfc3339")]
+    sampled_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    received_at: OffsetDateTime,
+    uptime_s: i64,
+    cpu_permille: i32,
+    memory_used_kib: i64,
+    memory_total_kib: i64,
+    disk_used_kib: i64,
+    disk_total_kib: i64,
+    temperature_decicelsius: Option<i32>,
+    network_rx_bytes: i64,
+    network_tx_bytes: i64,
+    clock_offset_ms: Option<i64>,
+    tpm_commands: i64,
+    tpm_failures: i64,
+    link_connects: i64,
+    link_rtt_ms: Option<i64>,
+    spool_records: i64,
+    spool_lost: i64,
+}
+
+impl From<TelemetryRow> for Sample {
+    fn from(row: TelemetryRow) -> Self {
+        Self {
+            epoch: row.epoch,
+            seq: row.seq,
+            sampled_at: row.sampled_at,
+            received_at: row.received_at,
+            uptime_s: row.uptime_s,
+            cpu_permille: row.cpu_permille,
+            memory_used_kib: row.memory_used_kib,
+            memory_total_kib: row.memory_total_kib,
+            disk_used_kib: row.disk_used_kib,
+            disk_total_kib: row.disk_total_kib,
+            temperature_decicelsius: row.temperature_decicelsius,
+            network_rx_bytes: row.network_rx_bytes,
+            network_tx_bytes: row.network_tx_bytes,
+            clock_offset_ms: row.clock_offset_ms,
+            tpm_commands: row.tpm_commands,
+            tpm_failures: row.tpm_failures,
+            link_connects: row.link_connects,
+            link_rtt_ms: row.link_rtt_ms,
+            spool_records: row.spool_records,
+            spool_lost: row.spool_lost,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Span {
+    /// Not before this time (RFC 3339).
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    since: Option<OffsetDateTime>,
+    /// Before this time (RFC 3339).
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    until: Option<OffsetDateTime>,
+}
+
+/// What a page of samples ends with.
+#[derive(Serialize, Deserialize)]
+struct Key(#[serde(with = "time::serde::rfc3339")] OffsetDateTime, i64);
+
+/// Read a node's telemetry, newest first.
+#[utoipa::path(get, path = "/nodes/{node}/telemetry", tag = "reports", params(("node" = String, Path), PageQuery, Span), security(("bearer" = [])),
+    responses((status = 200, body = Paged<Sample>), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
+async fn telemetry(
+    State(app): State<App>,
+    who: Principal,
+    Path(node): NodePath,
+    Query(page): Query<PageQuery>,
+    Query(span): Query<Span>,
+) -> Result<Json<Paged<Sample>>, Problem> {
+    who.require(Permission::ReadNodes)?;
+    let page = page.parse::<Key>()?;
+    let mut tx = app.database.scoped(who.scope).await?;
+    nodes::find_node(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
+    let after = page.after.map(|Key(at, seq)| (at, seq));
+    let rows = db::telemetry(&mut tx, &node, span.since, span.until, after, page.limit).await?;
+    Ok(Json(Paged::new(rows, page.limit, |sample: &Sample| Key(sample.sampled_at, sample.seq))))
+}
+
+/// Something a node wanted a person to know.
+#[derive(Debug, Serialize, ToSchema)]
+struct NodeAlert {
+    epoch: i64,
+    seq: i64,
+    #[serde(with = "time::serde::rfc3339")]
+    raised_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    received_at: OffsetDateTime,
+    code: String,
+    detail: String,
+}
+
+impl From<AlertRow> for NodeAlert {
+    fn from(row: AlertRow) -> Self {
+        Self {
+            epoch: row.epoch,
+            seq: row.seq,
+            raised_at: row.raised_at,
+            received_at: row.received_at,
+            code: row.code,
+            detail: row.detail,
+        }
+    }
+}
+
+/// Read a node's alerts, newest first.
+#[utoipa::path(get, path = "/nodes/{node}/alerts", tag = "reports", params(("node" = String, Path), PageQuery), security(("bearer" = [])),
+    responses((status = 200, body = Paged<NodeAlert>), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
+async fn alerts(
+    State(app): State<App>,
+    who: Principal,
+    Path(node): NodePath,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Paged<NodeAlert>>, Problem> {
+    who.require(Permission::ReadNodes)?;
+    let page = page.parse::<(i64, i64)>()?;
+    let mut tx = app.database.scoped(who.scope).await?;
+    nodes::find_node(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
+    let rows = db::alerts(&mut tx, &node, page.after, page.limit).await?;
+    Ok(Json(Paged::new(rows, page.limit, |alert: &NodeAlert| (alert.epoch, alert.seq))))
+}
+
+/// One lane of a node, as the database has it.
+#[derive(Debug, Serialize, ToSchema)]
+struct LaneMark {
+    lane: String,
+    epoch: i64,
+    /// Every number up to this one is stored or accounted for.
+    seq: i64,
+    /// How many of them are accounted for as missing.
+    missing: i64,
+}
+
+impl From<LaneRow> for LaneMark {
+    fn from(row: LaneRow) -> Self {
+        Self { lane: row.lane, epoch: row.epoch, seq: row.seq, missing: row.missing }
+    }
+}
+
+/// How far each of a node's lanes is committed.
+#[utoipa::path(get, path = "/nodes/{node}/lanes", tag = "reports", params(("node" = String, Path)), security(("bearer" = [])),
+    responses((status = 200, body = Vec<LaneMark>), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
+async fn lanes(
+    State(app): State<App>,
+    who: Principal,
+    Path(node): NodePath,
+) -> Result<Json<Vec<LaneMark>>, Problem> {
+    who.require(Permission::ReadNodes)?;
+    let mut tx = app.database.scoped(who.scope).await?;
+    nodes::find_node(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
+    Ok(Json(db::lanes(&mut tx, &node).await?.into_iter().map(LaneMark::from).collect()))
+}

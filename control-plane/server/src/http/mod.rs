@@ -1,0 +1,15 @@
+//! The HTTP side: serving, problems, extractors, who may do what.
+
+mod auth;
+mod extract;
+mod page;
+mod problem;
+mod serve;
+mod throttle;
+
+pub(crate) use auth::{Permission, Principal};
+pub(crate) use extract::{Json, NodePath, Path, Query};
+pub(crate) use page::{PageQuery, Paged};
+pub(crate) use problem::{Problem, ProblemBody};
+pub(crate) use serve::serve;
+pub(crate) use throttle::LoginThrottle;

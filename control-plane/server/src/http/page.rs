@@ -1,0 +1,75 @@
+//! Keyset pages: a page is asked for by what the last one ended with, so that it costs the same however deep.
+
+use super::Problem;
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+const DEFAULT: u16 = 50;
+const MOST: u16 = 500;
+
+/// Which page.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Items on the page, 1 to 500; 50 if absent.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u16>,
+    /// `next` of the page before; opaque.
+    after: Option<String>,
+}
+
+/// A page that was asked for.
+pub(crate) struct Page<K> {
+    /// The key that the page before ended with.
+    pub(crate) after: Option<K>,
+    /// Items wanted.
+    pub(crate) limit: i64,
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Paged<T> {
+    /// The items.
+    pub(crate) items: Vec<T>,
+    /// Pass as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+impl PageQuery {
+    /// Reads the key.
+    pub(crate) fn parse<K: DeserializeOwned>(&self) -> Result<Page<K>, Problem> {
+        let limit = self.limit.unwrap_or(DEFAULT);
+        if !(1..=MOST).contains(&limit) {
+            return Err(Problem::bad_request("query", format!("limit must be 1 to {MOST}")));
+        }
+        let after = self.after.as_deref().map(decode).transpose()?;
+        Ok(Page { after, limit: limit.into() })
+    }
+}
+
+impl<T> Paged<T> {
+    /// `items` were asked for with one more than the limit: if it came, there is a next page.
+    pub(crate) fn new<K: Serialize, I>(items: Vec<I>, limit: i64, key: impl Fn(&T) -> K) -> Self
+    where
+        T: From<I>,
+    {
+        let limit = usize::try_from(limit).unwrap_or_default();
+        let more = items.len() > limit;
+        let items: Vec<T> = items.into_iter().take(limit).map(T::from).collect();
+        let next = items.last().filter(|_| more).map(|last| encode(&key(last)));
+        Self { items, next }
+    }
+}
+
+fn encode<K: Serialize>(key: &K) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(key).unwrap_or_default())
+}
+
+fn decode<K: DeserializeOwned>(text: &str) -> Result<K, Problem> {
+    let wrong = || Problem::bad_request("query", "`after` must be the `next` of an earlier page");
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
+    serde_json::from_slice(&bytes).map_err(|_| wrong())
+}

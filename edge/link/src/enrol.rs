@@ -1,0 +1,143 @@
+//! The node's side of the enrolment and renewal exchanges.
+
+use crate::https::{CallError, HttpsClient};
+use noderr_identity::tpm::{Evidence, Tpm};
+use noderr_identity::{KeyError, NodeKeys, TpmError, certificate_request};
+use noderr_protocol::enrol::{
+    ActivationChallenge, BeginRequest, BeginResponse, Enrolled, FinishRequest, HexDigest, RenewChallenge,
+    RenewChallengeRequest, RenewProof, RenewRequest, TpmKeys, TpmProof, enrol_binding, renew_binding,
+};
+use noderr_protocol::{NodeId, PcrValue};
+
+/// Why an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The call failed or was refused.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The key's keeper failed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The control plane wants a proof this box cannot give.
+    #[error("the control plane asks for a TPM proof, but this box runs with a software identity")]
+    WantsTpm,
+    /// The control plane asked for no proof of a box that has a TPM.
+    #[error("the control plane asked this TPM for no proof; refusing to enrol without one")]
+    WantsNothing,
+}
+
+impl From<TpmError> for ExchangeError {
+    fn from(error: TpmError) -> Self {
+        Self::Key(error.into())
+    }
+}
+
+impl ExchangeError {
+    /// Whether trying again later makes sense without anybody changing anything.
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Call(error) => error.is_passing(),
+            Self::Key(KeyError::Tpm(error)) => {
+                matches!(error, TpmError::Unreachable(_) | TpmError::Silent(_) | TpmError::Busy)
+            }
+            Self::Key(_) | Self::WantsTpm | Self::WantsNothing => false,
+        }
+    }
+}
+
+/// Enrols with an install token. Keys are made in the TPM where they are missing.
+pub async fn enrol(client: &HttpsClient, keys: &NodeKeys, token: &str) -> Result<Enrolled, ExchangeError> {
+    let tpm = match keys {
+        NodeKeys::Tpm(tpm) => {
+            let public = blocking(tpm, |tpm| tpm.public_keys(true)).await?;
+            Some(TpmKeys { ek_cert: public.ek_cert, ek_pub: public.ek, ak_pub: public.ak, tls_pub: public.tls })
+        }
+        NodeKeys::Software(_) => None,
+    };
+    let begin = BeginRequest { token: token.to_owned(), tpm };
+    let begun: BeginResponse = client.post("/enrol/begin", &begin).await?;
+    let csr = request(keys).await?;
+    let proof = match (keys, begun.challenge) {
+        (NodeKeys::Tpm(tpm), Some(challenge)) => Some(prove(tpm, challenge, &begun.session, &csr).await?),
+        (NodeKeys::Software(_), None) => None,
+        (NodeKeys::Software(_), Some(_)) => return Err(ExchangeError::WantsTpm),
+        (NodeKeys::Tpm(_), None) => return Err(ExchangeError::WantsNothing),
+    };
+    let finish = FinishRequest { session: begun.session, csr, proof };
+    Ok(client.post("/enrol/finish", &finish).await?)
+}
+
+async fn prove(
+    tpm: &Tpm,
+    challenge: ActivationChallenge,
+    session: &[u8],
+    csr: &[u8],
+) -> Result<TpmProof, ExchangeError> {
+    let event_log = event_log().await;
+    let (session, csr) = (session.to_vec(), csr.to_vec());
+    blocking(tpm, move |tpm| {
+        let secret = tpm.activate(challenge.credential_blob, challenge.encrypted_secret)?;
+        let binding = enrol_binding(&secret, &session, &csr, event_log.as_deref());
+        let (quote, pcrs) = tpm.quote(binding, challenge.pcr_mask)?;
+        let certify = tpm.certify(binding)?;
+        Ok(TpmProof {
+            pcrs: pairs(pcrs),
+            event_log,
+            quote: quote.attest,
+            quote_sig: quote.signature,
+            certify: certify.attest,
+            certify_sig: certify.signature,
+        })
+    })
+    .await
+}
+
+/// Asks for a new certificate for the same keys. Works with an expired certificate too, because it is the keys that
+/// prove who asks.
+pub async fn renew(client: &HttpsClient, keys: &NodeKeys, node: NodeId) -> Result<Enrolled, ExchangeError> {
+    let challenge: RenewChallenge =
+        client.post("/enrol/renew/challenge", &RenewChallengeRequest { node }).await?;
+    let csr = request(keys).await?;
+    let binding = renew_binding(&challenge.nonce, &challenge.session, &csr);
+    let proof = match keys {
+        NodeKeys::Tpm(tpm) => {
+            let mask = challenge.pcr_mask;
+            let (Evidence { attest, signature }, pcrs) =
+                blocking(tpm, move |tpm| tpm.quote(binding, mask)).await?;
+            Some(RenewProof { pcrs: pairs(pcrs), quote: attest, quote_sig: signature })
+        }
+        NodeKeys::Software(_) => None,
+    };
+    let signer = keys.clone();
+    let possession = join(tokio::task::spawn_blocking(move || signer.sign(&binding)).await)?;
+    let renew = RenewRequest { session: challenge.session, csr, proof, possession };
+    Ok(client.post("/enrol/renew", &renew).await?)
+}
+
+async fn request(keys: &NodeKeys) -> Result<Vec<u8>, ExchangeError> {
+    let keys = keys.clone();
+    Ok(join(tokio::task::spawn_blocking(move || certificate_request(&keys)).await)?)
+}
+
+async fn blocking<T: Send + 'static>(
+    tpm: &Tpm,
+    call: impl FnOnce(&Tpm) -> Result<T, TpmError> + Send + 'static,
+) -> Result<T, ExchangeError> {
+    let tpm = tpm.clone();
+    Ok(join(tokio::task::spawn_blocking(move || call(&tpm).map_err(KeyError::from)).await)?)
+}
+
+fn join<T>(joined: Result<Result<T, KeyError>, tokio::task::JoinError>) -> Result<T, KeyError> {
+    joined.unwrap_or_else(|error| Err(KeyError::Software(format!("the key's keeper panicked: {error}"))))
+}
+
+fn pairs(pcrs: Vec<PcrValue>) -> Vec<(u8, HexDigest)> {
+    pcrs.into_iter().map(|pcr| (pcr.index, HexDigest(pcr.digest))).collect()
+}
+
+/// The firmware's measurement log, where the kernel shows one.
+async fn event_log() -> Option<Vec<u8>> {
+    const PATH: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
+    const MAX: usize = 512 * 1024;
+    tokio::fs::read(PATH).await.ok().filter(|log| log.len() <= MAX)
+}

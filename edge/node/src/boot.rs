@@ -1,0 +1,52 @@
+//! What changes with every start: the boot epoch, and the latest time the box has seen.
+
+use crate::data::DataFolder;
+use noderr_identity::TrustedClock;
+use serde::{Deserialize, Serialize};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const FILE: &str = "boot.json";
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Boot {
+    epoch: u64,
+    seen_ms: i64,
+}
+
+/// Begins a boot epoch that is above every earlier one: above the last on this disk, above what the server has seen
+/// (a wiped disk), and, where the clock is right, above anything before this second.
+pub(crate) fn begin(data: &DataFolder, floor: u64) -> anyhow::Result<u64> {
+    let last: Boot = data.read(FILE).unwrap_or_default();
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let epoch = (last.epoch.max(floor) + 1).max(seconds);
+    data.write(FILE, &Boot { epoch, ..last })?;
+    Ok(epoch)
+}
+
+/// The clock to start with.
+pub(crate) fn clock(data: &DataFolder) -> TrustedClock {
+    TrustedClock::new(data.read::<Boot>(FILE).unwrap_or_default().seen_ms)
+}
+
+/// Remembers a time that was vouched for, so that the next start does not begin before it.
+pub(crate) fn remember(data: &DataFolder, clock: &TrustedClock) -> anyhow::Result<()> {
+    let last: Boot = data.read(FILE).unwrap_or_default();
+    if clock.is_vouched() { data.write(FILE, &Boot { seen_ms: clock.now_ms(), ..last }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_only_grow_whatever_the_clock_and_the_disk_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(folder.path()).unwrap();
+        let first = begin(&data, 0).unwrap();
+        let second = begin(&data, 0).unwrap();
+        assert!(second > first);
+        let far = begin(&data, u64::MAX / 2).unwrap();
+        assert_eq!(far, u64::MAX / 2 + 1);
+        assert_eq!(begin(&data, 0).unwrap(), far + 1);
+    }
+}

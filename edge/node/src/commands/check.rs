@@ -1,0 +1,19 @@
+//! `noderr-node config check`: what the configuration means, without any secret in it.
+
+use crate::config::{Config, KeyPlace};
+use noderr_identity::TrustRoots;
+use std::path::Path;
+
+pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    TrustRoots::from_pem(&config.roots_pem()?)?;
+    println!("control plane  {}", config.control_plane.url);
+    match config.identity.keys {
+        KeyPlace::Tpm => println!("keys           in the TPM at {}", config.identity.tcti),
+        KeyPlace::Software => println!("keys           in a file (the network must allow software identities)"),
+    }
+    println!("data           {}, spool up to {} MiB", config.storage.data.display(), config.storage.spool_mib);
+    println!("telemetry      every {} s", config.telemetry.sample_every_s);
+    println!("ok             {}", path.display());
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! `noderr-node enrol`: the enrolment alone, for people who want to see it happen.
+
+use crate::config::Config;
+use crate::runtime::prepare;
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use std::path::Path;
+
+pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<()> {
+    super::init_logs();
+    let config = Config::load(path)?;
+    let (registrar, enrolment) = prepare(&config)?;
+    if let Some(enrolment) = enrolment {
+        println!("already enrolled as {} ({})", enrolment.node, enrolment.kind);
+        return Ok(());
+    }
+    let named = config.control_plane.install_token.as_ref().map(|token| token.expose_secret().to_owned());
+    let token = token.or(named).context("no install token: pass --token, or set control_plane.install_token")?;
+    let enrolment = super::runtime()?.block_on(registrar.enrol_once(&token))?;
+    enrolment.save(&registrar.data.enrolment())?;
+    println!("enrolled as {} ({})", enrolment.node, enrolment.kind);
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! The node's one TOML file, as the flash tool or a person writes it. Every field but the control plane's address
+//! and roots has a default.
+
+use anyhow::Context as _;
+use noderr_protocol::Topics;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) control_plane: ControlPlane,
+    #[serde(default)]
+    pub(crate) identity: Identity,
+    #[serde(default)]
+    pub(crate) storage: Storage,
+    #[serde(default)]
+    pub(crate) telemetry: Telemetry,
+    #[serde(default)]
+    pub(crate) link: Link,
+    #[serde(default)]
+    pub(crate) status: Status,
+}
+
+/// Whom to enrol with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ControlPlane {
+    /// Like `https://control.example.org:8443`.
+    pub(crate) url: String,
+    /// File with the network's root certificate, PEM.
+    pub(crate) roots: PathBuf,
+    /// The install token itself. Used once.
+    pub(crate) install_token: Option<SecretString>,
+    /// Seconds a call may take.
+    #[serde(default = "twenty")]
+    pub(crate) deadline_s: u64,
+}
+
+/// Where the keys live.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Identity {
+    /// `tpm`, or `software` where the network allows it.
+    pub(crate) keys: KeyPlace,
+    /// TPM connection.
+    pub(crate) tcti: String,
+    /// Seconds one TPM command may take.
+    pub(crate) tpm_deadline_s: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum KeyPlace {
+    Tpm,
+    Software,
+}
+
+/// The data folder and the spool in it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Storage {
+    /// Everything that must survive a power cut.
+    pub(crate) data: PathBuf,
+    /// What the spool may take on disk.
+    pub(crate) spool_mib: u64,
+}
+
+/// Measurements.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Telemetry {
+    /// Seconds between samples, until the control plane says otherwise.
+    pub(crate) sample_every_s: u16,
+    /// Samples written to the spool together.
+    pub(crate) batch: usize,
+    /// Seconds after which they are written even if fewer.
+    pub(crate) batch_every_s: u64,
+}
+
+/// The session with the broker.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Link {
+    /// Topic prefix of the network.
+    pub(crate) prefix: String,
+    /// Seconds between heartbeats.
+    pub(crate) heartbeat_every_s: u64,
+    /// Longest pause between attempts to connect, in seconds.
+    pub(crate) longest_pause_s: u64,
+}
+
+/// The local status socket.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Status {
+    /// Where it is.
+    pub(crate) socket: PathBuf,
+}
+
+const fn twenty() -> u64 {
+    20
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { keys: KeyPlace::Tpm, tcti: "device:/dev/tpmrm0".to_owned(), tpm_deadline_s: 5 }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { data: "/var/lib/noderr".into(), spool_mib: 256 }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { sample_every_s: 10, batch: 6, batch_every_s: 60 }
+    }
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { prefix: "/tenants".to_owned(), heartbeat_every_s: 30, longest_pause_s: 120 }
+    }
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self { socket: "/run/noderr/node.sock".into() }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        config.topics()?;
+        anyhow::ensure!(
+            config.control_plane.url.starts_with("https://"),
+            "control_plane.url must begin with https://, it is `{}`",
+            config.control_plane.url
+        );
+        anyhow::ensure!(config.telemetry.sample_every_s > 0, "telemetry.sample_every_s must be at least 1");
+        anyhow::ensure!((1..=256).contains(&config.telemetry.batch), "telemetry.batch must be 1 to 256");
+        anyhow::ensure!(config.storage.spool_mib >= 1, "storage.spool_mib must be at least 1");
+        anyhow::ensure!(config.link.heartbeat_every_s >= 1, "link.heartbeat_every_s must be at least 1");
+        Ok(config)
+    }
+
+    pub(crate) fn topics(&self) -> anyhow::Result<Topics> {
+        Topics::new(&self.link.prefix)
+            .with_context(|| format!("link.prefix `{}` must start with / and hold no wildcard", self.link.prefix))
+    }
+
+    pub(crate) fn roots_pem(&self) -> anyhow::Result<String> {
+        let path = &self.control_plane.roots;
+        fs::read_to_string(path).with_context(|| format!("cannot read the trust roots {}", path.display()))
+    }
+
+    pub(crate) const fn deadline(&self) -> Duration {
+        Duration::from_secs(self.control_plane.deadline_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "[control_plane]\nurl = \"https://c:8443\"\nroots = \"/etc/noderr/roots.pem\"\n";
+
+    #[test]
+    fn the_example_is_complete_and_equals_the_defaults() {
+        let example = include_str!("../node.example.toml");
+        let (example, minimal) = (Config::parse(example).unwrap(), Config::parse(MINIMAL).unwrap());
+        assert_eq!(format!("{:?}", example.telemetry), format!("{:?}", minimal.telemetry));
+        assert_eq!(format!("{:?}", example.identity), format!("{:?}", minimal.identity));
+        assert_eq!(format!("{:?}", example.storage), format!("{:?}", minimal.storage));
+        assert_eq!(format!("{:?}", example.link), format!("{:?}", minimal.link));
+        assert_eq!(format!("{:?}", example.status), format!("{:?}", minimal.status));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let wrong = [
+            ("[telemetry]\nsample_evry_s = 3", "sample_evry_s"),
+            ("[telemetry]\nsample_every_s = 0", "sample_every_s"),
+            ("[link]\nprefix = \"a/#\"", "prefix"),
+            ("[identity]\nkeys = \"hsm\"", "hsm"),
+        ];
+        for (text, named) in wrong {
+            let error = format!("{:#}", Config::parse(&format!("{MINIMAL}{text}")).unwrap_err());
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_install_token_is_never_printed() {
+        let config = Config::parse(&format!("{MINIMAL}install_token = \"sesame\"\n")).unwrap();
+        assert!(!format!("{config:?}").contains("sesame"));
+    }
+}

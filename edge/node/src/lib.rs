@@ -1,1 +1,0 @@
-//! The runtime on the box: composition root, configuration, supervision, local status, CLI.

@@ -1,0 +1,43 @@
+//! Busy share of all cores between two looks at /proc/stat.
+
+use std::fs;
+
+#[derive(Default)]
+pub(crate) struct CpuMeter {
+    last: Option<(u64, u64)>,
+}
+
+impl CpuMeter {
+    /// Thousandths since the last call; 0 at the first.
+    pub(crate) fn permille(&mut self) -> u16 {
+        let now = fs::read_to_string("/proc/stat").ok().and_then(|text| parse(&text));
+        let result = match (self.last, now) {
+            (Some((busy_then, total_then)), Some((busy, total))) if total > total_then => {
+                busy.saturating_sub(busy_then) * 1000 / (total - total_then)
+            }
+            _ => 0,
+        };
+        self.last = now.or(self.last);
+        u16::try_from(result.min(1000)).unwrap_or(1000)
+    }
+}
+
+/// Busy and total ticks of the line `cpu  user nice system idle iowait …`.
+fn parse(stat: &str) -> Option<(u64, u64)> {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<u64> = line.split_whitespace().take(8).map_while(|word| word.parse().ok()).collect();
+    let total = ticks.iter().sum();
+    let idle: u64 = ticks.get(3..5)?.iter().sum();
+    Some((total - idle, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_and_iowait_are_not_busy() {
+        assert_eq!(parse("cpu  10 0 20 60 10 0 0 0 0 0\ncpu0 1 2 3"), Some((30, 100)));
+        assert_eq!(parse("nothing"), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! The box's papers: enrolment, renewal long before the certificate ends, and the time they are valid in.
+
+use crate::boot;
+use crate::config::{Config, KeyPlace};
+use crate::data::DataFolder;
+use crate::status::Board;
+use anyhow::{Context as _, bail};
+use noderr_identity::{
+    CertificateResolver, Enrolment, NodeKeys, SoftwareKey, Tpm, TpmConfig, TrustRoots, TrustedClock,
+};
+use noderr_link::{Backoff, ExchangeError, HttpsClient, ask_time, enrol, renew};
+use noderr_protocol::IdentityKind;
+use secrecy::ExposeSecret as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CLOCK_EVERY: Duration = Duration::from_secs(3600);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Opens the keys the configuration asks for. A box that enrolled with a TPM never runs with a file key.
+pub(crate) fn open_keys(
+    config: &Config,
+    data: &DataFolder,
+    enrolment: Option<&Enrolment>,
+) -> anyhow::Result<NodeKeys> {
+    match (config.identity.keys, enrolment.map(|enrolment| enrolment.kind)) {
+        (KeyPlace::Software, Some(IdentityKind::Tpm)) => bail!(
+            "this box enrolled with its TPM and does not fall back to a file key; set identity.keys = \"tpm\", \
+             or wipe {} and enrol again with a new install token",
+            data.root().display()
+        ),
+        (KeyPlace::Tpm, Some(IdentityKind::Software)) => bail!(
+            "this box enrolled with a software identity; to move it to its TPM, wipe {} and enrol again with a new \
+             install token",
+            data.root().display()
+        ),
+        (KeyPlace::Software, _) => Ok(NodeKeys::Software(SoftwareKey::open_or_create(&data.software_key())?)),
+        (KeyPlace::Tpm, _) => Ok(NodeKeys::Tpm(Tpm::start(TpmConfig {
+            tcti: config.identity.tcti.clone(),
+            deadline: Duration::from_secs(config.identity.tpm_deadline_s.max(1)),
+        })?)),
+    }
+}
+
+/// Reaches the control plane on the box's behalf.
+pub(crate) struct Registrar {
+    pub(crate) url: String,
+    pub(crate) deadline: Duration,
+    pub(crate) roots: TrustRoots,
+    pub(crate) clock: TrustedClock,
+    pub(crate) data: Arc<DataFolder>,
+    pub(crate) keys: NodeKeys,
+    pub(crate) board: Board,
+}
+
+impl Registrar {
+    /// Asks the control plane for the time and believes it.
+    pub(crate) async fn set_clock(&self) -> Result<(), ExchangeError> {
+        let now = ask_time(&self.url, &self.roots, self.deadline).await?;
+        let off = now - self.clock.now_ms();
+        if off.abs() > 60_000 {
+            tracing::warn!(off_ms = off, "the clock was wrong and now follows the control plane");
+        }
+        self.clock.vouch(now);
+        if let Err(error) = boot::remember(&self.data, &self.clock) {
+            tracing::warn!(%error, "the time cannot be remembered across a start");
+        }
+        Ok(())
+    }
+
+    /// Enrols once.
+    pub(crate) async fn enrol_once(&self, token: &str) -> Result<Enrolment, ExchangeError> {
+        // A certificate cannot be checked by a clock that is years off, nor a fresh one be used.
+        self.set_clock().await?;
+        Ok(enrol(&self.client()?, &self.keys, token).await?.into())
+    }
+
+    /// Enrols, trying again for as long as trying again makes sense.
+    pub(crate) async fn enrol_patiently(&self, config: &Config) -> anyhow::Result<Enrolment> {
+        let token = config.control_plane.install_token.as_ref().context(
+            "this box is not enrolled and the configuration names no control_plane.install_token; \
+             ask for one where you were approved",
+        )?;
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        loop {
+            match self.enrol_once(token.expose_secret()).await {
+                Ok(enrolment) => return Ok(enrolment),
+                Err(error) if error.is_passing() => {
+                    tracing::warn!(%error, "not enrolled yet");
+                    self.board.update(|status| status.doing = format!("enrolling: {error}"));
+                }
+                Err(error) => return Err(error).context("enrolment was refused"),
+            }
+            tokio::time::sleep(backoff.pause()).await;
+        }
+    }
+
+    /// Keeps clock and certificate good for as long as the node runs.
+    pub(crate) async fn run(&self, mut enrolment: Enrolment, resolver: Arc<CertificateResolver>) {
+        let mut backoff = Backoff::new(Duration::from_secs(1), LOOK_EVERY);
+        let mut clock_set = None::<std::time::Instant>;
+        loop {
+            if clock_set.is_none_or(|at| at.elapsed() > CLOCK_EVERY) {
+                match self.set_clock().await {
+                    Ok(()) => clock_set = Some(std::time::Instant::now()),
+                    Err(error) => tracing::warn!(%error, "the control plane did not say the time"),
+                }
+            }
+            // An unvouched clock must not decide that a certificate has to be renewed.
+            let due = clock_set.is_some() && self.is_due(&enrolment);
+            let pause = if due {
+                match self.renew_once(&enrolment, &resolver).await {
+                    Ok(renewed) => {
+                        enrolment = renewed;
+                        backoff.reset();
+                        LOOK_EVERY
+                    }
+                    Err(error) => {
+                        tracing::warn!(error = format!("{error:#}"), "the certificate could not be renewed");
+                        backoff.pause()
+                    }
+                }
+            } else if clock_set.is_none() {
+                backoff.pause()
+            } else {
+                LOOK_EVERY
+            };
+            self.show(&enrolment);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// A third of the certificate's life has gone: two thirds are left for a long time without network.
+    fn is_due(&self, enrolment: &Enrolment) -> bool {
+        enrolment.validity().map_or(true, |validity| {
+            let life = validity.end() - validity.start();
+            self.clock.now_ms() / 1000 >= validity.start() + life / 3
+        })
+    }
+
+    async fn renew_once(
+        &self,
+        enrolment: &Enrolment,
+        resolver: &CertificateResolver,
+    ) -> anyhow::Result<Enrolment> {
+        let renewed: Enrolment = renew(&self.client()?, &self.keys, enrolment.node).await?.into();
+        renewed.save(&self.data.enrolment())?;
+        resolver.replace(&self.keys, &renewed.certificate_chain)?;
+        tracing::info!("the certificate was renewed");
+        Ok(renewed)
+    }
+
+    pub(crate) fn show(&self, enrolment: &Enrolment) {
+        self.board.update(|status| {
+            status.node = Some(enrolment.node);
+            status.identity = Some(enrolment.kind);
+            status.certificate_ends_s = enrolment.validity().ok().map(|validity| *validity.end());
+        });
+    }
+
+    fn client(&self) -> Result<HttpsClient, ExchangeError> {
+        let tls = self
+            .roots
+            .client_config(&self.clock)
+            .map_err(|error| noderr_link::CallError::Answer(error.to_string()))?;
+        Ok(HttpsClient::new(&self.url, tls, self.deadline)?)
+    }
+}

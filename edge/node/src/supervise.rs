@@ -1,0 +1,67 @@
+//! Keeps the parts of the node running: a part that ends or panics is started again after a pause. The box stands in
+//! a stranger's home; there is nobody to press a button.
+
+use noderr_link::Backoff;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A part that ran this long was well; its next fall begins with a short pause again.
+const WELL: Duration = Duration::from_secs(300);
+
+/// The parts, and the order to stop.
+#[derive(Default)]
+pub(crate) struct Supervisor {
+    parts: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    pub(crate) fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Runs what `start` makes, again and again, until told to stop.
+    pub(crate) fn keep<F>(&mut self, name: &'static str, mut start: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.stop.clone();
+        self.parts.spawn(async move {
+            let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+            loop {
+                let began = Instant::now();
+                let mut part = tokio::spawn(start());
+                let ended = tokio::select! {
+                    ended = &mut part => ended,
+                    () = stop.cancelled() => {
+                        // Parts that have something to put in order watch the token themselves.
+                        if tokio::time::timeout(Duration::from_secs(5), &mut part).await.is_err() {
+                            part.abort();
+                        }
+                        return;
+                    }
+                };
+                match ended {
+                    Ok(()) => tracing::warn!(part = name, "a part of the node ended; starting it again"),
+                    Err(error) => tracing::error!(part = name, %error, "a part of the node failed; starting it again"),
+                }
+                if began.elapsed() > WELL {
+                    backoff.reset();
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(backoff.pause()) => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+        });
+    }
+
+    /// Tells every part to stop and waits for them.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        while self.parts.join_next().await.is_some() {}
+    }
+}
