@@ -1,1 +1,5 @@
-//! noderrctl: what admins and release managers type.
+//! The API client behind `noderrctl`; test rigs use it too.
+
+mod client;
+
+pub use client::{ApiError, Client};

@@ -76,6 +76,8 @@ pub(crate) struct Storage {
 pub(crate) struct Telemetry {
     /// Seconds between samples, until the control plane says otherwise.
     pub(crate) sample_every_s: u16,
+    /// Milliseconds between samples instead, for rehearsals under load; the control plane's wish is then ignored.
+    pub(crate) sample_every_ms: Option<u64>,
     /// Samples written to the spool together.
     pub(crate) batch: usize,
     /// Seconds after which they are written even if fewer.
@@ -88,6 +90,8 @@ pub(crate) struct Telemetry {
 pub(crate) struct Link {
     /// Topic prefix of the network.
     pub(crate) prefix: String,
+    /// Host and port of the broker instead of what enrolment said: a tunnel, or a test rig.
+    pub(crate) broker: Option<String>,
     /// Seconds between heartbeats.
     pub(crate) heartbeat_every_s: u64,
     /// Longest pause between attempts to connect, in seconds.
@@ -120,13 +124,13 @@ impl Default for Storage {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { sample_every_s: 10, batch: 6, batch_every_s: 60 }
+        Self { sample_every_s: 10, sample_every_ms: None, batch: 6, batch_every_s: 60 }
     }
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { prefix: "/tenants".to_owned(), heartbeat_every_s: 30, longest_pause_s: 120 }
+        Self { prefix: "/tenants".to_owned(), broker: None, heartbeat_every_s: 30, longest_pause_s: 120 }
     }
 }
 

@@ -114,7 +114,7 @@ async fn start_parts(
     let resolver = CertificateResolver::new(&keys, &enrolment.certificate_chain)?;
     let tls = Arc::new(client_config(&registrar.roots, &clock, resolver.clone())?);
     let link_config = LinkConfig {
-        broker: split_address(&enrolment.broker)?,
+        broker: split_address(config.link.broker.as_deref().unwrap_or(&enrolment.broker))?,
         node: enrolment.node,
         topics: config.topics()?,
         tls,
@@ -145,6 +145,7 @@ async fn start_parts(
         signal: signal.clone(),
         board: registrar.board.clone(),
         every_s: every_s_end,
+        every_ms: config.telemetry.sample_every_ms,
         batch: config.telemetry.batch,
         batch_every: Duration::from_secs(config.telemetry.batch_every_s),
         stop: supervisor.stop_token(),

@@ -23,6 +23,8 @@ pub(crate) struct Sampler {
     pub(crate) board: Board,
     /// Seconds between samples, as the control plane wants them.
     pub(crate) every_s: watch::Receiver<u16>,
+    /// Milliseconds between samples whatever the control plane wants.
+    pub(crate) every_ms: Option<u64>,
     pub(crate) batch: usize,
     pub(crate) batch_every: Duration,
     pub(crate) stop: CancellationToken,
@@ -34,7 +36,8 @@ impl Sampler {
         let mut batch = Vec::new();
         let mut since = Instant::now();
         loop {
-            let pace = Duration::from_secs((*self.every_s.borrow_and_update()).max(1).into());
+            let wished = Duration::from_secs((*self.every_s.borrow_and_update()).max(1).into());
+            let pace = self.every_ms.map_or(wished, Duration::from_millis);
             tokio::select! {
                 () = tokio::time::sleep(pace) => {}
                 changed = self.every_s.changed() => if changed.is_ok() { continue },

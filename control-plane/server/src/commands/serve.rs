@@ -65,7 +65,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     background.spawn(jobs::run(app.clone()));
     background.spawn(renew_certificate(app.clone(), certificate));
     if let Some(cluster) = app.database.private().cloned() {
-        tracing::info!(reader = cluster.reader_url(), "private PostgreSQL");
+        fs::write(app.config.data.join("reader-url"), cluster.reader_url()).context("cannot write reader-url")?;
         background.spawn(async move { cluster.watch().await });
     }
     tracing::info!(

@@ -1,0 +1,245 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Steer a Noderr network.
+#[derive(Parser)]
+#[command(name = "noderrctl", version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Args)]
+pub(crate) struct Connection {
+    /// The control plane, like https://control.example.org:8443. Remembered by `login`.
+    #[arg(long, global = true, env = "NODERR_URL")]
+    pub(crate) url: Option<String>,
+    /// File with the network's root certificate (PEM). Remembered by `login`.
+    #[arg(long, global = true, env = "NODERR_CA")]
+    pub(crate) ca: Option<PathBuf>,
+    /// An API token instead of a login.
+    #[arg(long, global = true, env = "NODERR_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Log in; the password is read from the terminal or from standard input.
+    Login {
+        /// Your e-mail address.
+        email: String,
+    },
+    /// Log out and forget the login.
+    Logout,
+    /// Is the control plane ready?
+    Status,
+    /// Operators: the people who run boxes.
+    #[command(subcommand, visible_alias = "operator")]
+    Operators(Operators),
+    /// Nodes: the boxes.
+    #[command(subcommand, visible_alias = "node")]
+    Nodes(Nodes),
+    /// API tokens.
+    #[command(subcommand, visible_alias = "token")]
+    Tokens(Tokens),
+    /// The audit log.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Print a completion script for your shell.
+    Completion {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Operators {
+    /// List operators, newest first.
+    List {
+        /// Only those in this state: applied, approved, suspended.
+        #[arg(long)]
+        state: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Add an operator, who then waits for a decision.
+    Add {
+        /// Their name.
+        name: String,
+        /// Their e-mail address.
+        email: String,
+    },
+    /// Show one operator.
+    Show {
+        /// The operator's id.
+        id: String,
+    },
+    /// Approve an operator: nodes may be added for them.
+    Approve {
+        /// The operator's id.
+        id: String,
+    },
+    /// Suspend an operator: no further node may be added or enrolled for them.
+    Suspend {
+        /// The operator's id.
+        id: String,
+    },
+}
+
+/// A node may be named by its id, the beginning of its id, or its label.
+#[derive(Subcommand)]
+pub(crate) enum Nodes {
+    /// List nodes, newest first.
+    List {
+        /// Only those that are online (true) or are not (false).
+        #[arg(long)]
+        online: Option<bool>,
+        /// Only those of this operator.
+        #[arg(long)]
+        operator: Option<String>,
+        /// Only those with this identity: tpm, software.
+        #[arg(long)]
+        identity: Option<String>,
+        /// Only those that are revoked (true) or are not (false).
+        #[arg(long)]
+        revoked: Option<bool>,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Give an approved operator a node.
+    Add {
+        /// The operator's id.
+        operator: String,
+        /// What people will call the node.
+        label: String,
+    },
+    /// Show one node.
+    Show {
+        /// The node.
+        node: String,
+    },
+    /// Issue an install token for a node's box.
+    InstallToken {
+        /// The node.
+        node: String,
+    },
+    /// Let a node take no work; it stays connected.
+    Pause {
+        /// The node.
+        node: String,
+    },
+    /// Let a paused node work again.
+    Resume {
+        /// The node.
+        node: String,
+    },
+    /// Set the seconds between a node's telemetry samples.
+    SampleEvery {
+        /// The node.
+        node: String,
+        /// 1 to 3600.
+        seconds: u16,
+    },
+    /// Revoke a node for good: its session ends within seconds and no new one is let in.
+    Revoke {
+        /// The node.
+        node: String,
+        /// Why; kept with the node and in the audit log.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Unbind a node from its TPM, so that another box may enrol under its id.
+    Unbind {
+        /// The node.
+        node: String,
+    },
+    /// Read a node's telemetry, newest first.
+    Telemetry {
+        /// The node.
+        node: String,
+        /// At most so many samples.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Read a node's alerts, newest first.
+    Alerts {
+        /// The node.
+        node: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// How far each of a node's lanes is committed.
+    Lanes {
+        /// The node.
+        node: String,
+    },
+    /// Ask a node for an attestation now.
+    Attest {
+        /// The node.
+        node: String,
+    },
+    /// List a node's attestations, newest first.
+    Attestations {
+        /// The node.
+        node: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Accept the registers of the newest attestation as the node's baseline.
+    AcceptBaseline {
+        /// The node.
+        node: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Tokens {
+    /// List API tokens, newest first.
+    List,
+    /// Issue an API token.
+    Create {
+        /// What it is for.
+        name: String,
+        /// What it may do; give several times or separate by commas.
+        #[arg(long = "permission", short, required = true, value_delimiter = ',')]
+        permissions: Vec<String>,
+        /// Bind it to one operator: it sees that operator's rows and may only read.
+        #[arg(long)]
+        operator: Option<String>,
+        /// Days it is good for.
+        #[arg(long)]
+        expires_in_days: Option<u16>,
+    },
+    /// Revoke an API token; it stops working at once.
+    Revoke {
+        /// The token's id.
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Audit {
+    /// Read the audit log, newest first.
+    List {
+        /// Only entries about this subject: a node, operator or token id, or an e-mail address.
+        #[arg(long)]
+        subject: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Check that no entry was changed or removed.
+    Check,
+}

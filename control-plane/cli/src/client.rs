@@ -1,0 +1,162 @@
+//! Calls the control plane's API as JSON, and turns refusals into sentences.
+
+use reqwest::{Method, StatusCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(40);
+
+/// Speaks to one control plane on behalf of one token.
+#[derive(Clone)]
+pub struct Client {
+    base: String,
+    token: Option<String>,
+    http: reqwest::Client,
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The root certificate cannot be used.
+    #[error("the root certificate cannot be used: {0}")]
+    Roots(String),
+    /// Nobody there, or not who they should be.
+    #[error("cannot reach {base}: {why}")]
+    Unreachable {
+        /// Where.
+        base: String,
+        /// Why.
+        why: String,
+    },
+    /// The control plane refused.
+    #[error("{detail} ({status}, {kind})")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Stable name of the problem.
+        kind: String,
+        /// In words.
+        detail: String,
+    },
+    /// The answer is not JSON.
+    #[error("the answer of {0} is not understood; is it a control plane?")]
+    Answer(String),
+}
+
+impl ApiError {
+    /// The stable name of the problem, if the control plane refused.
+    pub fn kind(&self) -> Option<&str> {
+        match self {
+            Self::Refused { kind, .. } => Some(kind),
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    /// `root_pem` is the network's root certificate; nothing else is trusted.
+    pub fn new(base: &str, root_pem: &str, token: Option<String>) -> Result<Self, ApiError> {
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(root_pem.as_bytes()) {
+            let certificate = certificate.map_err(|error| ApiError::Roots(error.to_string()))?;
+            roots.add(certificate).map_err(|error| ApiError::Roots(error.to_string()))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| ApiError::Roots(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .timeout(DEADLINE)
+            .no_proxy()
+            .build()
+            .map_err(|error| ApiError::Roots(error.to_string()))?;
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), token, http })
+    }
+
+    /// The same control plane, on behalf of another token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// GETs a path under `/api/v1`.
+    pub async fn get(&self, path: &str) -> Result<Value, ApiError> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// POSTs a body to a path under `/api/v1`.
+    pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, ApiError> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// PATCHes a path under `/api/v1`.
+    pub async fn patch(&self, path: &str, body: &impl Serialize) -> Result<Value, ApiError> {
+        self.call(Method::PATCH, path, Some(body)).await
+    }
+
+    /// DELETEs a path under `/api/v1`.
+    pub async fn delete(&self, path: &str) -> Result<Value, ApiError> {
+        self.call(Method::DELETE, path, None::<&()>).await
+    }
+
+    /// All items of a paged list, up to `most`.
+    pub async fn list(&self, path: &str, most: usize) -> Result<Vec<Value>, ApiError> {
+        let mut items = Vec::new();
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let mut next = None::<String>;
+        loop {
+            let limit = (most - items.len()).min(500);
+            let after = next.map(|next| format!("&after={next}")).unwrap_or_default();
+            let mut page = self.get(&format!("{path}{separator}limit={limit}{after}")).await?;
+            if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
+                items.extend(more);
+            }
+            next = page.get("next").and_then(Value::as_str).map(str::to_owned);
+            if next.is_none() || items.len() >= most {
+                return Ok(items);
+            }
+        }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<Value, ApiError> {
+        let mut request = self.http.request(method, format!("{}/api/v1{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let text = response.text().await.map_err(|error| self.unreachable(&error))?;
+        if status.is_success() {
+            if status == StatusCode::NO_CONTENT || text.is_empty() {
+                return Ok(Value::Null);
+            }
+            return serde_json::from_str(&text).map_err(|_| ApiError::Answer(self.base.clone()));
+        }
+        let problem: Value = serde_json::from_str(&text).map_err(|_| ApiError::Answer(self.base.clone()))?;
+        let field = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Err(ApiError::Refused {
+            status: status.as_u16(),
+            kind: field("type").trim_start_matches("/problems/").to_owned(),
+            detail: field("detail"),
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> ApiError {
+        // The innermost cause is what tells people what to do.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        ApiError::Unreachable { base: self.base.clone(), why: cause.to_string() }
+    }
+}

@@ -1,0 +1,85 @@
+//! Logging in and out; API tokens.
+
+use super::Printer;
+use crate::arguments::Tokens;
+use crate::login::Login;
+use anyhow::{Context as _, ensure};
+use noderr_cli::Client;
+use serde_json::{Value, json};
+use std::io::{BufRead as _, IsTerminal as _};
+use std::process::{Command, Stdio};
+
+pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> anyhow::Result<()> {
+    let password = read_password(email)?;
+    ensure!(!password.is_empty(), "no password was given");
+    let session = client.post("/sessions", &json!({ "email": email, "password": password })).await?;
+    login.token = session.get("token").and_then(Value::as_str).map(str::to_owned);
+    login.save()?;
+    println!("logged in at {} as {email}", login.url);
+    Ok(())
+}
+
+/// From the terminal without an echo, or a line from whatever is piped in.
+fn read_password(email: &str) -> anyhow::Result<String> {
+    let terminal = std::io::stdin().is_terminal();
+    let echo = |state: &str| {
+        if terminal {
+            let done = Command::new("stty").arg(state).stdin(Stdio::inherit()).status();
+            done.context("cannot switch the terminal's echo")?;
+        }
+        anyhow::Ok(())
+    };
+    if terminal {
+        eprint!("password for {email}: ");
+    }
+    echo("-echo")?;
+    let mut password = String::new();
+    let read = std::io::stdin().lock().read_line(&mut password);
+    echo("echo")?;
+    if terminal {
+        eprintln!();
+    }
+    read?;
+    Ok(password.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+pub(crate) async fn log_out(client: &Client) -> anyhow::Result<()> {
+    let ended = client.delete("/sessions/current").await;
+    Login::forget()?;
+    ended?;
+    println!("logged out");
+    Ok(())
+}
+
+pub(crate) async fn tokens(client: &Client, printer: &Printer, command: Tokens) -> anyhow::Result<()> {
+    match command {
+        Tokens::List => {
+            let columns = [
+                ("id", "id"),
+                ("name", "name"),
+                ("permissions", "permissions"),
+                ("operator", "operator"),
+                ("created", "created_at"),
+                ("expires", "expires_at"),
+                ("revoked", "revoked_at"),
+            ];
+            printer.rows(client.list("/tokens", 1000).await?, &columns);
+        }
+        Tokens::Create { name, permissions, operator, expires_in_days } => {
+            let body = json!({
+                "name": name, "permissions": permissions, "operator": operator, "expires_in_days": expires_in_days,
+            });
+            let token = client.post("/tokens", &body).await?;
+            printer.fields(&token);
+            if !std::io::stdout().is_terminal() {
+                return Ok(());
+            }
+            eprintln!("the secret is shown this once");
+        }
+        Tokens::Revoke { id } => {
+            let answer = client.post(&format!("/tokens/{id}/revoke"), &json!({})).await?;
+            printer.done(&answer, "revoked");
+        }
+    }
+    Ok(())
+}

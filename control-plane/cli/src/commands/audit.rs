@@ -1,0 +1,31 @@
+//! The audit log.
+
+use super::{Printer, query};
+use crate::arguments::Audit;
+use anyhow::bail;
+use noderr_cli::Client;
+
+pub(crate) async fn run(client: &Client, printer: &Printer, command: Audit) -> anyhow::Result<()> {
+    match command {
+        Audit::List { subject, limit } => {
+            let columns = [
+                ("seq", "seq"),
+                ("at", "at"),
+                ("actor", "actor"),
+                ("action", "action"),
+                ("subject", "subject"),
+                ("detail", "detail"),
+            ];
+            let path = format!("/audit{}", query(&[("subject", subject)]));
+            printer.rows(client.list(&path, limit).await?, &columns);
+        }
+        Audit::Check => {
+            let check = client.get("/audit/check").await?;
+            printer.fields(&check);
+            if check.get("intact").and_then(serde_json::Value::as_bool) != Some(true) {
+                bail!("the audit log is not intact: an entry was changed or removed");
+            }
+        }
+    }
+    Ok(())
+}

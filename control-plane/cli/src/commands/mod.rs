@@ -1,0 +1,89 @@
+//! One file for each group of commands.
+
+mod access;
+mod audit;
+mod nodes;
+mod operators;
+
+use crate::arguments::{Arguments, Command};
+use crate::login::Login;
+use crate::table::{Column, print_fields, print_rows};
+use noderr_cli::Client;
+use serde_json::Value;
+
+/// Prints what a command brought.
+pub(crate) struct Printer {
+    json: bool,
+}
+
+impl Printer {
+    pub(crate) fn rows(&self, rows: Vec<Value>, columns: &[Column]) {
+        if self.json { self.raw(&Value::Array(rows)) } else { print_rows(&rows, columns) }
+    }
+
+    pub(crate) fn fields(&self, value: &Value) {
+        if self.json { self.raw(value) } else { print_fields(value) }
+    }
+
+    /// A sentence for people; the value for scripts.
+    pub(crate) fn done(&self, value: &Value, sentence: &str) {
+        if self.json { self.raw(value) } else { println!("{sentence}") }
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as one of the ways to print")]
+    fn raw(&self, value: &Value) {
+        println!("{value:#}");
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let printer = Printer { json: arguments.json };
+    let login = Login::resolve(&arguments.connection)?;
+    let client = login.client()?;
+    match arguments.command {
+        Command::Login { email } => access::log_in(login, &client, &email).await,
+        Command::Logout => access::log_out(&client).await,
+        Command::Status => status(&client, &printer).await,
+        Command::Operators(command) => operators::run(&client, &printer, command).await,
+        Command::Nodes(command) => nodes::run(&client, &printer, command).await,
+        Command::Tokens(command) => access::tokens(&client, &printer, command).await,
+        Command::Audit(command) => audit::run(&client, &printer, command).await,
+        // Answered before anything was looked up.
+        Command::Completion { .. } => Ok(()),
+    }
+}
+
+async fn status(client: &Client, printer: &Printer) -> anyhow::Result<()> {
+    printer.fields(&client.get("/ready").await?);
+    Ok(())
+}
+
+/// A query string of what was given.
+fn query(pairs: &[(&str, Option<String>)]) -> String {
+    let given: Vec<_> = pairs
+        .iter()
+        .filter_map(|(name, value)| {
+            let value = value.as_ref()?;
+            let encoded: String = value
+                .bytes()
+                .map(|byte| match byte {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+                    other => format!("%{other:02X}"),
+                })
+                .collect();
+            Some(format!("{name}={encoded}"))
+        })
+        .collect();
+    if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_hold_what_was_given_and_nothing_else() {
+        assert_eq!(query(&[("a", None)]), "");
+        assert_eq!(query(&[("a", Some("x@y z".to_owned())), ("b", None), ("c", Some("1".to_owned()))]), "?a=x%40y%20z&c=1");
+    }
+}

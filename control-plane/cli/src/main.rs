@@ -1,0 +1,27 @@
+//! `noderrctl`: what admins type. Tables for people, `--json` for scripts.
+
+mod arguments;
+mod commands;
+mod login;
+mod table;
+
+use arguments::{Arguments, Command};
+use clap::{CommandFactory as _, Parser as _};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Command::Completion { shell } = arguments.command {
+        clap_complete::generate(shell, &mut Arguments::command(), "noderrctl", &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(commands::run(arguments)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("noderrctl: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

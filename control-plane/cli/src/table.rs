@@ -1,0 +1,70 @@
+//! JSON as tables: the columns a person looks for, the rest with `--json`.
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// A column: its heading and where its value lies.
+pub(crate) type Column = (&'static str, &'static str);
+
+/// Prints rows as a table.
+pub(crate) fn print_rows(rows: &[Value], columns: &[Column]) {
+    if rows.is_empty() {
+        println!("nothing to show");
+        return;
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(columns.iter().map(|(heading, _)| heading.to_uppercase()));
+    for row in rows {
+        table.add_row(columns.iter().map(|(_, field)| cell(row.get(field).unwrap_or(&Value::Null), field)));
+    }
+    println!("{table}");
+}
+
+/// Prints one thing, a line for each field.
+pub(crate) fn print_fields(value: &Value) {
+    let Some(fields) = value.as_object() else { return };
+    let width = fields.keys().map(String::len).max().unwrap_or_default();
+    for (name, value) in fields {
+        println!("{name:width$}  {}", text(value));
+    }
+}
+
+fn cell(value: &Value, field: &str) -> String {
+    let text = text(value);
+    // Enough of an id to tell nodes apart, and to name one by.
+    if field == "id" && text.len() == 64 { text[..12].to_owned() } else { text }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(value) => if *value { "yes" } else { "no" }.to_owned(),
+        Value::String(text) => seconds(text).unwrap_or(text).to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) => items.iter().map(self::text).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// A time of RFC 3339 without its fractions of a second: "2026-01-02T03:04:05".
+fn seconds(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let is_time = bytes.len() > 19 && bytes[4] == b'-' && bytes[10] == b'T' && text.ends_with('Z');
+    is_time.then(|| &text[..19])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_read_like_words() {
+        assert_eq!(text(&json!(null)), "-");
+        assert_eq!(text(&json!(true)), "yes");
+        assert_eq!(text(&json!("2026-01-02T03:04:05.678901Z")), "2026-01-02T03:04:05");
+        assert_eq!(text(&json!(["a", "b"])), "a, b");
+        assert_eq!(cell(&json!("ab".repeat(32)), "id"), "abababababab");
+    }
+}

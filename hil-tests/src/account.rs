@@ -1,0 +1,63 @@
+//! Keeping account: is every number a node gave out stored exactly once, or counted as missing?
+
+use anyhow::{Context as _, ensure};
+use sqlx::{PgPool, Row as _};
+use std::time::Duration;
+
+/// What the database has of one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneAccount {
+    /// Records stored.
+    pub stored: i64,
+    /// Numbers accounted for as missing.
+    pub missing: i64,
+    /// The last number.
+    pub last: i64,
+}
+
+const ACCOUNT: &str = "
+    WITH pieces AS (
+        SELECT epoch, seq AS first, seq AS last, 1 AS stored FROM telemetry WHERE node_id = $1 AND $2 = 'telemetry'
+        UNION ALL
+        SELECT epoch, seq, seq, 1 FROM alerts WHERE node_id = $1 AND $2 = 'alert'
+        UNION ALL
+        SELECT epoch, seq, seq, 1 FROM unreadable_records WHERE node_id = $1 AND lane::text = $2
+        UNION ALL
+        SELECT epoch, first_seq, last_seq, 0 FROM gaps WHERE node_id = $1 AND lane::text = $2
+    ), ordered AS (
+        SELECT *, lag(last) OVER (ORDER BY first, epoch) AS before FROM pieces
+    )
+    SELECT coalesce(sum(stored), 0)::bigint AS stored,
+           coalesce(sum(last - first + 1) FILTER (WHERE stored = 0), 0)::bigint AS missing,
+           coalesce(max(last), 0)::bigint AS last,
+           count(*) FILTER (WHERE first <> coalesce(before, 0) + 1)::bigint AS breaks
+    FROM ordered";
+
+/// Holds a lane's rows against its numbers: from 1 to the last, each once, as a record or in a gap.
+pub async fn lane(database: &PgPool, node: &str, lane: &str) -> anyhow::Result<LaneAccount> {
+    let id = hex::decode(node)?;
+    let row = sqlx::query(ACCOUNT).bind(&id).bind(lane).fetch_one(database).await?;
+    let account = LaneAccount { stored: row.get("stored"), missing: row.get("missing"), last: row.get("last") };
+    let breaks: i64 = row.get("breaks");
+    ensure!(breaks == 0, "{breaks} holes or repetitions in the {lane} lane of {node}: {account:?}");
+    let mark: Option<i64> = sqlx::query_scalar("SELECT seq FROM lanes WHERE node_id = $1 AND lane::text = $2")
+        .bind(&id)
+        .bind(lane)
+        .fetch_optional(database)
+        .await?;
+    let mark = mark.context("the node has never said hello")?;
+    ensure!(mark == account.last, "the {lane} lane of {node} is marked {mark}, but its rows end at {}", account.last);
+    Ok(account)
+}
+
+/// Waits until the telemetry of a node has reached a number, then holds all its lanes to account.
+pub async fn settled(database: &PgPool, node: &str, at_least: i64) -> anyhow::Result<LaneAccount> {
+    let reached = crate::until("telemetry to arrive", Duration::from_secs(60), || async {
+        let account = lane(database, node, "telemetry").await?;
+        Ok((account.last >= at_least).then_some(account))
+    })
+    .await?;
+    lane(database, node, "alert").await?;
+    lane(database, node, "result").await?;
+    Ok(reached)
+}

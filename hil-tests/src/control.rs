@@ -1,0 +1,264 @@
+//! A control plane as a process: start, stop, kill, start again.
+
+use crate::binaries::binary;
+use crate::wait::until;
+use anyhow::{Context as _, ensure};
+use noderr_cli::Client;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command};
+
+const START: Duration = Duration::from_secs(60);
+
+/// What may differ between control planes.
+#[derive(Debug, Clone, Default)]
+pub struct ControlOptions {
+    /// Fixed ports for the API and the broker, or any.
+    pub ports: Option<(u16, u16)>,
+    /// Folder of TPM vendors' certificates; demands certificates if set.
+    pub vendor_roots: Option<PathBuf>,
+    /// More TOML, by topic: `[("enrolment", "allow_software = true")]`.
+    pub settings: Vec<(String, String)>,
+    /// A PostgreSQL that is not its own.
+    pub database_url: Option<String>,
+    /// An authority that another control plane has made.
+    pub authority: Option<PathBuf>,
+}
+
+impl ControlOptions {
+    /// One more line under a topic.
+    #[must_use]
+    pub fn with(mut self, topic: &str, line: impl Into<String>) -> Self {
+        self.settings.push((topic.to_owned(), line.into()));
+        self
+    }
+}
+
+/// One instance.
+pub struct ControlPlane {
+    folder: PathBuf,
+    config: PathBuf,
+    api: SocketAddr,
+    broker: SocketAddr,
+    process: Option<Child>,
+    external_database: bool,
+}
+
+impl ControlPlane {
+    /// Writes its configuration. Does not start it yet.
+    pub fn new(folder: &Path, options: &ControlOptions) -> anyhow::Result<Self> {
+        let folder = std::path::absolute(folder)?;
+        fs::create_dir_all(&folder)?;
+        let (api, broker) = match options.ports {
+            Some(ports) => ports,
+            None => (free_port()?, free_port()?),
+        };
+        let (api, broker) = (SocketAddr::from(([127, 0, 0, 1], api)), SocketAddr::from(([127, 0, 0, 1], broker)));
+        let config = folder.join("control.toml");
+        fs::write(&config, configuration(&folder, api, broker, options)?)?;
+        let external_database = options.database_url.is_some();
+        Ok(Self { folder, config, api, broker, process: None, external_database })
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let process = Command::new(binary("noderr-control")?)
+            .arg("--config")
+            .arg(&self.config)
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        self.process = Some(process);
+        self.ready().await
+    }
+
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        let deadline = std::time::Instant::now() + START;
+        loop {
+            if let Some(status) = self.process.as_mut().and_then(|process| process.try_wait().transpose()) {
+                let log = fs::read_to_string(self.log()).unwrap_or_default();
+                let tail: Vec<_> = log.lines().rev().take(5).collect();
+                anyhow::bail!("the control plane ended ({}): {}", status?, tail.join("\n"));
+            }
+            if let Ok(client) = self.anonymous()
+                && client.get("/ready").await.is_ok()
+            {
+                return Ok(());
+            }
+            ensure!(std::time::Instant::now() < deadline, "the control plane is not ready; see {}", self.log().display());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Takes its power away.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        if let Some(pid) = process.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            kill_process(pid, Signal::TERM)?;
+        }
+        let status = tokio::time::timeout(Duration::from_secs(60), process.wait()).await;
+        ensure!(status.context("the control plane did not stop")??.success(), "the control plane stopped badly");
+        Ok(())
+    }
+
+    /// Makes an administrator.
+    pub async fn set_admin(&self, email: &str, password: &str) -> anyhow::Result<()> {
+        let mut process = Command::new(binary("noderr-control")?)
+            .arg("--config")
+            .arg(&self.config)
+            .args(["admin", "set", email])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut input = process.stdin.take().context("no standard input")?;
+        input.write_all(format!("{password}\n").as_bytes()).await?;
+        drop(input);
+        let done = process.wait_with_output().await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
+    }
+
+    /// Logs in.
+    pub async fn log_in(&self, email: &str, password: &str) -> anyhow::Result<Client> {
+        let client = self.anonymous()?;
+        let session = client.post("/sessions", &json!({ "email": email, "password": password })).await?;
+        let token = session.get("token").and_then(Value::as_str).context("no token")?;
+        Ok(client.with_token(token))
+    }
+
+    /// A client without a token.
+    pub fn anonymous(&self) -> anyhow::Result<Client> {
+        Ok(Client::new(&self.api_url(), &self.root_pem()?, None)?)
+    }
+
+    /// The API's address.
+    pub const fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// The broker's address.
+    pub const fn broker(&self) -> SocketAddr {
+        self.broker
+    }
+
+    /// The API's URL.
+    pub fn api_url(&self) -> String {
+        format!("https://localhost:{}", self.api.port())
+    }
+
+    /// The network's root certificate.
+    pub fn root_file(&self) -> PathBuf {
+        self.authority().join("ca.pem")
+    }
+
+    /// The folder of the network's authority.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("authority")
+    }
+
+    fn root_pem(&self) -> anyhow::Result<String> {
+        fs::read_to_string(self.root_file()).context("the authority is not made yet")
+    }
+
+    /// What it says.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Child::id)
+    }
+
+    /// A URL of its private database that may read everything.
+    pub fn reader_url(&self) -> anyhow::Result<String> {
+        ensure!(!self.external_database, "the database is not its own");
+        fs::read_to_string(self.folder.join("reader-url")).context("the control plane has not started yet")
+    }
+
+    /// A URL of its private database with all rights, for a second instance.
+    pub fn owner_url(&self) -> anyhow::Result<String> {
+        Ok(self.reader_url()?.replace("noderr_reader@", "noderr_owner@"))
+    }
+
+    /// Stops the private PostgreSQL as an administrator would who restarts the service.
+    pub async fn restart_database(&self) -> anyhow::Result<()> {
+        let pid_file = self.folder.join("postgres/data/postmaster.pid");
+        let text = fs::read_to_string(&pid_file).context("the private PostgreSQL does not run")?;
+        let pid: i32 = text.lines().next().unwrap_or_default().parse()?;
+        // Fast shutdown: connections are cut, transactions rolled back.
+        kill_process(Pid::from_raw(pid).context("no process id")?, Signal::INT)?;
+        until("PostgreSQL to come back", Duration::from_secs(30), || {
+            let now = fs::read_to_string(&pid_file).unwrap_or_default();
+            async move { Ok(now.lines().next().is_some_and(|line| line != pid.to_string()).then_some(())) }
+        })
+        .await
+    }
+}
+
+fn configuration(
+    folder: &Path,
+    api: SocketAddr,
+    broker: SocketAddr,
+    options: &ControlOptions,
+) -> anyhow::Result<String> {
+    let mut topics: Vec<(&str, String)> = vec![
+        ("http", format!("listen = \"{api}\"\npublic_url = \"https://localhost:{}\"", api.port())),
+        ("broker", format!("listen = \"{broker}\"\npublic_address = \"localhost:{}\"", broker.port())),
+        ("enrolment", String::new()),
+        ("database", String::new()),
+        ("authority", String::new()),
+        ("telemetry", String::new()),
+    ];
+    let mut add = |topic: &str, line: &str| {
+        if let Some((_, lines)) = topics.iter_mut().find(|(name, _)| *name == topic) {
+            lines.push('\n');
+            lines.push_str(line);
+        } else {
+            unreachable!("no topic {topic}");
+        }
+    };
+    if let Some(roots) = &options.vendor_roots {
+        add("enrolment", &format!("ek_policy = \"require-ek-cert\"\nvendor_roots = \"{}\"", roots.display()));
+    }
+    if let Some(url) = &options.database_url {
+        add("database", &format!("url = \"{url}\""));
+    }
+    if let Some(authority) = &options.authority {
+        add("authority", &format!("folder = \"{}\"", authority.display()));
+    }
+    for (topic, line) in &options.settings {
+        add(topic, line);
+    }
+    let mut text = format!("network = \"demo\"\ndata = \"{}\"\n", folder.display());
+    for (topic, lines) in topics {
+        write!(text, "\n[{topic}]{}{lines}\n", if lines.starts_with('\n') { "" } else { "\n" })?;
+    }
+    Ok(text)
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

@@ -1,0 +1,153 @@
+//! A whole small network on one machine: a control plane, an approved operator, boxes. What `./dev up` shows and
+//! what the tests begin with.
+
+use crate::control::{ControlOptions, ControlPlane};
+use crate::rig::{BoxOptions, ProcessRig};
+use crate::tpm::TpmVendor;
+use anyhow::Context as _;
+use noderr_cli::Client;
+use serde_json::{Value, json};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+const EMAIL: &str = "admin@demo.invalid";
+
+/// What a lab is made of.
+#[derive(Debug, Clone, Default)]
+pub struct LabOptions {
+    /// The control plane's settings.
+    pub control: ControlOptions,
+    /// Let the vendor's certificates be optional.
+    pub open_policy: bool,
+}
+
+/// A running network.
+pub struct Lab {
+    folder: PathBuf,
+    /// The vendor of the boxes' TPMs.
+    pub vendor: TpmVendor,
+    /// The first, and usually only, control plane.
+    pub control: ControlPlane,
+    /// Logged in as an administrator.
+    pub admin: Client,
+    /// The administrator's password, made for this lab.
+    pub password: String,
+    /// Reads the database.
+    pub database: PgPool,
+    /// The approved operator.
+    pub operator: String,
+}
+
+impl Lab {
+    /// Starts a control plane with an administrator and an approved operator, telling `progress` what it does.
+    pub async fn start(folder: &Path, options: LabOptions, progress: impl Fn(&str)) -> anyhow::Result<Self> {
+        let folder = std::path::absolute(folder)?;
+        let vendor = TpmVendor::open(&folder.join("vendor"))?;
+        progress("making a TPM vendor");
+        // The first TPM makes the vendor's authority, whose roots the control plane must know from the start.
+        vendor.make(&folder.join("vendor/sample")).await?;
+        let mut control_options = options.control;
+        if !options.open_policy {
+            control_options.vendor_roots = Some(vendor.roots()?);
+        }
+        let mut control = ControlPlane::new(&folder.join("control"), &control_options)?;
+        progress("starting the control plane with a private PostgreSQL");
+        control.start().await?;
+        progress("making an administrator");
+        let password = password();
+        control.set_admin(EMAIL, &password).await?;
+        let admin = control.log_in(EMAIL, &password).await?;
+        let url = control.reader_url()?;
+        let database = PgPoolOptions::new()
+            .max_connections(4)
+            .connect_lazy_with(sqlx::postgres::PgConnectOptions::from_str(&url)?);
+        progress("approving an operator");
+        let operator = demo_operator(&admin).await?;
+        Ok(Self { folder, vendor, control, admin, password, database, operator })
+    }
+
+    /// Who the administrator is.
+    pub const fn email(&self) -> &'static str {
+        EMAIL
+    }
+
+    /// Adds a node and makes its box, switched off.
+    pub async fn add_box(&self, label: &str, options: &BoxOptions) -> anyhow::Result<(String, ProcessRig)> {
+        let (node, token) = self.add_node(label).await?;
+        let rig = self.make_box(label, &token, options).await?;
+        Ok((node, rig))
+    }
+
+    /// Adds a node: its id and an install token.
+    pub async fn add_node(&self, label: &str) -> anyhow::Result<(String, String)> {
+        let node = self.admin.post("/nodes", &json!({ "operator": self.operator, "label": label })).await?;
+        let node = node["id"].as_str().context("no node id")?.to_owned();
+        let token = self.install_token(&node).await?;
+        Ok((node, token))
+    }
+
+    /// A fresh install token for a node.
+    pub async fn install_token(&self, node: &str) -> anyhow::Result<String> {
+        let token = self.admin.post(&format!("/nodes/{node}/install-tokens"), &json!({})).await?;
+        Ok(token["secret"].as_str().context("no install token")?.to_owned())
+    }
+
+    /// Makes a box with this install token, switched off.
+    pub async fn make_box(&self, name: &str, token: &str, options: &BoxOptions) -> anyhow::Result<ProcessRig> {
+        ProcessRig::make(
+            &self.folder.join("boxes").join(name),
+            name,
+            &self.vendor,
+            (self.control.api(), self.control.broker()),
+            &self.control.root_file(),
+            token,
+            options,
+        )
+        .await
+    }
+
+    /// Where the lab lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The node as the API shows it.
+    pub async fn node(&self, node: &str) -> anyhow::Result<Value> {
+        Ok(self.admin.get(&format!("/nodes/{node}")).await?)
+    }
+
+    /// Waits for something the API says of a node.
+    pub async fn node_where(
+        &self,
+        node: &str,
+        what: &str,
+        patience: Duration,
+        holds: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        crate::until(what, patience, || async {
+            let shown = self.node(node).await?;
+            if holds(&shown) { Ok(Some(shown)) } else { Err(anyhow::anyhow!("the API says {shown}")) }
+        })
+        .await
+    }
+}
+
+/// Adds an operator and approves it.
+pub async fn demo_operator(admin: &Client) -> anyhow::Result<String> {
+    let existing = admin.list("/operators?state=approved", 1).await?;
+    if let Some(id) = existing.first().and_then(|operator| operator["id"].as_str()) {
+        return Ok(id.to_owned());
+    }
+    let operator = admin.post("/operators", &json!({ "name": "Demo operator", "email": "operator@demo.invalid" })).await?;
+    let id = operator["id"].as_str().context("no operator id")?.to_owned();
+    admin.post(&format!("/operators/{id}/approve"), &json!({})).await?;
+    Ok(id)
+}
+
+fn password() -> String {
+    use rand::Rng as _;
+    let mut rng = rand::rng();
+    (0..20).map(|_| char::from(rng.sample(rand::distr::Alphanumeric))).collect()
+}

@@ -1,0 +1,309 @@
+//! The process rig: the node's binary beside a swtpm, behind two cables, over a folder that may be a small disk.
+
+use crate::binaries::binary;
+use crate::proxy::{LinkQuality, Proxy};
+use crate::tpm::{SoftTpm, TpmVendor};
+use crate::wait::until;
+use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+/// What may differ between boxes.
+#[derive(Debug, Clone, Default)]
+pub struct BoxOptions {
+    /// A software identity instead of a TPM.
+    pub software: bool,
+    /// Milliseconds between samples, for load.
+    pub sample_every_ms: Option<u64>,
+    /// The data folder on a disk of so many MiB (needs root).
+    pub disk_mib: Option<u32>,
+    /// What the spool may take, if not the default.
+    pub spool_mib: Option<u32>,
+}
+
+/// One box.
+pub struct ProcessRig {
+    name: String,
+    folder: PathBuf,
+    config: PathBuf,
+    tpm: Option<SoftTpm>,
+    api: Proxy,
+    broker: Proxy,
+    node: Option<Child>,
+    clock_offset: Option<String>,
+    mounted: bool,
+}
+
+impl ProcessRig {
+    /// Makes the box: its TPM, its cables, its configuration. Off as yet.
+    pub async fn make(
+        folder: &Path,
+        name: &str,
+        vendor: &TpmVendor,
+        (api, broker): (SocketAddr, SocketAddr),
+        roots: &Path,
+        install_token: &str,
+        options: &BoxOptions,
+    ) -> anyhow::Result<Self> {
+        let folder = std::path::absolute(folder)?;
+        let data = folder.join("data");
+        fs::create_dir_all(&data)?;
+        let tpm = if options.software {
+            None
+        } else {
+            let state = folder.join("tpm");
+            vendor.make(&state).await?;
+            let mut tpm = SoftTpm::new(&state)?;
+            tpm.on().await?;
+            Some(tpm)
+        };
+        let (api, broker) = (Proxy::start(vec![api]).await?, Proxy::start(vec![broker]).await?);
+        let mut rig = Self {
+            name: name.to_owned(),
+            config: folder.join("node.toml"),
+            folder,
+            tpm,
+            api,
+            broker,
+            node: None,
+            clock_offset: None,
+            mounted: false,
+        };
+        if let Some(mib) = options.disk_mib {
+            rig.mount(mib).await?;
+        }
+        fs::write(&rig.config, rig.configuration(roots, install_token, options))?;
+        Ok(rig)
+    }
+
+    fn configuration(&self, roots: &Path, install_token: &str, options: &BoxOptions) -> String {
+        let identity = match &self.tpm {
+            Some(tpm) => format!("keys = \"tpm\"\ntcti = \"{}\"\ntpm_deadline_s = 2", tpm.tcti()),
+            None => "keys = \"software\"".to_owned(),
+        };
+        let load = options.sample_every_ms.map(|ms| format!("sample_every_ms = {ms}\n")).unwrap_or_default();
+        format!(
+            "[control_plane]\nurl = \"https://localhost:{api}\"\nroots = \"{roots}\"\ninstall_token = \"{install_token}\"\n\
+             deadline_s = 5\n\n[identity]\n{identity}\n\n[storage]\ndata = \"{data}\"\nspool_mib = {spool}\n\n\
+             [telemetry]\nsample_every_s = 1\n{load}batch = 5\nbatch_every_s = 2\n\n\
+             [link]\nbroker = \"localhost:{broker}\"\nheartbeat_every_s = 2\nlongest_pause_s = 2\n\n\
+             [status]\nsocket = \"{socket}\"\n",
+            api = self.api.address().port(),
+            broker = self.broker.address().port(),
+            roots = roots.display(),
+            data = self.data().display(),
+            socket = self.socket().display(),
+            spool = options.spool_mib.unwrap_or(64),
+        )
+    }
+
+    /// Switches the box on. The TPM comes on with it unless it was taken away.
+    pub fn power_on(&mut self) -> anyhow::Result<()> {
+        ensure!(self.node.is_none(), "{} is on already", self.name);
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let mut command = match &self.clock_offset {
+            Some(offset) => {
+                let mut command = Command::new("faketime");
+                command.args(["-f", offset]).arg(binary("noderr-node")?);
+                command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+                command
+            }
+            None => Command::new(binary("noderr-node")?),
+        };
+        let node = command
+            .arg("--config")
+            .arg(&self.config)
+            .arg("run")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        self.node = Some(node);
+        Ok(())
+    }
+
+    /// Takes the box's power away in the middle of whatever it does.
+    pub async fn power_cut(&mut self) -> anyhow::Result<()> {
+        if let Some(mut node) = self.node.take() {
+            node.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Shuts the box down as an operator would.
+    pub async fn shut_down(&mut self) -> anyhow::Result<()> {
+        let Some(mut node) = self.node.take() else { return Ok(()) };
+        if let Some(pid) = node.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            kill_process(pid, Signal::TERM)?;
+        }
+        let status = tokio::time::timeout(Duration::from_secs(15), node.wait()).await;
+        ensure!(status.context("the node did not stop")??.success(), "the node stopped badly");
+        Ok(())
+    }
+
+    /// Whether the node's process has ended by itself.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(match &mut self.node {
+            Some(node) => node.try_wait()?.is_some(),
+            None => true,
+        })
+    }
+
+    /// Makes both cables better or worse.
+    pub fn network(&self, quality: LinkQuality) {
+        self.api.set_quality(quality);
+        self.broker.set_quality(quality);
+    }
+
+    /// Where the cables lead: API and broker addresses in order of preference.
+    pub fn lead_to(&self, planes: &[(SocketAddr, SocketAddr)]) {
+        self.api.set_targets(planes.iter().map(|(api, _)| *api).collect());
+        self.broker.set_targets(planes.iter().map(|(_, broker)| *broker).collect());
+    }
+
+    /// The box's TPM.
+    pub fn tpm(&mut self) -> anyhow::Result<&mut SoftTpm> {
+        self.tpm.as_mut().context("this box has no TPM")
+    }
+
+    /// Sets the box's own clock off from the next switching on, as `faketime` takes it: `-20y`, `+3d`.
+    pub fn clock_offset(&mut self, offset: Option<&str>) {
+        self.clock_offset = offset.map(str::to_owned);
+    }
+
+    /// Fills the box's disk to the last block (only with `disk_mib`).
+    pub fn fill_disk(&self) -> anyhow::Result<()> {
+        use std::io::Write as _;
+        ensure!(self.mounted, "this box has no disk of its own");
+        let mut file = File::create(self.data().join("ballast"))?;
+        let block = vec![0; 64 * 1024];
+        loop {
+            match file.write_all(&block) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Gives the space back.
+    pub fn free_disk(&self) -> anyhow::Result<()> {
+        Ok(fs::remove_file(self.data().join("ballast"))?)
+    }
+
+    /// What the node says of itself.
+    pub async fn status(&self) -> anyhow::Result<Value> {
+        let done = Command::new(binary("noderr-node")?)
+            .arg("--config")
+            .arg(&self.config)
+            .args(["status", "--json"])
+            .output()
+            .await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Ok(serde_json::from_slice(&done.stdout)?)
+    }
+
+    /// Waits until the node says it is online, or has ended.
+    pub async fn online(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let deadline = std::time::Instant::now() + patience;
+        loop {
+            let said = match self.status().await {
+                Ok(status) if status["online"] == true => return Ok(()),
+                Ok(status) => status["doing"].to_string(),
+                Err(error) => error.to_string(),
+            };
+            if self.has_ended()? {
+                anyhow::bail!("{} ended: {}", self.name, self.log_tail());
+            }
+            ensure!(
+                std::time::Instant::now() < deadline,
+                "{} is not online after {patience:?}: {said}\n{}",
+                self.name,
+                self.log_tail()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits for something in the status.
+    pub async fn status_where(
+        &self,
+        what: &str,
+        patience: Duration,
+        holds: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        until(what, patience, || async {
+            let status = self.status().await?;
+            if holds(&status) { Ok(Some(status)) } else { Err(anyhow::anyhow!("status: {status}")) }
+        })
+        .await
+    }
+
+    /// The box's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Its status socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("node.sock")
+    }
+
+    /// What it says.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let mut tail: Vec<_> = log.lines().rev().take(8).collect();
+        tail.reverse();
+        tail.join("\n")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.node.as_ref().and_then(Child::id)
+    }
+
+    async fn mount(&mut self, mib: u32) -> anyhow::Result<()> {
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
+            .arg(self.data())
+            .output()
+            .await?;
+        ensure!(done.status.success(), "cannot mount a small disk: {}", String::from_utf8_lossy(&done.stderr));
+        self.mounted = true;
+        Ok(())
+    }
+}
+
+impl Drop for ProcessRig {
+    fn drop(&mut self) {
+        if self.mounted {
+            // Lazily: the node may not have let go of it yet.
+            let done = std::process::Command::new("umount").arg("-l").arg(self.data()).status();
+            if !done.is_ok_and(|status| status.success()) {
+                eprintln!("{} could not be unmounted", self.data().display());
+            }
+        }
+    }
+}
