@@ -70,9 +70,8 @@ impl ControlPlane {
     /// Starts it and waits until it is ready.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         let log = File::options().create(true).append(true).open(self.log())?;
-        let process = Command::new(binary("noderr-control")?)
-            .arg("--config")
-            .arg(&self.config)
+        let process = self
+            .command()?
             .arg("serve")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -82,6 +81,16 @@ impl ControlPlane {
             .spawn()?;
         self.process = Some(process);
         self.ready().await
+    }
+
+    /// The program with its configuration, and nothing from the surroundings.
+    fn command(&self) -> anyhow::Result<Command> {
+        let mut command = Command::new(binary("noderr-control")?);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NODERR_") || name == "DATABASE_URL") {
+            command.env_remove(name);
+        }
+        command.arg("--config").arg(&self.config);
+        Ok(command)
     }
 
     async fn ready(&mut self) -> anyhow::Result<()> {
@@ -123,9 +132,8 @@ impl ControlPlane {
 
     /// Makes an administrator.
     pub async fn set_admin(&self, email: &str, password: &str) -> anyhow::Result<()> {
-        let mut process = Command::new(binary("noderr-control")?)
-            .arg("--config")
-            .arg(&self.config)
+        let mut process = self
+            .command()?
             .args(["admin", "set", email])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -203,18 +211,37 @@ impl ControlPlane {
         Ok(self.reader_url()?.replace("noderr_reader@", "noderr_owner@"))
     }
 
+    fn postmaster(&self) -> Option<Pid> {
+        let text = fs::read_to_string(self.folder.join("postgres/data/postmaster.pid")).ok()?;
+        Pid::from_raw(text.lines().next()?.parse().ok()?)
+    }
+
     /// Stops the private PostgreSQL as an administrator would who restarts the service.
     pub async fn restart_database(&self) -> anyhow::Result<()> {
-        let pid_file = self.folder.join("postgres/data/postmaster.pid");
-        let text = fs::read_to_string(&pid_file).context("the private PostgreSQL does not run")?;
-        let pid: i32 = text.lines().next().unwrap_or_default().parse()?;
+        let before = self.postmaster().context("the private PostgreSQL does not run")?;
         // Fast shutdown: connections are cut, transactions rolled back.
-        kill_process(Pid::from_raw(pid).context("no process id")?, Signal::INT)?;
-        until("PostgreSQL to come back", Duration::from_secs(30), || {
-            let now = fs::read_to_string(&pid_file).unwrap_or_default();
-            async move { Ok(now.lines().next().is_some_and(|line| line != pid.to_string()).then_some(())) }
+        kill_process(before, Signal::INT)?;
+        until("PostgreSQL to come back", Duration::from_secs(30), || async {
+            Ok(self.postmaster().filter(|now| *now != before).map(drop))
         })
         .await
+    }
+}
+
+impl Drop for ControlPlane {
+    /// A killed control plane leaves its PostgreSQL running, for the next start; a rig that is taken down must not.
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process
+            && let Err(error) = process.start_kill()
+        {
+            eprintln!("the control plane could not be killed: {error}");
+        }
+        if let Some(postmaster) = self.postmaster().filter(|_| !self.external_database) {
+            // Immediate shutdown.
+            if let Err(error) = kill_process(postmaster, Signal::QUIT) {
+                eprintln!("PostgreSQL was gone already: {error}");
+            }
+        }
     }
 }
 

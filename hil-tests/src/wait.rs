@@ -10,13 +10,12 @@ where
     F: Future<Output = anyhow::Result<Option<T>>>,
 {
     let deadline = Instant::now() + patience;
-    let mut last = None;
     loop {
-        match ask().await {
+        let last = match ask().await {
             Ok(Some(answer)) => return Ok(answer),
-            Ok(None) => last = None,
-            Err(error) => last = Some(error),
-        }
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
         if Instant::now() >= deadline {
             return Err(match last {
                 Some(error) => error.context(format!("waited {patience:?} for {what}")),

@@ -1,0 +1,225 @@
+//! `up` and `down`: a demo network for people and scripts.
+
+use anyhow::{Context as _, bail, ensure};
+use noderr_hil::session::{Admin, BoxSession, Session};
+use noderr_hil::{BoxOptions, ControlOptions, Lab, LabOptions, ProcessRig, binary, until};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::json;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+const PORTS: (u16, u16) = (8443, 8883);
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Runs the lab in the foreground until Ctrl-C.
+pub(crate) async fn up(folder: &Path, resume: bool, boxes: usize) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    fs::create_dir_all(folder)?;
+    let folder = fs::canonicalize(folder)?;
+    if let Some(session) = running(&folder) {
+        bail!("a lab is running already (process {}); `./dev down` stops it", session.pid);
+    }
+    let lab_folder = lab_folder(&folder)?;
+    if !resume && lab_folder.exists() {
+        fs::remove_dir_all(&lab_folder).with_context(|| format!("cannot clear {}", lab_folder.display()))?;
+    }
+    let started = tokio::select! {
+        started = start(&lab_folder, boxes) => started,
+        _ = interrupt.recv() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("interrupted"),
+    };
+    let (lab, rigs, session) = started?;
+    let session_file = folder.join("session.json");
+    fs::write(&session_file, serde_json::to_vec_pretty(&session)?)?;
+    say(&session, &session_file)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    stop(lab, rigs, &session_file).await
+}
+
+type Started = (Lab, Vec<ProcessRig>, Session);
+
+async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
+    let began = Instant::now();
+    let progress = |what: &str| println!("[{:>5.1} s] {what}", began.elapsed().as_secs_f32());
+    // The demo's usual ports, so that links stay the same from run to run; any free ones where those are taken.
+    let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let ports = (free(PORTS.0) && free(PORTS.1)).then_some(PORTS);
+    let control = ControlOptions { ports, ..ControlOptions::default() };
+    let lab = Lab::start(folder, LabOptions { control, ..LabOptions::default() }, progress).await?;
+    let mut rigs = Vec::new();
+    for number in 1..=boxes {
+        let label = format!("box-{number}");
+        progress(&format!("making {label} with a TPM of its own"));
+        let (node, mut rig) = match known_node(&lab, &label).await? {
+            Some(node) => {
+                let rig = lab.make_box(&label, "none: enrolled in an earlier run", &BoxOptions::default()).await?;
+                (node, rig)
+            }
+            None => lab.add_box(&label, &BoxOptions::default()).await?,
+        };
+        rig.power_on()?;
+        rigs.push((node, rig));
+    }
+    for (_, rig) in &mut rigs {
+        rig.online(PATIENCE).await?;
+        progress(&format!("{} is online", rig.name()));
+    }
+    let token = api_token(&lab).await?;
+    let session = Session {
+        api: lab.control.api_url(),
+        openapi: format!("{}/api/v1/openapi.json", lab.control.api_url()),
+        ca: lab.control.root_file(),
+        admin: Admin { email: lab.email().to_owned(), password: lab.password.clone() },
+        token,
+        broker: format!("localhost:{}", lab.control.broker().port()),
+        database: lab.control.reader_url()?,
+        boxes: rigs
+            .iter()
+            .map(|(node, rig)| BoxSession {
+                id: node.clone(),
+                data: rig.data(),
+                pid: rig.pid().unwrap_or_default(),
+                socket: rig.socket(),
+                config: rig.config().to_owned(),
+            })
+            .collect(),
+        pid: std::process::id(),
+        control_pid: lab.control.pid().unwrap_or_default(),
+    };
+    Ok((lab, rigs.into_iter().map(|(_, rig)| rig).collect(), session))
+}
+
+async fn known_node(lab: &Lab, label: &str) -> anyhow::Result<Option<String>> {
+    let nodes = lab.admin.list("/nodes?revoked=false", 1000).await?;
+    let known = nodes.iter().find(|node| node["label"] == label && !node["enrolled_at"].is_null());
+    Ok(known.and_then(|node| node["id"].as_str()).map(str::to_owned))
+}
+
+async fn api_token(lab: &Lab) -> anyhow::Result<String> {
+    let permissions = [
+        "read-operators",
+        "write-operators",
+        "read-nodes",
+        "write-nodes",
+        "attest",
+        "read-audit",
+        "manage-tokens",
+    ];
+    let token = lab.admin.post("/tokens", &json!({ "name": "dev session", "permissions": permissions })).await?;
+    Ok(token["secret"].as_str().context("no token")?.to_owned())
+}
+
+fn say(session: &Session, file: &Path) -> anyhow::Result<()> {
+    let node = binary("noderr-node")?;
+    let ctl = binary("noderrctl")?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n  {} boxes are online.\n", session.boxes.len())?;
+    writeln!(out, "  API       {}  (root certificate: {})", session.api, session.ca.display())?;
+    writeln!(out, "  OpenAPI   {}", session.openapi)?;
+    writeln!(out, "  login     {}  {}", session.admin.email, session.admin.password)?;
+    writeln!(out, "  broker    {}  (MQTT over mTLS)", session.broker)?;
+    writeln!(out, "  database  psql '{}'", session.database)?;
+    writeln!(out, "  session   {}\n", file.display())?;
+    writeln!(out, "  Ask a box how it is:")?;
+    for known in &session.boxes {
+        writeln!(out, "    {} --config {} status", node.display(), known.config.display())?;
+    }
+    writeln!(out, "\n  Ask the control plane:")?;
+    writeln!(out, "    export NODERR_URL={} NODERR_CA={} NODERR_TOKEN={}", session.api, session.ca.display(), session.token)?;
+    writeln!(out, "    {} nodes list", ctl.display())?;
+    writeln!(out, "\n  Stop: Ctrl-C here, or ./dev down\n")?;
+    Ok(())
+}
+
+async fn stop(mut lab: Lab, mut rigs: Vec<ProcessRig>, session_file: &Path) -> anyhow::Result<()> {
+    println!("stopping");
+    for rig in &mut rigs {
+        rig.shut_down().await?;
+    }
+    drop(rigs);
+    lab.database.close().await;
+    lab.control.stop().await?;
+    fs::remove_file(session_file)?;
+    println!("stopped");
+    Ok(())
+}
+
+/// Starts the lab in a process of its own and returns once it is up.
+pub(crate) async fn detach(folder: &Path, resume: bool, boxes: usize) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    let log_path = folder.join("up.log");
+    let log = fs::File::create(&log_path)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("up").arg("--folder").arg(folder).args(["--boxes", &boxes.to_string()]);
+    if resume {
+        command.arg("--resume");
+    }
+    let mut process = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .context("cannot start the lab")?;
+    let pid = process.id().context("the lab has ended")?;
+    let (mut shown, deadline) = (0, Instant::now() + 3 * PATIENCE);
+    loop {
+        let text = fs::read_to_string(&log_path).unwrap_or_default();
+        if let Some(new) = text.get(shown..) {
+            print!("{new}");
+            std::io::stdout().flush()?;
+            shown = text.len();
+        }
+        if running(folder).is_some_and(|session| session.pid == pid) {
+            return Ok(());
+        }
+        if let Some(status) = process.try_wait()? {
+            bail!("the lab did not come up ({status})");
+        }
+        ensure!(Instant::now() < deadline, "the lab is not up; see {}", log_path.display());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Stops what `up` started, here or in another terminal.
+pub(crate) async fn down(folder: &Path) -> anyhow::Result<()> {
+    let Some(session) = running(folder) else {
+        println!("nothing is running");
+        return Ok(());
+    };
+    let pid = Pid::from_raw(session.pid.cast_signed()).context("session.json names no process")?;
+    kill_process(pid, Signal::TERM)?;
+    until("the lab to stop", PATIENCE, || async { Ok(test_kill_process(pid).is_err().then_some(())) }).await?;
+    println!("stopped");
+    Ok(())
+}
+
+/// The session in this folder, if the process that keeps it is alive.
+fn running(folder: &Path) -> Option<Session> {
+    let session: Session = serde_json::from_slice(&fs::read(folder.join("session.json")).ok()?).ok()?;
+    let name = fs::read_to_string(format!("/proc/{}/comm", session.pid)).ok()?;
+    name.starts_with("noderr-hil").then_some(session)
+}
+
+/// Where the lab lies: below the folder, or, where PostgreSQL's user could not reach it there (a checkout in root's
+/// home), below /var/tmp.
+fn lab_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let passable = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0);
+    if !rustix::process::geteuid().is_root() || folder.ancestors().all(passable) {
+        return Ok(folder.join("lab"));
+    }
+    let name: String = folder.display().to_string().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    let elsewhere = PathBuf::from(format!("/var/tmp/noderr-dev{name}"));
+    fs::create_dir_all(&elsewhere)?;
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o755))?;
+    Ok(elsewhere.join("lab"))
+}
