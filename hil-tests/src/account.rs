@@ -37,16 +37,22 @@ const ACCOUNT: &str = "
 pub async fn lane(database: &PgPool, node: &str, lane: &str) -> anyhow::Result<LaneAccount> {
     let id = hex::decode(node)?;
     let row = sqlx::query(ACCOUNT).bind(&id).bind(lane).fetch_one(database).await?;
-    let account = LaneAccount { stored: row.get("stored"), missing: row.get("missing"), last: row.get("last") };
+    let account =
+        LaneAccount { stored: row.get("stored"), missing: row.get("missing"), last: row.get("last") };
     let breaks: i64 = row.get("breaks");
     ensure!(breaks == 0, "{breaks} holes or repetitions in the {lane} lane of {node}: {account:?}");
-    let mark: Option<i64> = sqlx::query_scalar("SELECT seq FROM lanes WHERE node_id = $1 AND lane::text = $2")
-        .bind(&id)
-        .bind(lane)
-        .fetch_optional(database)
-        .await?;
+    let mark: Option<i64> =
+        sqlx::query_scalar("SELECT seq FROM lanes WHERE node_id = $1 AND lane::text = $2")
+            .bind(&id)
+            .bind(lane)
+            .fetch_optional(database)
+            .await?;
     let mark = mark.context("the node has never said hello")?;
-    ensure!(mark == account.last, "the {lane} lane of {node} is marked {mark}, but its rows end at {}", account.last);
+    ensure!(
+        mark == account.last,
+        "the {lane} lane of {node} is marked {mark}, but its rows end at {}",
+        account.last
+    );
     Ok(account)
 }
 

@@ -60,7 +60,8 @@ impl ControlPlane {
             Some(ports) => ports,
             None => (free_port()?, free_port()?),
         };
-        let (api, broker) = (SocketAddr::from(([127, 0, 0, 1], api)), SocketAddr::from(([127, 0, 0, 1], broker)));
+        let (api, broker) =
+            (SocketAddr::from(([127, 0, 0, 1], api)), SocketAddr::from(([127, 0, 0, 1], broker)));
         let config = folder.join("control.toml");
         fs::write(&config, configuration(&folder, api, broker, options)?)?;
         let external_database = options.database_url.is_some();
@@ -86,7 +87,9 @@ impl ControlPlane {
     /// The program with its configuration, and nothing from the surroundings.
     fn command(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(binary("noderr-control")?);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NODERR_") || name == "DATABASE_URL") {
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| name.starts_with("NODERR_") || name == "DATABASE_URL")
+        {
             command.env_remove(name);
         }
         command.arg("--config").arg(&self.config);
@@ -106,7 +109,11 @@ impl ControlPlane {
             {
                 return Ok(());
             }
-            ensure!(std::time::Instant::now() < deadline, "the control plane is not ready; see {}", self.log().display());
+            ensure!(
+                std::time::Instant::now() < deadline,
+                "the control plane is not ready; see {}",
+                self.log().display()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -126,7 +133,10 @@ impl ControlPlane {
             kill_process(pid, Signal::TERM)?;
         }
         let status = tokio::time::timeout(Duration::from_secs(60), process.wait()).await;
-        ensure!(status.context("the control plane did not stop")??.success(), "the control plane stopped badly");
+        ensure!(
+            status.context("the control plane did not stop")??.success(),
+            "the control plane stopped badly"
+        );
         Ok(())
     }
 

@@ -95,7 +95,12 @@ impl Lab {
     }
 
     /// Makes a box with this install token, switched off.
-    pub async fn make_box(&self, name: &str, token: &str, options: &BoxOptions) -> anyhow::Result<ProcessRig> {
+    pub async fn make_box(
+        &self,
+        name: &str,
+        token: &str,
+        options: &BoxOptions,
+    ) -> anyhow::Result<ProcessRig> {
         ProcessRig::make(
             &self.folder.join("boxes").join(name),
             name,
@@ -140,7 +145,9 @@ pub async fn demo_operator(admin: &Client) -> anyhow::Result<String> {
     if let Some(id) = existing.first().and_then(|operator| operator["id"].as_str()) {
         return Ok(id.to_owned());
     }
-    let operator = admin.post("/operators", &json!({ "name": "Demo operator", "email": "operator@demo.invalid" })).await?;
+    let operator = admin
+        .post("/operators", &json!({ "name": "Demo operator", "email": "operator@demo.invalid" }))
+        .await?;
     let id = operator["id"].as_str().context("no operator id")?.to_owned();
     admin.post(&format!("/operators/{id}/approve"), &json!({})).await?;
     Ok(id)

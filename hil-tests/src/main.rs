@@ -45,7 +45,9 @@ fn main() -> ExitCode {
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             match arguments.command {
-                Command::Up { folder, detach: true, resume, boxes } => up::detach(&folder, resume, boxes).await,
+                Command::Up { folder, detach: true, resume, boxes } => {
+                    up::detach(&folder, resume, boxes).await
+                }
                 Command::Up { folder, detach: false, resume, boxes } => up::up(&folder, resume, boxes).await,
                 Command::Down { folder } => up::down(&folder).await,
             }

@@ -61,7 +61,8 @@ impl TpmVendor {
         fs::create_dir_all(&roots)?;
         for name in ["swtpm-localca-rootca-cert.pem", "issuercert.pem"] {
             let from = self.folder.join("authority").join(name);
-            fs::copy(&from, roots.join(name)).with_context(|| format!("the vendor has no {}", from.display()))?;
+            fs::copy(&from, roots.join(name))
+                .with_context(|| format!("the vendor has no {}", from.display()))?;
         }
         Ok(roots)
     }
@@ -92,7 +93,11 @@ impl TpmVendor {
             .context("cannot run swtpm_setup; install swtpm-tools")?;
         drop(guard);
         if !done.status.success() {
-            bail!("swtpm_setup failed: {}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+            bail!(
+                "swtpm_setup failed: {}{}",
+                String::from_utf8_lossy(&done.stdout),
+                String::from_utf8_lossy(&done.stderr)
+            );
         }
         Ok(())
     }

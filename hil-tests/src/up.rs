@@ -60,7 +60,8 @@ async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
         progress(&format!("making {label} with a TPM of its own"));
         let (node, mut rig) = match known_node(&lab, &label).await? {
             Some(node) => {
-                let rig = lab.make_box(&label, "none: enrolled in an earlier run", &BoxOptions::default()).await?;
+                let rig =
+                    lab.make_box(&label, "none: enrolled in an earlier run", &BoxOptions::default()).await?;
                 (node, rig)
             }
             None => lab.add_box(&label, &BoxOptions::default()).await?,
@@ -113,7 +114,8 @@ async fn api_token(lab: &Lab) -> anyhow::Result<String> {
         "read-audit",
         "manage-tokens",
     ];
-    let token = lab.admin.post("/tokens", &json!({ "name": "dev session", "permissions": permissions })).await?;
+    let token =
+        lab.admin.post("/tokens", &json!({ "name": "dev session", "permissions": permissions })).await?;
     Ok(token["secret"].as_str().context("no token")?.to_owned())
 }
 
@@ -133,7 +135,13 @@ fn say(session: &Session, file: &Path) -> anyhow::Result<()> {
         writeln!(out, "    {} --config {} status", node.display(), known.config.display())?;
     }
     writeln!(out, "\n  Ask the control plane:")?;
-    writeln!(out, "    export NODERR_URL={} NODERR_CA={} NODERR_TOKEN={}", session.api, session.ca.display(), session.token)?;
+    writeln!(
+        out,
+        "    export NODERR_URL={} NODERR_CA={} NODERR_TOKEN={}",
+        session.api,
+        session.ca.display(),
+        session.token
+    )?;
     writeln!(out, "    {} nodes list", ctl.display())?;
     writeln!(out, "\n  Stop: Ctrl-C here, or ./dev down\n")?;
     Ok(())
@@ -197,7 +205,8 @@ pub(crate) async fn down(folder: &Path) -> anyhow::Result<()> {
     };
     let pid = Pid::from_raw(session.pid.cast_signed()).context("session.json names no process")?;
     kill_process(pid, Signal::TERM)?;
-    until("the lab to stop", PATIENCE, || async { Ok(test_kill_process(pid).is_err().then_some(())) }).await?;
+    until("the lab to stop", PATIENCE, || async { Ok(test_kill_process(pid).is_err().then_some(())) })
+        .await?;
     println!("stopped");
     Ok(())
 }
@@ -213,11 +222,13 @@ fn running(folder: &Path) -> Option<Session> {
 /// home), below /var/tmp.
 fn lab_folder(folder: &Path) -> anyhow::Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
-    let passable = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0);
+    let passable =
+        |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0);
     if !rustix::process::geteuid().is_root() || folder.ancestors().all(passable) {
         return Ok(folder.join("lab"));
     }
-    let name: String = folder.display().to_string().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    let name: String =
+        folder.display().to_string().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
     let elsewhere = PathBuf::from(format!("/var/tmp/noderr-dev{name}"));
     fs::create_dir_all(&elsewhere)?;
     fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o755))?;

@@ -110,7 +110,8 @@ impl Serialize for HexDigest {
 impl<'de> Deserialize<'de> for HexDigest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut digest = [0; 32];
-        hex::decode_to_slice(String::deserialize(deserializer)?, &mut digest).map_err(serde::de::Error::custom)?;
+        hex::decode_to_slice(String::deserialize(deserializer)?, &mut digest)
+            .map_err(serde::de::Error::custom)?;
         Ok(Self(digest))
     }
 }

@@ -12,7 +12,8 @@ pub struct NodeId([u8; 32]);
 impl NodeId {
     /// keccak-256 over the operator it belongs to and a salt that nobody can choose twice.
     pub fn derive(operator: &[u8; 16], salt: &[u8; 32]) -> Self {
-        let digest = Keccak256::new_with_prefix(b"noderr-node-id-v1").chain_update(operator).chain_update(salt);
+        let digest =
+            Keccak256::new_with_prefix(b"noderr-node-id-v1").chain_update(operator).chain_update(salt);
         Self(digest.finalize().into())
     }
 
@@ -64,7 +65,11 @@ impl FromStr for NodeId {
 
 impl Serialize for NodeId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
     }
 }
 

@@ -30,7 +30,8 @@ pub use payload::{Alert, AlertCode, Payload, TelemetrySample};
 pub use spooled::{Entry, Gap, GapReason, Lane, MAX_RECORD, Position, Record};
 pub use topics::{DownKind, Topics, UpKind};
 pub use up::{
-    ActualState, AttestationAnswer, Evidence, Heartbeat, Hello, LaneState, PcrValue, QuoteEvidence, RecordBatch, Up,
+    ActualState, AttestationAnswer, Evidence, Heartbeat, Hello, LaneState, PcrValue, QuoteEvidence,
+    RecordBatch, Up,
 };
 
 /// Milliseconds since the Unix epoch, as the sender's clock had it.

@@ -2,7 +2,8 @@
 
 use crate::envelope::{body, open, seal};
 use crate::{
-    Blob, DecodeError, EncodeError, Entry, IdentityKind, Lane, List, Message, Position, Text, UnixMillis, UpKind,
+    Blob, DecodeError, EncodeError, Entry, IdentityKind, Lane, List, Message, Position, Text, UnixMillis,
+    UpKind,
 };
 use serde::{Deserialize, Serialize};
 

@@ -31,7 +31,9 @@ impl VendorRoots {
             .iter()
             .map(|der| webpki::anchor_from_trusted_cert(der).map(|anchor| anchor.to_owned()))
             .collect::<Result<_, _>>()
-            .map_err(|error| Refusal::EkChain(format!("a configured vendor certificate is unreadable: {error}")))?;
+            .map_err(|error| {
+                Refusal::EkChain(format!("a configured vendor certificate is unreadable: {error}"))
+            })?;
         Ok(Self { anchors })
     }
 
@@ -73,7 +75,7 @@ impl VendorRoots {
         let is_ek = certificate
             .extended_key_usage()
             .map_err(malformed_extension)?
-            .is_some_and(|usage| usage.value.other.contains(&oid!(2.23.133 .8 .1)));
+            .is_some_and(|usage| usage.value.other.contains(&oid!(2.23.133.8.1)));
         if !is_ek {
             return Err(Refusal::EkChain("the certificate is not one of an endorsement key".to_owned()));
         }

@@ -44,8 +44,10 @@ impl AttestationKey {
     /// Reads a restricted ECDSA P-256 signing key.
     pub fn parse(tpmt_public: &[u8]) -> Result<Self, Refusal> {
         let area = PublicArea::parse(tpmt_public, "attestation key")?;
-        let made_inside =
-            Attributes::FIXED_TPM | Attributes::FIXED_PARENT | Attributes::SENSITIVE_DATA_ORIGIN | Attributes::SIGN;
+        let made_inside = Attributes::FIXED_TPM
+            | Attributes::FIXED_PARENT
+            | Attributes::SENSITIVE_DATA_ORIGIN
+            | Attributes::SIGN;
         let fits = area.attributes.has(made_inside | Attributes::RESTRICTED)
             && area.attributes.lacks(Attributes::DECRYPT)
             && area.signs_ecdsa_sha256;
@@ -75,8 +77,10 @@ impl TlsKey {
         if area.name() == ak.name() {
             return Err(Refusal::AkAsTlsKey);
         }
-        let made_inside =
-            Attributes::FIXED_TPM | Attributes::FIXED_PARENT | Attributes::SENSITIVE_DATA_ORIGIN | Attributes::SIGN;
+        let made_inside = Attributes::FIXED_TPM
+            | Attributes::FIXED_PARENT
+            | Attributes::SENSITIVE_DATA_ORIGIN
+            | Attributes::SIGN;
         if !area.attributes.has(made_inside)
             || !area.attributes.lacks(Attributes::DECRYPT | Attributes::RESTRICTED)
         {

@@ -9,7 +9,11 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Result<Self, Refusal> {
-        if bytes.len() > MAX_STRUCTURE { Err(Refusal::Malformed { what }) } else { Ok(Self { rest: bytes, what }) }
+        if bytes.len() > MAX_STRUCTURE {
+            Err(Refusal::Malformed { what })
+        } else {
+            Ok(Self { rest: bytes, what })
+        }
     }
 
     pub(crate) fn malformed(&self) -> Refusal {

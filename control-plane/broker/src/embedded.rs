@@ -94,7 +94,10 @@ impl EmbeddedBroker {
             loop {
                 let connection = gate.next().await;
                 let around = sessions.clone();
-                all.spawn(run_until(ending.clone(), async move { session::serve(connection, &around).await }));
+                all.spawn(run_until(
+                    ending.clone(),
+                    async move { session::serve(connection, &around).await },
+                ));
             }
         }));
         Ok(Self { around, router, address, stop, tasks })

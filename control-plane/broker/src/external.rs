@@ -98,9 +98,7 @@ impl Broker for ExternalBroker {
             return Err(SendError::Unreachable);
         }
         let topic = self.topics.down(node, message.kind());
-        self.client
-            .try_publish(topic, QoS::AtLeastOnce, false, payload)
-            .map_err(|_| SendError::Unreachable)
+        self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).map_err(|_| SendError::Unreachable)
     }
 
     fn disconnect(&self, _node: &NodeId) {}

@@ -44,7 +44,11 @@ pub struct Gate {
 
 impl Gate {
     /// Binds and starts accepting.
-    pub async fn bind(address: SocketAddr, tls: Arc<ServerConfig>, limits: GateLimits) -> std::io::Result<Self> {
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Arc<ServerConfig>,
+        limits: GateLimits,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (sender, finished) = mpsc::channel(64);
@@ -94,7 +98,9 @@ async fn accept(
             lock(&hall).leave(guest);
             match result {
                 Ok(stream) => drop(finished.send((stream, peer)).await),
-                Err(reason) => metrics::counter!("noderr_gate_refused_total", "reason" => reason).increment(1),
+                Err(reason) => {
+                    metrics::counter!("noderr_gate_refused_total", "reason" => reason).increment(1)
+                }
             }
         });
     }

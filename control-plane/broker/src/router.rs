@@ -122,15 +122,16 @@ async fn run(
 /// Moves deliveries out of the router's link; ends when the router does.
 async fn pump(mut receiver: LinkRx, arrived: mpsc::Sender<(Bytes, Bytes)>) {
     while let Ok(notification) = receiver.next().await {
-        match notification {
+        let alive = match notification {
             Some(Notification::Forward(forward)) => {
-                if arrived.send((forward.publish.topic, forward.publish.payload)).await.is_err() {
-                    return;
-                }
+                arrived.send((forward.publish.topic, forward.publish.payload)).await.is_ok()
             }
             // Without this the router delivers 200 messages and then nothing more.
-            Some(Notification::Unschedule) if receiver.wake().await.is_err() => return,
-            _ => {}
+            Some(Notification::Unschedule) => receiver.wake().await.is_ok(),
+            _ => true,
+        };
+        if !alive {
+            return;
         }
     }
 }

@@ -5,8 +5,8 @@ use crate::{Csr, NodeSubject};
 use atomic_write_file::AtomicWriteFile;
 use rand::RngCore as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use std::fs;
@@ -161,7 +161,12 @@ impl Authority {
     }
 
     /// A client certificate for the control plane itself, to show to an external broker.
-    pub fn issue_service(&self, name: &str, now: i64, validity: Duration) -> Result<ServerIdentity, IssueError> {
+    pub fn issue_service(
+        &self,
+        name: &str,
+        now: i64,
+        validity: Duration,
+    ) -> Result<ServerIdentity, IssueError> {
         let key = KeyPair::generate()?;
         let mut params = leaf_params(ExtendedKeyUsagePurpose::ClientAuth);
         params.distinguished_name.push(DnType::CommonName, name);

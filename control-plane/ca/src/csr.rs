@@ -34,7 +34,10 @@ impl Csr {
 
     /// Checks an ECDSA-SHA256 signature (DER) by the request's key over `message`.
     pub fn check_signature(&self, message: &[u8], signature: &[u8]) -> Result<(), CsrError> {
-        let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ECDSA_P256_SHA256_ASN1, self.key_sec1());
+        let key = ring::signature::UnparsedPublicKey::new(
+            &ring::signature::ECDSA_P256_SHA256_ASN1,
+            self.key_sec1(),
+        );
         key.verify(message, signature).map_err(|_| CsrError::Signature)
     }
 

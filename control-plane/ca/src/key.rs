@@ -50,7 +50,8 @@ impl FileKey {
                 KeyPair::from_pem(&pem).map_err(|source| OpenError::Key { path: path.to_owned(), source })
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let key = KeyPair::generate().map_err(|source| OpenError::Key { path: path.to_owned(), source })?;
+                let key =
+                    KeyPair::generate().map_err(|source| OpenError::Key { path: path.to_owned(), source })?;
                 let mut file = OpenOptions::new().preserve_mode(false).mode(0o600).open(path).map_err(io)?;
                 file.write_all(key.serialize_pem().as_bytes()).map_err(io)?;
                 file.commit().map_err(io)?;

@@ -125,7 +125,12 @@ impl Client {
         }
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<Value, ApiError> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<Value, ApiError> {
         let mut request = self.http.request(method, format!("{}/api/v1{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);

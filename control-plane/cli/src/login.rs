@@ -25,14 +25,17 @@ impl Login {
         let remembered = Self::load()?;
         let url = typed.url.clone().or_else(|| remembered.as_ref().map(|login| login.url.clone()));
         let Some(url) = url else {
-            bail!("which control plane? Pass --url and --ca once to `noderrctl login`, or set NODERR_URL and NODERR_CA");
+            bail!(
+                "which control plane? Pass --url and --ca once to `noderrctl login`, or set NODERR_URL and NODERR_CA"
+            );
         };
         let root_pem = match (&typed.ca, &remembered) {
-            (Some(path), _) => {
-                fs::read_to_string(path).with_context(|| format!("cannot read the root certificate {}", path.display()))?
-            }
+            (Some(path), _) => fs::read_to_string(path)
+                .with_context(|| format!("cannot read the root certificate {}", path.display()))?,
             (None, Some(login)) => login.root_pem.clone(),
-            (None, None) => bail!("whom to trust? Pass --ca with the network's root certificate, or set NODERR_CA"),
+            (None, None) => {
+                bail!("whom to trust? Pass --ca with the network's root certificate, or set NODERR_CA")
+            }
         };
         let token = typed.token.clone().or_else(|| remembered.and_then(|login| login.token));
         Ok(Self { url, root_pem, token })

@@ -44,7 +44,10 @@ impl Notice {
 }
 
 /// Tells every instance, this one too, once the transaction commits.
-pub(crate) async fn send<'e>(executor: impl Executor<'e, Database = Postgres>, notice: Notice) -> sqlx::Result<()> {
+pub(crate) async fn send<'e>(
+    executor: impl Executor<'e, Database = Postgres>,
+    notice: Notice,
+) -> sqlx::Result<()> {
     sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, notice.text()).execute(executor).await?;
     Ok(())
 }

@@ -89,9 +89,10 @@ impl Enrolment {
 
     /// From when until when the node's certificate is valid, in seconds since the Unix epoch.
     pub fn validity(&self) -> Result<RangeInclusive<i64>, EnrolmentError> {
-        self.leaf().ok().and_then(|leaf| crate::certificate_validity(&leaf)).ok_or_else(|| {
-            EnrolmentError::Certificate("its validity cannot be read".to_owned())
-        })
+        self.leaf()
+            .ok()
+            .and_then(|leaf| crate::certificate_validity(&leaf))
+            .ok_or_else(|| EnrolmentError::Certificate("its validity cannot be read".to_owned()))
     }
 
     /// Whether the certificate is of this key.

@@ -50,7 +50,12 @@ pub async fn enrol(client: &HttpsClient, keys: &NodeKeys, token: &str) -> Result
     let tpm = match keys {
         NodeKeys::Tpm(tpm) => {
             let public = blocking(tpm, |tpm| tpm.public_keys(true)).await?;
-            Some(TpmKeys { ek_cert: public.ek_cert, ek_pub: public.ek, ak_pub: public.ak, tls_pub: public.tls })
+            Some(TpmKeys {
+                ek_cert: public.ek_cert,
+                ek_pub: public.ek,
+                ak_pub: public.ak,
+                tls_pub: public.tls,
+            })
         }
         NodeKeys::Software(_) => None,
     };

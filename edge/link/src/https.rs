@@ -96,7 +96,11 @@ impl HttpsClient {
     }
 
     /// POSTs JSON to a path under `/api/v1`.
-    pub async fn post<Q: Serialize, A: DeserializeOwned>(&self, path: &str, body: &Q) -> Result<A, CallError> {
+    pub async fn post<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Q,
+    ) -> Result<A, CallError> {
         let body = serde_json::to_vec(body).map_err(|error| CallError::Answer(error.to_string()))?;
         Ok(self.call(Method::POST, path, body).await?.body)
     }
@@ -126,15 +130,18 @@ impl HttpsClient {
     ) -> Result<Answer<A>, CallError> {
         let host = self.base.host().unwrap_or_default();
         let port = self.base.port_u16().unwrap_or(443);
-        let tcp = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|e| self.lost(e))?;
+        let tcp =
+            TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|e| self.lost(e))?;
         tcp.set_nodelay(true).map_err(|error| self.lost(error))?;
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|e| self.lost(e))?;
+        let name =
+            ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|e| self.lost(e))?;
         let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp).await.map_err(|e| self.lost(e))?;
         let certificate =
             tls.get_ref().1.peer_certificates().and_then(<[_]>::first).map(|leaf| leaf.clone().into_owned());
 
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(|error| self.lost(error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls))
+            .await
+            .map_err(|error| self.lost(error))?;
         let driver = tokio::spawn(connection);
         let request = Request::builder()
             .method(method)

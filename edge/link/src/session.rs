@@ -3,7 +3,8 @@
 use crate::backoff::Backoff;
 use crate::window::Window;
 use noderr_protocol::{
-    Down, Hello, HighWaterMarks, Lane, LaneState, List, MAX_ENVELOPE, Message as _, NodeId, RecordBatch, Topics, Up,
+    Down, Hello, HighWaterMarks, Lane, LaneState, List, MAX_ENVELOPE, Message as _, NodeId, RecordBatch,
+    Topics, Up,
 };
 use noderr_spool::{Spool, SpoolError};
 use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Packet, QoS};
@@ -129,8 +130,11 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
 
     async fn session(&mut self, backoff: &mut Backoff) -> Lost {
         // A fresh client each time: one that lost its session can stall for ever on packet ids of the old one.
-        let mut options =
-            MqttOptions::new(self.config.node.to_string(), self.config.broker.0.clone(), self.config.broker.1);
+        let mut options = MqttOptions::new(
+            self.config.node.to_string(),
+            self.config.broker.0.clone(),
+            self.config.broker.1,
+        );
         options.set_transport(Transport::Tls(TlsConfiguration::Rustls(self.config.tls.clone())));
         options.set_keep_alive(KEEP_ALIVE).set_clean_session(true).set_inflight(64);
         options.set_max_packet_size(MAX_ENVELOPE + 512, MAX_ENVELOPE + 512);

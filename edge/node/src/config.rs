@@ -164,8 +164,9 @@ impl Config {
     }
 
     pub(crate) fn topics(&self) -> anyhow::Result<Topics> {
-        Topics::new(&self.link.prefix)
-            .with_context(|| format!("link.prefix `{}` must start with / and hold no wildcard", self.link.prefix))
+        Topics::new(&self.link.prefix).with_context(|| {
+            format!("link.prefix `{}` must start with / and hold no wildcard", self.link.prefix)
+        })
     }
 
     pub(crate) fn roots_pem(&self) -> anyhow::Result<String> {

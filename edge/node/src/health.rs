@@ -90,7 +90,9 @@ impl Health {
             status.online = online;
             status.doing = match &link {
                 LinkState::Up { .. } => "reporting".to_owned(),
-                LinkState::TurnedAway => "turned away: revoked, or the certificate is not on record".to_owned(),
+                LinkState::TurnedAway => {
+                    "turned away: revoked, or the certificate is not on record".to_owned()
+                }
                 LinkState::Down(Some(why)) => format!("buffering: {why}"),
                 LinkState::Down(None) => "connecting".to_owned(),
             };
@@ -158,7 +160,8 @@ fn changes(before: &Ailments, now: &Ailments) -> Vec<(AlertCode, String)> {
     }
     match (before.disk_low, now.disk_low) {
         (false, true) => {
-            changes.push((AlertCode::DiskFull, "the disk is full; telemetry is dropped and counted".to_owned()));
+            changes
+                .push((AlertCode::DiskFull, "the disk is full; telemetry is dropped and counted".to_owned()));
         }
         (true, false) => changes.push((AlertCode::DiskRecovered, "the disk has room again".to_owned())),
         _ => {}
@@ -177,7 +180,9 @@ impl Ailments {
             words.push(format!("tpm: {why}"));
         }
         if self.disk_low {
-            words.push("disk: less than 4 MiB free, telemetry is dropped and counted; free some space".to_owned());
+            words.push(
+                "disk: less than 4 MiB free, telemetry is dropped and counted; free some space".to_owned(),
+            );
         }
         if self.clock_wrong {
             words.push("clock: off by more than an hour; set the box's clock".to_owned());

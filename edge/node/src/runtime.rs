@@ -100,7 +100,8 @@ async fn start_parts(
     let spool = Arc::new(tokio::task::spawn_blocking(|| Spool::open(spool_config)).await??);
     let signal = SpoolSignal::default();
     if let Some(aside) = spool.replaced() {
-        let detail = Text::truncated(&format!("the previous spool was unreadable and lies in {}", aside.display()));
+        let detail =
+            Text::truncated(&format!("the previous spool was unreadable and lies in {}", aside.display()));
         let alert = Alert { time: clock.now_ms(), code: AlertCode::SpoolReplaced, detail };
         write_alert(&spool, &signal, alert).await;
     }
@@ -171,7 +172,8 @@ async fn start_parts(
     supervisor.keep("registrar", move || {
         let (papers, resolver) = (papers.clone(), resolver.clone());
         // After a fall of this part: what is on disk may be newer than what the node started with.
-        let current = Enrolment::load(&papers.data.enrolment()).ok().flatten().unwrap_or_else(|| first.clone());
+        let current =
+            Enrolment::load(&papers.data.enrolment()).ok().flatten().unwrap_or_else(|| first.clone());
         async move { papers.run(current, resolver).await }
     });
 

@@ -69,11 +69,15 @@ impl Status {
         }
         line("waiting", format!("{} records, {} KiB", self.spool_records, self.spool_bytes / 1024));
         line("lost", format!("{} records", self.spool_lost));
-        let vouched = if self.clock_vouched { "vouched for by the control plane" } else { "not vouched for yet" };
+        let vouched =
+            if self.clock_vouched { "vouched for by the control plane" } else { "not vouched for yet" };
         line("clock", format!("{vouched}, the box's own is {} ms ahead", self.clock_offset_ms));
         line("tpm", format!("{} answered, {} failed", self.tpm_answered, self.tpm_failed));
         line("disk free", format!("{} MiB", self.disk_free_kib / 1024));
-        line("desired", format!("version {}{}", self.desired_version, if self.paused { ", paused" } else { "" }));
+        line(
+            "desired",
+            format!("version {}{}", self.desired_version, if self.paused { ", paused" } else { "" }),
+        );
         line("software", format!("{}, up {} s", self.software, self.uptime_s));
         match &self.failing[..] {
             [] => line("health", "ok".to_owned()),
@@ -113,8 +117,8 @@ impl StatusServer {
                     let answer = answer(&request, &board);
                     async move { Ok::<_, Infallible>(answer) }
                 });
-                let connection =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
                 let served = tokio::time::timeout(std::time::Duration::from_secs(10), connection).await;
                 if let Ok(Err(error)) = served {
                     tracing::debug!(%error, "a status connection ended early");
@@ -138,7 +142,9 @@ fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Bytes>> {
             let json = serde_json::to_vec_pretty(&board.read()).unwrap_or_default();
             (StatusCode::OK, "application/json", json)
         }
-        (&Method::GET, "/status.txt") => (StatusCode::OK, "text/plain; charset=utf-8", board.read().text().into()),
+        (&Method::GET, "/status.txt") => {
+            (StatusCode::OK, "text/plain; charset=utf-8", board.read().text().into())
+        }
         _ => (StatusCode::NOT_FOUND, "text/plain", b"GET /status or /status.txt\n".to_vec()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));

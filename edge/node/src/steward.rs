@@ -5,7 +5,8 @@ use crate::status::Board;
 use noderr_identity::{NodeKeys, TpmError};
 use noderr_protocol::enrol::attest_binding;
 use noderr_protocol::{
-    ActualState, AttestationAnswer, AttestationChallenge, DesiredState, Down, Evidence, List, QuoteEvidence, Text, Up,
+    ActualState, AttestationAnswer, AttestationChallenge, DesiredState, Down, Evidence, List, QuoteEvidence,
+    Text, Up,
 };
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -84,7 +85,8 @@ impl Steward {
             NodeKeys::Software(_) => Evidence::Software,
             NodeKeys::Tpm(tpm) => {
                 let (tpm, binding) = (tpm.clone(), attest_binding(&challenge));
-                let quoted = tokio::task::spawn_blocking(move || tpm.quote(binding, challenge.pcr_mask)).await;
+                let quoted =
+                    tokio::task::spawn_blocking(move || tpm.quote(binding, challenge.pcr_mask)).await;
                 let quoted = quoted.unwrap_or_else(|error| Err(TpmError::Unreachable(error.to_string())));
                 match quoted {
                     Ok((quote, pcrs)) => quote_evidence(quote.attest, quote.signature, pcrs),

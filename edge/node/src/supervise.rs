@@ -46,7 +46,9 @@ impl Supervisor {
                 };
                 match ended {
                     Ok(()) => tracing::warn!(part = name, "a part of the node ended; starting it again"),
-                    Err(error) => tracing::error!(part = name, %error, "a part of the node failed; starting it again"),
+                    Err(error) => {
+                        tracing::error!(part = name, %error, "a part of the node failed; starting it again")
+                    }
                 }
                 if began.elapsed() > WELL {
                     backoff.reset();

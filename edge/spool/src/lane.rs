@@ -156,7 +156,12 @@ impl LaneTree {
     }
 
     /// Entries behind number `after`, without a hole: damage and missing blocks are reported as gaps.
-    pub(crate) fn read(&self, after: u64, max_entries: usize, max_bytes: usize) -> Result<Vec<Entry>, SpoolError> {
+    pub(crate) fn read(
+        &self,
+        after: u64,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, SpoolError> {
         let mut entries = Vec::new();
         let mut budget = max_bytes;
         let mut expected = after + 1;
@@ -241,7 +246,12 @@ fn entries_of(first: u64, count: u64, value: &[u8], epoch: &mut u64) -> Vec<Entr
             vec![Entry::Gap(Gap { epoch: of, first, last, reason })]
         }
         Block::Damaged => {
-            vec![Entry::Gap(Gap { epoch: *epoch, first, last: first + count - 1, reason: GapReason::Damaged })]
+            vec![Entry::Gap(Gap {
+                epoch: *epoch,
+                first,
+                last: first + count - 1,
+                reason: GapReason::Damaged,
+            })]
         }
         Block::Records { epoch: of, bodies } => {
             *epoch = of;

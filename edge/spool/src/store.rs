@@ -43,7 +43,10 @@ impl Store {
         loop {
             match Self::try_open(path) {
                 Err(Broken::Disk(error)) if is_locked(&error) && Instant::now() < deadline => {
-                    #[expect(clippy::disallowed_methods, reason = "a file lock gives no signal when it is released")]
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "a file lock gives no signal when it is released"
+                    )]
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 result => return result,

@@ -1,5 +1,7 @@
 //! What the box relies on: order, durability, bounds, and that no number is ever lost without a word.
 
+#![expect(clippy::unwrap_used, reason = "in a test a failure is a failure")]
+
 use noderr_protocol::{Entry, GapReason, Lane, Position};
 use noderr_spool::{Appended, Spool, SpoolConfig};
 use proptest::prelude::*;
@@ -139,7 +141,9 @@ fn a_lost_block_is_reported_as_a_gap() {
     }
     let entries = drain(&open(folder.path(), 2), Lane::Result);
     assert_accounted(&entries, 1, 31);
-    assert!(entries.iter().any(|entry| matches!(entry, Entry::Gap(gap) if (gap.first, gap.last) == (11, 20))));
+    assert!(
+        entries.iter().any(|entry| matches!(entry, Entry::Gap(gap) if (gap.first, gap.last) == (11, 20)))
+    );
 }
 
 #[test]

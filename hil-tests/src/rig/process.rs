@@ -290,7 +290,11 @@ impl ProcessRig {
             .arg(self.data())
             .output()
             .await?;
-        ensure!(done.status.success(), "cannot mount a small disk: {}", String::from_utf8_lossy(&done.stderr));
+        ensure!(
+            done.status.success(),
+            "cannot mount a small disk: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         self.mounted = true;
         Ok(())
     }

@@ -67,7 +67,9 @@ fn query(pairs: &[(&str, Option<String>)]) -> String {
             let encoded: String = value
                 .bytes()
                 .map(|byte| match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                        char::from(byte).to_string()
+                    }
                     other => format!("%{other:02X}"),
                 })
                 .collect();
@@ -84,6 +86,9 @@ mod tests {
     #[test]
     fn queries_hold_what_was_given_and_nothing_else() {
         assert_eq!(query(&[("a", None)]), "");
-        assert_eq!(query(&[("a", Some("x@y z".to_owned())), ("b", None), ("c", Some("1".to_owned()))]), "?a=x%40y%20z&c=1");
+        assert_eq!(
+            query(&[("a", Some("x@y z".to_owned())), ("b", None), ("c", Some("1".to_owned()))]),
+            "?a=x%40y%20z&c=1"
+        );
     }
 }

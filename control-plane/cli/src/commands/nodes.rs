@@ -57,7 +57,8 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
         Nodes::Lanes { node } => {
             let id = resolve(client, &node).await?;
             let lanes = client.get(&format!("/nodes/{id}/lanes")).await?;
-            let columns = [("lane", "lane"), ("boot epoch", "epoch"), ("committed", "seq"), ("missing", "missing")];
+            let columns =
+                [("lane", "lane"), ("boot epoch", "epoch"), ("committed", "seq"), ("missing", "missing")];
             printer.rows(lanes.as_array().cloned().unwrap_or_default(), &columns);
         }
         Nodes::Attest { node } => {
@@ -121,10 +122,13 @@ async fn resolve(client: &Client, named: &str) -> anyhow::Result<String> {
         return Ok(named.to_lowercase());
     }
     let nodes = client.list("/nodes", 100_000).await?;
-    let field = |node: &Value, name: &str| node.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let field =
+        |node: &Value, name: &str| node.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let fitting: Vec<_> = nodes
         .iter()
-        .filter(|node| field(node, "label") == named || (named.len() >= 4 && field(node, "id").starts_with(named)))
+        .filter(|node| {
+            field(node, "label") == named || (named.len() >= 4 && field(node, "id").starts_with(named))
+        })
         .map(|node| field(node, "id"))
         .collect();
     match &fitting[..] {

@@ -8,8 +8,13 @@ use serde_json::json;
 pub(crate) async fn run(client: &Client, printer: &Printer, command: Operators) -> anyhow::Result<()> {
     match command {
         Operators::List { state, limit } => {
-            let columns =
-                [("id", "id"), ("name", "name"), ("email", "email"), ("state", "state"), ("created", "created_at")];
+            let columns = [
+                ("id", "id"),
+                ("name", "name"),
+                ("email", "email"),
+                ("state", "state"),
+                ("created", "created_at"),
+            ];
             let path = format!("/operators{}", query(&[("state", state)]));
             printer.rows(client.list(&path, limit).await?, &columns);
         }

@@ -13,7 +13,11 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
         Some(_) => println!("database   the configured one"),
         None => println!("database   a private cluster in {}", config.data.join("postgres").display()),
     }
-    println!("enrolment  {:?}, software identities {}", config.enrolment.ek_policy, if config.enrolment.allow_software { "allowed" } else { "refused" });
+    println!(
+        "enrolment  {:?}, software identities {}",
+        config.enrolment.ek_policy,
+        if config.enrolment.allow_software { "allowed" } else { "refused" }
+    );
     println!("ok");
     Ok(())
 }

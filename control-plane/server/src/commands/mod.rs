@@ -17,6 +17,10 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let filter = EnvFilter::try_from_env("NODERR_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,rumqttd=warn,rumqttc=warn,sqlx=warn"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) { logs.init() } else { logs.json().init() }
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        logs.init()
+    } else {
+        logs.json().init()
+    }
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }

@@ -13,7 +13,8 @@ use anyhow::{Context as _, ensure};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use noderr_attestation::VendorRoots;
 use noderr_broker::{
-    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, Gate, GateLimits, UpEvent,
+    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, Gate, GateLimits,
+    UpEvent,
 };
 use noderr_ca::{Authority, FileKey};
 use rustls::RootCertStore;
@@ -65,7 +66,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     background.spawn(jobs::run(app.clone()));
     background.spawn(renew_certificate(app.clone(), certificate));
     if let Some(cluster) = app.database.private().cloned() {
-        fs::write(app.config.data.join("reader-url"), cluster.reader_url()).context("cannot write reader-url")?;
+        fs::write(app.config.data.join("reader-url"), cluster.reader_url())
+            .context("cannot write reader-url")?;
         background.spawn(async move { cluster.watch().await });
     }
     tracing::info!(
@@ -189,7 +191,10 @@ async fn renew_certificate(app: App, certificate: Arc<ServerCertificate>) {
     loop {
         tokio::time::sleep(DAY).await;
         if let Err(error) = certificate.renew(&app.authority, &app.config.http.names) {
-            tracing::error!(error = format!("{error:#}"), "the server's own certificate could not be renewed");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the server's own certificate could not be renewed"
+            );
         }
     }
 }

@@ -45,7 +45,8 @@ impl Default for Broker {
 
 impl Broker {
     pub(crate) fn topics(&self) -> anyhow::Result<Topics> {
-        Topics::new(&self.prefix)
-            .with_context(|| format!("broker.prefix `{}` must start with / and hold no wildcard", self.prefix))
+        Topics::new(&self.prefix).with_context(|| {
+            format!("broker.prefix `{}` must start with / and hold no wildcard", self.prefix)
+        })
     }
 }

@@ -85,7 +85,10 @@ impl Config {
 
     fn check(&self) -> anyhow::Result<()> {
         self.broker.topics()?;
-        anyhow::ensure!(!self.http.names.is_empty(), "http.names must name at least one host name or address");
+        anyhow::ensure!(
+            !self.http.names.is_empty(),
+            "http.names must name at least one host name or address"
+        );
         self.authority.check()?;
         self.enrolment.check()
     }
@@ -160,13 +163,19 @@ mod tests {
     fn the_example_documents_every_field() {
         let example = include_str!("../../control.example.toml");
         for (topic, field) in FIELDS {
-            assert!(example.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{field} ="))), "{topic}.{field}");
+            assert!(
+                example.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{field} ="))),
+                "{topic}.{field}"
+            );
         }
     }
 
     #[test]
     fn the_environment_overrides_the_file() {
-        let config = parse("[telemetry]\nretention_days = 3\n", &[("NODERR_TELEMETRY_RETENTION_DAYS", "7"), ("NODERR_LOG", "x")]);
+        let config = parse(
+            "[telemetry]\nretention_days = 3\n",
+            &[("NODERR_TELEMETRY_RETENTION_DAYS", "7"), ("NODERR_LOG", "x")],
+        );
         assert_eq!(config.unwrap().telemetry.retention_days, 7);
     }
 

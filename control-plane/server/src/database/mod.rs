@@ -105,7 +105,8 @@ impl Database {
 }
 
 async fn migrate(owner: &PgConnectOptions) -> anyhow::Result<()> {
-    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(owner.clone()).await;
+    let pool =
+        PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(owner.clone()).await;
     let pool = pool.context("cannot connect to PostgreSQL")?;
     // Takes an advisory lock: instances that start together migrate one after another.
     MIGRATIONS.run(&pool).await.context("cannot bring the database up to this version")?;

@@ -84,7 +84,10 @@ impl PrivateCluster {
             Ok(true) => tracing::info!("the private PostgreSQL is left running for other instances"),
             _ => {
                 if let Err(error) = self.pg_ctl(["stop", "-m", "fast", "-w", "-t", "30"]).await {
-                    tracing::warn!(error = format!("{error:#}"), "the private PostgreSQL did not stop cleanly");
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "the private PostgreSQL did not stop cleanly"
+                    );
                 }
             }
         }
@@ -162,7 +165,9 @@ impl PrivateCluster {
             Ok(()) => Ok(()),
             // Another instance may have started it in the same moment.
             Err(_) if self.is_running().await => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("PostgreSQL does not start; see {}", log.display())),
+            Err(error) => {
+                Err(error).with_context(|| format!("PostgreSQL does not start; see {}", log.display()))
+            }
         }
     }
 
@@ -230,7 +235,9 @@ fn newest_binaries() -> anyhow::Result<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").context(missing)?;
     versions
         .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
+        })
         .filter(|(_, path)| path.join("initdb").exists())
         .max()
         .map(|(_, path)| path)

@@ -97,7 +97,9 @@ impl FromRequestParts<App> for Principal {
             .get(AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
-            .ok_or_else(|| Problem::unauthorised("send `Authorization: Bearer <token>`; log in at /api/v1/sessions"))?;
+            .ok_or_else(|| {
+                Problem::unauthorised("send `Authorization: Bearer <token>`; log in at /api/v1/sessions")
+            })?;
         access::principal_of(app, token)
             .await?
             .ok_or_else(|| Problem::unauthorised("the token is unknown, expired or revoked; log in again"))

@@ -35,7 +35,9 @@ pub(crate) type NodePath = Path<NodeId>;
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::new(rejection.status(), "too-large", rejection.body_text()),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Self::new(rejection.status(), "too-large", rejection.body_text())
+            }
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(
                 rejection.status(),
                 "media-type",

@@ -45,7 +45,11 @@ impl Problem {
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", format!("there is no such {what}, or it is not yours to see"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            format!("there is no such {what}, or it is not yours to see"),
+        )
     }
 
     pub(crate) fn conflict(kind: &'static str, detail: impl Into<String>) -> Self {
@@ -60,14 +64,22 @@ impl Problem {
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the database failed a request");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "database", "the database is not available; try again shortly")
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "database",
+            "the database is not available; try again shortly",
+        )
     }
 }
 
 impl From<anyhow::Error> for Problem {
     fn from(error: anyhow::Error) -> Self {
         tracing::error!(error = format!("{error:#}"), "a request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a fault of the control plane; it is logged")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "this is a fault of the control plane; it is logged",
+        )
     }
 }
 

@@ -20,7 +20,10 @@ impl Job for ForgetExpired {
     async fn run(&self, app: &App) -> anyhow::Result<String> {
         let pool = app.database.system();
         let mut gone = 0;
-        gone += sqlx::query!("DELETE FROM sessions WHERE expires_at < now()").execute(pool).await?.rows_affected();
+        gone += sqlx::query!("DELETE FROM sessions WHERE expires_at < now()")
+            .execute(pool)
+            .await?
+            .rows_affected();
         gone += sqlx::query!(
             "DELETE FROM enrolments WHERE finished_at IS NULL AND expires_at < now() - interval '1 hour'"
         )

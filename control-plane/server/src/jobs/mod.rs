@@ -86,9 +86,13 @@ async fn lease(app: &App, job: &dyn Job) -> sqlx::Result<Option<i64>> {
     )
     .execute(&mut *tx)
     .await?;
-    let run = sqlx::query_scalar!("INSERT INTO job_runs (name, instance) VALUES ($1, $2) RETURNING id", job.name(), app.id)
-        .fetch_one(&mut *tx)
-        .await?;
+    let run = sqlx::query_scalar!(
+        "INSERT INTO job_runs (name, instance) VALUES ($1, $2) RETURNING id",
+        job.name(),
+        app.id
+    )
+    .fetch_one(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(Some(run))
 }

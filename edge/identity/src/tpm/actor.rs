@@ -49,19 +49,18 @@ impl Tpm {
             .name("tpm".to_owned())
             .spawn(move || run(device, &queue))
             .map_err(|error| TpmError::Unreachable(error.to_string()))?;
-        Ok(Self {
-            commands,
-            deadline: config.deadline,
-            tls_public: Arc::default(),
-            counters: Arc::default(),
-        })
+        Ok(Self { commands, deadline: config.deadline, tls_public: Arc::default(), counters: Arc::default() })
     }
 
     /// The public keys, made and persisted if `create` and missing.
     pub fn public_keys(&self, create: bool) -> Result<PublicKeys, TpmError> {
         let keys = self.ask(self.deadline * SLOW, |reply| Command::PublicKeys { create, reply })?;
         // Set once and for the life of the handle: a TPM that was swapped under us must not go unnoticed.
-        if *self.tls_public.get_or_init(|| keys.tls_sec1) == keys.tls_sec1 { Ok(keys) } else { Err(TpmError::KeysGone) }
+        if *self.tls_public.get_or_init(|| keys.tls_sec1) == keys.tls_sec1 {
+            Ok(keys)
+        } else {
+            Err(TpmError::KeysGone)
+        }
     }
 
     /// The TLS key as an uncompressed SEC1 point.
@@ -107,7 +106,9 @@ impl Tpm {
         let result = match self.commands.try_send((deadline, command(reply))) {
             Ok(()) => answer.recv_timeout(patience).map_err(|_| TpmError::Silent(patience)).flatten(),
             Err(TrySendError::Full(_)) => Err(TpmError::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(TpmError::Unreachable("its thread has ended".to_owned())),
+            Err(TrySendError::Disconnected(_)) => {
+                Err(TpmError::Unreachable("its thread has ended".to_owned()))
+            }
         };
         let counter = if result.is_ok() { &self.counters.answered } else { &self.counters.failed };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -46,7 +46,11 @@ impl Device {
         })
     }
 
-    pub(super) fn quote(&mut self, binding: [u8; 32], mask: u32) -> Result<(Evidence, Vec<PcrValue>), TpmError> {
+    pub(super) fn quote(
+        &mut self,
+        binding: [u8; 32],
+        mask: u32,
+    ) -> Result<(Evidence, Vec<PcrValue>), TpmError> {
         self.with("quote", |open| {
             let keys = open.keys()?;
             proof::quote(&mut open.context, keys, binding, mask)

@@ -4,6 +4,7 @@
 //! a few of them the TPM locks itself and refuses to sign.
 
 use super::device::Failure;
+use tss_esapi::Context;
 use tss_esapi::attributes::ObjectAttributesBuilder;
 use tss_esapi::constants::CapabilityType;
 use tss_esapi::handles::{KeyHandle, ObjectHandle, PersistentTpmHandle, TpmHandle};
@@ -16,7 +17,6 @@ use tss_esapi::structures::{
     CapabilityData, EccPoint, EccScheme, HashScheme, KeyDerivationFunctionScheme, Public, PublicBuilder,
     PublicEccParametersBuilder, SymmetricDefinitionObject,
 };
-use tss_esapi::Context;
 
 const SRK: u32 = 0x8100_0001;
 const AK: u32 = 0x8100_4E01;

@@ -55,6 +55,8 @@ pub enum TpmError {
         why: String,
     },
     /// The keys this box enrolled with are gone.
-    #[error("the TPM no longer holds this node's keys: it was cleared or replaced. Enrol again with a new install token")]
+    #[error(
+        "the TPM no longer holds this node's keys: it was cleared or replaced. Enrol again with a new install token"
+    )]
     KeysGone,
 }

@@ -4,6 +4,7 @@ use super::device::Failure;
 use super::keys::Keys;
 use noderr_protocol::PcrValue;
 use p256::ecdsa::Signature as EcdsaSignature;
+use tss_esapi::Context;
 use tss_esapi::abstraction::{AsymmetricAlgorithmSelection, ek, pcr};
 use tss_esapi::attributes::SessionAttributesBuilder;
 use tss_esapi::constants::{SessionType, tss};
@@ -13,12 +14,11 @@ use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::key_bits::RsaKeyBits;
 use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
 use tss_esapi::structures::{
-    Data, Digest, EncryptedSecret, HashcheckTicket, IdObject, Nonce, PcrSelectionList, PcrSelectionListBuilder,
-    PcrSlot, Public, Signature, SignatureScheme, SymmetricDefinition,
+    Data, Digest, EncryptedSecret, HashcheckTicket, IdObject, Nonce, PcrSelectionList,
+    PcrSelectionListBuilder, PcrSlot, Public, Signature, SignatureScheme, SymmetricDefinition,
 };
 use tss_esapi::traits::Marshall as _;
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
-use tss_esapi::Context;
 
 /// The public side of the box's TPM.
 #[derive(Debug, Clone)]
@@ -194,7 +194,11 @@ fn selection(mask: u32) -> Result<PcrSelectionList, Failure> {
     Ok(PcrSelectionListBuilder::new().with_selection(HashingAlgorithm::Sha256, &slots).build()?)
 }
 
-fn pcr_values(context: &mut Context, selection: PcrSelectionList, mask: u32) -> Result<Vec<PcrValue>, Failure> {
+fn pcr_values(
+    context: &mut Context,
+    selection: PcrSelectionList,
+    mask: u32,
+) -> Result<Vec<PcrValue>, Failure> {
     let data = context.execute_without_session(|context| pcr::read_all(context, selection))?;
     let bank =
         data.pcr_bank(HashingAlgorithm::Sha256).ok_or(Failure::Unexpected("it has no SHA-256 registers"))?;

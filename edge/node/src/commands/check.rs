@@ -10,9 +10,15 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     println!("control plane  {}", config.control_plane.url);
     match config.identity.keys {
         KeyPlace::Tpm => println!("keys           in the TPM at {}", config.identity.tcti),
-        KeyPlace::Software => println!("keys           in a file (the network must allow software identities)"),
+        KeyPlace::Software => {
+            println!("keys           in a file (the network must allow software identities)")
+        }
     }
-    println!("data           {}, spool up to {} MiB", config.storage.data.display(), config.storage.spool_mib);
+    println!(
+        "data           {}, spool up to {} MiB",
+        config.storage.data.display(),
+        config.storage.spool_mib
+    );
     println!("telemetry      every {} s", config.telemetry.sample_every_s);
     println!("ok             {}", path.display());
     Ok(())

@@ -15,7 +15,8 @@ pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<()> {
         return Ok(());
     }
     let named = config.control_plane.install_token.as_ref().map(|token| token.expose_secret().to_owned());
-    let token = token.or(named).context("no install token: pass --token, or set control_plane.install_token")?;
+    let token =
+        token.or(named).context("no install token: pass --token, or set control_plane.install_token")?;
     let enrolment = super::runtime()?.block_on(registrar.enrol_once(&token))?;
     enrolment.save(&registrar.data.enrolment())?;
     println!("enrolled as {} ({})", enrolment.node, enrolment.kind);

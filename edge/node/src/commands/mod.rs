@@ -22,6 +22,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn init_logs() {
     // libtss2 writes errors of its own to the terminal; ours say the same in context.
     let filter = EnvFilter::try_from_env("NODERR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_timer(SystemTime).with_writer(std::io::stderr);
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_timer(SystemTime).with_writer(std::io::stderr);
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) { logs.init() } else { logs.json().init() }
 }

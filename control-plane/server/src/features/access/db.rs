@@ -48,9 +48,14 @@ pub(super) async fn insert_session(
     admin: Uuid,
     expires_at: OffsetDateTime,
 ) -> sqlx::Result<()> {
-    sqlx::query!("INSERT INTO sessions (hash, admin_id, expires_at) VALUES ($1, $2, $3)", hash, admin, expires_at)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "INSERT INTO sessions (hash, admin_id, expires_at) VALUES ($1, $2, $3)",
+        hash,
+        admin,
+        expires_at
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 

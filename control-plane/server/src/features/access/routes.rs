@@ -46,7 +46,10 @@ struct LoggedIn {
 /// Log in as an administrator.
 #[utoipa::path(post, path = "/sessions", tag = "access", request_body = Login,
     responses((status = 201, body = LoggedIn), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
-async fn log_in(State(app): State<App>, Json(login): Json<Login>) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
+async fn log_in(
+    State(app): State<App>,
+    Json(login): Json<Login>,
+) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
     let email = login.email.trim().to_lowercase();
     if let Some(wait) = app.logins.wait(&email, Instant::now()) {
         let detail = format!("too many failed logins for this address; wait {} s", wait.as_secs() + 1);
@@ -77,7 +80,10 @@ async fn log_out(State(app): State<App>, _: Principal, headers: HeaderMap) -> Re
     if db::delete_session(&app, &hash_secret(token)).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
-        Err(Problem::bad_request("not-a-session", "this request was made with an API token; revoke it instead"))
+        Err(Problem::bad_request(
+            "not-a-session",
+            "this request was made with an API token; revoke it instead",
+        ))
     }
 }
 
@@ -183,9 +189,11 @@ async fn create_token(
     };
     let secret = new_secret("nap");
     let mut tx = app.database.scoped(who.scope).await?;
-    db::insert_token(&mut tx, &row, &hash_secret(&secret)).await.map_err(|error| match error.as_database_error() {
-        Some(inner) if inner.is_foreign_key_violation() => Problem::not_found("operator"),
-        _ => error.into(),
+    db::insert_token(&mut tx, &row, &hash_secret(&secret)).await.map_err(|error| {
+        match error.as_database_error() {
+            Some(inner) if inner.is_foreign_key_violation() => Problem::not_found("operator"),
+            _ => error.into(),
+        }
     })?;
     let detail = json!({ "name": row.name, "permissions": row.permissions, "operator": row.operator_id });
     audit::record(&mut tx, &who.actor, "token.issue", &row.id.to_string(), &detail).await?;
@@ -196,7 +204,11 @@ async fn create_token(
 /// Revoke an API token; it stops working at once.
 #[utoipa::path(post, path = "/tokens/{id}/revoke", tag = "access", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
-async fn revoke_token(State(app): State<App>, who: Principal, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {
+async fn revoke_token(
+    State(app): State<App>,
+    who: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode, Problem> {
     who.require(Permission::ManageTokens)?;
     let mut tx = app.database.scoped(who.scope).await?;
     let name = db::revoke_token(&mut tx, id).await?.ok_or_else(|| Problem::not_found("token"))?;

@@ -20,8 +20,10 @@ pub(crate) async fn take_answer(app: &App, node: &NodeId, answer: &AttestationAn
     let (verdict, detail, pcrs) = judge(&open, answer);
     db::conclude(&mut tx, &answer.challenge, verdict, &detail, pcrs.as_ref()).await?;
     if matches!(verdict, Verdict::Changed | Verdict::Refused) {
-        let action = if verdict == Verdict::Changed { "node.registers-changed" } else { "node.attestation-refused" };
-        audit::record(&mut tx, "attestation", action, &node.to_string(), &json!({ "detail": detail })).await?;
+        let action =
+            if verdict == Verdict::Changed { "node.registers-changed" } else { "node.attestation-refused" };
+        audit::record(&mut tx, "attestation", action, &node.to_string(), &json!({ "detail": detail }))
+            .await?;
     }
     tx.commit().await?;
     let label = match verdict {
@@ -53,7 +55,8 @@ fn judge(open: &Open, answer: &AttestationAnswer) -> (Verdict, String, Option<Va
                         (Verdict::Trusted, "the registers are those of the baseline".to_owned(), Some(pcrs))
                     }
                     changed => {
-                        let detail = format!("registers that are not those of the baseline: {}", changed.join(", "));
+                        let detail =
+                            format!("registers that are not those of the baseline: {}", changed.join(", "));
                         (Verdict::Changed, detail, Some(pcrs))
                     }
                 }
@@ -66,7 +69,8 @@ fn check(open: &Open, answer: &AttestationAnswer, quote: &QuoteEvidence) -> Resu
     let ak = AttestationKey::parse(open.ak_public.as_deref().unwrap_or_default())?;
     let nonce = open.nonce.as_slice().try_into().map_err(|_| Refusal::Nonce { what: "quote" })?;
     let mask = open.pcr_mask.cast_unsigned();
-    let binding = attest_binding(&AttestationChallenge { challenge: answer.challenge, nonce, pcr_mask: mask });
+    let binding =
+        attest_binding(&AttestationChallenge { challenge: answer.challenge, nonce, pcr_mask: mask });
     let pcrs = PcrSet::new(quote.pcrs.iter().map(|pcr| (pcr.index, pcr.digest)))?;
     Ok(ak.check_quote(&quote.attest, &quote.signature, &binding, mask, pcrs)?.pcrs)
 }

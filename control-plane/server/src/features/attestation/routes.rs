@@ -3,7 +3,9 @@
 use super::db::{self, AttestationRow};
 use crate::app::App;
 use crate::features::{audit, nodes};
-use crate::http::{Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
+use crate::http::{
+    Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query,
+};
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -99,9 +101,9 @@ async fn accept(State(app): State<App>, who: Principal, Path(node): NodePath) ->
     who.require(Permission::Attest)?;
     let mut tx = app.database.scoped(who.scope).await?;
     nodes::find_node(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
-    let pcrs = db::accept_baseline(&mut tx, &node)
-        .await?
-        .ok_or_else(|| Problem::conflict("no-attestation", "the node has not shown its registers since enrolment"))?;
+    let pcrs = db::accept_baseline(&mut tx, &node).await?.ok_or_else(|| {
+        Problem::conflict("no-attestation", "the node has not shown its registers since enrolment")
+    })?;
     audit::record(&mut tx, &who.actor, "node.baseline", &node.to_string(), &pcrs_summary(&pcrs)).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)

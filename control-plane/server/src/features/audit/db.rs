@@ -12,7 +12,9 @@ pub(crate) async fn record(
     subject: &str,
     detail: &Value,
 ) -> sqlx::Result<()> {
-    sqlx::query_scalar!("SELECT audit($1, $2, $3, $4)", actor, action, subject, detail).fetch_one(&mut **tx).await?;
+    sqlx::query_scalar!("SELECT audit($1, $2, $3, $4)", actor, action, subject, detail)
+        .fetch_one(&mut **tx)
+        .await?;
     Ok(())
 }
 

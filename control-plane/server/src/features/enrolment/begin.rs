@@ -16,9 +16,13 @@ use std::time::Duration;
 
 pub(super) async fn begin(app: &App, request: BeginRequest) -> Result<BeginResponse, Problem> {
     let mut tx = app.database.begin().await?;
-    let token = install_tokens::find_usable(&mut tx, &hash_secret(&request.token)).await?.ok_or_else(|| {
-        Problem::forbidden("install-token", "the install token is unknown, used, expired, or its node may not enrol")
-    })?;
+    let token =
+        install_tokens::find_usable(&mut tx, &hash_secret(&request.token)).await?.ok_or_else(|| {
+            Problem::forbidden(
+                "install-token",
+                "the install token is unknown, used, expired, or its node may not enrol",
+            )
+        })?;
     let (mut session, mut secret) = ([0; 32], [0; 32]);
     rand::rng().fill_bytes(&mut session);
     rand::rng().fill_bytes(&mut secret);
@@ -83,7 +87,8 @@ fn vouched_for(app: &App, ek: &EndorsementKey, certificate: Option<&[u8]>) -> Re
         (_, Some(Ok(()))) if policy.ek_policy != EkPolicy::AllowListedEk => Ok(true),
         (EkPolicy::RequireEkCert, Some(Err(refusal))) => Err(refused(&refusal)),
         (EkPolicy::RequireEkCert, _) => {
-            let detail = "this network asks for a TPM with a vendor's endorsement certificate; this one has none";
+            let detail =
+                "this network asks for a TPM with a vendor's endorsement certificate; this one has none";
             Err(Problem::forbidden("ek-certificate-required", detail))
         }
         (EkPolicy::AllowListedEk, checked) => {
@@ -104,7 +109,8 @@ fn with_software(app: &App, token: &UsableToken) -> Result<Exchange, Problem> {
         return Err(Problem::forbidden("software-not-allowed", detail));
     }
     if token.enrolled_with_tpm {
-        let detail = "this node is known with a TPM and does not fall back to a software key; an admin can unbind it";
+        let detail =
+            "this node is known with a TPM and does not fall back to a software key; an admin can unbind it";
         return Err(Problem::forbidden("known-with-tpm", detail));
     }
     Ok(Exchange {

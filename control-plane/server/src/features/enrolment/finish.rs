@@ -15,7 +15,10 @@ use serde_json::json;
 pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled, Problem> {
     let mut tx = app.database.begin().await?;
     let exchange = db::take(&mut tx, &request.session, Purpose::Enrol).await?.ok_or_else(|| {
-        Problem::forbidden("session", "the enrolment session is unknown, expired or was answered already; begin again")
+        Problem::forbidden(
+            "session",
+            "the enrolment session is unknown, expired or was answered already; begin again",
+        )
     })?;
     let node = node_id(&exchange.node_id);
     let kind = db::kind_of(&exchange.kind);
@@ -36,14 +39,18 @@ pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled
         None => false,
     };
     if !usable {
-        return Err(Problem::forbidden("install-token", "the install token was used, has expired, or its node may not enrol"));
+        return Err(Problem::forbidden(
+            "install-token",
+            "the install token was used, has expired, or its node may not enrol",
+        ));
     }
     let baseline = pcrs.as_ref().map(pcrs_to_json);
     db::bind(&mut tx, &exchange, csr.key_sec1(), baseline.as_ref()).await.map_err(|error| {
         match error.as_database_error() {
-            Some(inner) if inner.is_unique_violation() => {
-                Problem::conflict("tpm-in-use", "this TPM stands behind another node already; one box is one node")
-            }
+            Some(inner) if inner.is_unique_violation() => Problem::conflict(
+                "tpm-in-use",
+                "this TPM stands behind another node already; one box is one node",
+            ),
             _ => error.into(),
         }
     })?;
@@ -69,15 +76,21 @@ fn check(
 ) -> Result<(Csr, Option<PcrSet>), Problem> {
     let csr = Csr::parse(&request.csr).map_err(|error| Problem::bad_request("csr", error.to_string()))?;
     let pcrs = match (kind, &request.proof) {
-        (IdentityKind::Tpm, Some(proof)) => Some(
-            check_proof(exchange, request, proof, &csr).map_err(|refusal| refused(&refusal))?,
-        ),
+        (IdentityKind::Tpm, Some(proof)) => {
+            Some(check_proof(exchange, request, proof, &csr).map_err(|refusal| refused(&refusal))?)
+        }
         (IdentityKind::Tpm, None) => {
-            return Err(Problem::bad_request("proof", "this session was begun with a TPM; its proof is missing"));
+            return Err(Problem::bad_request(
+                "proof",
+                "this session was begun with a TPM; its proof is missing",
+            ));
         }
         (IdentityKind::Software, None) => None,
         (IdentityKind::Software, Some(_)) => {
-            return Err(Problem::bad_request("proof", "this session was begun without a TPM; begin again with its keys"));
+            return Err(Problem::bad_request(
+                "proof",
+                "this session was begun without a TPM; begin again with its keys",
+            ));
         }
     };
     Ok((csr, pcrs))

@@ -31,7 +31,11 @@ fn pcr_set(values: &[(u8, HexDigest)]) -> Result<PcrSet, Refusal> {
 
 /// Registers as the database keeps them.
 pub(crate) fn pcrs_to_json(pcrs: &PcrSet) -> Value {
-    Value::Object(pcrs.iter().map(|(index, value)| (index.to_string(), hex::encode(value).into())).collect::<Map<_, _>>())
+    Value::Object(
+        pcrs.iter()
+            .map(|(index, value)| (index.to_string(), hex::encode(value).into()))
+            .collect::<Map<_, _>>(),
+    )
 }
 
 /// Issues a certificate for the key in `csr` and puts it on record.

@@ -41,7 +41,10 @@ pub(super) async fn challenge(app: &App, request: RenewChallengeRequest) -> Resu
 pub(super) async fn renew(app: &App, request: RenewRequest) -> Result<Enrolled, Problem> {
     let mut tx = app.database.begin().await?;
     let exchange = db::take(&mut tx, &request.session, Purpose::Renew).await?.ok_or_else(|| {
-        Problem::forbidden("session", "the renewal session is unknown, expired or was answered already; begin again")
+        Problem::forbidden(
+            "session",
+            "the renewal session is unknown, expired or was answered already; begin again",
+        )
     })?;
     let node = node_id(&exchange.node_id);
     let known = known(&mut tx, &node).await?;
@@ -69,9 +72,9 @@ pub(super) async fn renew(app: &App, request: RenewRequest) -> Result<Enrolled, 
 }
 
 async fn known(tx: &mut crate::database::Tx, node: &NodeId) -> Result<Known, Problem> {
-    db::known(tx, node).await?.ok_or_else(|| {
-        Problem::forbidden("not-enrolled", "this node is not enrolled, or it is revoked")
-    })
+    db::known(tx, node)
+        .await?
+        .ok_or_else(|| Problem::forbidden("not-enrolled", "this node is not enrolled, or it is revoked"))
 }
 
 fn check(
@@ -82,7 +85,10 @@ fn check(
 ) -> Result<(Csr, Option<PcrSet>), Problem> {
     let csr = Csr::parse(&request.csr).map_err(|error| Problem::bad_request("csr", error.to_string()))?;
     if csr.key_sec1() != known.tls_key {
-        return Err(Problem::forbidden("csr-key", "the certificate request is not for the key this node enrolled with"));
+        return Err(Problem::forbidden(
+            "csr-key",
+            "the certificate request is not for the key this node enrolled with",
+        ));
     }
     let nonce = exchange.secret.as_deref().unwrap_or_default();
     let binding = renew_binding(nonce, &request.session, &request.csr);
@@ -95,9 +101,10 @@ fn check(
         }
         (IdentityKind::Tpm, Some(proof)) => {
             let mask = exchange.pcr_mask.cast_unsigned();
-            let checked = AttestationKey::parse(known.ak_public.as_deref().unwrap_or_default()).and_then(|ak| {
-                ak.check_quote(&proof.quote, &proof.quote_sig, &binding, mask, pcr_set(&proof.pcrs)?)
-            });
+            let checked =
+                AttestationKey::parse(known.ak_public.as_deref().unwrap_or_default()).and_then(|ak| {
+                    ak.check_quote(&proof.quote, &proof.quote_sig, &binding, mask, pcr_set(&proof.pcrs)?)
+                });
             Some(checked.map_err(|refusal| refused(&refusal))?.pcrs)
         }
     };

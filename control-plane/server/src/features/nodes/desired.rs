@@ -53,8 +53,11 @@ pub(crate) async fn send_desired(app: &App, node: &NodeId) -> sqlx::Result<()> {
 /// Which of these nodes have not applied their newest document.
 pub(crate) async fn behind_among(app: &App, nodes: &[NodeId]) -> sqlx::Result<Vec<NodeId>> {
     let ids: Vec<Vec<u8>> = nodes.iter().map(|node| node.as_bytes().to_vec()).collect();
-    let rows = sqlx::query_scalar!("SELECT id FROM nodes WHERE id = ANY($1) AND actual_version < desired_version", &ids)
-        .fetch_all(app.database.system())
-        .await?;
+    let rows = sqlx::query_scalar!(
+        "SELECT id FROM nodes WHERE id = ANY($1) AND actual_version < desired_version",
+        &ids
+    )
+    .fetch_all(app.database.system())
+    .await?;
     Ok(rows.iter().map(|id| node_id(id)).collect())
 }

@@ -26,9 +26,12 @@ pub(super) async fn revoke(tx: &mut Tx, node: &NodeId, reason: &str) -> sqlx::Re
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query!("UPDATE node_certificates SET revoked_at = now() WHERE node_id = $1 AND revoked_at IS NULL", id)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "UPDATE node_certificates SET revoked_at = now() WHERE node_id = $1 AND revoked_at IS NULL",
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
     notices::send(&mut **tx, Notice::Revoked(*node)).await?;
     Ok(true)
 }
@@ -36,15 +39,17 @@ pub(super) async fn revoke(tx: &mut Tx, node: &NodeId, reason: &str) -> sqlx::Re
 /// Which of these nodes are revoked.
 pub(crate) async fn revoked_among(app: &App, nodes: &[NodeId]) -> sqlx::Result<Vec<NodeId>> {
     let ids: Vec<Vec<u8>> = nodes.iter().map(|node| node.as_bytes().to_vec()).collect();
-    let rows = sqlx::query_scalar!("SELECT id FROM nodes WHERE id = ANY($1) AND revoked_at IS NOT NULL", &ids)
-        .fetch_all(app.database.system())
-        .await?;
+    let rows =
+        sqlx::query_scalar!("SELECT id FROM nodes WHERE id = ANY($1) AND revoked_at IS NOT NULL", &ids)
+            .fetch_all(app.database.system())
+            .await?;
     Ok(rows.iter().map(|id| node_id(id)).collect())
 }
 
 /// Writes the list of revoked certificates for an external broker, where one is configured.
 pub(crate) async fn publish_revocations(app: &App) -> sqlx::Result<()> {
-    let Some(path) = app.config.broker.external.as_ref().and_then(|broker| broker.revocation_list.as_ref()) else {
+    let Some(path) = app.config.broker.external.as_ref().and_then(|broker| broker.revocation_list.as_ref())
+    else {
         return Ok(());
     };
     let rows = sqlx::query!(

@@ -5,7 +5,9 @@ use super::desired::{self, Change};
 use super::revocation;
 use crate::app::App;
 use crate::features::audit;
-use crate::http::{Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
+use crate::http::{
+    Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query,
+};
 use axum::extract::State;
 use axum::http::StatusCode;
 use noderr_protocol::{IdentityKind, NodeId};

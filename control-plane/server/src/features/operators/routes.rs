@@ -118,7 +118,8 @@ async fn create(
         }
         _ => error.into(),
     })?;
-    audit::record(&mut tx, &who.actor, "operator.add", &row.id.to_string(), &json!({ "email": email })).await?;
+    audit::record(&mut tx, &who.actor, "operator.add", &row.id.to_string(), &json!({ "email": email }))
+        .await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(row.into())))
 }
@@ -126,7 +127,11 @@ async fn create(
 /// Show one operator.
 #[utoipa::path(get, path = "/operators/{id}", tag = "operators", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, body = Operator), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
-async fn show(State(app): State<App>, who: Principal, Path(id): Path<Uuid>) -> Result<Json<Operator>, Problem> {
+async fn show(
+    State(app): State<App>,
+    who: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Operator>, Problem> {
     who.require(Permission::ReadOperators)?;
     let mut tx = app.database.scoped(who.scope).await?;
     let row = db::find(&mut tx, id).await?.ok_or_else(|| Problem::not_found("operator"))?;

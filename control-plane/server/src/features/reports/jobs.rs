@@ -22,9 +22,10 @@ impl Job for KeepPartitions {
 
     async fn run(&self, app: &App) -> anyhow::Result<String> {
         let keep = i32::from(app.config.telemetry.retention_days);
-        let changed = sqlx::query_scalar!(r#"SELECT keep_telemetry_partitions($1, $2) AS "changed!""#, AHEAD, keep)
-            .fetch_one(app.database.system())
-            .await?;
+        let changed =
+            sqlx::query_scalar!(r#"SELECT keep_telemetry_partitions($1, $2) AS "changed!""#, AHEAD, keep)
+                .fetch_one(app.database.system())
+                .await?;
         Ok(format!("{changed} partitions made or dropped"))
     }
 }

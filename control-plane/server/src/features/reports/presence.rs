@@ -4,7 +4,9 @@ use super::columns::{signed, timestamp};
 use super::db::LaneName;
 use crate::app::App;
 use crate::features::{attestation, nodes};
-use noderr_protocol::{ActualState, Down, GapReason, Heartbeat, Hello, HighWaterMarks, Lane, LaneMark, NodeId, Position};
+use noderr_protocol::{
+    ActualState, Down, GapReason, Heartbeat, Hello, HighWaterMarks, Lane, LaneMark, NodeId, Position,
+};
 
 /// Greets a node: learns who is there, and answers with marks, the desired state and any open question.
 pub(super) async fn hello(app: &App, node: &NodeId, hello: &Hello) -> sqlx::Result<()> {

@@ -3,7 +3,9 @@
 use super::db::{self, AlertRow, LaneRow, TelemetryRow};
 use crate::app::App;
 use crate::features::nodes;
-use crate::http::{Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
+use crate::http::{
+    Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query,
+};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
