@@ -9,6 +9,8 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'noderr_system') THEN CREATE ROLE noderr_system LOGIN; END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'noderr_api') THEN CREATE ROLE noderr_api LOGIN; END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'noderr_reader') THEN CREATE ROLE noderr_reader LOGIN; END IF;
+    -- An owner who is no superuser must be a member to take the roles on.
+    EXECUTE format('GRANT noderr_system, noderr_api TO %I', current_user);
 END $$;
 
 CREATE TYPE operator_state AS ENUM ('applied', 'approved', 'suspended');

@@ -1,5 +1,6 @@
 //! Keeping account: is every number a node gave out stored exactly once, or counted as missing?
 
+use crate::ProcessRig;
 use anyhow::{Context as _, ensure};
 use sqlx::{PgPool, Row as _};
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub struct LaneAccount {
     pub last: i64,
 }
 
+/// One statement, so that rows and mark are of one moment.
 const ACCOUNT: &str = "
     WITH pieces AS (
         SELECT epoch, seq AS first, seq AS last, 1 AS stored FROM telemetry WHERE node_id = $1 AND $2 = 'telemetry'
@@ -30,23 +32,18 @@ const ACCOUNT: &str = "
     SELECT coalesce(sum(stored), 0)::bigint AS stored,
            coalesce(sum(last - first + 1) FILTER (WHERE stored = 0), 0)::bigint AS missing,
            coalesce(max(last), 0)::bigint AS last,
-           count(*) FILTER (WHERE first <> coalesce(before, 0) + 1)::bigint AS breaks
+           count(*) FILTER (WHERE first <> coalesce(before, 0) + 1)::bigint AS breaks,
+           (SELECT seq FROM lanes WHERE node_id = $1 AND lane::text = $2) AS mark
     FROM ordered";
 
 /// Holds a lane's rows against its numbers: from 1 to the last, each once, as a record or in a gap.
 pub async fn lane(database: &PgPool, node: &str, lane: &str) -> anyhow::Result<LaneAccount> {
-    let id = hex::decode(node)?;
-    let row = sqlx::query(ACCOUNT).bind(&id).bind(lane).fetch_one(database).await?;
+    let row = sqlx::query(ACCOUNT).bind(hex::decode(node)?).bind(lane).fetch_one(database).await?;
     let account =
         LaneAccount { stored: row.get("stored"), missing: row.get("missing"), last: row.get("last") };
     let breaks: i64 = row.get("breaks");
     ensure!(breaks == 0, "{breaks} holes or repetitions in the {lane} lane of {node}: {account:?}");
-    let mark: Option<i64> =
-        sqlx::query_scalar("SELECT seq FROM lanes WHERE node_id = $1 AND lane::text = $2")
-            .bind(&id)
-            .bind(lane)
-            .fetch_optional(database)
-            .await?;
+    let mark: Option<i64> = row.get("mark");
     let mark = mark.context("the node has never said hello")?;
     ensure!(
         mark == account.last,
@@ -66,4 +63,14 @@ pub async fn settled(database: &PgPool, node: &str, at_least: i64) -> anyhow::Re
     lane(database, node, "alert").await?;
     lane(database, node, "result").await?;
     Ok(reached)
+}
+
+/// Waits until a box has next to nothing left to send, then holds all its lanes to account.
+pub async fn drained(database: &PgPool, node: &str, rig: &ProcessRig) -> anyhow::Result<LaneAccount> {
+    let few = |status: &serde_json::Value| {
+        status["online"] == true && status["spool_records"].as_u64().is_some_and(|waiting| waiting < 100)
+    };
+    rig.status_where("the buffer to drain", Duration::from_secs(120), few).await?;
+    let before = lane(database, node, "telemetry").await?;
+    settled(database, node, before.last + 1).await
 }

@@ -49,6 +49,7 @@ pub struct ControlPlane {
     broker: SocketAddr,
     process: Option<Child>,
     external_database: bool,
+    authority: PathBuf,
 }
 
 impl ControlPlane {
@@ -65,7 +66,8 @@ impl ControlPlane {
         let config = folder.join("control.toml");
         fs::write(&config, configuration(&folder, api, broker, options)?)?;
         let external_database = options.database_url.is_some();
-        Ok(Self { folder, config, api, broker, process: None, external_database })
+        let authority = options.authority.clone().unwrap_or_else(|| folder.join("authority"));
+        Ok(Self { folder, config, api, broker, process: None, external_database, authority })
     }
 
     /// Starts it and waits until it is ready.
@@ -188,12 +190,12 @@ impl ControlPlane {
 
     /// The network's root certificate.
     pub fn root_file(&self) -> PathBuf {
-        self.authority().join("ca.pem")
+        self.authority.join("ca.pem")
     }
 
     /// The folder of the network's authority.
-    pub fn authority(&self) -> PathBuf {
-        self.folder.join("authority")
+    pub fn authority(&self) -> &Path {
+        &self.authority
     }
 
     fn root_pem(&self) -> anyhow::Result<String> {

@@ -5,6 +5,7 @@
 
 pub mod account;
 mod binaries;
+pub mod campaign;
 mod control;
 mod lab;
 mod proxy;

@@ -107,15 +107,13 @@ impl ProcessRig {
     pub fn power_on(&mut self) -> anyhow::Result<()> {
         ensure!(self.node.is_none(), "{} is on already", self.name);
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut command = match &self.clock_offset {
-            Some(offset) => {
-                let mut command = Command::new("faketime");
-                command.args(["-f", offset]).arg(binary("noderr-node")?);
-                command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
-                command
-            }
-            None => Command::new(binary("noderr-node")?),
-        };
+        let mut command = Command::new(binary("noderr-node")?);
+        if let Some(offset) = &self.clock_offset {
+            command
+                .env("LD_PRELOAD", faketime()?)
+                .env("FAKETIME", offset)
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         let node = command
             .arg("--config")
             .arg(&self.config)
@@ -298,6 +296,16 @@ impl ProcessRig {
         self.mounted = true;
         Ok(())
     }
+}
+
+/// The library that lies to a process about the time of day.
+fn faketime() -> anyhow::Result<PathBuf> {
+    let libraries = fs::read_dir("/usr/lib").context("no /usr/lib")?;
+    libraries
+        .flatten()
+        .map(|folder| folder.path().join("faketime/libfaketime.so.1"))
+        .find(|path| path.exists())
+        .context("libfaketime is missing; install faketime")
 }
 
 impl Drop for ProcessRig {

@@ -1,17 +1,33 @@
 //! The suite: what must hold, each with real parts. One binary, so that it links once.
 
+mod api;
+mod bad_days;
+mod campaigns;
 mod first_light;
+mod isolation;
+mod papers;
+mod planes;
 
-use noderr_hil::{Lab, LabOptions};
+use noderr_hil::{BoxOptions, Lab, LabOptions};
 use std::time::Duration;
 
 /// How long anything that should happen soon may take on a busy machine.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(40);
 
-/// A lab in a folder of its own. The folder must be one that PostgreSQL's user can reach.
-async fn lab(options: LabOptions) -> anyhow::Result<(tempfile::TempDir, Lab)> {
+/// A box that samples ten times a second.
+const LIVELY: BoxOptions =
+    BoxOptions { software: false, sample_every_ms: Some(100), disk_mib: None, spool_mib: None };
+
+/// A folder that PostgreSQL's user can reach.
+fn folder() -> anyhow::Result<tempfile::TempDir> {
     let folder = tempfile::Builder::new().prefix("noderr-").tempdir_in("/tmp")?;
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(folder)
+}
+
+/// A lab in a folder of its own. Declare it before the boxes: what is declared last is taken down first.
+async fn lab(options: LabOptions) -> anyhow::Result<(tempfile::TempDir, Lab)> {
+    let folder = folder()?;
     let lab = Lab::start(folder.path(), options, |_| {}).await?;
     Ok((folder, lab))
 }

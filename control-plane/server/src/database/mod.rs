@@ -125,7 +125,7 @@ fn pool_as(options: PgConnectOptions, role: &'static str, size: u32) -> PgPool {
         .acquire_timeout(ACQUIRE)
         .after_connect(move |connection, _| {
             Box::pin(async move {
-                connection.execute(sqlx::AssertSqlSafe(format!("SET SESSION AUTHORIZATION {role}"))).await?;
+                connection.execute(sqlx::AssertSqlSafe(format!("SET ROLE {role}"))).await?;
                 Ok(())
             })
         })

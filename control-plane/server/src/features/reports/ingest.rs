@@ -8,6 +8,7 @@ use noderr_protocol::{Message as _, NodeId, RecordBatch, Up};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// Messages of one worker that wait; beyond it reading from the nodes stops.
 const QUEUE: usize = 1024;
@@ -16,10 +17,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The running workers.
 pub(crate) struct Ingest {
     tasks: JoinSet<()>,
+    closing: CancellationToken,
 }
 
 impl Ingest {
-    /// Starts the workers behind `events`; they end when its senders are gone and everything is stored.
+    /// Starts the workers behind `events`.
     pub(crate) fn start(app: &App, mut events: mpsc::Receiver<UpEvent>) -> Self {
         let mut tasks = JoinSet::new();
         let workers: Vec<_> = (0..app.config.telemetry.workers.max(1))
@@ -29,8 +31,19 @@ impl Ingest {
                 sender
             })
             .collect();
+        let closing = CancellationToken::new();
+        let close = closing.clone();
         tasks.spawn(async move {
-            while let Some(event) = events.recv().await {
+            loop {
+                let event = tokio::select! {
+                    event = events.recv() => event,
+                    () = close.cancelled(), if !events.is_closed() => {
+                        // Takes nothing new; what was taken is still handed on.
+                        events.close();
+                        continue;
+                    }
+                };
+                let Some(event) = event else { return };
                 // One node always goes to one worker: its messages stay in order.
                 let share = usize::from(node_of(&event).as_bytes()[0]) % workers.len();
                 if workers[share].send(event).await.is_err() {
@@ -39,11 +52,12 @@ impl Ingest {
                 }
             }
         });
-        Self { tasks }
+        Self { tasks, closing }
     }
 
-    /// Waits until everything that was taken is stored.
+    /// Takes nothing more and waits until everything that was taken is stored.
     pub(crate) async fn finish(mut self) {
+        self.closing.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "an ingest worker failed");

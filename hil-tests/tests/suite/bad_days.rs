@@ -1,0 +1,118 @@
+//! Bad days: a full disk, a dead TPM, a clock that is years off.
+
+use crate::{LIVELY, SOON, lab};
+use noderr_hil::{BoxOptions, LabOptions, account};
+use std::time::Duration;
+
+fn failing(status: &serde_json::Value, check: &str) -> bool {
+    let failing = status["failing"].as_array().cloned().unwrap_or_default();
+    failing.iter().any(|entry| entry.as_str().is_some_and(|entry| entry.starts_with(check)))
+}
+
+async fn alert_codes(lab: &noderr_hil::Lab, node: &str) -> anyhow::Result<Vec<String>> {
+    let alerts = lab.admin.list(&format!("/nodes/{node}/alerts"), 100).await?;
+    Ok(alerts.iter().filter_map(|alert| alert["code"].as_str().map(str::to_owned)).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_said_costs_only_telemetry_and_passes() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let options = BoxOptions { disk_mib: Some(24), spool_mib: Some(4), ..LIVELY };
+    let (node, mut rig) = lab.add_box("full", &options).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    account::settled(&lab.database, &node, 10).await?;
+
+    rig.fill_disk()?;
+    rig.status_where("the node to notice", SOON, |status| failing(status, "disk")).await?;
+    rig.status_where("telemetry to be counted as lost", SOON, |status| {
+        status["spool_lost"].as_u64() > Some(5)
+    })
+    .await?;
+    assert!(!rig.has_ended()?, "the node stays up");
+    rig.free_disk()?;
+    rig.status_where("the node to recover", SOON, |status| !failing(status, "disk")).await?;
+
+    account::drained(&lab.database, &node, &rig).await?;
+    let lost = rig.status().await?["spool_lost"].as_i64().unwrap_or_default();
+    noderr_hil::until("every lost number to be accounted for", SOON, || async {
+        let account = account::lane(&lab.database, &node, "telemetry").await?;
+        Ok((account.missing == lost).then_some(()))
+    })
+    .await?;
+    let codes = alert_codes(&lab, &node).await?;
+    assert!(codes.contains(&"disk_recovered".to_owned()), "{codes:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_that_stops_answering_is_said_and_nothing_else_takes_its_place() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (node, mut rig) = lab.add_box("tpm", &LIVELY).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+
+    rig.tpm()?.hang()?;
+    rig.status_where("the node to notice", SOON, |status| failing(status, "tpm")).await?;
+    // A new session would need a signature: without the TPM there is none.
+    rig.network(noderr_hil::LinkQuality::Down);
+    rig.status_where("the node to be offline", SOON, |status| status["online"] == false).await?;
+    rig.network(noderr_hil::LinkQuality::Up);
+    let before = rig.status().await?["spool_records"].as_u64();
+    let buffering = |status: &serde_json::Value| status["spool_records"].as_u64() > before;
+    let status = rig.status_where("the node to go on buffering", SOON, buffering).await?;
+    assert_eq!(status["online"], false);
+    assert!(!rig.data().join("software.key").exists(), "no file key takes the TPM's place");
+
+    rig.tpm()?.unhang()?;
+    rig.online(SOON).await?;
+    rig.status_where("health to return", SOON, |status| !failing(status, "tpm")).await?;
+    let account = account::drained(&lab.database, &node, &rig).await?;
+    assert_eq!(account.missing, 0);
+    let codes = alert_codes(&lab, &node).await?;
+    for code in ["tpm_unreachable", "tpm_recovered"] {
+        assert!(codes.contains(&code.to_owned()), "{codes:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_that_lost_its_power_comes_back_as_itself() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (_, mut rig) = lab.add_box("tpm", &LIVELY).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    rig.tpm()?.off().await?;
+    rig.status_where("the node to notice", SOON, |status| failing(status, "tpm")).await?;
+    rig.tpm()?.on().await?;
+    rig.status_where("health to return", SOON, |status| !failing(status, "tpm")).await?;
+    rig.shut_down().await?;
+    rig.power_on()?;
+    rig.online(SOON).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_years_off_is_set_by_the_control_plane() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    for (label, offset) in [("past", "-20y"), ("future", "+20y")] {
+        let (node, mut rig) = lab.add_box(label, &LIVELY).await?;
+        rig.clock_offset(Some(offset));
+        rig.power_on()?;
+        rig.online(SOON).await?;
+        account::settled(&lab.database, &node, 10).await?;
+        let span = "/telemetry?limit=1";
+        let sample = lab.admin.get(&format!("/nodes/{node}{span}")).await?;
+        let year = |text: &str| text.get(..4).map(str::to_owned);
+        let sampled = sample["items"][0]["sampled_at"].as_str().and_then(year);
+        let received = sample["items"][0]["received_at"].as_str().and_then(year);
+        assert_eq!(sampled, received, "{label}: samples carry the control plane's time");
+        let status =
+            rig.status_where("the wrong clock to be said", SOON, |status| failing(status, "clock")).await?;
+        assert!(status["clock_offset_ms"].as_i64().map(i64::abs) > Some(10 * 365 * 86_400_000));
+        // A start without the control plane must not fall back to the wrong time it has already left behind.
+        rig.shut_down().await?;
+        rig.power_on()?;
+        rig.online(Duration::from_secs(40)).await?;
+    }
+    Ok(())
+}

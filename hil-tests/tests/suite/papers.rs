@@ -1,0 +1,197 @@
+//! Papers: tokens, bindings, revocation, expiry, software identities, attestation.
+
+use crate::{LIVELY, SOON, lab};
+use noderr_hil::{BoxOptions, ControlOptions, LabOptions, account, until};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+fn short_lived(seconds: u32) -> LabOptions {
+    let control = ControlOptions::default().with("authority", format!("certificate_seconds = {seconds}"));
+    LabOptions { control, ..LabOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_node_is_out_within_five_seconds_and_stays_out() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (node, mut rig) = lab.add_box("revoked", &LIVELY).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    lab.admin.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "stolen" })).await?;
+    let since = Instant::now();
+    lab.node_where(&node, "the session to end", Duration::from_secs(5), |shown| shown["online"] == false)
+        .await?;
+    assert!(since.elapsed() < Duration::from_secs(5));
+    let turned_away = |status: &serde_json::Value| {
+        status["doing"].as_str().is_some_and(|doing| doing.starts_with("turned away"))
+    };
+    rig.status_where("new sessions to be refused", SOON, turned_away).await?;
+    assert!(!rig.has_ended()?, "nothing restarts");
+
+    // Nor does it come back by renewal.
+    rig.shut_down().await?;
+    rig.power_on()?;
+    rig.status_where("the box to be turned away after a restart", SOON, turned_away).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_certificate_expired_while_it_was_off_comes_back_with_its_old_keys() -> anyhow::Result<()>
+{
+    let (_folder, lab) = lab(short_lived(6)).await?;
+    let (node, mut rig) = lab.add_box("sleeper", &LIVELY).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    rig.power_cut().await?;
+    until("the certificates to expire", SOON, || async {
+        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM node_certificates WHERE not_after > now()")
+            .fetch_one(&lab.database)
+            .await?;
+        Ok((left == 0).then_some(()))
+    })
+    .await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    let entries = lab.admin.list(&format!("/audit?subject={node}"), 100).await?;
+    assert!(entries.iter().any(|entry| entry["action"] == "node.renew"), "it came back by renewal");
+
+    // A revoked one does not.
+    rig.power_cut().await?;
+    lab.admin.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "test" })).await?;
+    rig.power_on()?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(rig.status().await?["online"], false);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_renewed_long_before_they_end_without_losing_the_session() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(short_lived(9)).await?;
+    let (node, mut rig) = lab.add_box("renewing", &LIVELY).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    until("a renewal", Duration::from_secs(90), || async {
+        let entries = lab.admin.list(&format!("/audit?subject={node}"), 100).await?;
+        Ok(entries.iter().any(|entry| entry["action"] == "node.renew").then_some(()))
+    })
+    .await?;
+    assert_eq!(rig.status().await?["connects"], 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_box_enrols_again_under_its_id_and_another_box_does_not() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (node, mut rig) = lab.add_box("home", &LIVELY).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    account::settled(&lab.database, &node, 10).await?;
+    rig.shut_down().await?;
+
+    // The disk is wiped; the TPM is the same.
+    std::fs::remove_dir_all(rig.data())?;
+    let token = lab.install_token(&node).await?;
+    let config = std::fs::read_to_string(rig.config())?;
+    let line = config.lines().find(|line| line.starts_with("install_token")).unwrap_or_default();
+    std::fs::write(rig.config(), config.replace(line, &format!("install_token = \"{token}\"")))?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    let entries: i64 =
+        sqlx::query_scalar("SELECT count(DISTINCT epoch) FROM telemetry").fetch_one(&lab.database).await?;
+    let more = until("telemetry under a later epoch", SOON, || async {
+        let now: i64 = sqlx::query_scalar("SELECT count(DISTINCT epoch) FROM telemetry")
+            .fetch_one(&lab.database)
+            .await?;
+        Ok((now > entries.min(1)).then_some(now))
+    });
+    assert_eq!(more.await?, 2);
+
+    // Another TPM under the same id is refused until an admin unbinds it.
+    let token = lab.install_token(&node).await?;
+    let mut other = lab.make_box("other", &token, &BoxOptions::default()).await?;
+    other.power_on()?;
+    until("the other box to give up", SOON, || {
+        let ended = other.has_ended();
+        async move { Ok(ended?.then_some(())) }
+    })
+    .await?;
+    assert!(std::fs::read_to_string(other.log())?.contains("bound to another TPM"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_install_token_works_once() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (_, token) = lab.add_node("once").await?;
+    let mut first = lab.make_box("first", &token, &BoxOptions::default()).await?;
+    first.power_on()?;
+    first.online(SOON).await?;
+    let mut second = lab.make_box("second", &token, &BoxOptions::default()).await?;
+    second.power_on()?;
+    until("the second box to give up", SOON, || {
+        let ended = second.has_ended();
+        async move { Ok(ended?.then_some(())) }
+    })
+    .await?;
+    assert!(std::fs::read_to_string(second.log())?.contains("install token"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_software_identity_runs_only_where_it_is_allowed_and_is_marked() -> anyhow::Result<()> {
+    let software = BoxOptions { software: true, ..LIVELY };
+    {
+        let (_folder, lab) = lab(LabOptions::default()).await?;
+        let (_, mut rig) = lab.add_box("soft", &software).await?;
+        rig.power_on()?;
+        until("the box to be refused", SOON, || {
+            let ended = rig.has_ended();
+            async move { Ok(ended?.then_some(())) }
+        })
+        .await?;
+        assert!(std::fs::read_to_string(rig.log())?.contains("does not let boxes without a TPM in"));
+    }
+    let control = ControlOptions::default().with("enrolment", "allow_software = true");
+    let (_folder, lab) = lab(LabOptions { control, ..LabOptions::default() }).await?;
+    let (node, mut rig) = lab.add_box("soft", &software).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    assert_eq!(rig.status().await?["identity"], "software");
+    let shown = lab.node(&node).await?;
+    assert_eq!((&shown["identity"], &shown["tpm_certified"]), (&json!("software"), &json!(false)));
+    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
+    lab.node_where(&node, "a verdict", SOON, |shown| shown["attestation"] == "software").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registers_that_change_are_noticed_shown_and_audited() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (node, mut rig) = lab.add_box("measured", &LIVELY).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
+    lab.node_where(&node, "a first verdict", SOON, |shown| shown["attestation"] == "trusted").await?;
+
+    let done = tokio::process::Command::new("tpm2_pcrextend")
+        .arg("4:sha256=".to_owned() + &"ab".repeat(32))
+        .env("TPM2TOOLS_TCTI", rig.tpm()?.tcti())
+        .output()
+        .await?;
+    anyhow::ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
+    lab.node_where(&node, "the change to be noticed", SOON, |shown| shown["attestation"] == "changed")
+        .await?;
+    let entries = lab.admin.list(&format!("/audit?subject={node}"), 100).await?;
+    let entry = entries.iter().find(|entry| entry["action"] == "node.registers-changed");
+    assert!(
+        entry.is_some_and(|entry| entry["detail"]["detail"]
+            .as_str()
+            .is_some_and(|text| text.ends_with(": 4")))
+    );
+
+    lab.admin.post(&format!("/nodes/{node}/baseline"), &json!({})).await?;
+    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
+    lab.node_where(&node, "trust in the new baseline", SOON, |shown| shown["attestation"] == "trusted")
+        .await?;
+    Ok(())
+}

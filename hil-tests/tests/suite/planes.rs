@@ -1,0 +1,72 @@
+//! Two control planes on one PostgreSQL: nothing assumes that it is alone.
+
+use crate::{LIVELY, SOON, lab};
+use noderr_hil::{ControlOptions, ControlPlane, LabOptions, account};
+use serde_json::json;
+use std::time::Duration;
+
+const FIVE: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_planes_share_nodes_changes_revocations_and_jobs() -> anyhow::Result<()> {
+    let (_folder, mut lab) = lab(LabOptions::default()).await?;
+    let options = ControlOptions {
+        vendor_roots: Some(lab.vendor.roots()?),
+        database_url: Some(lab.control.owner_url()?),
+        authority: Some(lab.control.authority().to_owned()),
+        ..ControlOptions::default()
+    };
+    let mut second = ControlPlane::new(&lab.folder().join("second"), &options)?;
+    second.start().await?;
+    let other_admin = second.log_in(lab.email(), &lab.password).await?;
+
+    let (first, other) = ((lab.control.api(), lab.control.broker()), (second.api(), second.broker()));
+    let (a, mut at_first) = lab.add_box("a", &LIVELY).await?;
+    let (b, mut at_second) = lab.add_box("b", &LIVELY).await?;
+    let (c, mut revoked) = lab.add_box("c", &LIVELY).await?;
+    at_first.lead_to(&[first, other]);
+    at_second.lead_to(&[other, first]);
+    revoked.lead_to(&[other, first]);
+    for rig in [&mut at_first, &mut at_second, &mut revoked] {
+        rig.power_on()?;
+    }
+    for rig in [&mut at_first, &mut at_second, &mut revoked] {
+        rig.online(SOON).await?;
+    }
+
+    // Said at one, heard at the other: both ways.
+    lab.admin.patch(&format!("/nodes/{b}/desired"), &json!({ "paused": true })).await?;
+    at_second.status_where("the change to cross over", FIVE, |status| status["paused"] == true).await?;
+    other_admin.patch(&format!("/nodes/{a}/desired"), &json!({ "paused": true })).await?;
+    at_first.status_where("the change to cross back", FIVE, |status| status["paused"] == true).await?;
+    lab.admin.post(&format!("/nodes/{c}/revoke"), &json!({ "reason": "test" })).await?;
+    revoked.status_where("the revocation to cross over", FIVE, |status| status["online"] == false).await?;
+
+    // One is killed: its nodes come to the other, and nothing is lost.
+    lab.control.kill().await?;
+    let connects = at_first.status().await?["connects"].as_u64();
+    at_first
+        .status_where("the node to come to the other", SOON, |status| {
+            status["online"] == true && status["connects"].as_u64() > connects
+        })
+        .await?;
+    for (node, rig) in [(&a, &at_first), (&b, &at_second)] {
+        let account = account::drained(&lab.database, node, rig).await?;
+        assert_eq!(account.missing, 0);
+    }
+    let overlapping: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM job_runs a JOIN job_runs b ON a.name = b.name AND a.id < b.id
+         AND a.started_at < b.finished_at AND b.started_at < a.finished_at",
+    )
+    .fetch_one(&lab.database)
+    .await?;
+    assert_eq!(overlapping, 0, "a job never runs twice at once");
+    let too_often: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT started_at - lag(started_at) OVER (PARTITION BY name ORDER BY started_at) AS since,
+         name FROM job_runs) r JOIN jobs j USING (name) WHERE since < make_interval(secs => j.every_s * 0.9)",
+    )
+    .fetch_one(&lab.database)
+    .await?;
+    assert_eq!(too_often, 0, "two planes do not run a job twice as often");
+    Ok(())
+}
