@@ -19,6 +19,7 @@
 
 mod block;
 mod lane;
+mod reserve;
 mod spool;
 mod store;
 

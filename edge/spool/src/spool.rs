@@ -1,6 +1,7 @@
 //! The spool: three lanes over one store, one byte budget, one lock.
 
 use crate::lane::{LaneTree, Numbers};
+use crate::reserve::Reserve;
 use crate::store::Store;
 use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
 use std::path::{Path, PathBuf};
@@ -11,11 +12,6 @@ const BLOCK_RECORDS: usize = 50;
 const BLOCK_BYTES: usize = 16 * 1024;
 /// sled keeps about 11 bytes on disk for 5 bytes of value.
 const DISK_FACTOR: (u64, u64) = (11, 5);
-/// Lanes stop writing while the file system still has this much, the least important first: sled takes space
-/// by the segment, and a write that fails inside it costs a reopening.
-const RESERVE: [(Lane, u64); 3] =
-    [(Lane::Telemetry, 4 << 20), (Lane::Result, 3 << 20), (Lane::Alert, 2 << 20)];
-
 /// Where the spool is and how large it may grow.
 #[derive(Debug, Clone)]
 pub struct SpoolConfig {
@@ -83,6 +79,7 @@ pub struct SpoolStats {
 pub struct Spool {
     config: SpoolConfig,
     replaced: Option<PathBuf>,
+    reserve: Reserve,
     state: Mutex<State>,
 }
 
@@ -96,7 +93,8 @@ impl Spool {
     /// Opens the spool, or begins a new one; see [`Self::replaced`].
     pub fn open(config: SpoolConfig) -> Result<Self, SpoolError> {
         let (lanes, replaced) = Lanes::open(&config, &Lane::ALL.map(Numbers::new))?;
-        Ok(Self { config, replaced, state: Mutex::new(State::Open(lanes)) })
+        let reserve = Reserve::new(&config.path);
+        Ok(Self { config, replaced, reserve, state: Mutex::new(State::Open(lanes)) })
     }
 
     /// Where the previous spool was moved, if it could not be opened.
@@ -114,7 +112,7 @@ impl Spool {
             return Ok(Appended::Kept);
         }
         let mut state = self.lock();
-        let room = free_bytes(&self.config.path).is_ok_and(|free| free >= reserve(lane));
+        let room = self.reserve.make_room(lane);
         let kept = room && self.with(&mut state, |lanes| lanes.append(&self.config, lane, bodies)).is_ok();
         if kept {
             return Ok(Appended::Kept);
@@ -294,13 +292,4 @@ fn remembered(meta: &sled::Tree, what: &str, lane: Lane) -> Result<u64, SpoolErr
 
 fn meta_key(what: &str, lane: Lane) -> String {
     format!("{what}/{lane}")
-}
-
-fn reserve(lane: Lane) -> u64 {
-    RESERVE.iter().find(|(of, _)| *of == lane).map_or(0, |(_, bytes)| *bytes)
-}
-
-fn free_bytes(path: &Path) -> Result<u64, SpoolError> {
-    let stat = rustix::fs::statvfs(path).map_err(|error| SpoolError::Disk(error.into()))?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

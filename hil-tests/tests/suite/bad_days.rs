@@ -36,12 +36,16 @@ async fn a_full_disk_is_said_costs_only_telemetry_and_passes() -> anyhow::Result
     account::drained(&lab.database, &node, &rig).await?;
     let lost = rig.status().await?["spool_lost"].as_i64().unwrap_or_default();
     noderr_hil::until("every lost number to be accounted for", SOON, || async {
-        let account = account::lane(&lab.database, &node, "telemetry").await?;
-        Ok((account.missing == lost).then_some(()))
+        let telemetry = account::lane(&lab.database, &node, "telemetry").await?;
+        let alerts = account::lane(&lab.database, &node, "alert").await?;
+        assert_eq!(alerts.missing, 0, "alerts are kept");
+        Ok((telemetry.missing == lost).then_some(()))
     })
     .await?;
     let codes = alert_codes(&lab, &node).await?;
-    assert!(codes.contains(&"disk_recovered".to_owned()), "{codes:?}");
+    for code in ["disk_full", "disk_recovered"] {
+        assert!(codes.contains(&code.to_owned()), "{codes:?}");
+    }
     Ok(())
 }
 

@@ -1,0 +1,68 @@
+//! Room on the disk: who may still write when it runs out, and a few megabytes set aside for what matters most.
+
+use noderr_protocol::Lane;
+use rustix::fs::{FallocateFlags, fallocate};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+const MIB: u64 = 1 << 20;
+/// Given up when the disk is full, so that the alert that says so can still be written.
+const SET_ASIDE: u64 = 3 * MIB;
+/// Set aside again only when there is plenty.
+const PLENTY: u64 = 8 * MIB;
+
+/// Keeps lanes from writing into a disk that is too full: sled takes space by the segment, and a write that fails
+/// inside it costs a reopening.
+pub(crate) struct Reserve {
+    file: PathBuf,
+    folder: PathBuf,
+}
+
+impl Reserve {
+    /// Sets space aside beside the spool's folder, if there is plenty.
+    pub(crate) fn new(spool: &Path) -> Self {
+        let reserve = Self { file: spool.with_extension("reserve"), folder: spool.to_owned() };
+        reserve.make_room(Lane::Telemetry);
+        reserve
+    }
+
+    /// Whether a lane may write now. Gives the space that was set aside up for the lanes that matter, and sets it
+    /// aside again when the disk has recovered.
+    pub(crate) fn make_room(&self, lane: Lane) -> bool {
+        let needed = needs(lane);
+        let free = self.free();
+        if free >= PLENTY && !self.file.exists() {
+            self.set_aside();
+        }
+        if free >= needed {
+            return true;
+        }
+        if lane == Lane::Telemetry || fs::remove_file(&self.file).is_err() {
+            return false;
+        }
+        tracing::warn!("the disk is full; the space set aside for alerts and results is used");
+        self.free() >= needed
+    }
+
+    fn set_aside(&self) {
+        let made = File::create(&self.file).and_then(|file| {
+            fallocate(&file, FallocateFlags::empty(), 0, SET_ASIDE).map_err(std::io::Error::from)
+        });
+        if let Err(error) = made {
+            tracing::warn!(%error, "no space could be set aside");
+        }
+    }
+
+    fn free(&self) -> u64 {
+        rustix::fs::statvfs(&self.folder).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// What the file system must still have: the least important lane stops first.
+const fn needs(lane: Lane) -> u64 {
+    match lane {
+        Lane::Telemetry => 4 * MIB,
+        Lane::Result => 2 * MIB,
+        Lane::Alert => MIB,
+    }
+}
