@@ -19,6 +19,7 @@ pub use ek::{EkCertificate, VendorRoots};
 pub use keys::{AttestationKey, EndorsementKey, TlsKey};
 pub use public::{Name, PublicArea};
 pub use refusal::Refusal;
+pub use rustls_pki_types::UnixTime;
 
 /// Largest structure that is looked at; TPM structures are far smaller.
 const MAX_STRUCTURE: usize = 4096;
