@@ -21,3 +21,11 @@ pub use proxy::{LinkQuality, Proxy};
 pub use rig::{BoxOptions, ProcessRig};
 pub use tpm::{SoftTpm, TpmVendor};
 pub use wait::until;
+
+/// A folder that PostgreSQL's user can reach; it goes with the value.
+pub fn scratch() -> anyhow::Result<tempfile::TempDir> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::Builder::new().prefix("noderr-").tempdir_in("/tmp")?;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+    Ok(folder)
+}

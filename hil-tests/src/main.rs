@@ -1,10 +1,13 @@
-//! `noderr-hil`: the lab behind `./dev up`, and the long campaigns.
+//! `noderr-hil`: the lab behind `./dev up`, the long campaigns, the benchmarks.
 
+mod bench;
 mod up;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use noderr_hil::campaign;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Rigs and labs for Noderr.
 #[derive(Parser)]
@@ -37,27 +40,56 @@ enum Command {
         #[arg(long, default_value = ".dev")]
         folder: PathBuf,
     },
+    /// Run the whole of what the suite runs in a short form.
+    Campaign {
+        /// Which one.
+        name: Campaign,
+        /// Repeat a run.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Measure, as ratios in one run.
+    Bench {
+        /// What.
+        name: bench::Bench,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Campaign {
+    /// kill -9 of a loaded node at 50 random moments.
+    Kills,
+    /// Broker, control plane, PostgreSQL and, for ten minutes, the network go away under load.
+    Outages,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        runtime.block_on(async {
-            match arguments.command {
-                Command::Up { folder, detach: true, resume, boxes } => {
-                    up::detach(&folder, resume, boxes).await
-                }
-                Command::Up { folder, detach: false, resume, boxes } => up::up(&folder, resume, boxes).await,
-                Command::Down { folder } => up::down(&folder).await,
-            }
-        })
-    });
+    let result =
+        runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(arguments.command)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("noderr-hil: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Up { folder, detach: true, resume, boxes } => up::detach(&folder, resume, boxes).await,
+        Command::Up { folder, detach: false, resume, boxes } => up::up(&folder, resume, boxes).await,
+        Command::Down { folder } => up::down(&folder).await,
+        Command::Campaign { name, seed } => {
+            let seed = seed.unwrap_or_else(rand::random);
+            let folder = noderr_hil::scratch()?;
+            match name {
+                Campaign::Kills => campaign::kills(folder.path(), 50, seed).await,
+                Campaign::Outages => campaign::outages(folder.path(), Duration::from_secs(600), seed).await,
+            }
+        }
+        Command::Bench { name } => bench::run(name).await,
     }
 }

@@ -71,7 +71,11 @@ fn the_protocol_knows_no_socket_and_no_disk() -> anyhow::Result<()> {
     let protocol = metadata.packages.iter().find(|package| package.name.as_str() == "noderr-protocol");
     for dependency in &protocol.context("no protocol")?.dependencies {
         let runtime = ["tokio", "rustls", "hyper", "sled", "sqlx", "mio"].contains(&dependency.name.as_str());
-        assert!(!runtime || dependency.kind == DependencyKind::Development, "protocol uses {}", dependency.name);
+        assert!(
+            !runtime || dependency.kind == DependencyKind::Development,
+            "protocol uses {}",
+            dependency.name
+        );
     }
     Ok(())
 }
@@ -83,11 +87,16 @@ fn versions_and_lints_are_declared_once() -> anyhow::Result<()> {
             continue;
         }
         let text = fs::read_to_string(&path)?;
-        assert!(text.contains("[lints]\nworkspace = true"), "{} does not take the workspace's lints", path.display());
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{} does not take the workspace's lints",
+            path.display()
+        );
         for line in text.lines() {
-            let names_a_version = line.contains(" = \"") && line.split_once('=').is_some_and(|(_, value)| {
-                value.trim().trim_matches('"').starts_with(|first: char| first.is_ascii_digit())
-            });
+            let names_a_version = line.contains(" = \"")
+                && line.split_once('=').is_some_and(|(_, value)| {
+                    value.trim().trim_matches('"').starts_with(|first: char| first.is_ascii_digit())
+                });
             assert!(!names_a_version, "{}: `{line}` belongs in the root Cargo.toml", path.display());
         }
     }
@@ -117,7 +126,9 @@ fn links_in_documents_lead_somewhere() -> anyhow::Result<()> {
     let mut links = 0;
     for path in files(&[".md"])? {
         let text = fs::read_to_string(&path)?;
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
+        for target in
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+        {
             let file = target.split('#').next().unwrap_or_default();
             if file.is_empty() || target.contains("://") {
                 continue;
@@ -151,7 +162,8 @@ fn the_guides_show_commands_that_exist() -> anyhow::Result<()> {
         let text = fs::read_to_string(&path)?;
         for rest in text.split("./dev ").skip(1) {
             let command: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
-            let known = script.contains(&format!("\n  {command}) ")) || script.contains(&format!("\n  {command})\n"));
+            let known =
+                script.contains(&format!("\n  {command}) ")) || script.contains(&format!("\n  {command})\n"));
             assert!(command.is_empty() || known, "{} shows `./dev {command}`", path.display());
         }
     }

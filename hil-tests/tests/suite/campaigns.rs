@@ -1,7 +1,6 @@
 //! The campaigns in their short form; `./dev campaign` runs them whole.
 
-use crate::folder;
-use noderr_hil::campaign;
+use noderr_hil::{campaign, scratch};
 use std::time::Duration;
 
 fn seed() -> u64 {
@@ -10,10 +9,10 @@ fn seed() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn power_cuts_lose_nothing_that_was_recorded_and_store_nothing_twice() -> anyhow::Result<()> {
-    campaign::kills(folder()?.path(), 12, seed()).await
+    campaign::kills(scratch()?.path(), 12, seed()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outages_lose_nothing_and_store_nothing_twice() -> anyhow::Result<()> {
-    campaign::outages(folder()?.path(), Duration::from_secs(8), seed()).await
+    campaign::outages(scratch()?.path(), Duration::from_secs(8), seed()).await
 }

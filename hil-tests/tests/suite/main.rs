@@ -18,16 +18,9 @@ const SOON: Duration = Duration::from_secs(40);
 const LIVELY: BoxOptions =
     BoxOptions { software: false, sample_every_ms: Some(100), disk_mib: None, spool_mib: None };
 
-/// A folder that PostgreSQL's user can reach.
-fn folder() -> anyhow::Result<tempfile::TempDir> {
-    let folder = tempfile::Builder::new().prefix("noderr-").tempdir_in("/tmp")?;
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    Ok(folder)
-}
-
 /// A lab in a folder of its own. Declare it before the boxes: what is declared last is taken down first.
 async fn lab(options: LabOptions) -> anyhow::Result<(tempfile::TempDir, Lab)> {
-    let folder = folder()?;
+    let folder = noderr_hil::scratch()?;
     let lab = Lab::start(folder.path(), options, |_| {}).await?;
     Ok((folder, lab))
 }

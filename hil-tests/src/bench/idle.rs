@@ -1,0 +1,41 @@
+//! What a node costs that does nothing but its duty: memory, processor, and the size of its program.
+
+use anyhow::Context as _;
+use noderr_hil::{BoxOptions, Lab, LabOptions, binary};
+use std::fs;
+use std::time::Duration;
+
+const SETTLE: Duration = Duration::from_secs(20);
+const MEASURE: Duration = Duration::from_secs(60);
+
+pub(super) async fn run() -> anyhow::Result<()> {
+    let folder = noderr_hil::scratch()?;
+    let lab = Lab::start(folder.path(), LabOptions::default(), |_| {}).await?;
+    let (_, mut rig) = lab.add_box("idle", &BoxOptions::default()).await?;
+    rig.power_on()?;
+    rig.online(Duration::from_secs(60)).await?;
+    tokio::time::sleep(SETTLE).await;
+    let pid = rig.pid().context("the node is off")?;
+    let before = ticks(pid)?;
+    tokio::time::sleep(MEASURE).await;
+    let spent = (ticks(pid)? - before) as f64 / rustix::param::clock_ticks_per_second() as f64;
+    let program = fs::metadata(binary("noderr-node")?)?.len();
+    println!("idle node, a sample every 10 s, a heartbeat every 2 s, over {MEASURE:?}");
+    println!("  resident         {:>10.1} MiB", resident_kib(pid)? as f64 / 1024.0);
+    println!("  processor        {:>10.2} % of a core", 100.0 * spent / MEASURE.as_secs_f64());
+    println!("  program          {:>10.1} MiB", program as f64 / 1048576.0);
+    Ok(())
+}
+
+fn ticks(pid: u32) -> anyhow::Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no such format")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+}
+
+fn resident_kib(pid: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
+}
