@@ -1,6 +1,6 @@
 //! The wire: golden bytes that never change, decoding that never panics, allocation that stays in bounds.
 
-#![expect(clippy::unwrap_used, reason = "in a test a failure is a failure")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a failure is a failure")]
 
 use noderr_protocol::{
     ActualState, Alert, AlertCode, AttestationAnswer, AttestationChallenge, Blob, DecodeError, DesiredState,
