@@ -5,6 +5,7 @@ mod bad_days;
 mod campaigns;
 mod first_light;
 mod isolation;
+mod mosquitto;
 mod papers;
 mod planes;
 
