@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// A box that samples a hundred times a second.
 const LOADED: BoxOptions =
-    BoxOptions { software: false, sample_every_ms: Some(10), disk_mib: None, spool_mib: None };
+    BoxOptions { software: false, sample_every_ms: Some(10), disk_mib: None, spool_mib: None, program: None };
 
 /// Power cuts of one loaded box at random moments, over the same data folder.
 pub async fn kills(folder: &Path, rounds: u32, seed: u64) -> anyhow::Result<()> {

@@ -11,7 +11,10 @@ const MEASURE: Duration = Duration::from_secs(60);
 pub(super) async fn run() -> anyhow::Result<()> {
     let folder = noderr_hil::scratch()?;
     let lab = Lab::start(folder.path(), LabOptions::default(), |_| {}).await?;
-    let (_, mut rig) = lab.add_box("idle", &BoxOptions::default()).await?;
+    // The program as it goes onto boxes: `cargo build --profile box -p noderr-node`, which `./dev bench` does.
+    let program = binary("noderr-hil")?.with_file_name("../box/noderr-node");
+    let options = BoxOptions { program: Some(program.clone()), ..BoxOptions::default() };
+    let (_, mut rig) = lab.add_box("idle", &options).await?;
     rig.power_on()?;
     rig.online(Duration::from_secs(60)).await?;
     tokio::time::sleep(SETTLE).await;
@@ -19,9 +22,13 @@ pub(super) async fn run() -> anyhow::Result<()> {
     let before = ticks(pid)?;
     tokio::time::sleep(MEASURE).await;
     let spent = (ticks(pid)? - before) as f64 / rustix::param::clock_ticks_per_second() as f64;
-    let program = fs::metadata(binary("noderr-node")?)?.len();
+    let program = fs::metadata(program)?.len();
     println!("idle node, a sample every 10 s, a heartbeat every 2 s, over {MEASURE:?}");
-    println!("  resident         {:>10.1} MiB", resident_kib(pid)? as f64 / 1024.0);
+    let of_its_own = memory_kib(pid, "RssAnon:")? as f64 / 1024.0;
+    println!(
+        "  resident         {:>10.1} MiB, of them {of_its_own:.1} of its own",
+        memory_kib(pid, "VmRSS:")? as f64 / 1024.0
+    );
     println!("  processor        {:>10.2} % of a core", 100.0 * spent / MEASURE.as_secs_f64());
     println!("  program          {:>10.1} MiB", program as f64 / 1048576.0);
     Ok(())
@@ -34,8 +41,8 @@ fn ticks(pid: u32) -> anyhow::Result<u64> {
     Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
 }
 
-fn resident_kib(pid: u32) -> anyhow::Result<u64> {
+fn memory_kib(pid: u32, what: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).context("no such line")?;
     Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }

@@ -25,6 +25,8 @@ pub struct BoxOptions {
     pub disk_mib: Option<u32>,
     /// What the spool may take, if not the default.
     pub spool_mib: Option<u32>,
+    /// Another build of the node than the one beside this program.
+    pub program: Option<PathBuf>,
 }
 
 /// One box.
@@ -32,6 +34,7 @@ pub struct ProcessRig {
     name: String,
     folder: PathBuf,
     config: PathBuf,
+    program: PathBuf,
     tpm: Option<SoftTpm>,
     api: Proxy,
     broker: Proxy,
@@ -67,6 +70,10 @@ impl ProcessRig {
         let mut rig = Self {
             name: name.to_owned(),
             config: folder.join("node.toml"),
+            program: match &options.program {
+                Some(program) => program.clone(),
+                None => binary("noderr-node")?,
+            },
             folder,
             tpm,
             api,
@@ -107,7 +114,7 @@ impl ProcessRig {
     pub fn power_on(&mut self) -> anyhow::Result<()> {
         ensure!(self.node.is_none(), "{} is on already", self.name);
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(binary("noderr-node")?);
+        let mut command = Command::new(&self.program);
         if let Some(offset) = &self.clock_offset {
             command
                 .env("LD_PRELOAD", faketime()?)
@@ -199,7 +206,7 @@ impl ProcessRig {
 
     /// What the node says of itself.
     pub async fn status(&self) -> anyhow::Result<Value> {
-        let done = Command::new(binary("noderr-node")?)
+        let done = Command::new(&self.program)
             .arg("--config")
             .arg(&self.config)
             .args(["status", "--json"])

@@ -16,8 +16,13 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(40);
 
 /// A box that samples ten times a second.
-const LIVELY: BoxOptions =
-    BoxOptions { software: false, sample_every_ms: Some(100), disk_mib: None, spool_mib: None };
+const LIVELY: BoxOptions = BoxOptions {
+    software: false,
+    sample_every_ms: Some(100),
+    disk_mib: None,
+    spool_mib: None,
+    program: None,
+};
 
 /// A lab in a folder of its own. Declare it before the boxes: what is declared last is taken down first.
 async fn lab(options: LabOptions) -> anyhow::Result<(tempfile::TempDir, Lab)> {
