@@ -96,6 +96,10 @@ async fn converse(wire: &mut Wire, identity: &NodeCertificate, around: &Surround
         Err(end) => return end,
     };
     let mut seat = around.registry.seat(node);
+    // Asked again now that a revocation would find the seat: one that came between the two would have been missed.
+    if let Err(denied) = around.admission.admit(identity).await {
+        return denied.into();
+    }
     if around.up.send(UpEvent::Connected(node)).await.is_err() {
         return End::Stopping;
     }

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 const CHANNEL: &str = "noderr";
 const PAUSE: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// What has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// A node's desired state.
     Desired(NodeId),
-    /// A node was revoked.
-    Revoked(NodeId),
+    /// A node's certificates were voided: it was revoked or unbound, or it has enrolled anew.
+    Voided(NodeId),
     /// A challenge waits for a node.
     Challenge(NodeId),
 }
@@ -26,7 +27,7 @@ impl Notice {
     fn text(self) -> String {
         match self {
             Self::Desired(node) => format!("desired {node}"),
-            Self::Revoked(node) => format!("revoked {node}"),
+            Self::Voided(node) => format!("voided {node}"),
             Self::Challenge(node) => format!("challenge {node}"),
         }
     }
@@ -36,7 +37,7 @@ impl Notice {
         let node = node.parse().ok()?;
         match kind {
             "desired" => Some(Self::Desired(node)),
-            "revoked" => Some(Self::Revoked(node)),
+            "voided" => Some(Self::Voided(node)),
             "challenge" => Some(Self::Challenge(node)),
             _ => None,
         }
@@ -68,7 +69,12 @@ async fn listen_once(app: &App) -> sqlx::Result<()> {
     listener.listen(CHANNEL).await?;
     catch_up(app).await?;
     loop {
-        match listener.try_recv().await? {
+        // A connection that died without a word says nothing for ever: look around now and then regardless.
+        let Ok(heard) = tokio::time::timeout(LOOK_EVERY, listener.try_recv()).await else {
+            catch_up(app).await?;
+            continue;
+        };
+        match heard? {
             Some(notification) => match Notice::parse(notification.payload()) {
                 Some(notice) => act(app, notice).await?,
                 None => tracing::warn!(payload = notification.payload(), "a notice is not understood"),
@@ -81,7 +87,7 @@ async fn listen_once(app: &App) -> sqlx::Result<()> {
 
 async fn act(app: &App, notice: Notice) -> sqlx::Result<()> {
     match notice {
-        Notice::Revoked(node) => {
+        Notice::Voided(node) => {
             if let Some(broker) = app.broker() {
                 broker.disconnect(&node);
             }
@@ -119,9 +125,9 @@ mod tests {
     #[test]
     fn notices_survive_the_trip() {
         let node = NodeId::from_bytes([3; 32]);
-        for notice in [Notice::Desired(node), Notice::Revoked(node), Notice::Challenge(node)] {
+        for notice in [Notice::Desired(node), Notice::Voided(node), Notice::Challenge(node)] {
             assert_eq!(Notice::parse(&notice.text()), Some(notice));
         }
-        assert_eq!(Notice::parse("revoked everyone"), None);
+        assert_eq!(Notice::parse("voided everyone"), None);
     }
 }

@@ -47,6 +47,11 @@ impl DataFolder {
         self.root.join("spool")
     }
 
+    /// Gives the space back that the spool has set aside beside itself.
+    pub(crate) fn give_up_reserve(&self) -> std::io::Result<()> {
+        fs::remove_file(self.spool().with_extension("reserve"))
+    }
+
     /// Reads a small JSON document; `None` where there is none or it cannot be understood.
     pub(crate) fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         let path = self.root.join(name);

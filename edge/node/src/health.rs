@@ -69,10 +69,6 @@ impl Health {
                 self.heartbeat();
             }
             before = ailments;
-            // Answered only by a loop that runs: a node that hangs is restarted by systemd.
-            if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]) {
-                tracing::debug!(%error, "systemd does not listen");
-            }
         }
     }
 
@@ -133,6 +129,17 @@ impl Health {
         tracing::warn!(code = code.as_str(), detail, "alert");
         let alert = Alert { time: self.clock.now_ms(), code, detail: Text::truncated(detail) };
         write_alert(&self.spool, &self.signal, alert).await;
+    }
+}
+
+/// Tells systemd that the runtime still turns, from the first moment on: enrolment may have to wait for days.
+pub(crate) async fn feed_watchdog() {
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        beat.tick().await;
+        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]) {
+            tracing::debug!(%error, "systemd does not listen");
+        }
     }
 }
 

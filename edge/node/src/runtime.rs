@@ -3,7 +3,7 @@
 use crate::boot;
 use crate::config::Config;
 use crate::data::DataFolder;
-use crate::health::{Health, write_alert};
+use crate::health::{Health, feed_watchdog, write_alert};
 use crate::registrar::{Registrar, open_keys};
 use crate::sampler::Sampler;
 use crate::status::{Board, StatusServer};
@@ -60,6 +60,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         async move { server.run(board).await }
     });
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot notify systemd")?;
+    supervisor.keep("watchdog", feed_watchdog);
 
     let enrolment = match enrolment {
         Some(enrolment) => enrolment,
@@ -94,7 +95,14 @@ async fn start_parts(
     started: Instant,
 ) -> anyhow::Result<()> {
     let (data, clock, keys) = (registrar.data.clone(), registrar.clock.clone(), registrar.keys.clone());
-    let epoch = boot::begin(&data, enrolment.epoch_floor).context("cannot begin a boot epoch")?;
+    let epoch = match boot::begin(&data, enrolment.epoch_floor) {
+        Ok(epoch) => epoch,
+        // A full disk must not keep the box from starting: the spool's reserve is for such a day.
+        Err(first) => {
+            data.give_up_reserve().with_context(|| format!("cannot begin a boot epoch: {first:#}"))?;
+            boot::begin(&data, enrolment.epoch_floor).context("cannot begin a boot epoch")?
+        }
+    };
     let budget_bytes = config.storage.spool_mib << 20;
     let spool_config = SpoolConfig { path: data.spool(), epoch, budget_bytes };
     let spool = Arc::new(tokio::task::spawn_blocking(|| Spool::open(spool_config)).await??);

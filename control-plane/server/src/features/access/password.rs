@@ -3,6 +3,9 @@
 use argon2::Argon2;
 use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use tokio::sync::Semaphore;
+
+static VERIFYING: Semaphore = Semaphore::const_new(2);
 
 /// What is stored of a password.
 pub(crate) async fn hash(password: String) -> anyhow::Result<String> {
@@ -15,6 +18,8 @@ pub(crate) async fn hash(password: String) -> anyhow::Result<String> {
 
 /// Whether the password is the one that was hashed. Takes its time for an unknown address too.
 pub(super) async fn verify(password: String, stored: Option<String>) -> anyhow::Result<bool> {
+    // Each costs 19 MiB and a core for a while: strangers may queue, not fill the machine.
+    let _turn = VERIFYING.acquire().await?;
     Ok(tokio::task::spawn_blocking(move || {
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| NOBODYS.to_owned());

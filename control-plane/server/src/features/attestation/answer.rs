@@ -45,7 +45,8 @@ fn judge(open: &Open, answer: &AttestationAnswer) -> (Verdict, String, Option<Va
         Evidence::Software => {
             (Verdict::Refused, "a node known with a TPM claims to be software".to_owned(), None)
         }
-        Evidence::Unavailable(why) => (Verdict::Unavailable, why.to_string(), None),
+        // A zero character is none in PostgreSQL.
+        Evidence::Unavailable(why) => (Verdict::Unavailable, why.replace('\0', "\u{fffd}"), None),
         Evidence::Quote(quote) => match check(open, answer, quote) {
             Err(refusal) => (Verdict::Refused, refusal.to_string(), None),
             Ok(pcrs) => {

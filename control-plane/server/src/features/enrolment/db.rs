@@ -106,15 +106,16 @@ pub(super) async fn bind(
     Ok(())
 }
 
-/// Voids the certificates of an earlier enrolment of the same node.
-pub(super) async fn revoke_certificates(tx: &mut Tx, node: &NodeId) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE node_certificates SET revoked_at = now() WHERE node_id = $1 AND revoked_at IS NULL",
-        node.as_bytes().as_slice()
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+/// What a node is bound to.
+pub(super) struct Binding {
+    pub(super) ek_name: Option<Vec<u8>>,
+}
+
+/// Locks a node until the end of the transaction, so that nothing about it changes between looking and acting.
+pub(super) async fn lock_binding(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Binding> {
+    sqlx::query_as!(Binding, "SELECT ek_name FROM nodes WHERE id = $1 FOR UPDATE", node.as_bytes().as_slice())
+        .fetch_one(&mut **tx)
+        .await
 }
 
 pub(super) async fn insert_certificate(tx: &mut Tx, node: &NodeId, issued: &Issued) -> sqlx::Result<()> {
@@ -154,7 +155,7 @@ pub(super) async fn known(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Option<Kno
     sqlx::query_as!(
         Known,
         r#"SELECT kind::text AS "kind!", ak_public, tls_key AS "tls_key!", pcr_baseline FROM nodes
-           WHERE id = $1 AND revoked_at IS NULL AND tls_key IS NOT NULL AND kind IS NOT NULL"#,
+           WHERE id = $1 AND revoked_at IS NULL AND tls_key IS NOT NULL AND kind IS NOT NULL FOR UPDATE"#,
         node.as_bytes().as_slice()
     )
     .fetch_optional(&mut **tx)

@@ -3,7 +3,7 @@
 use super::db::{self, Exchange, Purpose};
 use super::{issue, pcr_set, pcrs_to_json, refused};
 use crate::app::App;
-use crate::features::nodes::node_id;
+use crate::features::nodes::{self, node_id};
 use crate::features::{audit, install_tokens};
 use crate::http::Problem;
 use noderr_attestation::{AttestationKey, PcrSet, Refusal, TlsKey};
@@ -34,6 +34,14 @@ pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled
             return Err(problem);
         }
     };
+    // What `begin` saw may have changed since: another box may have finished under the same id.
+    let bound = db::lock_binding(&mut tx, &node).await?;
+    if bound.ek_name.is_some() && bound.ek_name != exchange.ek_name {
+        return Err(Problem::forbidden(
+            "other-tpm",
+            "this node id was bound to another TPM meanwhile; an admin can unbind it",
+        ));
+    }
     let usable = match exchange.token_id {
         Some(token) => install_tokens::consume(&mut tx, token).await?,
         None => false,
@@ -54,7 +62,7 @@ pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled
             _ => error.into(),
         }
     })?;
-    db::revoke_certificates(&mut tx, &node).await?;
+    nodes::void_certificates(&mut tx, &node).await?;
     let enrolled = issue(app, &mut tx, NodeSubject { node, kind }, &csr).await?;
     db::finish(&mut tx, &request.session, "enrolled").await?;
     let detail = json!({

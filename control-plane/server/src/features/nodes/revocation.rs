@@ -26,14 +26,20 @@ pub(super) async fn revoke(tx: &mut Tx, node: &NodeId, reason: &str) -> sqlx::Re
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+    void_certificates(tx, node).await?;
+    Ok(true)
+}
+
+/// Voids all certificates of a node and ends its session, wherever it is. A node that still has a right to one
+/// connects again with its newest.
+pub(crate) async fn void_certificates(tx: &mut Tx, node: &NodeId) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE node_certificates SET revoked_at = now() WHERE node_id = $1 AND revoked_at IS NULL",
-        id
+        node.as_bytes().as_slice()
     )
     .execute(&mut **tx)
     .await?;
-    notices::send(&mut **tx, Notice::Revoked(*node)).await?;
-    Ok(true)
+    notices::send(&mut **tx, Notice::Voided(*node)).await
 }
 
 /// Which of these nodes are revoked.

@@ -203,6 +203,7 @@ async fn unbind(State(app): State<App>, who: Principal, Path(node): NodePath) ->
     if !db::unbind(&mut tx, &node).await? {
         return Err(Problem::not_found("node"));
     }
+    revocation::void_certificates(&mut tx, &node).await?;
     audit::record(&mut tx, &who.actor, "node.unbind", &node.to_string(), &json!({})).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)

@@ -99,8 +99,7 @@ impl Columns {
                 columns.seq.push(signed(seq));
                 columns.raised_at.push(timestamp(alert.time));
                 columns.code.push(alert.code.as_str().to_owned());
-                // PostgreSQL's text cannot hold a zero character.
-                columns.detail.push(alert.detail.replace('\0', "\u{fffd}"));
+                columns.detail.push(text(&alert.detail));
             }
             Err(error) => {
                 tracing::debug!(node = %node.short(), %error, "a record is not readable");
@@ -133,6 +132,32 @@ pub(super) fn signed(value: u64) -> i64 {
 
 /// A node's time, held to what PostgreSQL and people can read.
 pub(super) fn timestamp(time: UnixMillis) -> OffsetDateTime {
-    let nanoseconds = i128::from(time) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    // From 1970 to the year 9999: PostgreSQL and RFC 3339 both end before the node's integer does.
+    let within = time.clamp(0, 253_402_300_799_000);
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(within) * 1_000_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// A node's text, without what PostgreSQL's cannot hold.
+pub(super) fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_no_database_can_hold_is_brought_within_what_it_can() {
+        for time in [i64::MIN, -300_000_000_000_000, -1] {
+            assert_eq!(timestamp(time), OffsetDateTime::UNIX_EPOCH);
+        }
+        assert_eq!(timestamp(i64::MAX).year(), 9999);
+        assert_eq!(timestamp(1_700_000_000_000).unix_timestamp(), 1_700_000_000);
+    }
+
+    #[test]
+    fn text_loses_only_its_zero_characters() {
+        assert_eq!(text("a\0b"), "a\u{fffd}b");
+    }
 }

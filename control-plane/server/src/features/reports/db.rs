@@ -78,7 +78,8 @@ pub(super) async fn insert(tx: &mut Tx, columns: &Columns) -> sqlx::Result<()> {
         let alerts = &columns.alerts;
         sqlx::query!(
             "INSERT INTO alerts (node_id, epoch, seq, raised_at, code, detail)
-             SELECT * FROM UNNEST($1::bytea[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[])",
+             SELECT * FROM UNNEST($1::bytea[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[])
+             ON CONFLICT DO NOTHING",
             &alerts.node,
             &alerts.epoch,
             &alerts.seq,
@@ -94,7 +95,8 @@ pub(super) async fn insert(tx: &mut Tx, columns: &Columns) -> sqlx::Result<()> {
         sqlx::query!(
             "INSERT INTO unreadable_records (node_id, lane, epoch, seq, body)
              SELECT n, l::lane, e, s, b
-             FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bytea[]) AS r (n, l, e, s, b)",
+             FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bytea[]) AS r (n, l, e, s, b)
+             ON CONFLICT DO NOTHING",
             &unreadable.node,
             &unreadable.lane,
             &unreadable.epoch,

@@ -88,13 +88,12 @@ async fn work(app: App, mut queue: mpsc::Receiver<UpEvent>) {
     let mut carried = None;
     while let Some(task) = next(&app, &mut queue, &mut carried).await {
         match task {
-            Task::Records(records) => {
-                let answers = insist(|| batch::store(&app, &records)).await;
-                for answer in answers {
-                    presence::send_marks(&app, &answer.node, answer.marks, answer.rewind).await;
+            Task::Records(records) => store(&app, &records).await,
+            Task::Other(node, other) => {
+                if let Err(error) = insist(|| handle(&app, &node, &other)).await {
+                    drop_poison(&node, &error);
                 }
             }
-            Task::Other(node, other) => insist(|| handle(&app, &node, &other)).await,
         }
     }
 }
@@ -181,14 +180,55 @@ async fn handle(app: &App, node: &NodeId, other: &Other) -> sqlx::Result<()> {
     }
 }
 
-/// Tries until the database takes it: meanwhile the queue fills, and the nodes keep what they have.
-async fn insist<T, F>(mut attempt: impl FnMut() -> F) -> T
+/// Stores a batch and answers. What the database refuses for what it is, and not for how the database is, must not
+/// stop the nodes beside it: then each node's share is tried alone, and the one that is at fault is dropped.
+async fn store(app: &App, records: &[(NodeId, RecordBatch)]) {
+    let shares: Vec<&[(NodeId, RecordBatch)]> = match insist(|| batch::store(app, records)).await {
+        Ok(answers) => return answer(app, answers).await,
+        Err(error) if records.len() == 1 => return drop_poison(&records[0].0, &error),
+        Err(_) => records.chunks(1).collect(),
+    };
+    for share in shares {
+        match insist(|| batch::store(app, share)).await {
+            Ok(answers) => answer(app, answers).await,
+            Err(error) => drop_poison(&share[0].0, &error),
+        }
+    }
+}
+
+async fn answer(app: &App, answers: Vec<batch::Answer>) {
+    for answer in answers {
+        presence::send_marks(app, &answer.node, answer.marks, answer.rewind).await;
+    }
+}
+
+fn drop_poison(node: &NodeId, error: &sqlx::Error) {
+    metrics::counter!("noderr_ingest_refused_total").increment(1);
+    tracing::error!(node = %node.short(), %error, "the database refuses a report for what it says; it is dropped");
+}
+
+/// Whether the same statement may succeed later: the connection, a conflict, resources, an operator's hand.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error.as_database_error() {
+        Some(error) => error
+            .code()
+            .is_none_or(|code| ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))),
+        None => !matches!(
+            error,
+            sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }
+        ),
+    }
+}
+
+/// Tries until the database is there: meanwhile the queue fills, and the nodes keep what they have.
+async fn insist<T, F>(mut attempt: impl FnMut() -> F) -> sqlx::Result<T>
 where
     F: Future<Output = sqlx::Result<T>>,
 {
     loop {
         match attempt().await {
-            Ok(done) => return done,
+            Err(error) if !is_passing(&error) => return Err(error),
+            Ok(done) => return Ok(done),
             Err(error) => {
                 metrics::counter!("noderr_ingest_retries_total").increment(1);
                 tracing::warn!(%error, "the database does not take a report; trying again");

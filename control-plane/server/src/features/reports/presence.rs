@@ -1,6 +1,6 @@
 //! Who is there: hello, heartbeats, actual state, goodbye.
 
-use super::columns::{signed, timestamp};
+use super::columns::{signed, text, timestamp};
 use super::db::LaneName;
 use crate::app::App;
 use crate::features::{attestation, nodes};
@@ -52,7 +52,9 @@ pub(super) async fn hello(app: &App, node: &NodeId, hello: &Hello) -> sqlx::Resu
         let mut through = Position { epoch: row.epoch.unsigned_abs(), seq: row.seq.unsigned_abs() };
         let held = hello.lanes.iter().find(|held| held.lane == lane);
         // The node was told that these are committed and has deleted them: this database is older than that.
-        if let Some(held) = held.filter(|held| held.oldest > through.seq.saturating_add(1)) {
+        // No box counts that far; one that claims to would take the mark beyond all its own records.
+        let plausible = |oldest: u64| oldest > through.seq.saturating_add(1) && oldest < i64::MAX as u64;
+        if let Some(held) = held.filter(|held| plausible(held.oldest)) {
             sqlx::query!(
                 "INSERT INTO gaps (node_id, lane, epoch, first_seq, last_seq, reason) VALUES ($1, $2, $3, $4, $5, $6)",
                 id,
@@ -131,9 +133,4 @@ pub(super) async fn gone(app: &App, node: &NodeId) -> sqlx::Result<()> {
     .execute(app.database.system())
     .await?;
     Ok(())
-}
-
-/// PostgreSQL's text cannot hold a zero character.
-fn text(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }

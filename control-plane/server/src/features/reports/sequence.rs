@@ -2,6 +2,9 @@
 
 use noderr_protocol::{Entry, Gap, Position};
 
+/// The largest number that is stored.
+const MOST: u64 = i64::MAX as u64;
+
 /// What to do with one entry, given how far its lane is committed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -16,23 +19,29 @@ pub(super) enum Step {
 /// Judges one entry.
 pub(super) fn step(mark: Position, entry: Entry) -> Step {
     let last = entry.last();
+    // PostgreSQL's integers end here; a node that counts further is not counting.
+    if last.seq > MOST || last.epoch > MOST || entry.first_seq() > last.seq {
+        return Step::Hole;
+    }
     let later_boot = last.epoch > mark.epoch;
     if entry.first_seq() > mark.seq.saturating_add(1) {
         return Step::Hole;
     }
-    if last.seq <= mark.seq && !later_boot {
-        return Step::Duplicate;
-    }
-    let entry = match entry {
-        // A gap may have grown at its end since a part of it was stored.
-        Entry::Gap(gap) if !later_boot || last.seq > mark.seq => {
-            Entry::Gap(Gap { first: gap.first.max(mark.seq.saturating_add(1)), ..gap })
+    match entry {
+        // The epoch of a gap is the node's best guess where the record that knew it is damaged: a gap says nothing new
+        // about numbers that are committed, and nothing about which boot the next record is of.
+        Entry::Gap(_) if last.seq <= mark.seq => Step::Duplicate,
+        Entry::Gap(gap) => {
+            let gap = Gap { first: gap.first.max(mark.seq.saturating_add(1)), ..gap };
+            Step::Store(Entry::Gap(gap), Position { epoch: mark.epoch, seq: last.seq })
         }
+        Entry::Record(_) if last.seq <= mark.seq && !later_boot => Step::Duplicate,
         // A later boot may give a number out again whose record never reached the disk it was written to: both
         // records are real, and their positions differ.
-        other => other,
-    };
-    Step::Store(entry, Position { epoch: last.epoch.max(mark.epoch), seq: last.seq })
+        record @ Entry::Record(_) => {
+            Step::Store(record, Position { epoch: last.epoch.max(mark.epoch), seq: last.seq })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -70,6 +79,20 @@ mod tests {
     fn a_number_given_out_again_by_a_later_boot_is_another_record() {
         assert_eq!(step(at(1, 5), record(2, 3)), Step::Store(record(2, 3), at(2, 3)));
         assert_eq!(step(at(1, 5), record(2, 1)), Step::Store(record(2, 1), at(2, 1)));
+    }
+
+    #[test]
+    fn a_gap_whose_epoch_was_guessed_never_takes_the_mark_back() {
+        assert_eq!(step(at(1, 150), gap(2, 51, 100)), Step::Duplicate);
+        assert_eq!(step(at(1, 5), gap(9, 6, 8)), Step::Store(gap(9, 6, 8), at(1, 8)));
+        assert_eq!(step(at(1, 8), record(1, 9)), Step::Store(record(1, 9), at(1, 9)));
+    }
+
+    #[test]
+    fn numbers_beyond_any_real_ones_are_refused() {
+        assert_eq!(step(at(1, 5), record(1, u64::MAX)), Step::Hole);
+        assert_eq!(step(at(1, 5), record(u64::MAX, 6)), Step::Hole);
+        assert_eq!(step(at(1, 5), gap(1, 6, u64::MAX)), Step::Hole);
     }
 
     #[test]
