@@ -17,6 +17,8 @@ use tokio::sync::{Notify, mpsc, watch};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 /// Marks that do not come for so long: begin again from the spool.
 const STALL: Duration = Duration::from_secs(20);
+/// Rewinds in a row before the session begins anew.
+const REWINDS: u32 = 2;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const BATCH_ENTRIES: usize = 256;
 /// Leaves room for the envelope around the entries.
@@ -206,6 +208,7 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         let mut window = Window::default();
         let mut progress = Instant::now();
         let mut round_trip = None;
+        let mut rewinds = 0;
         if let Err(lost) = self.acknowledge(&marks).await {
             return lost;
         }
@@ -226,6 +229,11 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
                         Ok(Down::HighWaterMarks(marks)) => {
                             if let Err(lost) = self.acknowledge(&marks).await {
                                 return lost;
+                            }
+                            rewinds = if marks.rewind { rewinds + 1 } else { 0 };
+                            if rewinds > REWINDS {
+                                // Only a hello lets the server put on record that it has lost what we were told to forget.
+                                return Lost::Connection("the control plane keeps asking for what is gone".to_owned());
                             }
                             if window.marks(&marks) {
                                 round_trip = Some(progress.elapsed());

@@ -83,10 +83,9 @@ enum Broken {
     Database(String),
 }
 
+/// What the operating system refuses says nothing about what is on the disk; what sled makes of the bytes does.
 fn is_about_the_disk(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, WouldBlock};
-    matches!(error.kind(), StorageFull | QuotaExceeded | PermissionDenied | ReadOnlyFilesystem | WouldBlock)
-        || is_locked(error)
+    error.raw_os_error().is_some() || is_locked(error)
 }
 
 /// sled reports a lock that another holds as `Other` with this text inside.
