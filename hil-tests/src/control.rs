@@ -1,7 +1,7 @@
 //! A control plane as a process: start, stop, kill, start again.
 
 use crate::binaries::binary;
-use crate::wait::until;
+use crate::wait::{ask_to_stop, until};
 use anyhow::{Context as _, ensure};
 use noderr_cli::Client;
 use rustix::process::{Pid, Signal, kill_process};
@@ -130,16 +130,10 @@ impl ControlPlane {
 
     /// Asks it to stop and waits until it has.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
-        let Some(mut process) = self.process.take() else { return Ok(()) };
-        if let Some(pid) = process.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-            kill_process(pid, Signal::TERM)?;
+        match self.process.take() {
+            Some(process) => ask_to_stop(process, "the control plane", Duration::from_secs(60)).await,
+            None => Ok(()),
         }
-        let status = tokio::time::timeout(Duration::from_secs(60), process.wait()).await;
-        ensure!(
-            status.context("the control plane did not stop")??.success(),
-            "the control plane stopped badly"
-        );
-        Ok(())
     }
 
     /// Makes an administrator.

@@ -1,6 +1,9 @@
-//! Waiting for something to become true, with a deadline and a word on what was waited for.
+//! Waiting, with a deadline and a word on what was waited for: for something to become true, for a process to stop.
 
+use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
+use tokio::process::Child;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -24,4 +27,15 @@ where
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Asks a process to stop, as an init system would, and waits until it has done so well.
+pub(crate) async fn ask_to_stop(mut process: Child, who: &str, patience: Duration) -> anyhow::Result<()> {
+    if let Some(pid) = process.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+        kill_process(pid, Signal::TERM)?;
+    }
+    let status = tokio::time::timeout(patience, process.wait()).await;
+    let status = status.with_context(|| format!("{who} did not stop within {patience:?}"))??;
+    ensure!(status.success(), "{who} stopped badly: {status}");
+    Ok(())
 }

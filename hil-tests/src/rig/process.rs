@@ -3,9 +3,8 @@
 use crate::binaries::binary;
 use crate::proxy::{LinkQuality, Proxy};
 use crate::tpm::{SoftTpm, TpmVendor};
-use crate::wait::until;
+use crate::wait::{ask_to_stop, until};
 use anyhow::{Context as _, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -145,13 +144,10 @@ impl ProcessRig {
 
     /// Shuts the box down as an operator would.
     pub async fn shut_down(&mut self) -> anyhow::Result<()> {
-        let Some(mut node) = self.node.take() else { return Ok(()) };
-        if let Some(pid) = node.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-            kill_process(pid, Signal::TERM)?;
+        match self.node.take() {
+            Some(node) => ask_to_stop(node, &self.name, Duration::from_secs(15)).await,
+            None => Ok(()),
         }
-        let status = tokio::time::timeout(Duration::from_secs(15), node.wait()).await;
-        ensure!(status.context("the node did not stop")??.success(), "the node stopped badly");
-        Ok(())
     }
 
     /// Whether the node's process has ended by itself.

@@ -58,8 +58,12 @@ async fn a_node_whose_certificate_expired_while_it_was_off_comes_back_with_its_o
     rig.power_cut().await?;
     lab.admin.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "test" })).await?;
     rig.power_on()?;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(rig.status().await?["online"], false);
+    let refused = |status: &serde_json::Value| {
+        let doing = status["doing"].as_str().unwrap_or_default();
+        doing.starts_with("turned away") || doing.starts_with("buffering")
+    };
+    let status = rig.status_where("the revoked box to be refused", SOON, refused).await?;
+    assert_eq!(status["online"], false);
     Ok(())
 }
 
