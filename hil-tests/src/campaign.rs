@@ -4,7 +4,7 @@
 use crate::lab::{Lab, LabOptions};
 use crate::proxy::LinkQuality;
 use crate::rig::BoxOptions;
-use crate::{ProcessRig, account};
+use crate::{ControlPlane, ProcessRig, account};
 use anyhow::ensure;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -12,6 +12,15 @@ use std::path::Path;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
+
+/// How many control planes a campaign runs against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planes {
+    /// One, alone.
+    One,
+    /// Two on one database.
+    Two,
+}
 
 /// A box that samples a hundred times a second.
 const LOADED: BoxOptions =
@@ -41,14 +50,24 @@ pub async fn kills(folder: &Path, rounds: u32, seed: u64) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Everything that can go away goes away while two boxes are under load.
-pub async fn outages(folder: &Path, cut: Duration, seed: u64) -> anyhow::Result<()> {
-    println!("outages: network cut for {cut:?}, seed {seed}");
+/// Everything that can go away goes away while two boxes are under load: at one control plane, or spread over two
+/// on one database, where the boxes of the one that is gone must come to the other.
+pub async fn outages(folder: &Path, planes: Planes, cut: Duration, seed: u64) -> anyhow::Result<()> {
+    println!("outages: {planes:?}, network cut for {cut:?}, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut lab = Lab::start(folder, LabOptions::default(), |_| {}).await?;
+    let second = match planes {
+        Planes::One => None,
+        Planes::Two => Some(lab.add_plane("second").await?),
+    };
+    let mut doors: Vec<_> =
+        [Some(&lab.control), second.as_ref()].into_iter().flatten().map(ControlPlane::doors).collect();
     let mut boxes = Vec::new();
     for label in ["one", "two"] {
         let (node, mut rig) = lab.add_box(label, &LOADED).await?;
+        rig.lead_to(&doors);
+        // The next box prefers the other plane.
+        doors.rotate_left(1);
         rig.power_on()?;
         rig.online(SOON).await?;
         boxes.push((node, rig));
@@ -56,14 +75,19 @@ pub async fn outages(folder: &Path, cut: Duration, seed: u64) -> anyhow::Result<
     let pause = |rng: &mut StdRng| Duration::from_millis(rng.random_range(300..1500));
 
     tokio::time::sleep(pause(&mut rng)).await;
-    println!("outages: the control plane and its broker are restarted");
-    lab.control.stop().await?;
-    tokio::time::sleep(pause(&mut rng)).await;
+    println!("outages: kill -9 of the first control plane");
+    lab.control.kill().await?;
+    if second.is_some() {
+        // Its boxes come to the other meanwhile.
+        hold_to_account(&lab, &mut boxes).await?;
+    } else {
+        tokio::time::sleep(pause(&mut rng)).await;
+    }
     lab.control.start().await?;
     hold_to_account(&lab, &mut boxes).await?;
 
-    println!("outages: kill -9 of the control plane");
-    lab.control.kill().await?;
+    println!("outages: the first control plane, its broker and its PostgreSQL are restarted");
+    lab.control.stop().await?;
     tokio::time::sleep(pause(&mut rng)).await;
     lab.control.start().await?;
     hold_to_account(&lab, &mut boxes).await?;
@@ -73,20 +97,14 @@ pub async fn outages(folder: &Path, cut: Duration, seed: u64) -> anyhow::Result<
     hold_to_account(&lab, &mut boxes).await?;
 
     println!("outages: the network is cut, then silent, then slow");
-    for (_, rig) in &boxes {
-        rig.network(LinkQuality::Down);
-    }
-    tokio::time::sleep(cut).await;
-    for (_, rig) in &boxes {
-        rig.network(LinkQuality::Silent);
-    }
-    tokio::time::sleep(cut / 4).await;
-    for (_, rig) in &boxes {
-        rig.network(LinkQuality::Slow(Duration::from_millis(40)));
-    }
-    tokio::time::sleep(cut / 4).await;
-    for (_, rig) in &boxes {
-        rig.network(LinkQuality::Up);
+    for (quality, time) in [
+        (LinkQuality::Down, cut),
+        (LinkQuality::Silent, cut / 4),
+        (LinkQuality::Slow(Duration::from_millis(40)), cut / 4),
+        (LinkQuality::Up, Duration::ZERO),
+    ] {
+        boxes.iter().for_each(|(_, rig)| rig.network(quality));
+        tokio::time::sleep(time).await;
     }
     hold_to_account(&lab, &mut boxes).await
 }

@@ -177,6 +177,11 @@ impl ControlPlane {
         self.broker
     }
 
+    /// Where boxes find it: the API's address and the broker's.
+    pub const fn doors(&self) -> (SocketAddr, SocketAddr) {
+        (self.api, self.broker)
+    }
+
     /// The API's URL.
     pub fn api_url(&self) -> String {
         format!("https://localhost:{}", self.api.port())

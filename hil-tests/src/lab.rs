@@ -113,6 +113,19 @@ impl Lab {
         .await
     }
 
+    /// Starts one more control plane on the database and the authority of the first.
+    pub async fn add_plane(&self, name: &str) -> anyhow::Result<ControlPlane> {
+        let options = ControlOptions {
+            vendor_roots: Some(self.vendor.roots()?),
+            database_url: Some(self.control.owner_url()?),
+            authority: Some(self.control.authority().to_owned()),
+            ..ControlOptions::default()
+        };
+        let mut plane = ControlPlane::new(&self.folder.join(name), &options)?;
+        plane.start().await?;
+        Ok(plane)
+    }
+
     /// Where the lab lies.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -4,10 +4,13 @@ mod bench;
 mod up;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use noderr_hil::campaign;
+use noderr_hil::campaign::{self, Planes};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// How long a whole campaign cuts the network.
+const CUT: Duration = Duration::from_secs(600);
 
 /// Rigs and labs for Noderr.
 #[derive(Parser)]
@@ -61,6 +64,8 @@ enum Campaign {
     Kills,
     /// Broker, control plane, PostgreSQL and, for ten minutes, the network go away under load.
     Outages,
+    /// The same with the boxes spread over two control planes on one database.
+    Planes,
 }
 
 fn main() -> ExitCode {
@@ -87,7 +92,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
             let folder = noderr_hil::scratch()?;
             match name {
                 Campaign::Kills => campaign::kills(folder.path(), 50, seed).await,
-                Campaign::Outages => campaign::outages(folder.path(), Duration::from_secs(600), seed).await,
+                Campaign::Outages => campaign::outages(folder.path(), Planes::One, CUT, seed).await,
+                Campaign::Planes => campaign::outages(folder.path(), Planes::Two, CUT, seed).await,
             }
         }
         Command::Bench { name } => bench::run(name).await,

@@ -1,7 +1,10 @@
 //! The campaigns in their short form; `./dev campaign` runs them whole.
 
-use noderr_hil::{campaign, scratch};
+use noderr_hil::campaign::{self, Planes};
+use noderr_hil::scratch;
 use std::time::Duration;
+
+const CUT: Duration = Duration::from_secs(8);
 
 fn seed() -> u64 {
     std::env::var("NODERR_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random)
@@ -14,5 +17,10 @@ async fn power_cuts_lose_nothing_that_was_recorded_and_store_nothing_twice() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outages_lose_nothing_and_store_nothing_twice() -> anyhow::Result<()> {
-    campaign::outages(scratch()?.path(), Duration::from_secs(8), seed()).await
+    campaign::outages(scratch()?.path(), Planes::One, CUT, seed()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outages_of_one_of_two_planes_lose_nothing_and_store_nothing_twice() -> anyhow::Result<()> {
+    campaign::outages(scratch()?.path(), Planes::Two, CUT, seed()).await
 }

@@ -1,7 +1,7 @@
 //! Two control planes on one PostgreSQL: nothing assumes that it is alone.
 
 use crate::{LIVELY, SOON, lab};
-use noderr_hil::{ControlOptions, ControlPlane, LabOptions, account};
+use noderr_hil::{LabOptions, account};
 use serde_json::json;
 use std::time::Duration;
 
@@ -10,17 +10,10 @@ const FIVE: Duration = Duration::from_secs(5);
 #[tokio::test(flavor = "multi_thread")]
 async fn two_planes_share_nodes_changes_revocations_and_jobs() -> anyhow::Result<()> {
     let (_folder, mut lab) = lab(LabOptions::default()).await?;
-    let options = ControlOptions {
-        vendor_roots: Some(lab.vendor.roots()?),
-        database_url: Some(lab.control.owner_url()?),
-        authority: Some(lab.control.authority().to_owned()),
-        ..ControlOptions::default()
-    };
-    let mut second = ControlPlane::new(&lab.folder().join("second"), &options)?;
-    second.start().await?;
+    let second = lab.add_plane("second").await?;
     let other_admin = second.log_in(lab.email(), &lab.password).await?;
 
-    let (first, other) = ((lab.control.api(), lab.control.broker()), (second.api(), second.broker()));
+    let (first, other) = (lab.control.doors(), second.doors());
     let (a, mut at_first) = lab.add_box("a", &LIVELY).await?;
     let (b, mut at_second) = lab.add_box("b", &LIVELY).await?;
     let (c, mut revoked) = lab.add_box("c", &LIVELY).await?;
