@@ -17,7 +17,7 @@ CREATE TYPE operator_state AS ENUM ('applied', 'approved', 'suspended');
 CREATE TYPE identity_kind AS ENUM ('tpm', 'software');
 CREATE TYPE lane AS ENUM ('alert', 'result', 'telemetry');
 CREATE TYPE exchange_purpose AS ENUM ('enrol', 'renew');
-CREATE TYPE verdict AS ENUM ('trusted', 'changed', 'refused', 'unavailable', 'software');
+CREATE TYPE verdict AS ENUM ('trusted', 'changed', 'refused', 'unavailable', 'silent', 'software');
 
 -- What the scope of this transaction may see.
 CREATE FUNCTION noderr_sees(operator uuid) RETURNS boolean LANGUAGE sql STABLE AS
@@ -88,6 +88,10 @@ CREATE INDEX nodes_created ON nodes (created_at, id);
 -- One box, one node: a TPM stands behind at most one id that is not revoked.
 CREATE UNIQUE INDEX nodes_one_per_tpm ON nodes (ek_name) WHERE revoked_at IS NULL;
 
+-- The nodes that may come in and be heard: not revoked, and of an operator who is in good standing.
+CREATE VIEW welcome WITH (security_invoker = true) AS
+    SELECT n.id FROM nodes n JOIN operators o ON o.id = n.operator_id WHERE n.revoked_at IS NULL AND o.state = 'approved';
+
 CREATE TABLE install_tokens (
     id uuid PRIMARY KEY,
     node_id bytea NOT NULL REFERENCES nodes,
@@ -99,26 +103,29 @@ CREATE TABLE install_tokens (
 );
 CREATE INDEX install_tokens_node ON install_tokens (node_id);
 
--- One attempt to enrol or to renew: what was asked, and what came of it.
+-- One attempt to enrol, from its beginning; a renewal only once it has proven who asks.
 CREATE TABLE enrolments (
     session bytea PRIMARY KEY CHECK (length(session) = 32),
     purpose exchange_purpose NOT NULL,
     node_id bytea NOT NULL REFERENCES nodes,
     token_id uuid REFERENCES install_tokens,
     kind identity_kind NOT NULL,
-    -- The credential's secret, or the renewal's nonce. Forgotten when the exchange ends.
+    -- The credential's secret. Forgotten when the exchange ends.
     secret bytea,
     ek_name bytea,
     ek_certified boolean NOT NULL DEFAULT false,
     ak_public bytea,
     tls_public bytea,
     pcr_mask integer NOT NULL,
+    -- The firmware's measurements behind the quoted registers, where the box could read them.
+    event_log bytea,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
     finished_at timestamptz,
     outcome text
 );
 CREATE INDEX enrolments_node ON enrolments (node_id, created_at);
+CREATE INDEX enrolments_token ON enrolments (token_id);
 
 CREATE TABLE node_certificates (
     serial bytea PRIMARY KEY CHECK (length(serial) = 16),
@@ -135,6 +142,8 @@ CREATE TABLE attestations (
     node_id bytea NOT NULL REFERENCES nodes,
     requested_by text NOT NULL,
     requested_at timestamptz NOT NULL DEFAULT now(),
+    -- First handed to the node: from then on its time to answer runs.
+    sent_at timestamptz,
     nonce bytea NOT NULL,
     pcr_mask integer NOT NULL,
     answered_at timestamptz,
@@ -318,15 +327,23 @@ CREATE TABLE network (
     value text NOT NULL
 );
 
+-- Secrets that all instances share; for the control plane alone.
+CREATE TABLE secrets (
+    key text PRIMARY KEY,
+    value bytea NOT NULL
+);
+
 -- Rights ------------------------------------------------------------------------------------------------------
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO noderr_system;
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON audit_log FROM noderr_system;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO noderr_reader;
+REVOKE ALL ON secrets FROM noderr_reader;
 GRANT SELECT, INSERT, UPDATE ON operators, nodes, install_tokens, attestations TO noderr_api;
 GRANT SELECT, UPDATE ON node_certificates TO noderr_api;
 GRANT SELECT, INSERT, UPDATE ON api_tokens TO noderr_api;
-GRANT SELECT ON enrolments, heartbeats, lanes, gaps, alerts, telemetry, unreadable_records, audit_log, admins TO noderr_api;
+GRANT SELECT ON enrolments, heartbeats, lanes, gaps, alerts, telemetry, unreadable_records, audit_log, admins, welcome
+    TO noderr_api;
 REVOKE EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) TO noderr_system;
 REVOKE EXECUTE ON FUNCTION audit(text, text, text, jsonb) FROM PUBLIC;

@@ -159,6 +159,8 @@ pub struct RenewChallenge {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RenewRequest {
+    /// Who asks; the session is good for this node alone.
+    pub node: NodeId,
     /// From [`RenewChallenge`].
     #[serde(with = "b64")]
     pub session: Vec<u8>,

@@ -69,9 +69,9 @@ pub trait Admission: Send + Sync {
 /// Why a node with a valid certificate is turned away.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// It was revoked.
-    #[error("the node is revoked")]
-    Revoked,
+    /// It or its certificate was revoked, or its operator is suspended.
+    #[error("the node is revoked or its operator suspended")]
+    Unwelcome,
     /// No such node, or the certificate is not one on record.
     #[error("the certificate is not on record")]
     Unknown,

@@ -122,7 +122,7 @@ async fn greet(wire: &mut Wire, identity: &NodeCertificate, around: &Surrounding
         Fence::connect(identity.subject.node, around.topics.clone(), around.limits, Instant::now(), first)?;
     if let Err(denied) = around.admission.admit(identity).await {
         let code = match denied {
-            Denied::Revoked | Denied::Unknown => ConnectReturnCode::NotAuthorized,
+            Denied::Unwelcome | Denied::Unknown => ConnectReturnCode::NotAuthorized,
             Denied::Undecided(_) => ConnectReturnCode::ServiceUnavailable,
         };
         wire.put(&Packet::ConnAck(ConnAck::new(code, false)))?;

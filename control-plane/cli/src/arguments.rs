@@ -197,10 +197,12 @@ pub(crate) enum Nodes {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
-    /// Accept the registers of the newest attestation as the node's baseline.
+    /// Accept the registers that one attestation has shown as the node's baseline.
     AcceptBaseline {
         /// The node.
         node: String,
+        /// The attestation's challenge, as `nodes attestations` shows it.
+        challenge: String,
     },
 }
 

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::database::Database;
+use crate::features::nodes::Revocations;
 use crate::http::LoginThrottle;
 use metrics_exporter_prometheus::PrometheusHandle;
 use noderr_attestation::VendorRoots;
@@ -9,6 +10,7 @@ use noderr_broker::Broker;
 use noderr_ca::Authority;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 /// Shared by all parts of this instance.
@@ -22,8 +24,12 @@ pub(crate) struct Instance {
     pub(crate) database: Database,
     pub(crate) authority: Authority,
     pub(crate) vendor_roots: VendorRoots,
+    /// Makes the nonces of renewals; the same for all instances.
+    pub(crate) renewal_key: Vec<u8>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) logins: LoginThrottle,
+    /// When the list for an external broker was last written, and what it said.
+    pub(crate) revocations: Mutex<Option<(i64, Revocations)>>,
     /// Set once, when the broker is up.
     pub(crate) broker: OnceLock<Arc<dyn Broker>>,
 }

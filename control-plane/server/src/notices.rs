@@ -21,6 +21,8 @@ pub(crate) enum Notice {
     Voided(NodeId),
     /// A challenge waits for a node.
     Challenge(NodeId),
+    /// An operator was suspended, or is in good standing again.
+    Standing,
 }
 
 impl Notice {
@@ -29,10 +31,14 @@ impl Notice {
             Self::Desired(node) => format!("desired {node}"),
             Self::Voided(node) => format!("voided {node}"),
             Self::Challenge(node) => format!("challenge {node}"),
+            Self::Standing => "standing".to_owned(),
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
+        if text == "standing" {
+            return Some(Self::Standing);
+        }
         let (kind, node) = text.split_once(' ')?;
         let node = node.parse().ok()?;
         match kind {
@@ -96,6 +102,7 @@ async fn act(app: &App, notice: Notice) -> sqlx::Result<()> {
         Notice::Desired(node) if is_ours(app, &node) => nodes::send_desired(app, &node).await,
         Notice::Challenge(node) if is_ours(app, &node) => attestation::send_open_challenge(app, &node).await,
         Notice::Desired(_) | Notice::Challenge(_) => Ok(()),
+        Notice::Standing => catch_up(app).await,
     }
 }
 
@@ -107,7 +114,7 @@ fn is_ours(app: &App, node: &NodeId) -> bool {
 async fn catch_up(app: &App) -> sqlx::Result<()> {
     nodes::publish_revocations(app).await?;
     let Some(attached) = app.broker().and_then(|broker| broker.attached()) else { return Ok(()) };
-    for node in nodes::revoked_among(app, &attached).await? {
+    for node in nodes::unwelcome_among(app, &attached).await? {
         if let Some(broker) = app.broker() {
             broker.disconnect(&node);
         }
@@ -125,7 +132,8 @@ mod tests {
     #[test]
     fn notices_survive_the_trip() {
         let node = NodeId::from_bytes([3; 32]);
-        for notice in [Notice::Desired(node), Notice::Voided(node), Notice::Challenge(node)] {
+        for notice in [Notice::Desired(node), Notice::Voided(node), Notice::Challenge(node), Notice::Standing]
+        {
             assert_eq!(Notice::parse(&notice.text()), Some(notice));
         }
         assert_eq!(Notice::parse("voided everyone"), None);

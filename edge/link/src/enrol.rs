@@ -115,7 +115,7 @@ pub async fn renew(client: &HttpsClient, keys: &NodeKeys, node: NodeId) -> Resul
     };
     let signer = keys.clone();
     let possession = join(tokio::task::spawn_blocking(move || signer.sign(&binding)).await)?;
-    let renew = RenewRequest { session: challenge.session, csr, proof, possession };
+    let renew = RenewRequest { node, session: challenge.session, csr, proof, possession };
     Ok(client.post("/enrol/renew", &renew).await?)
 }
 

@@ -44,7 +44,7 @@ pub struct LinkConfig {
 pub enum LinkState {
     /// Not connected; why, if an attempt has failed.
     Down(Option<String>),
-    /// The broker turned the node away: revoked, or not on record.
+    /// The broker turned the node away: revoked, suspended, or not on record.
     TurnedAway,
     /// Connected and heard.
     Up {
@@ -84,7 +84,9 @@ pub struct Link<H> {
 enum Lost {
     #[error("{0}")]
     Connection(String),
-    #[error("the broker turned this node away: it is revoked or its certificate is not on record")]
+    #[error(
+        "the broker turned this node away: it is revoked or suspended, or its certificate is not on record"
+    )]
     TurnedAway,
     #[error("the broker did not answer in time")]
     Silent,

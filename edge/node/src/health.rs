@@ -87,7 +87,7 @@ impl Health {
             status.doing = match &link {
                 LinkState::Up { .. } => "reporting".to_owned(),
                 LinkState::TurnedAway => {
-                    "turned away: revoked, or the certificate is not on record".to_owned()
+                    "turned away: revoked, suspended, or the certificate is not on record".to_owned()
                 }
                 LinkState::Down(Some(why)) => format!("buffering: {why}"),
                 LinkState::Down(None) => "connecting".to_owned(),

@@ -1,6 +1,7 @@
 //! The suite: what must hold, each with real parts. One binary, so that it links once.
 
 mod api;
+mod attestation;
 mod bad_days;
 mod campaigns;
 mod first_light;

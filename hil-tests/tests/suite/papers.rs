@@ -1,13 +1,22 @@
 //! Papers: tokens, bindings, revocation, expiry, software identities, attestation.
 
 use crate::{LIVELY, SOON, lab};
-use noderr_hil::{BoxOptions, ControlOptions, LabOptions, account, until};
+use noderr_hil::{BoxOptions, ControlOptions, LabOptions, ProcessRig, account, until};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 fn short_lived(seconds: u32) -> LabOptions {
     let control = ControlOptions::default().with("authority", format!("certificate_seconds = {seconds}"));
     LabOptions { control, ..LabOptions::default() }
+}
+
+/// A refusal that nothing but a person can mend ends the process.
+async fn gives_up(rig: &mut ProcessRig) -> anyhow::Result<()> {
+    until("the box to give up", SOON, || {
+        let ended = rig.has_ended();
+        async move { Ok(ended?.then_some(())) }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,11 +122,7 @@ async fn a_wiped_box_enrols_again_under_its_id_and_another_box_does_not() -> any
     let token = lab.install_token(&node).await?;
     let mut other = lab.make_box("other", &token, &BoxOptions::default()).await?;
     other.power_on()?;
-    until("the other box to give up", SOON, || {
-        let ended = other.has_ended();
-        async move { Ok(ended?.then_some(())) }
-    })
-    .await?;
+    gives_up(&mut other).await?;
     assert!(std::fs::read_to_string(other.log())?.contains("bound to another TPM"));
     Ok(())
 }
@@ -131,11 +136,7 @@ async fn an_install_token_works_once() -> anyhow::Result<()> {
     first.online(SOON).await?;
     let mut second = lab.make_box("second", &token, &BoxOptions::default()).await?;
     second.power_on()?;
-    until("the second box to give up", SOON, || {
-        let ended = second.has_ended();
-        async move { Ok(ended?.then_some(())) }
-    })
-    .await?;
+    gives_up(&mut second).await?;
     assert!(std::fs::read_to_string(second.log())?.contains("install token"));
     Ok(())
 }
@@ -147,11 +148,7 @@ async fn a_software_identity_runs_only_where_it_is_allowed_and_is_marked() -> an
         let (_folder, lab) = lab(LabOptions::default()).await?;
         let (_, mut rig) = lab.add_box("soft", &software).await?;
         rig.power_on()?;
-        until("the box to be refused", SOON, || {
-            let ended = rig.has_ended();
-            async move { Ok(ended?.then_some(())) }
-        })
-        .await?;
+        gives_up(&mut rig).await?;
         assert!(std::fs::read_to_string(rig.log())?.contains("does not let boxes without a TPM in"));
     }
     let control = ControlOptions::default().with("enrolment", "allow_software = true");
@@ -168,34 +165,79 @@ async fn a_software_identity_runs_only_where_it_is_allowed_and_is_marked() -> an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registers_that_change_are_noticed_shown_and_audited() -> anyhow::Result<()> {
+async fn an_enrolment_whose_answer_was_lost_can_be_finished_by_the_same_box() -> anyhow::Result<()> {
+    let control = ControlOptions::default().with("enrolment", "allow_software = true");
+    let (_folder, lab) = lab(LabOptions { control, ..LabOptions::default() }).await?;
+    for (label, software) in [("tpm", false), ("soft", true)] {
+        let (node, mut rig) = lab.add_box(label, &BoxOptions { software, ..LIVELY }).await?;
+        rig.power_on()?;
+        rig.online(SOON).await?;
+        rig.power_cut().await?;
+        // As if the power had failed between the control plane's commit and the box's own.
+        std::fs::remove_file(rig.data().join("enrolment.json"))?;
+        rig.power_on()?;
+        rig.online(SOON).await?;
+        let entries = lab.admin.list(&format!("/audit?subject={node}"), 100).await?;
+        let enrolments = entries.iter().filter(|entry| entry["action"] == "node.enrol").count();
+        assert_eq!(enrolments, 2, "{label}");
+    }
+    // Another software box with the used token shows another key.
+    let (_, token) = lab.add_node("shared").await?;
+    let software = BoxOptions { software: true, ..LIVELY };
+    let mut first = lab.make_box("shared-first", &token, &software).await?;
+    first.power_on()?;
+    first.online(SOON).await?;
+    let mut second = lab.make_box("shared-second", &token, &software).await?;
+    second.power_on()?;
+    gives_up(&mut second).await?;
+    assert!(std::fs::read_to_string(second.log())?.contains("install token"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_ask_for_renewals_leave_nothing_behind() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (node, mut rig) = lab.add_box("measured", &LIVELY).await?;
+    let (node, mut rig) = lab.add_box("asked", &LIVELY).await?;
     rig.power_on()?;
     rig.online(SOON).await?;
-    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
-    lab.node_where(&node, "a first verdict", SOON, |shown| shown["attestation"] == "trusted").await?;
+    rig.shut_down().await?;
+    let count = || async {
+        sqlx::query_scalar::<_, i64>(
+            "SELECT (SELECT count(*) FROM enrolments) + (SELECT count(*) FROM audit_log)",
+        )
+        .fetch_one(&lab.database)
+        .await
+    };
+    let before = count().await?;
+    let stranger = lab.control.anonymous()?;
+    for _ in 0..30 {
+        let question = stranger.post("/enrol/renew/challenge", &json!({ "node": node })).await?;
+        let answer =
+            json!({ "node": node, "session": question["session"], "csr": "AAAA", "possession": "AAAA" });
+        let refused = stranger.post("/enrol/renew", &answer).await.expect_err("a stranger's answer is taken");
+        assert!(refused.to_string().contains("certificate request"), "{refused}");
+    }
+    assert_eq!(count().await?, before);
+    rig.power_on()?;
+    rig.online(SOON).await
+}
 
-    let done = tokio::process::Command::new("tpm2_pcrextend")
-        .arg("4:sha256=".to_owned() + &"ab".repeat(32))
-        .env("TPM2TOOLS_TCTI", rig.tpm()?.tcti())
-        .output()
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nodes_of_a_suspended_operator_are_out_until_it_is_approved_again() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (node, mut rig) = lab.add_box("suspended", &LIVELY).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    lab.admin.post(&format!("/operators/{}/suspend", lab.operator), &json!({})).await?;
+    lab.node_where(&node, "the session to end", Duration::from_secs(5), |shown| shown["online"] == false)
         .await?;
-    anyhow::ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
-    lab.node_where(&node, "the change to be noticed", SOON, |shown| shown["attestation"] == "changed")
-        .await?;
-    let entries = lab.admin.list(&format!("/audit?subject={node}"), 100).await?;
-    let entry = entries.iter().find(|entry| entry["action"] == "node.registers-changed");
-    assert!(
-        entry.is_some_and(|entry| entry["detail"]["detail"]
-            .as_str()
-            .is_some_and(|text| text.ends_with(": 4")))
-    );
-
-    lab.admin.post(&format!("/nodes/{node}/baseline"), &json!({})).await?;
-    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
-    lab.node_where(&node, "trust in the new baseline", SOON, |shown| shown["attestation"] == "trusted")
-        .await?;
+    rig.status_where("new sessions to be refused", SOON, |status| {
+        status["doing"].as_str().is_some_and(|doing| doing.starts_with("turned away"))
+    })
+    .await?;
+    lab.admin.post(&format!("/operators/{}/approve", lab.operator), &json!({})).await?;
+    rig.online(SOON).await?;
+    let account = account::drained(&lab.database, &node, &rig).await?;
+    assert_eq!(account.missing, 0, "what was recorded meanwhile arrives");
     Ok(())
 }

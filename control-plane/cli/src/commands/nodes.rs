@@ -74,12 +74,14 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
                 ("answered", "answered_at"),
                 ("verdict", "verdict"),
                 ("detail", "detail"),
+                ("challenge", "challenge"),
             ];
             printer.rows(client.list(&format!("/nodes/{id}/attestations"), limit).await?, &columns);
         }
-        Nodes::AcceptBaseline { node } => {
+        Nodes::AcceptBaseline { node, challenge } => {
             let id = resolve(client, &node).await?;
-            let answer = client.post(&format!("/nodes/{id}/baseline"), &json!({})).await?;
+            let accepted = json!({ "challenge": challenge });
+            let answer = client.post(&format!("/nodes/{id}/baseline"), &accepted).await?;
             printer.done(&answer, "accepted");
         }
     }

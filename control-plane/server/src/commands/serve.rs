@@ -4,6 +4,7 @@
 use crate::app::{App, Instance, unix_now};
 use crate::config::Config;
 use crate::database::Database;
+use crate::features::enrolment::renewal_key;
 use crate::features::nodes::DatabaseAdmission;
 use crate::features::{self, reports::Ingest};
 use crate::http::{self, LoginThrottle};
@@ -25,7 +26,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -42,8 +43,10 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let app: App = Arc::new(Instance {
         id: Uuid::now_v7(),
         vendor_roots: vendor_roots(&config)?,
+        renewal_key: renewal_key(&database).await.context("cannot read the key of renewals")?,
         metrics: PrometheusBuilder::new().install_recorder().context("cannot record metrics")?,
         logins: LoginThrottle::default(),
+        revocations: Mutex::default(),
         broker: OnceLock::new(),
         authority,
         database,

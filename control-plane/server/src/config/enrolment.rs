@@ -22,6 +22,8 @@ pub(crate) struct Enrolment {
     pub(crate) token_hours: u32,
     /// Seconds between attestations of a connected node.
     pub(crate) attest_every_s: u32,
+    /// Seconds a node has for its answer.
+    pub(crate) attest_answer_s: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -46,6 +48,7 @@ impl Default for Enrolment {
             session_s: 300,
             token_hours: 168,
             attest_every_s: 86_400,
+            attest_answer_s: 120,
         }
     }
 }

@@ -10,10 +10,13 @@ use noderr_protocol::enrol::attest_binding;
 use noderr_protocol::{AttestationAnswer, AttestationChallenge, Evidence, NodeId, QuoteEvidence};
 use serde_json::{Value, json};
 
-/// Judges an answer and puts the verdict on record. An answer to no open challenge of this node is counted and dropped.
+/// Judges an answer and puts the verdict on record. An answer to no open challenge of this node, or
+/// one that comes too late, is counted and dropped.
 pub(crate) async fn take_answer(app: &App, node: &NodeId, answer: &AttestationAnswer) -> sqlx::Result<()> {
     let mut tx = app.database.begin().await?;
-    let Some(open) = db::take(&mut tx, node, &answer.challenge).await? else {
+    let Some(open) =
+        db::take(&mut tx, node, &answer.challenge, app.config.enrolment.attest_answer_s.into()).await?
+    else {
         metrics::counter!("noderr_attestations_total", "verdict" => "unasked").increment(1);
         return Ok(());
     };
@@ -31,6 +34,7 @@ pub(crate) async fn take_answer(app: &App, node: &NodeId, answer: &AttestationAn
         Verdict::Changed => "changed",
         Verdict::Refused => "refused",
         Verdict::Unavailable => "unavailable",
+        Verdict::Silent => "silent",
         Verdict::Software => "software",
     };
     metrics::counter!("noderr_attestations_total", "verdict" => label).increment(1);

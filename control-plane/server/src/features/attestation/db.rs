@@ -16,6 +16,8 @@ pub(super) enum Verdict {
     Changed,
     Refused,
     Unavailable,
+    /// It had its time and did not answer.
+    Silent,
     Software,
 }
 
@@ -31,7 +33,7 @@ pub(super) async fn request(
     rand::rng().fill_bytes(&mut nonce);
     let done = sqlx::query!(
         "INSERT INTO attestations (challenge, node_id, requested_by, nonce, pcr_mask)
-         SELECT $1, n.id, $3, $4, $5 FROM nodes n WHERE n.id = $2 AND n.revoked_at IS NULL AND n.kind IS NOT NULL",
+         SELECT $1, n.id, $3, $4, $5 FROM nodes n JOIN welcome USING (id) WHERE n.id = $2 AND n.kind IS NOT NULL",
         challenge.as_slice(),
         node.as_bytes().as_slice(),
         requested_by,
@@ -47,13 +49,17 @@ pub(super) async fn request(
     Ok(Some(challenge))
 }
 
-/// Sends a node the newest challenge it has not answered, if any is younger than a day.
+/// Sends a node the newest challenge it has not answered. From the first sending on its time runs: an answer that
+/// was prepared while the box was in order must not be kept for a worse day.
 pub(crate) async fn send_open_challenge(app: &App, node: &NodeId) -> sqlx::Result<()> {
     let row = sqlx::query!(
-        "SELECT challenge, nonce, pcr_mask FROM attestations
-         WHERE node_id = $1 AND answered_at IS NULL AND requested_at > now() - interval '1 day'
-         ORDER BY requested_at DESC LIMIT 1",
-        node.as_bytes().as_slice()
+        "UPDATE attestations SET sent_at = coalesce(sent_at, now()) WHERE challenge = (
+           SELECT challenge FROM attestations WHERE node_id = $1 AND verdict IS NULL
+             AND requested_at > now() - interval '1 day' ORDER BY requested_at DESC LIMIT 1)
+           AND coalesce(sent_at, now()) > now() - make_interval(secs => $2)
+         RETURNING challenge, nonce, pcr_mask",
+        node.as_bytes().as_slice(),
+        f64::from(app.config.enrolment.attest_answer_s)
     )
     .fetch_optional(app.database.system())
     .await?;
@@ -75,16 +81,22 @@ pub(super) struct Open {
     pub(super) pcr_baseline: Option<Value>,
 }
 
-/// Takes a node's challenge up for its one answer.
-pub(super) async fn take(tx: &mut Tx, node: &NodeId, challenge: &[u8; 16]) -> sqlx::Result<Option<Open>> {
+/// Takes a node's challenge up for its one answer, if that comes in time.
+pub(super) async fn take(
+    tx: &mut Tx,
+    node: &NodeId,
+    challenge: &[u8; 16],
+    answer_s: f64,
+) -> sqlx::Result<Option<Open>> {
     sqlx::query_as!(
         Open,
         r#"SELECT a.nonce, a.pcr_mask, n.kind::text AS "kind!", n.ak_public, n.pcr_baseline
-           FROM attestations a JOIN nodes n ON n.id = a.node_id
-           WHERE a.challenge = $1 AND a.node_id = $2 AND a.answered_at IS NULL
-             AND n.revoked_at IS NULL AND n.kind IS NOT NULL FOR UPDATE OF a"#,
+           FROM attestations a JOIN nodes n ON n.id = a.node_id JOIN welcome w ON w.id = n.id
+           WHERE a.challenge = $1 AND a.node_id = $2 AND a.verdict IS NULL
+             AND a.sent_at > now() - make_interval(secs => $3) AND n.kind IS NOT NULL FOR UPDATE OF a"#,
         challenge.as_slice(),
-        node.as_bytes().as_slice()
+        node.as_bytes().as_slice(),
+        answer_s
     )
     .fetch_optional(&mut **tx)
     .await
@@ -137,29 +149,52 @@ pub(super) async fn list(
     .await
 }
 
-/// Makes the registers of the newest checked quote the baseline; `None` if there is none.
-pub(super) async fn accept_baseline(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Option<Value>> {
+/// Makes the registers of one checked quote the baseline; `None` if that quote is none of this node's.
+pub(super) async fn accept_baseline(
+    tx: &mut Tx,
+    node: &NodeId,
+    challenge: &[u8],
+) -> sqlx::Result<Option<Value>> {
     sqlx::query_scalar!(
-        "UPDATE nodes SET pcr_baseline = a.pcrs FROM (
-           SELECT pcrs FROM attestations WHERE node_id = $1 AND verdict IN ('trusted', 'changed')
-           ORDER BY requested_at DESC LIMIT 1) a
-         WHERE nodes.id = $1 RETURNING nodes.pcr_baseline",
-        node.as_bytes().as_slice()
+        "UPDATE nodes SET pcr_baseline = a.pcrs FROM attestations a
+         WHERE nodes.id = $1 AND a.node_id = $1 AND a.challenge = $2 AND a.verdict IN ('trusted', 'changed')
+         RETURNING nodes.pcr_baseline",
+        node.as_bytes().as_slice(),
+        challenge
     )
     .fetch_optional(&mut **tx)
     .await
     .map(Option::flatten)
 }
 
-/// Nodes that are online and were not asked for so long.
+/// Nodes that are online and were not asked for so long, or did not answer when they last were.
 pub(super) async fn due(app: &App, every_s: f64) -> sqlx::Result<Vec<Vec<u8>>> {
     sqlx::query_scalar!(
-        "SELECT n.id FROM nodes n JOIN heartbeats h ON h.node_id = n.id AND h.online
-         WHERE n.revoked_at IS NULL AND n.kind IS NOT NULL AND NOT EXISTS (
-           SELECT FROM attestations a WHERE a.node_id = n.id AND a.requested_at > now() - make_interval(secs => $1))
+        "SELECT n.id FROM nodes n JOIN welcome USING (id) JOIN heartbeats h ON h.node_id = n.id AND h.online
+         WHERE n.kind IS NOT NULL AND NOT EXISTS (
+           SELECT FROM (SELECT requested_at, verdict FROM attestations WHERE node_id = n.id
+                        ORDER BY requested_at DESC LIMIT 1) newest
+           WHERE requested_at > now() - make_interval(secs => $1) AND verdict IS DISTINCT FROM 'silent')
          LIMIT 1000",
         every_s
     )
     .fetch_all(app.database.system())
     .await
+}
+
+/// Ends the wait for answers whose time is over: the node, and the verdict it had before.
+pub(super) async fn conclude_silent(
+    tx: &mut Tx,
+    answer_s: f64,
+) -> sqlx::Result<Vec<(Vec<u8>, Option<String>)>> {
+    let rows = sqlx::query!(
+        r#"UPDATE attestations a SET verdict = 'silent', detail = 'the node was asked and did not answer in time'
+           WHERE verdict IS NULL AND sent_at < now() - make_interval(secs => $1)
+           RETURNING node_id, (SELECT b.verdict::text FROM attestations b WHERE b.node_id = a.node_id
+             AND b.verdict IS NOT NULL ORDER BY b.requested_at DESC LIMIT 1) AS before"#,
+        answer_s
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.node_id, row.before)).collect())
 }

@@ -28,7 +28,7 @@ struct Attestation {
     requested_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
     answered_at: Option<OffsetDateTime>,
-    /// `trusted`, `changed`, `refused`, `unavailable` or `software`; absent until it is answered.
+    /// `trusted`, `changed`, `refused`, `unavailable`, `silent` or `software`; absent until it is answered.
     verdict: Option<String>,
     detail: Option<String>,
     /// Register index to hex value, as quoted.
@@ -94,21 +94,35 @@ async fn request(
     Ok((StatusCode::ACCEPTED, Json(Requested { challenge: hex::encode(challenge) })))
 }
 
-/// Accept the registers of the newest attestation as the node's baseline.
-#[utoipa::path(post, path = "/nodes/{node}/baseline", tag = "attestation", params(("node" = String, Path)), security(("bearer" = [])),
-    responses((status = 204), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
-async fn accept(State(app): State<App>, who: Principal, Path(node): NodePath) -> Result<StatusCode, Problem> {
-    who.require(Permission::Attest)?;
-    let mut tx = app.database.scoped(who.scope).await?;
-    nodes::find_node(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
-    let pcrs = db::accept_baseline(&mut tx, &node).await?.ok_or_else(|| {
-        Problem::conflict("no-attestation", "the node has not shown its registers since enrolment")
-    })?;
-    audit::record(&mut tx, &who.actor, "node.baseline", &node.to_string(), &pcrs_summary(&pcrs)).await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Accepted {
+    /// The attestation whose registers were looked at.
+    challenge: String,
 }
 
-fn pcrs_summary(pcrs: &Value) -> Value {
-    json!({ "registers": pcrs })
+/// Accept the registers that one attestation has shown as the node's baseline.
+#[utoipa::path(post, path = "/nodes/{node}/baseline", tag = "attestation", params(("node" = String, Path)), request_body = Accepted, security(("bearer" = [])),
+    responses((status = 204), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
+async fn accept(
+    State(app): State<App>,
+    who: Principal,
+    Path(node): NodePath,
+    Json(accepted): Json<Accepted>,
+) -> Result<StatusCode, Problem> {
+    who.require(Permission::Attest)?;
+    let challenge = hex::decode(&accepted.challenge)
+        .map_err(|_| Problem::bad_request("challenge", "an attestation is named by its challenge, in hex"))?;
+    let mut tx = app.database.scoped(who.scope).await?;
+    nodes::find_node(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
+    let pcrs = db::accept_baseline(&mut tx, &node, &challenge).await?.ok_or_else(|| {
+        Problem::conflict(
+            "no-attestation",
+            "no attestation of this node with that challenge has shown its registers",
+        )
+    })?;
+    let detail = json!({ "challenge": accepted.challenge, "registers": pcrs });
+    audit::record(&mut tx, &who.actor, "node.baseline", &node.to_string(), &detail).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -1,12 +1,13 @@
 //! `begin`: is the token good, is the TPM one we let in, and may it stand behind this node?
 
-use super::db::{self, Exchange, Purpose};
+use super::db::{self, Exchange};
 use super::refused;
 use crate::app::{App, unix_now};
 use crate::config::EkPolicy;
 use crate::features::access::hash_secret;
-use crate::features::install_tokens::{self, UsableToken};
+use crate::features::install_tokens::{self, GoodToken};
 use crate::http::Problem;
+use axum::http::StatusCode;
 use noderr_attestation::{AttestationKey, EndorsementKey, Refusal, TlsKey, make_credential};
 use noderr_protocol::IdentityKind;
 use noderr_protocol::enrol::{ActivationChallenge, BeginRequest, BeginResponse, TpmKeys};
@@ -14,15 +15,17 @@ use rand::RngCore as _;
 use rustls_pki_types::UnixTime;
 use std::time::Duration;
 
+/// Enrolments that may be begun with one token within an hour.
+const ATTEMPTS: i64 = 30;
+
 pub(super) async fn begin(app: &App, request: BeginRequest) -> Result<BeginResponse, Problem> {
     let mut tx = app.database.begin().await?;
     let token =
-        install_tokens::find_usable(&mut tx, &hash_secret(&request.token)).await?.ok_or_else(|| {
-            Problem::forbidden(
-                "install-token",
-                "the install token is unknown, used, expired, or its node may not enrol",
-            )
-        })?;
+        install_tokens::find_good(&mut tx, &hash_secret(&request.token)).await?.ok_or_else(bad_token)?;
+    if token.attempts >= ATTEMPTS {
+        let detail = "this install token was tried too often within an hour; wait, or ask for a new one";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", detail));
+    }
     let (mut session, mut secret) = ([0; 32], [0; 32]);
     rand::rng().fill_bytes(&mut session);
     rand::rng().fill_bytes(&mut secret);
@@ -31,14 +34,20 @@ pub(super) async fn begin(app: &App, request: BeginRequest) -> Result<BeginRespo
         None => (with_software(app, &token)?, None),
     };
     let expires_in_s = app.config.enrolment.session_s;
-    db::insert(&mut tx, &session, Purpose::Enrol, &exchange, expires_in_s.into()).await?;
+    db::insert(&mut tx, &session, &exchange, expires_in_s.into()).await?;
     tx.commit().await?;
     Ok(BeginResponse { session: session.to_vec(), challenge, expires_in_s })
 }
 
+/// Says no more to a stranger than that the token is of no use.
+pub(super) fn bad_token() -> Problem {
+    let detail = "the install token is unknown, used, expired, or its node may not enrol";
+    Problem::forbidden("install-token", detail)
+}
+
 fn with_tpm(
     app: &App,
-    token: &UsableToken,
+    token: &GoodToken,
     keys: TpmKeys,
     secret: &[u8; 32],
 ) -> Result<(Exchange, Option<ActivationChallenge>), Problem> {
@@ -48,6 +57,9 @@ fn with_tpm(
     let ak = AttestationKey::parse(&keys.ak_pub).map_err(refused)?;
     TlsKey::parse(&keys.tls_pub, &ak).map_err(refused)?;
     let ek_name = ek.name().as_bytes().to_vec();
+    if token.used && token.ek_name.as_ref() != Some(&ek_name) {
+        return Err(bad_token());
+    }
     if token.ek_name.as_ref().is_some_and(|bound| *bound != ek_name) {
         let detail = "this node id is bound to another TPM; an admin can unbind it";
         return Err(Problem::forbidden("other-tpm", detail));
@@ -103,12 +115,16 @@ fn vouched_for(app: &App, ek: &EndorsementKey, certificate: Option<&[u8]>) -> Re
     }
 }
 
-fn with_software(app: &App, token: &UsableToken) -> Result<Exchange, Problem> {
+fn with_software(app: &App, token: &GoodToken) -> Result<Exchange, Problem> {
     if !app.config.enrolment.allow_software {
         let detail = "this network does not let boxes without a TPM in (enrolment.allow_software)";
         return Err(Problem::forbidden("software-not-allowed", detail));
     }
-    if token.enrolled_with_tpm {
+    // Which box it is shows at the end, by its key.
+    if token.used && token.kind.as_deref() != Some(IdentityKind::Software.as_str()) {
+        return Err(bad_token());
+    }
+    if token.kind.as_deref() == Some(IdentityKind::Tpm.as_str()) {
         let detail =
             "this node is known with a TPM and does not fall back to a software key; an admin can unbind it";
         return Err(Problem::forbidden("known-with-tpm", detail));

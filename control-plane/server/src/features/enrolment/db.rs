@@ -1,21 +1,14 @@
 //! Statements about enrolments and what they leave behind.
 
-use crate::database::Tx;
+use crate::database::{Database, Tx};
 use noderr_ca::Issued;
 use noderr_protocol::{IdentityKind, NodeId};
+use rand::RngCore as _;
 use serde_json::Value;
 use sqlx::types::time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Which of the two exchanges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
-#[sqlx(type_name = "exchange_purpose", rename_all = "lowercase")]
-pub(super) enum Purpose {
-    Enrol,
-    Renew,
-}
-
-/// An exchange that has begun.
+/// An enrolment that has begun.
 pub(super) struct Exchange {
     pub(super) node_id: Vec<u8>,
     pub(super) token_id: Option<Uuid>,
@@ -31,16 +24,14 @@ pub(super) struct Exchange {
 pub(super) async fn insert(
     tx: &mut Tx,
     session: &[u8],
-    purpose: Purpose,
     exchange: &Exchange,
     seconds: f64,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO enrolments (session, purpose, node_id, token_id, kind, secret, ek_name, ek_certified, ak_public,
            tls_public, pcr_mask, expires_at)
-         VALUES ($1, $2, $3, $4, $5::text::identity_kind, $6, $7, $8, $9, $10, $11, now() + make_interval(secs => $12))",
+         VALUES ($1, 'enrol', $2, $3, $4::text::identity_kind, $5, $6, $7, $8, $9, $10, now() + make_interval(secs => $11))",
         session,
-        purpose as Purpose,
         exchange.node_id,
         exchange.token_id,
         exchange.kind,
@@ -58,29 +49,82 @@ pub(super) async fn insert(
 }
 
 /// Takes a session up for its one answer; `None` if it is unknown, expired or was answered already.
-pub(super) async fn take(tx: &mut Tx, session: &[u8], purpose: Purpose) -> sqlx::Result<Option<Exchange>> {
+pub(super) async fn take(tx: &mut Tx, session: &[u8]) -> sqlx::Result<Option<Exchange>> {
     sqlx::query_as!(
         Exchange,
         r#"SELECT node_id, token_id, kind::text AS "kind!", secret, ek_name, ek_certified, ak_public, tls_public, pcr_mask
-           FROM enrolments WHERE session = $1 AND purpose = $2 AND finished_at IS NULL AND expires_at > now()
+           FROM enrolments WHERE session = $1 AND purpose = 'enrol' AND finished_at IS NULL AND expires_at > now()
            FOR UPDATE"#,
-        session,
-        purpose as Purpose
+        session
     )
     .fetch_optional(&mut **tx)
     .await
 }
 
-/// Ends a session and forgets its secret.
-pub(super) async fn finish(tx: &mut Tx, session: &[u8], outcome: &str) -> sqlx::Result<()> {
+/// Ends a session, forgets its secret, and keeps what the box has shown of its start.
+pub(super) async fn finish(
+    tx: &mut Tx,
+    session: &[u8],
+    outcome: &str,
+    event_log: Option<&[u8]>,
+) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE enrolments SET finished_at = now(), outcome = $2, secret = NULL WHERE session = $1",
+        "UPDATE enrolments SET finished_at = now(), outcome = $2, event_log = $3, secret = NULL WHERE session = $1",
         session,
-        outcome
+        outcome,
+        event_log
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Puts a renewal on record whose asker has proven possession of the node's key; `false` if this session was used.
+pub(super) async fn record_renewal(
+    tx: &mut Tx,
+    session: &[u8],
+    node: &NodeId,
+    kind: IdentityKind,
+    mask: u32,
+    outcome: &str,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "INSERT INTO enrolments (session, purpose, node_id, kind, pcr_mask, expires_at, finished_at, outcome)
+         VALUES ($1, 'renew', $2, $3::text::identity_kind, $4, now(), now(), $5) ON CONFLICT DO NOTHING",
+        session,
+        node.as_bytes().as_slice(),
+        kind.as_str(),
+        mask.cast_signed(),
+        outcome
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Renewals of a node on record within so many seconds.
+pub(super) async fn renewals_within(tx: &mut Tx, node: &NodeId, seconds: f64) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM enrolments
+           WHERE node_id = $1 AND purpose = 'renew' AND created_at > now() - make_interval(secs => $2)"#,
+        node.as_bytes().as_slice(),
+        seconds
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// The key behind the nonces of renewals: made by the first instance, the same for all.
+pub(crate) async fn renewal_key(database: &Database) -> sqlx::Result<Vec<u8>> {
+    let mut fresh = [0; 32];
+    rand::rng().fill_bytes(&mut fresh);
+    sqlx::query!(
+        "INSERT INTO secrets (key, value) VALUES ('renewal', $1) ON CONFLICT DO NOTHING",
+        fresh.as_slice()
+    )
+    .execute(database.system())
+    .await?;
+    sqlx::query_scalar!("SELECT value FROM secrets WHERE key = 'renewal'").fetch_one(database.system()).await
 }
 
 /// Binds a node to the keys it has proven.
@@ -109,13 +153,18 @@ pub(super) async fn bind(
 /// What a node is bound to.
 pub(super) struct Binding {
     pub(super) ek_name: Option<Vec<u8>>,
+    pub(super) tls_key: Option<Vec<u8>>,
 }
 
 /// Locks a node until the end of the transaction, so that nothing about it changes between looking and acting.
 pub(super) async fn lock_binding(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Binding> {
-    sqlx::query_as!(Binding, "SELECT ek_name FROM nodes WHERE id = $1 FOR UPDATE", node.as_bytes().as_slice())
-        .fetch_one(&mut **tx)
-        .await
+    sqlx::query_as!(
+        Binding,
+        "SELECT ek_name, tls_key FROM nodes WHERE id = $1 FOR UPDATE",
+        node.as_bytes().as_slice()
+    )
+    .fetch_one(&mut **tx)
+    .await
 }
 
 pub(super) async fn insert_certificate(tx: &mut Tx, node: &NodeId, issued: &Issued) -> sqlx::Result<()> {
@@ -143,7 +192,7 @@ pub(super) async fn epoch_seen(tx: &mut Tx, node: &NodeId) -> sqlx::Result<i64> 
     .await
 }
 
-/// What is on record of an enrolled node that is not revoked.
+/// What is on record of an enrolled node that may come in.
 pub(super) struct Known {
     pub(super) kind: String,
     pub(super) ak_public: Option<Vec<u8>>,
@@ -155,7 +204,7 @@ pub(super) async fn known(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Option<Kno
     sqlx::query_as!(
         Known,
         r#"SELECT kind::text AS "kind!", ak_public, tls_key AS "tls_key!", pcr_baseline FROM nodes
-           WHERE id = $1 AND revoked_at IS NULL AND tls_key IS NOT NULL AND kind IS NOT NULL FOR UPDATE"#,
+           WHERE id = $1 AND id IN (SELECT id FROM welcome) AND tls_key IS NOT NULL AND kind IS NOT NULL FOR UPDATE"#,
         node.as_bytes().as_slice()
     )
     .fetch_optional(&mut **tx)

@@ -1,8 +1,10 @@
 //! `finish`: does the answer prove that one TPM holds all three keys, and that it answers this very question?
 
-use super::db::{self, Exchange, Purpose};
+use super::begin::bad_token;
+use super::db::{self, Exchange};
 use super::{issue, pcr_set, pcrs_to_json, refused};
 use crate::app::App;
+use crate::database::Tx;
 use crate::features::nodes::{self, node_id};
 use crate::features::{audit, install_tokens};
 use crate::http::Problem;
@@ -14,7 +16,7 @@ use serde_json::json;
 
 pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled, Problem> {
     let mut tx = app.database.begin().await?;
-    let exchange = db::take(&mut tx, &request.session, Purpose::Enrol).await?.ok_or_else(|| {
+    let exchange = db::take(&mut tx, &request.session).await?.ok_or_else(|| {
         Problem::forbidden(
             "session",
             "the enrolment session is unknown, expired or was answered already; begin again",
@@ -26,7 +28,7 @@ pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled
         Ok(checked) => checked,
         Err(problem) => {
             // One answer each: a session that was answered wrongly is over, and that is on record.
-            db::finish(&mut tx, &request.session, problem.kind()).await?;
+            db::finish(&mut tx, &request.session, problem.kind(), None).await?;
             let detail = json!({ "why": problem.kind() });
             audit::record(&mut tx, "enrolment", "node.enrol.refused", &node.to_string(), &detail).await?;
             tx.commit().await?;
@@ -34,26 +36,43 @@ pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled
             return Err(problem);
         }
     };
-    // What `begin` saw may have changed since: another box may have finished under the same id.
-    let bound = db::lock_binding(&mut tx, &node).await?;
+    bind(&mut tx, &exchange, &csr, pcrs.as_ref()).await?;
+    nodes::void_certificates(&mut tx, &node).await?;
+    let enrolled = issue(app, &mut tx, NodeSubject { node, kind }, &csr).await?;
+    let event_log = request.proof.and_then(|proof| proof.event_log);
+    db::finish(&mut tx, &request.session, "enrolled", event_log.as_deref()).await?;
+    let detail = json!({
+        "identity": kind.as_str(),
+        "ek": exchange.ek_name.map(hex::encode),
+        "ek_certified": exchange.ek_certified,
+        "event_log": event_log.is_some(),
+    });
+    audit::record(&mut tx, "enrolment", "node.enrol", &node.to_string(), &detail).await?;
+    tx.commit().await?;
+    metrics::counter!("noderr_enrolments_total", "outcome" => "enrolled").increment(1);
+    Ok(enrolled)
+}
+
+/// Uses the token up and binds the node to the keys. What `begin` saw may have changed since: another box may have
+/// finished under the same id.
+async fn bind(tx: &mut Tx, exchange: &Exchange, csr: &Csr, pcrs: Option<&PcrSet>) -> Result<(), Problem> {
+    let bound = db::lock_binding(tx, &node_id(&exchange.node_id)).await?;
     if bound.ek_name.is_some() && bound.ek_name != exchange.ek_name {
         return Err(Problem::forbidden(
             "other-tpm",
             "this node id was bound to another TPM meanwhile; an admin can unbind it",
         ));
     }
-    let usable = match exchange.token_id {
-        Some(token) => install_tokens::consume(&mut tx, token).await?,
-        None => false,
+    let same_box = match &exchange.ek_name {
+        Some(ek_name) => bound.ek_name.as_ref() == Some(ek_name),
+        None => bound.tls_key.as_deref() == Some(csr.key_sec1()),
     };
-    if !usable {
-        return Err(Problem::forbidden(
-            "install-token",
-            "the install token was used, has expired, or its node may not enrol",
-        ));
+    let token = exchange.token_id.ok_or_else(bad_token)?;
+    if !install_tokens::consume(tx, token, same_box).await? {
+        return Err(bad_token());
     }
-    let baseline = pcrs.as_ref().map(pcrs_to_json);
-    db::bind(&mut tx, &exchange, csr.key_sec1(), baseline.as_ref()).await.map_err(|error| {
+    let baseline = pcrs.map(pcrs_to_json);
+    db::bind(tx, exchange, csr.key_sec1(), baseline.as_ref()).await.map_err(|error| {
         match error.as_database_error() {
             Some(inner) if inner.is_unique_violation() => Problem::conflict(
                 "tpm-in-use",
@@ -61,20 +80,7 @@ pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled
             ),
             _ => error.into(),
         }
-    })?;
-    nodes::void_certificates(&mut tx, &node).await?;
-    let enrolled = issue(app, &mut tx, NodeSubject { node, kind }, &csr).await?;
-    db::finish(&mut tx, &request.session, "enrolled").await?;
-    let detail = json!({
-        "identity": kind.as_str(),
-        "ek": exchange.ek_name.map(hex::encode),
-        "ek_certified": exchange.ek_certified,
-        "event_log": request.proof.as_ref().is_some_and(|proof| proof.event_log.is_some()),
-    });
-    audit::record(&mut tx, "enrolment", "node.enrol", &node.to_string(), &detail).await?;
-    tx.commit().await?;
-    metrics::counter!("noderr_enrolments_total", "outcome" => "enrolled").increment(1);
-    Ok(enrolled)
+    })
 }
 
 fn check(

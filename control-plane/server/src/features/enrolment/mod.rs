@@ -1,7 +1,8 @@
 //! Enrolment and renewal: from an install token and a TPM's proof to a certificate.
 //!
 //! `begin` and `challenge` hand out a question that only the right TPM can answer; `finish` and `renew` check the
-//! answer. A session is good for one answer, right or wrong.
+//! answer. A session is good for one answer. An answer that is lost on its way costs nothing: until its install token
+//! expires, the box that has used it may use it again.
 
 mod begin;
 mod db;
@@ -9,6 +10,7 @@ mod finish;
 mod renew;
 mod routes;
 
+pub(crate) use db::renewal_key;
 pub(crate) use routes::routes;
 
 use crate::app::{App, unix_now};

@@ -13,11 +13,10 @@ pub(super) struct TokenRow {
     pub(super) used_at: Option<OffsetDateTime>,
 }
 
-/// Whether the node is visible, not revoked, and of an approved operator.
+/// Whether the node may enrol; `None` if it is not to be seen.
 pub(super) async fn node_may_enrol(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Option<bool>> {
     sqlx::query_scalar!(
-        r#"SELECT n.revoked_at IS NULL AND o.state = 'approved' AS "may!" FROM nodes n
-           JOIN operators o ON o.id = n.operator_id WHERE n.id = $1"#,
+        r#"SELECT id IN (SELECT id FROM welcome) AS "may!" FROM nodes WHERE id = $1"#,
         node.as_bytes().as_slice()
     )
     .fetch_optional(&mut **tx)
@@ -56,35 +55,40 @@ pub(super) async fn list(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Vec<TokenRo
     .await
 }
 
-/// A token that may be used, and what the node it is for is bound to.
-pub(crate) struct UsableToken {
+/// A token that has not expired, and what the node it is for is bound to.
+pub(crate) struct GoodToken {
     pub(crate) id: Uuid,
     pub(crate) node_id: Vec<u8>,
+    /// Somebody has enrolled with it. Only that very box may do so again: the answer may never have reached it.
+    pub(crate) used: bool,
     pub(crate) ek_name: Option<Vec<u8>>,
-    pub(crate) enrolled_with_tpm: bool,
+    pub(crate) kind: Option<String>,
+    /// Enrolments begun with it within the last hour.
+    pub(crate) attempts: i64,
 }
 
-/// Finds the node behind a token that is unused, unexpired, and whose node may enrol.
-pub(crate) async fn find_usable(tx: &mut Tx, hash: &[u8]) -> sqlx::Result<Option<UsableToken>> {
+/// Finds a token that has not expired and whose node may enrol.
+pub(crate) async fn find_good(tx: &mut Tx, hash: &[u8]) -> sqlx::Result<Option<GoodToken>> {
     sqlx::query_as!(
-        UsableToken,
-        r#"SELECT t.id, t.node_id, n.ek_name, coalesce(n.kind = 'tpm', false) AS "enrolled_with_tpm!"
-           FROM install_tokens t JOIN nodes n ON n.id = t.node_id JOIN operators o ON o.id = n.operator_id
-           WHERE t.hash = $1 AND t.used_at IS NULL AND t.expires_at > now()
-             AND n.revoked_at IS NULL AND o.state = 'approved'"#,
+        GoodToken,
+        r#"SELECT t.id, t.node_id, t.used_at IS NOT NULL AS "used!", n.ek_name, n.kind::text,
+             (SELECT count(*) FROM enrolments e WHERE e.token_id = t.id AND e.created_at > now() - interval '1 hour')
+               AS "attempts!"
+           FROM install_tokens t JOIN nodes n ON n.id = t.node_id
+           WHERE t.hash = $1 AND t.expires_at > now() AND n.id IN (SELECT id FROM welcome)"#,
         hash
     )
     .fetch_optional(&mut **tx)
     .await
 }
 
-/// Uses a token up; `false` if it was used, has expired, or its node may not enrol any more.
-pub(crate) async fn consume(tx: &mut Tx, id: Uuid) -> sqlx::Result<bool> {
+/// Uses a token up; `false` if it has expired, its node may not enrol any more, or it was used, unless by the same box.
+pub(crate) async fn consume(tx: &mut Tx, id: Uuid, same_box: bool) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "UPDATE install_tokens t SET used_at = now() FROM nodes n JOIN operators o ON o.id = n.operator_id
-         WHERE t.id = $1 AND t.used_at IS NULL AND t.expires_at > now() AND n.id = t.node_id
-           AND n.revoked_at IS NULL AND o.state = 'approved'",
-        id
+        "UPDATE install_tokens SET used_at = coalesce(used_at, now())
+         WHERE id = $1 AND (used_at IS NULL OR $2) AND expires_at > now() AND node_id IN (SELECT id FROM welcome)",
+        id,
+        same_box
     )
     .execute(&mut **tx)
     .await?;

@@ -3,5 +3,5 @@
 mod db;
 mod routes;
 
-pub(crate) use db::{UsableToken, consume, find_usable};
+pub(crate) use db::{GoodToken, consume, find_good};
 pub(crate) use routes::routes;

@@ -42,7 +42,7 @@ pub(crate) struct Node {
     pub(crate) actual_error: Option<String>,
     pub(crate) paused: bool,
     pub(crate) sample_every_s: i32,
-    /// Outcome of the last attestation: `trusted`, `changed`, `refused`, `unavailable`, `software`.
+    /// Outcome of the last attestation: `trusted`, `changed`, `refused`, `unavailable`, `silent`, `software`.
     pub(crate) attestation: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use super::db::{self, OperatorRow};
 use crate::app::App;
 use crate::features::audit;
 use crate::http::{Json, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
+use crate::notices::{self, Notice};
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ pub(crate) enum OperatorState {
     Applied,
     /// May have nodes.
     Approved,
-    /// May not enrol further nodes.
+    /// None of their nodes may come in.
     Suspended,
 }
 
@@ -145,7 +146,7 @@ async fn approve(app: State<App>, who: Principal, id: Path<Uuid>) -> Result<Json
     decide(app, who, id, OperatorState::Approved, "operator.approve").await
 }
 
-/// Suspend an operator: no further node may be added or enrolled for them. Revoke nodes one by one.
+/// Suspend an operator: the sessions of their nodes end within seconds and no new one is let in, until they are approved again.
 #[utoipa::path(post, path = "/operators/{id}/suspend", tag = "operators", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, body = Operator), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
 async fn suspend(app: State<App>, who: Principal, id: Path<Uuid>) -> Result<Json<Operator>, Problem> {
@@ -163,6 +164,7 @@ async fn decide(
     let mut tx = app.database.scoped(who.scope).await?;
     let row = db::decide(&mut tx, id, state).await?.ok_or_else(|| Problem::not_found("operator"))?;
     audit::record(&mut tx, &who.actor, action, &id.to_string(), &json!({})).await?;
+    notices::send(&mut *tx, Notice::Standing).await?;
     tx.commit().await?;
     Ok(Json(row.into()))
 }

@@ -27,7 +27,7 @@ impl From<LaneName> for Lane {
 
 type Marks = BTreeMap<(NodeId, Lane), Position>;
 
-/// Locks lanes in one order, whoever asks, and says how far each is committed. Lanes of revoked nodes are left out.
+/// Locks lanes in one order, whoever asks, and says how far each is committed. Lanes of unwelcome nodes are left out.
 pub(super) async fn lock_lanes(tx: &mut Tx, wanted: &[(NodeId, Lane)]) -> sqlx::Result<Marks> {
     let nodes: Vec<Vec<u8>> = wanted.iter().map(|(node, _)| node.as_bytes().to_vec()).collect();
     let lanes: Vec<String> = wanted.iter().map(|(_, lane)| lane.as_str().to_owned()).collect();
@@ -35,7 +35,7 @@ pub(super) async fn lock_lanes(tx: &mut Tx, wanted: &[(NodeId, Lane)]) -> sqlx::
         r#"SELECT l.node_id, l.lane AS "lane: LaneName", l.epoch, l.seq
            FROM UNNEST($1::bytea[], $2::text[]) AS w (node_id, lane)
            JOIN lanes l ON l.node_id = w.node_id AND l.lane = w.lane::lane
-           JOIN nodes n ON n.id = l.node_id AND n.revoked_at IS NULL
+           JOIN welcome n ON n.id = l.node_id
            ORDER BY l.node_id, l.lane FOR UPDATE OF l"#,
         &nodes,
         &lanes

@@ -14,7 +14,7 @@ pub(super) async fn hello(app: &App, node: &NodeId, hello: &Hello) -> sqlx::Resu
     let mut tx = app.database.begin().await?;
     let known = sqlx::query!(
         "INSERT INTO heartbeats (node_id, online, instance, last_seen_at, software, architecture, epoch, node_time)
-         SELECT n.id, true, $2, now(), $3, $4, $5, $6 FROM nodes n WHERE n.id = $1 AND n.revoked_at IS NULL
+         SELECT id, true, $2, now(), $3, $4, $5, $6 FROM welcome WHERE id = $1
          ON CONFLICT (node_id) DO UPDATE SET online = true, instance = $2, last_seen_at = now(), software = $3,
            architecture = $4, epoch = greatest(heartbeats.epoch, $5), node_time = $6",
         id,
@@ -27,7 +27,7 @@ pub(super) async fn hello(app: &App, node: &NodeId, hello: &Hello) -> sqlx::Resu
     .execute(&mut *tx)
     .await?;
     if known.rows_affected() == 0 {
-        // An external broker may still let a revoked node in; it is not heard.
+        // An external broker may still let an unwelcome node in; it is not heard.
         metrics::counter!("noderr_ingest_refused_total").increment(1);
         return Ok(());
     }
