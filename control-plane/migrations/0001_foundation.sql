@@ -321,6 +321,34 @@ CREATE TABLE job_runs (
 );
 CREATE INDEX job_runs_name ON job_runs (name, started_at);
 
+-- Deletes what has served its purpose, so that no table grows for ever by itself.
+CREATE FUNCTION forget_expired(alert_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    total bigint := 0;
+    gone bigint;
+    condition text[];
+BEGIN
+    FOREACH condition SLICE 1 IN ARRAY ARRAY[
+        ['sessions', 'expires_at < now()'],
+        ['enrolments', 'finished_at IS NULL AND expires_at < now() - interval ''1 hour'''],
+        ['enrolments', 'created_at < now() - interval ''90 days'''],
+        ['install_tokens', 'expires_at < now() - interval ''90 days''
+            AND NOT EXISTS (SELECT FROM enrolments e WHERE e.token_id = install_tokens.id)'],
+        ['node_certificates', 'not_after < now() - interval ''90 days'''],
+        ['attestations', 'requested_at < now() - interval ''1 year'''],
+        ['attestations', 'verdict = ''silent'' AND requested_at < now() - interval ''30 days'''],
+        ['job_runs', 'started_at < now() - interval ''7 days'''],
+        ['alerts', format('received_at < now() - make_interval(days => %s)', alert_days)],
+        ['gaps', format('received_at < now() - make_interval(days => %s)', alert_days)],
+        ['unreadable_records', format('received_at < now() - make_interval(days => %s)', alert_days)]
+    ] LOOP
+        EXECUTE format('DELETE FROM %I WHERE %s', condition[1], condition[2]);
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        total := total + gone;
+    END LOOP;
+    RETURN total;
+END $$;
+
 -- Facts that all instances must agree on, such as the authority's root certificate.
 CREATE TABLE network (
     key text PRIMARY KEY,

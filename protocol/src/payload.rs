@@ -98,6 +98,8 @@ pub enum AlertCode {
     SpoolReplaced,
     /// The box's clock was off by more than a certificate can bear.
     ClockWrong,
+    /// Records were damaged on the disk; their numbers come as gaps.
+    RecordsDamaged,
 }
 
 impl AlertCode {
@@ -110,6 +112,7 @@ impl AlertCode {
             Self::DiskRecovered => "disk_recovered",
             Self::SpoolReplaced => "spool_replaced",
             Self::ClockWrong => "clock_wrong",
+            Self::RecordsDamaged => "records_damaged",
         }
     }
 }

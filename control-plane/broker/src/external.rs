@@ -9,13 +9,15 @@ use async_trait::async_trait;
 use noderr_protocol::{Down, MAX_ENVELOPE, Message as _, NodeId, Topics};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
 use rustls::ClientConfig;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 const RECONNECT: Duration = Duration::from_secs(1);
+
+/// Makes the roots and a fresh client certificate for one session.
+pub type MakeTls = Box<dyn Fn() -> anyhow::Result<Arc<ClientConfig>> + Send + Sync>;
 
 /// Where the cluster is and how to speak to it.
 pub struct ExternalConfig {
@@ -27,65 +29,81 @@ pub struct ExternalConfig {
     pub topics: Topics,
     /// This instance's client id; two instances must not share one.
     pub client_id: String,
-    /// Roots and client certificate.
-    pub tls: Arc<ClientConfig>,
+    /// Asked before every session.
+    pub tls: MakeTls,
+    /// How long one session may last: well within its certificate's life.
+    pub session: Duration,
 }
 
 /// A broker somewhere else.
 pub struct ExternalBroker {
-    client: AsyncClient,
+    /// The client of the session that stands.
+    client: Arc<Mutex<Option<AsyncClient>>>,
     topics: Topics,
-    connected: Arc<AtomicBool>,
-    _poller: AbortOnDropHandle<()>,
+    _keeper: AbortOnDropHandle<()>,
 }
 
 impl ExternalBroker {
     /// Connects, and keeps connecting for as long as the value lives.
     pub fn start(config: ExternalConfig, up: mpsc::Sender<UpEvent>) -> Self {
-        let mut options = MqttOptions::new(config.client_id, config.host, config.port);
-        options.set_transport(Transport::Tls(TlsConfiguration::Rustls(config.tls)));
-        options.set_keep_alive(Duration::from_secs(20));
-        options.set_max_packet_size(MAX_ENVELOPE + 512, MAX_ENVELOPE + 512);
-        let (client, events) = AsyncClient::new(options, 256);
-        let connected = Arc::new(AtomicBool::new(false));
-        let poller = poll(events, client.clone(), config.topics.clone(), connected.clone(), up);
-        let _poller = AbortOnDropHandle::new(tokio::spawn(poller));
-        Self { client, topics: config.topics, connected, _poller }
+        let client = Arc::new(Mutex::new(None));
+        let topics = config.topics.clone();
+        let _keeper = AbortOnDropHandle::new(tokio::spawn(keep(config, client.clone(), up)));
+        Self { client, topics, _keeper }
+    }
+
+    fn client(&self) -> Option<AsyncClient> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-async fn poll(
-    mut events: rumqttc::EventLoop,
-    client: AsyncClient,
-    topics: Topics,
-    connected: Arc<AtomicBool>,
-    up: mpsc::Sender<UpEvent>,
-) {
+/// One session after another, each with a client and a certificate of its own.
+async fn keep(config: ExternalConfig, client: Arc<Mutex<Option<AsyncClient>>>, up: mpsc::Sender<UpEvent>) {
+    loop {
+        let ended = tokio::time::timeout(config.session, session(&config, &client, &up)).await;
+        *client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match ended {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::warn!(error = format!("{error:#}"), "the external broker is not reachable");
+                tokio::time::sleep(RECONNECT).await;
+            }
+            Err(_) => tracing::info!("a new session with the external broker, with a new certificate"),
+        }
+    }
+}
+
+/// Until the session is lost, or nobody listens any more.
+async fn session(
+    config: &ExternalConfig,
+    client: &Mutex<Option<AsyncClient>>,
+    up: &mpsc::Sender<UpEvent>,
+) -> anyhow::Result<()> {
+    let mut options = MqttOptions::new(config.client_id.clone(), config.host.clone(), config.port);
+    options.set_transport(Transport::Tls(TlsConfiguration::Rustls((config.tls)()?)));
+    options.set_keep_alive(Duration::from_secs(20));
+    options.set_max_packet_size(MAX_ENVELOPE + 512, MAX_ENVELOPE + 512);
+    let (fresh, mut events) = AsyncClient::new(options, 256);
     events.network_options.set_tcp_nodelay(true);
     loop {
-        match events.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                connected.store(true, Ordering::Relaxed);
-                if let Err(error) = client.try_subscribe(topics.all_up_filter(), QoS::AtLeastOnce) {
-                    tracing::error!(%error, "cannot subscribe at the external broker");
-                }
+        match events.poll().await? {
+            Event::Incoming(Packet::ConnAck(_)) => {
+                fresh.try_subscribe(config.topics.all_up_filter(), QoS::AtLeastOnce)?;
             }
-            Ok(Event::Incoming(Packet::Publish(publish))) => {
-                let Some((node, kind)) = topics.parse_up(&publish.topic) else {
+            Event::Incoming(Packet::SubAck(_)) => {
+                *client.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh.clone());
+            }
+            Event::Incoming(Packet::Publish(publish)) => {
+                let Some((node, kind)) = config.topics.parse_up(&publish.topic) else {
                     metrics::counter!("noderr_broker_foreign_topics_total").increment(1);
                     continue;
                 };
                 let message = UpMessage { node, kind, payload: publish.payload };
                 if up.send(UpEvent::Message(message)).await.is_err() {
-                    return;
+                    return Ok(());
                 }
             }
-            Ok(_) => {}
-            Err(error) => {
-                connected.store(false, Ordering::Relaxed);
-                tracing::warn!(%error, "the external broker is not reachable");
-                tokio::time::sleep(RECONNECT).await;
-            }
+            _ => {}
         }
     }
 }
@@ -94,11 +112,9 @@ async fn poll(
 impl Broker for ExternalBroker {
     async fn send(&self, node: &NodeId, message: &Down) -> Result<(), SendError> {
         let payload = message.encode()?;
-        if !self.connected.load(Ordering::Relaxed) {
-            return Err(SendError::Unreachable);
-        }
+        let client = self.client().ok_or(SendError::Unreachable)?;
         let topic = self.topics.down(node, message.kind());
-        self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).map_err(|_| SendError::Unreachable)
+        client.try_publish(topic, QoS::AtLeastOnce, false, payload).map_err(|_| SendError::Unreachable)
     }
 
     fn disconnect(&self, _node: &NodeId) {}

@@ -12,6 +12,15 @@ use rumqttc::mqttbytes::v4::{
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+/// So much a second, sustained, and so much at once before that counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// Sustained.
+    pub per_second: u32,
+    /// At once.
+    pub burst: u32,
+}
+
 /// Bounds on one session.
 #[derive(Debug, Clone, Copy)]
 pub struct FenceLimits {
@@ -19,10 +28,12 @@ pub struct FenceLimits {
     pub filters: usize,
     /// Deliveries that wait for the node's acknowledgement.
     pub in_flight: usize,
-    /// Publications a second, sustained; above it reading waits.
-    pub publishes_per_second: u32,
-    /// Publications at once before the rate counts.
-    pub burst: u32,
+    /// Packets of any kind; above it reading waits.
+    pub packets: Rate,
+    /// Bytes of publications, which end up in the database; above it reading waits.
+    pub bytes: Rate,
+    /// Publications that are not records: a node has little to say beside them, and each costs a transaction.
+    pub beside_records: Rate,
     /// Longest silence a client may ask for.
     pub keep_alive: Duration,
 }
@@ -32,8 +43,9 @@ impl Default for FenceLimits {
         Self {
             filters: 16,
             in_flight: 64,
-            publishes_per_second: 2000,
-            burst: 4000,
+            packets: Rate { per_second: 2000, burst: 4000 },
+            bytes: Rate { per_second: 64 * 1024, burst: 32 * 1024 * 1024 },
+            beside_records: Rate { per_second: 5, burst: 100 },
             keep_alive: Duration::from_secs(120),
         }
     }
@@ -101,7 +113,9 @@ pub struct Fence {
     hears: Vec<DownKind>,
     next_packet_id: u16,
     in_flight: VecDeque<u16>,
-    allowance: Allowance,
+    packets: Allowance,
+    bytes: Allowance,
+    beside_records: Allowance,
     keep_alive: Duration,
 }
 
@@ -133,7 +147,9 @@ impl Fence {
             hears: Vec::new(),
             next_packet_id: 1,
             in_flight: VecDeque::new(),
-            allowance: Allowance { left: limits.burst.into(), at: now },
+            packets: Allowance::new(limits.packets, now),
+            bytes: Allowance::new(limits.bytes, now),
+            beside_records: Allowance::new(limits.beside_records, now),
             keep_alive,
         };
         // No session outlives its connection here: the spool and the database are what is durable.
@@ -145,13 +161,17 @@ impl Fence {
         self.keep_alive.mul_f32(1.5)
     }
 
-    /// How long reading must wait before the next publication may be taken.
+    /// How long reading must wait before the next packet may be taken.
     pub fn delay(&mut self, now: Instant) -> Option<Duration> {
-        self.allowance.delay(now, &self.limits)
+        [&mut self.packets, &mut self.bytes, &mut self.beside_records]
+            .into_iter()
+            .filter_map(|allowance| allowance.delay(now))
+            .max()
     }
 
     /// Judges one packet.
     pub fn packet(&mut self, packet: Packet) -> Result<Step, Violation> {
+        self.packets.spend(1);
         match packet {
             Packet::Publish(publish) => self.publish(publish),
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe).map(Step::Reply),
@@ -208,7 +228,10 @@ impl Fence {
             Some((node, kind)) if node == self.node => kind,
             _ => return Err(Violation::Topic),
         };
-        self.allowance.spend();
+        self.bytes.spend(publish.payload.len());
+        if kind != UpKind::Records {
+            self.beside_records.spend(1);
+        }
         Ok(Step::Ingest { kind, payload: publish.payload, reply })
     }
 
@@ -249,20 +272,68 @@ enum Filter {
 /// A token bucket: what is left of the burst, and since when.
 #[derive(Debug)]
 struct Allowance {
+    rate: Rate,
     left: f64,
     at: Instant,
 }
 
 impl Allowance {
-    fn spend(&mut self) {
-        self.left -= 1.0;
+    fn new(rate: Rate, now: Instant) -> Self {
+        Self { rate, left: rate.burst.into(), at: now }
     }
 
-    fn delay(&mut self, now: Instant, limits: &FenceLimits) -> Option<Duration> {
-        let rate = f64::from(limits.publishes_per_second.max(1));
-        let earned = now.saturating_duration_since(self.at).as_secs_f64() * rate;
-        self.left = (self.left + earned).min(limits.burst.into());
+    fn spend(&mut self, amount: usize) {
+        self.left -= amount as f64;
+    }
+
+    fn delay(&mut self, now: Instant) -> Option<Duration> {
+        let per_second = f64::from(self.rate.per_second.max(1));
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * per_second;
+        self.left = (self.left + earned).min(self.rate.burst.into());
         self.at = now;
-        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / rate))
+        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / per_second))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rumqttc::mqttbytes::v4::Connect;
+
+    const NODE: NodeId = NodeId::from_bytes([7; 32]);
+
+    fn fence(now: Instant) -> Fence {
+        let limits = FenceLimits {
+            packets: Rate { per_second: 100, burst: 100 },
+            bytes: Rate { per_second: 1000, burst: 5000 },
+            beside_records: Rate { per_second: 1, burst: 10 },
+            ..FenceLimits::default()
+        };
+        let connect = Packet::Connect(Connect::new(NODE.to_string()));
+        Fence::connect(NODE, Topics::default(), limits, now, connect).unwrap().0
+    }
+
+    fn publish(fence: &mut Fence, kind: UpKind, len: usize, times: usize) {
+        for _ in 0..times {
+            let topic = Topics::default().up(&NODE, kind);
+            fence.packet(Packet::Publish(Publish::new(topic, QoS::AtMostOnce, vec![0; len]))).unwrap();
+        }
+    }
+
+    #[test]
+    fn each_bound_holds_on_its_own_and_time_heals_it() {
+        let now = Instant::now();
+        for (kind, len, within, beyond, wait) in [
+            (UpKind::Records, 1, 100, 50, Duration::from_millis(500)),
+            (UpKind::Records, 1000, 5, 3, Duration::from_secs(3)),
+            (UpKind::Heartbeat, 1, 10, 7, Duration::from_secs(7)),
+        ] {
+            let mut fence = fence(now);
+            publish(&mut fence, kind, len, within);
+            assert_eq!(fence.delay(now), None, "{kind:?} of {len} bytes");
+            publish(&mut fence, kind, len, beyond);
+            assert_eq!(fence.delay(now), Some(wait), "{kind:?} of {len} bytes");
+            assert_eq!(fence.delay(now + wait), None, "{kind:?} of {len} bytes");
+        }
     }
 }

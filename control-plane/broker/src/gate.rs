@@ -6,7 +6,7 @@
 
 use rustls::ServerConfig;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -87,7 +87,7 @@ async fn accept(
                 continue;
             }
         };
-        let (guest, evicted) = lock(&hall).enter(peer.ip(), limits);
+        let (guest, evicted) = lock(&hall).enter(subnet(peer.ip()), limits);
         let handshake = handshake(stream, acceptor.clone(), limits.handshake);
         let (hall, finished) = (hall.clone(), finished.clone());
         tokio::spawn(async move {
@@ -116,6 +116,17 @@ async fn handshake(
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(_)) => Err("handshake"),
         Err(_) => Err("timeout"),
+    }
+}
+
+/// Whom to count as one: an address, or under IPv6 the network that a single subscriber has for itself.
+pub fn subnet(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -20,9 +20,9 @@ use noderr_ca::NodeCertificate;
 use noderr_protocol::{Down, EncodeError, NodeId, UpKind};
 
 pub use embedded::{EmbeddedBroker, EmbeddedConfig, StartError};
-pub use external::{ExternalBroker, ExternalConfig};
-pub use fence::{Fence, FenceLimits, Step, Violation};
-pub use gate::{Gate, GateLimits, TlsConnection};
+pub use external::{ExternalBroker, ExternalConfig, MakeTls};
+pub use fence::{Fence, FenceLimits, Rate, Step, Violation};
+pub use gate::{Gate, GateLimits, TlsConnection, subnet};
 
 /// What the control plane asks of a broker, whichever one it is.
 #[async_trait]

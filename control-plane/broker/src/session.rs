@@ -142,6 +142,7 @@ async fn talk(
     around: &Surroundings,
 ) -> End {
     loop {
+        let pause = fence.delay(Instant::now());
         let step = tokio::select! {
             biased;
             () = seat.end.cancelled() => {
@@ -158,7 +159,10 @@ async fn talk(
                     Err(end) => Err(end),
                 }
             }
-            read = tokio::time::timeout(fence.patience(), wire.fill()) => match read {
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
+                take_all(wire, fence, seat, node, around).await
+            }
+            read = tokio::time::timeout(fence.patience(), wire.fill()), if pause.is_none() => match read {
                 Ok(Ok(())) => take_all(wire, fence, seat, node, around).await,
                 Ok(Err(end)) => Err(end),
                 Err(_) => Err(End::Silent),
@@ -170,7 +174,7 @@ async fn talk(
     }
 }
 
-/// Handles every whole packet that has arrived; back-pressure from ingest and the rate limit both stop reading here.
+/// Handles every whole packet that has arrived, as far as the rates allow; back-pressure from ingest stops it too.
 async fn take_all(
     wire: &mut Wire,
     fence: &mut Fence,
@@ -178,14 +182,9 @@ async fn take_all(
     node: NodeId,
     around: &Surroundings,
 ) -> Result<(), End> {
-    while let Some(packet) = wire.packet()? {
-        if let Some(delay) = fence.delay(Instant::now()) {
-            wire.flush().await?;
-            tokio::select! {
-                () = tokio::time::sleep(delay) => {}
-                () = seat.end.cancelled() => return Ok(()),
-            }
-        }
+    while fence.delay(Instant::now()).is_none()
+        && let Some(packet) = wire.packet()?
+    {
         match fence.packet(packet)? {
             Step::Nothing => {}
             Step::Reply(reply) => wire.put(&reply)?,

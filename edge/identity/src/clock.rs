@@ -19,13 +19,30 @@ pub struct TrustedClock {
 struct State {
     at: Instant,
     unix_ms: i64,
+    floor_ms: i64,
     vouched: bool,
 }
 
+/// Clocks of several control planes differ, and are set right now and then.
+const TOLERANCE_MS: i64 = 3_600_000;
+
+/// The control plane's time is before a time that was vouched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the control plane says it is {unix_ms} ms after 1970, which is long before {latest_ms}, the latest time it has \
+     vouched for; if that one was wrong, remove boot.json from the data folder and start again"
+)]
+pub struct Backwards {
+    unix_ms: i64,
+    latest_ms: i64,
+}
+
 impl TrustedClock {
-    /// Starts from the system clock, or from `floor_ms` if the system clock is before it.
+    /// Starts from the system clock, or from `floor_ms`, the latest time that was ever vouched for, if the system clock
+    /// is before it.
     pub fn new(floor_ms: i64) -> Self {
-        let state = State { at: Instant::now(), unix_ms: system_ms().max(floor_ms), vouched: false };
+        let unix_ms = system_ms().max(floor_ms);
+        let state = State { at: Instant::now(), unix_ms, floor_ms, vouched: false };
         Self { state: Arc::new(RwLock::new(state)) }
     }
 
@@ -36,10 +53,16 @@ impl TrustedClock {
         state.unix_ms.saturating_add(elapsed)
     }
 
-    /// Sets the clock to what the control plane vouched for just now.
-    pub fn vouch(&self, unix_ms: i64) {
+    /// Sets the clock to what the control plane vouched for just now. An earlier time than the latest that was vouched
+    /// for is refused: whoever holds an old server key could turn the clock back to when its certificate was good.
+    pub fn vouch(&self, unix_ms: i64) -> Result<(), Backwards> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State { at: Instant::now(), unix_ms, vouched: true };
+        let latest_ms = if state.vouched { state.unix_ms } else { state.floor_ms };
+        if unix_ms < latest_ms.saturating_sub(TOLERANCE_MS) {
+            return Err(Backwards { unix_ms, latest_ms });
+        }
+        *state = State { at: Instant::now(), unix_ms, vouched: true, ..*state };
+        Ok(())
     }
 
     /// Whether the control plane has vouched for this clock since the start.
@@ -78,8 +101,20 @@ mod tests {
     #[test]
     fn what_is_vouched_for_replaces_the_system_clock() {
         let clock = TrustedClock::new(0);
-        clock.vouch(1_000_000);
+        clock.vouch(1_000_000).unwrap();
         assert!((1_000_000..1_010_000).contains(&clock.now_ms()));
         assert!(clock.is_vouched() && clock.system_offset_ms() > 0);
+    }
+
+    #[test]
+    fn an_earlier_time_than_one_that_was_vouched_for_is_refused_also_after_a_start() {
+        let year = 365 * 86_400_000;
+        let clock = TrustedClock::new(0);
+        clock.vouch(2 * year).unwrap();
+        assert!(clock.vouch(year).is_err());
+        assert!(clock.vouch(2 * year - 60_000).is_ok(), "clocks differ a little");
+        assert!(TrustedClock::new(2 * year).vouch(year).is_err());
+        // A box whose own clock is years ahead has not been told so by anybody.
+        assert!(TrustedClock::new(0).vouch(year).is_ok());
     }
 }

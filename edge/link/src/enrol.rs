@@ -2,7 +2,7 @@
 
 use crate::https::{CallError, HttpsClient};
 use noderr_identity::tpm::{Evidence, Tpm};
-use noderr_identity::{KeyError, NodeKeys, TpmError, certificate_request};
+use noderr_identity::{Backwards, KeyError, NodeKeys, TpmError, certificate_request};
 use noderr_protocol::enrol::{
     ActivationChallenge, BeginRequest, BeginResponse, Enrolled, FinishRequest, HexDigest, RenewChallenge,
     RenewChallengeRequest, RenewProof, RenewRequest, TpmKeys, TpmProof, enrol_binding, renew_binding,
@@ -18,6 +18,9 @@ pub enum ExchangeError {
     /// The key's keeper failed.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The control plane's time cannot be right.
+    #[error(transparent)]
+    Clock(#[from] Backwards),
     /// The control plane wants a proof this box cannot give.
     #[error("the control plane asks for a TPM proof, but this box runs with a software identity")]
     WantsTpm,
@@ -37,6 +40,7 @@ impl ExchangeError {
     pub const fn is_passing(&self) -> bool {
         match self {
             Self::Call(error) => error.is_passing(),
+            Self::Clock(_) => true,
             Self::Key(KeyError::Tpm(error)) => {
                 matches!(error, TpmError::Unreachable(_) | TpmError::Silent(_) | TpmError::Busy)
             }

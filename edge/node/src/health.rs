@@ -41,6 +41,8 @@ struct Ailments {
     tpm: Option<String>,
     disk_low: bool,
     clock_wrong: bool,
+    /// Records that damage on the disk has cost since the start.
+    damaged: u64,
 }
 
 impl Health {
@@ -59,6 +61,7 @@ impl Health {
                 disk_low: disk(&self.data).free_kib < DISK_LOW_KIB,
                 clock_wrong: self.clock.is_vouched()
                     && self.clock.system_offset_ms().unsigned_abs() > CLOCK_WRONG_MS,
+                damaged: self.spool.stats().damaged,
             };
             for (code, detail) in changes(&before, &ailments) {
                 self.alert(code, &detail).await;
@@ -177,6 +180,13 @@ fn changes(before: &Ailments, now: &Ailments) -> Vec<(AlertCode, String)> {
         let detail = "the box's own clock is off by more than an hour; the control plane's time is used";
         changes.push((AlertCode::ClockWrong, detail.to_owned()));
     }
+    if now.damaged > before.damaged {
+        let detail = format!(
+            "{} records were damaged on the disk and are lost; the disk may be failing",
+            now.damaged - before.damaged
+        );
+        changes.push((AlertCode::RecordsDamaged, detail));
+    }
     changes
 }
 
@@ -222,10 +232,13 @@ mod tests {
     #[test]
     fn alerts_come_once_for_each_change() {
         let well = Ailments::default();
-        let ill = Ailments { tpm: Some("silent".to_owned()), disk_low: true, clock_wrong: false };
+        let ill = Ailments { tpm: Some("silent".to_owned()), disk_low: true, ..Ailments::default() };
         let codes = |before, now| changes(before, now).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
         assert_eq!(codes(&well, &ill), [AlertCode::TpmUnreachable, AlertCode::DiskFull]);
         assert_eq!(codes(&ill, &ill), []);
         assert_eq!(codes(&ill, &well), [AlertCode::TpmRecovered, AlertCode::DiskRecovered]);
+        let scratched = Ailments { damaged: 2, ..Ailments::default() };
+        assert_eq!(codes(&well, &scratched), [AlertCode::RecordsDamaged]);
+        assert_eq!(codes(&scratched, &scratched), []);
     }
 }

@@ -54,14 +54,14 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    /// Asks the control plane for the time and believes it.
+    /// Asks the control plane for the time and believes it, unless it turns the clock back.
     pub(crate) async fn set_clock(&self) -> Result<(), ExchangeError> {
         let now = ask_time(&self.url, &self.roots, self.deadline).await?;
         let off = now - self.clock.now_ms();
+        self.clock.vouch(now)?;
         if off.abs() > 60_000 {
             tracing::warn!(off_ms = off, "the clock was wrong and now follows the control plane");
         }
-        self.clock.vouch(now);
         if let Err(error) = boot::remember(&self.data, &self.clock) {
             tracing::warn!(%error, "the time cannot be remembered across a start");
         }

@@ -12,13 +12,15 @@ pub(crate) struct Numbers {
     pub(crate) next: u64,
     /// Numbers lost since the spool was made.
     pub(crate) lost: u64,
+    /// Of them, those that damage on the disk has cost since it was opened.
+    pub(crate) damaged: u64,
     /// Numbers given out while nothing could be written; written down when there is room again.
     pub(crate) pending: Option<Gap>,
 }
 
 impl Numbers {
     pub(crate) const fn new(lane: Lane) -> Self {
-        Self { lane, next: 1, lost: 0, pending: None }
+        Self { lane, next: 1, lost: 0, damaged: 0, pending: None }
     }
 
     /// Gives numbers out to records that cannot be kept.
@@ -134,6 +136,9 @@ impl LaneTree {
         let in_it = block::census(first, value).map_or(0, |(_, in_it)| in_it);
         self.records = self.records.saturating_sub(in_it);
         self.numbers.lost += count;
+        if reason == GapReason::Damaged {
+            self.numbers.damaged += count;
+        }
         self.put_gap(&merged)
     }
 
@@ -204,20 +209,25 @@ impl LaneTree {
         Ok(entries)
     }
 
-    /// Deletes every block that lies wholly at or before `through`; returns how many records went.
+    /// Deletes every block that lies wholly at or before `through`, counting what could not be read of it; returns how
+    /// many records went.
     pub(crate) fn acknowledge(&mut self, through: Position) -> Result<u64, SpoolError> {
         let mut gone = 0;
         while let Some((key, value)) = self.tree.first()? {
             let first = number(&key);
             let count = self.count_of(first, &value)?;
-            let (epoch, in_it) = match block::decode(first, count, &value) {
-                Block::Records { epoch, bodies } => (epoch, bodies.len() as u64),
-                Block::Gap { epoch, .. } => (epoch, 0),
-                Block::Damaged => (0, 0),
+            let (epoch, in_it, damaged) = match block::decode(first, count, &value) {
+                Block::Records { epoch, bodies } => {
+                    (epoch, bodies.len() as u64, bodies.iter().filter(|body| body.is_none()).count() as u64)
+                }
+                Block::Gap { epoch, .. } => (epoch, 0, 0),
+                Block::Damaged => (0, 0, count),
             };
             if first + count - 1 > through.seq || epoch > through.epoch {
                 break;
             }
+            self.numbers.lost += damaged;
+            self.numbers.damaged += damaged;
             self.forget(first, value.len() as u64)?;
             self.records = self.records.saturating_sub(in_it);
             gone += in_it;

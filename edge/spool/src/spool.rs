@@ -71,8 +71,10 @@ pub struct SpoolStats {
     pub bytes: u64,
     /// Bytes on disk, as sled counts them.
     pub disk_bytes: u64,
-    /// Numbers dropped by budget or lack of space since the spool was made.
+    /// Numbers lost to the budget, lack of space or damage since the spool was made.
     pub lost: u64,
+    /// Of them, those that damage on the disk has cost since the start.
+    pub damaged: u64,
 }
 
 /// The outgoing buffer. Its methods block on the disk: call them from blocking code.
@@ -81,6 +83,8 @@ pub struct Spool {
     replaced: Option<PathBuf>,
     reserve: Reserve,
     state: Mutex<State>,
+    /// As of the last operation, so that looking never waits for the disk.
+    figures: Mutex<SpoolStats>,
 }
 
 /// sled refuses everything after an I/O error until it is opened again; numbers must go on meanwhile.
@@ -94,7 +98,9 @@ impl Spool {
     pub fn open(config: SpoolConfig) -> Result<Self, SpoolError> {
         let (lanes, replaced) = Lanes::open(&config, &Lane::ALL.map(Numbers::new))?;
         let reserve = Reserve::new(&config.path);
-        Ok(Self { config, replaced, reserve, state: Mutex::new(State::Open(lanes)) })
+        let state = State::Open(lanes);
+        let figures = Mutex::new(state.figures());
+        Ok(Self { config, replaced, reserve, state: Mutex::new(state), figures })
     }
 
     /// Where the previous spool was moved, if it could not be opened.
@@ -120,6 +126,7 @@ impl Spool {
         let numbers = state.numbers(lane);
         // A write that failed half-way may have given the numbers out already: the hole it left is found on reading.
         numbers.lose(self.config.epoch, bodies.len() as u64);
+        self.note(&state);
         Ok(Appended::DiskFull)
     }
 
@@ -153,19 +160,13 @@ impl Spool {
         })
     }
 
-    /// The spool in figures. While it is closed for an I/O error, only losses are known.
+    /// The spool in figures, as of its last operation. Never waits for the disk.
     pub fn stats(&self) -> SpoolStats {
-        match &*self.lock() {
-            State::Open(Lanes { store, lanes, .. }) => SpoolStats {
-                records: lanes.iter().map(|lane| lane.records).sum(),
-                bytes: lanes.iter().map(|lane| lane.bytes).sum(),
-                disk_bytes: store.db.size_on_disk().unwrap_or_default(),
-                lost: lanes.iter().map(|lane| lane.numbers.lost).sum(),
-            },
-            State::Closed(numbers) => {
-                SpoolStats { lost: numbers.iter().map(|lane| lane.lost).sum(), ..SpoolStats::default() }
-            }
-        }
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, state: &State) {
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = state.figures();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -188,11 +189,35 @@ impl Spool {
             tracing::warn!(%error, "the spool failed and will be opened again");
             *state = State::Closed(lanes.lanes.iter().map(|lane| lane.numbers).collect());
         }
+        self.note(state);
         result
     }
 }
 
 impl State {
+    /// While it is closed for an I/O error, only losses are known.
+    fn figures(&self) -> SpoolStats {
+        let losses = |numbers: &mut dyn Iterator<Item = &Numbers>| {
+            numbers.fold((0, 0), |(lost, damaged), lane| (lost + lane.lost, damaged + lane.damaged))
+        };
+        match self {
+            Self::Open(Lanes { store, lanes, .. }) => {
+                let (lost, damaged) = losses(&mut lanes.iter().map(|lane| &lane.numbers));
+                SpoolStats {
+                    records: lanes.iter().map(|lane| lane.records).sum(),
+                    bytes: lanes.iter().map(|lane| lane.bytes).sum(),
+                    disk_bytes: store.db.size_on_disk().unwrap_or_default(),
+                    lost,
+                    damaged,
+                }
+            }
+            Self::Closed(numbers) => {
+                let (lost, damaged) = losses(&mut numbers.iter());
+                SpoolStats { lost, damaged, ..SpoolStats::default() }
+            }
+        }
+    }
+
     fn numbers(&mut self, lane: Lane) -> &mut Numbers {
         let found = match self {
             Self::Open(lanes) => Some(&mut lanes.lane(lane).numbers),
@@ -236,7 +261,12 @@ impl Lanes {
     fn acknowledge(&mut self, lane: Lane, through: Position) -> Result<u64, SpoolError> {
         // Before the last block goes: an emptied tree forgets its numbers.
         self.remember(lane)?;
-        self.lane(lane).acknowledge(through)
+        let lost = self.lane(lane).numbers.lost;
+        let gone = self.lane(lane).acknowledge(through)?;
+        if self.lane(lane).numbers.lost != lost {
+            self.remember(lane)?;
+        }
+        Ok(gone)
     }
 
     fn keep_to_budget(&mut self, budget_bytes: u64) -> Result<(), SpoolError> {

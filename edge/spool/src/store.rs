@@ -93,9 +93,26 @@ fn is_locked(error: &std::io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
 }
 
+/// Renames a broken database. One such is kept for whoever wants to look into it; older ones make room.
 fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    for older in set_aside_before(path)? {
+        fs::remove_dir_all(older)?;
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let aside = path.with_extension(format!("corrupt-{now}"));
     fs::rename(path, &aside)?;
     Ok(aside)
+}
+
+fn set_aside_before(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_stem()) else { return Ok(Vec::new()) };
+    let prefix = format!("{}.corrupt-", name.to_string_lossy());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }

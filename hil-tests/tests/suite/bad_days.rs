@@ -120,3 +120,38 @@ async fn a_clock_that_is_years_off_is_set_by_the_control_plane() -> anyhow::Resu
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_damaged_on_the_disk_is_skipped_counted_and_reported() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (node, mut rig) = lab.add_box("scratched", &LIVELY).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    rig.network(noderr_hil::LinkQuality::Down);
+    rig.status_where("records to wait", SOON, |status| status["spool_records"].as_u64() > Some(20)).await?;
+    rig.power_cut().await?;
+    {
+        // One bit of one record, below everything that could notice but the record's own checksum.
+        let config = sled::Config::new().path(rig.data().join("spool")).mode(sled::Mode::LowSpace);
+        let database =
+            noderr_hil::until("the killed node to let go", SOON, || async { Ok(config.open().ok()) }).await?;
+        let lane = database.open_tree("telemetry")?;
+        let (key, block) = lane.last()?.ok_or_else(|| anyhow::anyhow!("nothing waits"))?;
+        let mut block = block.to_vec();
+        if let Some(last) = block.last_mut() {
+            *last ^= 1;
+        }
+        lane.insert(key, block)?;
+        database.flush()?;
+    }
+    rig.power_on()?;
+    rig.network(noderr_hil::LinkQuality::Up);
+    rig.online(SOON).await?;
+    let account = account::drained(&lab.database, &node, &rig).await?;
+    assert_eq!(account.missing, 1, "the damage costs one record: {account:?}");
+    rig.status_where("the loss to be counted", SOON, |status| status["spool_lost"] == 1).await?;
+    noderr_hil::until("the alert", SOON, || async {
+        Ok(alert_codes(&lab, &node).await?.contains(&"records_damaged".to_owned()).then_some(()))
+    })
+    .await
+}

@@ -5,6 +5,7 @@ mod attestation;
 mod bad_days;
 mod campaigns;
 mod first_light;
+mod hostile;
 mod isolation;
 mod mosquitto;
 mod papers;

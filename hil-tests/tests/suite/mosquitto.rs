@@ -1,83 +1,19 @@
 //! The same node and the same control plane, with a real mosquitto between them.
 
 use crate::{LIVELY, SOON};
-use anyhow::Context as _;
-use noderr_ca::{Authority, FileKey};
-use noderr_hil::{ControlOptions, Lab, LabOptions, account, scratch, until};
+use noderr_hil::{ControlOptions, Lab, LabOptions, LinkQuality, Mosquitto, account, scratch, until};
 use serde_json::json;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::Stdio;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::process::{Child, Command};
-
-const DAY: Duration = Duration::from_secs(86_400);
-
-/// The configuration that docs/admin.md shows, on a port of this test's own.
-async fn mosquitto(folder: &Path, authority: &Path) -> anyhow::Result<(Child, SocketAddr)> {
-    fs::create_dir_all(authority)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
-    let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
-    let authority = Authority::open(authority, "demo", key, now)?;
-    let server = authority.issue_server(&["localhost".to_owned()], now, DAY)?;
-    let certificates: Vec<_> =
-        server.chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.to_vec())).collect();
-    fs::write(folder.join("ca.pem"), authority.root_pem())?;
-    fs::write(folder.join("server.pem"), pem::encode_many(&certificates))?;
-    fs::write(
-        folder.join("server.key"),
-        pem::encode(&pem::Pem::new("PRIVATE KEY", server.key.secret_der())),
-    )?;
-    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/admin.md"))?;
-    let acl = guide.split("and as `acl`:").nth(1).and_then(|rest| rest.split("mosquitto reads").next());
-    let acl: String =
-        acl.context("the guide shows no acl")?.lines().map(|line| format!("{}\n", line.trim())).collect();
-    fs::write(folder.join("acl"), acl)?;
-    let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
-    let at = |name: &str| folder.join(name).display().to_string();
-    fs::write(
-        folder.join("mosquitto.conf"),
-        format!(
-            "listener {} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n\
-             use_identity_as_username true\nuse_username_as_clientid true\nacl_file {}\nuser root\n",
-            address.port(),
-            at("ca.pem"),
-            at("server.pem"),
-            at("server.key"),
-            at("acl")
-        ),
-    )?;
-    let log = fs::File::create(folder.join("mosquitto.log"))?;
-    let process = Command::new("mosquitto")
-        .arg("-c")
-        .arg(folder.join("mosquitto.conf"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .context("cannot run mosquitto")?;
-    until("mosquitto to listen", SOON, || async { Ok(TcpStream::connect(address).ok().map(drop)) }).await?;
-    Ok((process, address))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_external_mosquitto_serves_the_same_nodes() -> anyhow::Result<()> {
     let folder = scratch()?;
-    let authority = folder.path().join("control/authority");
-    let (mut broker, address) = mosquitto(folder.path(), &authority).await?;
-    let revocations = folder.path().join("noderr.crl");
-    let external = format!(
-        "external = {{ host = \"localhost\", port = {}, revocation_list = \"{}\" }}",
-        address.port(),
-        revocations.display()
-    );
-    let control = ControlOptions::default().with("broker", external);
+    let mut broker =
+        Mosquitto::start(&folder.path().join("mosquitto"), &folder.path().join("control/authority")).await?;
+    let control = ControlOptions::default().with("broker", broker.setting());
     let lab = Lab::start(folder.path(), LabOptions { control, ..LabOptions::default() }, |_| {}).await?;
     let (node, mut rig) = lab.add_box("outside", &LIVELY).await?;
-    rig.lead_to(&[(lab.control.api(), address)]);
+    rig.lead_to(&[(lab.control.api(), broker.address())]);
     rig.power_on()?;
     rig.online(SOON).await?;
     account::settled(&lab.database, &node, 20).await?;
@@ -87,35 +23,31 @@ async fn an_external_mosquitto_serves_the_same_nodes() -> anyhow::Result<()> {
     lab.node_where(&node, "a verdict", SOON, |shown| shown["attestation"] == "trusted").await?;
 
     // The broker goes away and comes back on its port; nothing is lost.
-    broker.kill().await?;
+    broker.power_cut().await?;
     rig.status_where("the node to notice", SOON, |status| status["online"] == false).await?;
-    let again = Command::new("mosquitto")
-        .arg("-c")
-        .arg(folder.path().join("mosquitto.conf"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
+    broker.power_on().await?;
     let account = account::drained(&lab.database, &node, &rig).await?;
     assert_eq!(account.missing, 0);
 
-    // A revoked node is on the list for the broker, and is heard no more whatever the broker does.
+    // A revoked node is heard no more, whatever the broker does.
+    let list = fs::read(broker.revocations())?;
     lab.admin.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "test" })).await?;
     until("the list of revoked certificates", SOON, || async {
-        let list = fs::read_to_string(&revocations).unwrap_or_default();
-        Ok(list.contains("BEGIN X509 CRL").then_some(()))
+        Ok((fs::read(broker.revocations())? != list).then_some(()))
     })
     .await?;
-    let stored = || account::lane(&lab.database, &node, "telemetry");
-    let before = until("what was under way to settle", SOON, || async {
-        let first = stored().await?;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        Ok((stored().await? == first).then_some(first))
+    let stored = account::lane(&lab.database, &node, "telemetry").await?;
+    rig.status_where("more to wait", SOON, |status| status["spool_records"].as_u64() > Some(30)).await?;
+    assert_eq!(account::lane(&lab.database, &node, "telemetry").await?, stored);
+
+    // Once the broker has read the list, it does not let the node in either.
+    broker.reload()?;
+    rig.network(LinkQuality::Down);
+    rig.status_where("the session to end", SOON, |status| status["online"] == false).await?;
+    rig.network(LinkQuality::Up);
+    rig.status_where("the certificate to be refused", SOON, |status| {
+        status["doing"].as_str().is_some_and(|doing| doing.to_lowercase().contains("revoked"))
     })
     .await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(stored().await?, before);
-    drop(again);
     Ok(())
 }

@@ -174,7 +174,7 @@ async fn malformed_bytes_end_its_session_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_and_a_goodbye_leave_the_broker_well() {
     let world = World::begin().await;
-    let own = world.topics.up(&me(), UpKind::Heartbeat);
+    let own = world.topics.up(&me(), UpKind::Records);
     let mut client = world.connected(me()).await;
     let mut flood = bytes::BytesMut::new();
     for _ in 0..500 {

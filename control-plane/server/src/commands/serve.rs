@@ -14,8 +14,7 @@ use anyhow::{Context as _, ensure};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use noderr_attestation::VendorRoots;
 use noderr_broker::{
-    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, Gate, GateLimits,
-    UpEvent,
+    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, Gate, GateLimits, UpEvent,
 };
 use noderr_ca::{Authority, FileKey};
 use rustls::RootCertStore;
@@ -62,7 +61,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", app.config.http.listen))?;
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(http::serve(gate, features::router(&app), stop.clone()));
+    let crowd = http::Crowd::new(app.config.http.connections, app.config.http.connections_per_address);
+    let serving = tokio::spawn(http::serve(gate, crowd, features::router(&app), stop.clone()));
 
     let mut background = JoinSet::new();
     background.spawn(notices::listen(app.clone()));
@@ -114,19 +114,22 @@ async fn start_broker(
                 root: app.authority.root().clone(),
                 certificate,
                 gate: GateLimits::default(),
-                fence: FenceLimits::default(),
+                fence: app.config.broker.fence(),
             };
             let admission = Arc::new(DatabaseAdmission(app.clone()));
             let embedded = Arc::new(EmbeddedBroker::start(config, admission, up).await?);
             (embedded.clone(), Some(embedded))
         }
         Some(external) => {
+            let (of, roots) = (app.clone(), external.roots.clone());
+            let tls = move || Ok(Arc::new(external_tls(&of, roots.as_deref())?));
             let config = ExternalConfig {
                 host: external.host.clone(),
                 port: external.port,
                 topics,
                 client_id: format!("noderr-control-{}", app.id.simple()),
-                tls: Arc::new(external_tls(app, external.roots.as_deref())?),
+                tls: Box::new(tls),
+                session: DAY,
             };
             (Arc::new(ExternalBroker::start(config, up)), None)
         }
@@ -145,7 +148,7 @@ fn external_tls(app: &App, roots: Option<&Path>) -> anyhow::Result<rustls::Clien
             }
         }
     }
-    let identity = app.authority.issue_service("noderr-control", unix_now(), 30 * DAY)?;
+    let identity = app.authority.issue_service("noderr-control", unix_now(), 2 * DAY)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

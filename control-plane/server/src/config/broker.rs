@@ -1,6 +1,7 @@
 //! The MQTT broker: embedded unless an external one is named.
 
 use anyhow::Context as _;
+use noderr_broker::{FenceLimits, Rate};
 use noderr_protocol::Topics;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -15,6 +16,12 @@ pub(crate) struct Broker {
     pub(crate) public_address: String,
     /// Topic prefix of the network.
     pub(crate) prefix: String,
+    /// Packets a second that the embedded broker takes of one node; above it, it reads no further.
+    pub(crate) node_packets_per_s: u32,
+    /// Kibibytes a second of reports that it takes of one node, sustained.
+    pub(crate) node_kib_per_s: u32,
+    /// Mebibytes of reports at once, before that counts: what a node has buffered while it was offline.
+    pub(crate) node_burst_mib: u32,
     /// An external MQTT broker instead of the embedded one.
     pub(crate) external: Option<ExternalBroker>,
 }
@@ -38,12 +45,27 @@ impl Default for Broker {
             listen: SocketAddr::from(([127, 0, 0, 1], 8883)),
             public_address: "localhost:8883".to_owned(),
             prefix: "/tenants".to_owned(),
+            node_packets_per_s: 2000,
+            node_kib_per_s: 64,
+            node_burst_mib: 32,
             external: None,
         }
     }
 }
 
 impl Broker {
+    pub(crate) fn fence(&self) -> FenceLimits {
+        let per_second = self.node_packets_per_s;
+        FenceLimits {
+            packets: Rate { per_second, burst: per_second.saturating_mul(2) },
+            bytes: Rate {
+                per_second: self.node_kib_per_s.saturating_mul(1 << 10),
+                burst: self.node_burst_mib.saturating_mul(1 << 20),
+            },
+            ..FenceLimits::default()
+        }
+    }
+
     pub(crate) fn topics(&self) -> anyhow::Result<Topics> {
         Topics::new(&self.prefix).with_context(|| {
             format!("broker.prefix `{}` must start with / and hold no wildcard", self.prefix)

@@ -114,6 +114,9 @@ const FIELDS: &[(&str, &str)] = &[
     ("broker", "listen"),
     ("broker", "public_address"),
     ("broker", "prefix"),
+    ("broker", "node_packets_per_s"),
+    ("broker", "node_kib_per_s"),
+    ("broker", "node_burst_mib"),
     ("database", "url"),
     ("database", "api_url"),
     ("database", "binaries"),
@@ -123,6 +126,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("enrolment", "vendor_roots"),
     ("enrolment", "allow_software"),
     ("telemetry", "retention_days"),
+    ("telemetry", "alert_retention_days"),
 ];
 
 fn override_field(table: &mut toml::Table, name: &str, path: &[&str], value: &str) {

@@ -7,6 +7,8 @@ use serde::Deserialize;
 pub(crate) struct Telemetry {
     /// Days telemetry is kept.
     pub(crate) retention_days: u16,
+    /// Days alerts, gaps and unreadable records are kept.
+    pub(crate) alert_retention_days: u16,
     /// Records stored in one transaction at most.
     pub(crate) batch: usize,
     /// Milliseconds to wait for a batch to fill.
@@ -19,6 +21,13 @@ pub(crate) struct Telemetry {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { retention_days: 90, batch: 4000, linger_ms: 5, workers: 2, offline_after_s: 100 }
+        Self {
+            retention_days: 90,
+            alert_retention_days: 365,
+            batch: 4000,
+            linger_ms: 5,
+            workers: 2,
+            offline_after_s: 100,
+        }
     }
 }

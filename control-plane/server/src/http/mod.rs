@@ -1,6 +1,7 @@
 //! The HTTP side: serving, problems, extractors, who may do what.
 
 mod auth;
+mod crowd;
 mod extract;
 mod page;
 mod problem;
@@ -8,8 +9,9 @@ mod serve;
 mod throttle;
 
 pub(crate) use auth::{Permission, Principal};
+pub(crate) use crowd::Crowd;
 pub(crate) use extract::{Json, NodePath, Path, Query};
 pub(crate) use page::{PageQuery, Paged};
 pub(crate) use problem::{Problem, ProblemBody};
-pub(crate) use serve::serve;
+pub(crate) use serve::{Caller, serve};
 pub(crate) use throttle::LoginThrottle;

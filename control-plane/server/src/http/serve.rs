@@ -1,43 +1,76 @@
-//! Serves the router over the gate's finished TLS connections; slow senders are cut off, a stop lets requests finish.
+//! Serves the router over the gate's finished TLS connections. Slow peers are cut off, crowds are turned away, a stop
+//! lets requests finish.
 
+use super::crowd::{Crowd, Place};
 use axum::Router;
 use axum::body::Body;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use noderr_broker::Gate;
+use noderr_broker::{Gate, TlsConnection, subnet};
+use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-/// A request's head must be here by then.
+/// A request's head must be here by then; so long may a connection be idle, too.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// Requests under way at a stop get so long.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// A connection takes no further request after so long.
+const LIFE: Duration = Duration::from_secs(60);
+/// From then on, or from a stop, the request under way gets so long.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+/// Where a request comes from, as far as limits are concerned; an extension of every request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller(pub(crate) IpAddr);
 
 /// Serves until `stop`, then until the requests under way are answered.
-pub(crate) async fn serve(mut gate: Gate, router: Router, stop: CancellationToken) {
-    let graceful = GracefulShutdown::new();
+pub(crate) async fn serve(mut gate: Gate, crowd: Crowd, router: Router, stop: CancellationToken) {
+    let connections = TaskTracker::new();
     loop {
-        let (stream, peer) = tokio::select! {
+        let connection = tokio::select! {
             connection = gate.next() => connection,
             () = stop.cancelled() => break,
         };
-        let service = router.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
-        let mut builder = hyper::server::conn::http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(64 * 1024);
-        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "an HTTP connection ended early");
-            }
-        });
+        match crowd.enter(subnet(connection.1.ip())) {
+            Some(place) => drop(connections.spawn(converse(connection, place, router.clone(), stop.clone()))),
+            None => metrics::counter!("noderr_http_turned_away_total").increment(1),
+        }
     }
     drop(gate);
-    if tokio::time::timeout(FAREWELL, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests still under way after {FAREWELL:?} are cut off");
+    connections.close();
+    connections.wait().await;
+}
+
+async fn converse((stream, peer): TlsConnection, place: Place, router: Router, stop: CancellationToken) {
+    let caller = Caller(place.address());
+    let service = router.map_request(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(caller);
+        request
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(64 * 1024);
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = tokio::time::sleep(LIFE) => None,
+        () = stop.cancelled() => None,
+    };
+    let ended = match ended {
+        Some(ended) => Ok(ended),
+        None => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(FAREWELL, connection).await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "an HTTP connection ended early"),
+        Err(_) => tracing::warn!(%peer, "a request that took too long was cut off"),
     }
 }

@@ -4,7 +4,7 @@ use super::Job;
 use crate::app::App;
 use async_trait::async_trait;
 
-/// Deletes expired sessions, exchanges that were never answered, old challenges and old job runs.
+/// Deletes what is over: sessions, exchanges, challenges, job runs, alerts and papers past their time.
 pub(super) struct ForgetExpired;
 
 #[async_trait]
@@ -18,26 +18,10 @@ impl Job for ForgetExpired {
     }
 
     async fn run(&self, app: &App) -> anyhow::Result<String> {
-        let pool = app.database.system();
-        let mut gone = 0;
-        gone += sqlx::query!("DELETE FROM sessions WHERE expires_at < now()")
-            .execute(pool)
-            .await?
-            .rows_affected();
-        gone += sqlx::query!(
-            "DELETE FROM enrolments WHERE finished_at IS NULL AND expires_at < now() - interval '1 hour'"
-        )
-        .execute(pool)
-        .await?
-        .rows_affected();
-        gone += sqlx::query!("DELETE FROM attestations WHERE requested_at < now() - interval '1 year'")
-            .execute(pool)
-            .await?
-            .rows_affected();
-        gone += sqlx::query!("DELETE FROM job_runs WHERE started_at < now() - interval '7 days'")
-            .execute(pool)
-            .await?
-            .rows_affected();
+        let alert_days = i32::from(app.config.telemetry.alert_retention_days);
+        let gone = sqlx::query_scalar!(r#"SELECT forget_expired($1) AS "gone!""#, alert_days)
+            .fetch_one(app.database.system())
+            .await?;
         Ok(format!("{gone} rows forgotten"))
     }
 }

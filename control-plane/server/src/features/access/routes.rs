@@ -4,7 +4,8 @@ use super::db::{self, TokenRow};
 use super::{hash_secret, new_secret, password};
 use crate::app::App;
 use crate::features::audit;
-use crate::http::{Json, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
+use crate::http::{Caller, Json, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -48,21 +49,22 @@ struct LoggedIn {
     responses((status = 201, body = LoggedIn), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
 async fn log_in(
     State(app): State<App>,
+    Extension(Caller(address)): Extension<Caller>,
     Json(login): Json<Login>,
 ) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
     let email = login.email.trim().to_lowercase();
-    if let Some(wait) = app.logins.wait(&email, Instant::now()) {
-        let detail = format!("too many failed logins for this address; wait {} s", wait.as_secs() + 1);
+    if let Some(wait) = app.logins.wait(address, &email, Instant::now()) {
+        let detail = format!("too many failed logins from this address; wait {} s", wait.as_secs() + 1);
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail));
     }
     let known = db::password_hash(&app, &email).await?;
     let stored = known.as_ref().map(|(_, hash)| hash.clone());
     let matches = password::verify(login.password.expose_secret().to_owned(), stored).await?;
     let Some((admin, _)) = known.filter(|_| matches) else {
-        app.logins.failed(&email, Instant::now());
+        app.logins.failed(address, &email, Instant::now());
         return Err(Problem::unauthorised("the e-mail address or the password is wrong"));
     };
-    app.logins.succeeded(&email);
+    app.logins.succeeded(address, &email);
     let (token, expires_at) = (new_secret("nse"), OffsetDateTime::now_utc() + SESSION);
     let mut tx = app.database.begin().await?;
     db::insert_session(&mut tx, &hash_secret(&token), admin, expires_at).await?;

@@ -15,8 +15,21 @@ pub(super) struct Answer {
     pub(super) rewind: bool,
 }
 
+/// What to make of the records of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Rows of the tables they are for.
+    Read,
+    /// Bytes, so that their numbers are accounted for even if no table takes what they say.
+    AsTheyCame,
+}
+
 /// Stores a batch. Nodes that are unknown or revoked get no answer and nothing stored.
-pub(super) async fn store(app: &App, batch: &[(NodeId, RecordBatch)]) -> sqlx::Result<Vec<Answer>> {
+pub(super) async fn store(
+    app: &App,
+    batch: &[(NodeId, RecordBatch)],
+    reading: Reading,
+) -> sqlx::Result<Vec<Answer>> {
     let mut wanted: Vec<(NodeId, Lane)> = batch.iter().map(|(node, records)| (*node, records.lane)).collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -40,6 +53,9 @@ pub(super) async fn store(app: &App, batch: &[(NodeId, RecordBatch)]) -> sqlx::R
                 Step::Store(entry, next) => {
                     *mark = next;
                     match entry {
+                        Entry::Record(record) if reading == Reading::AsTheyCame => {
+                            columns.push_unreadable(node, records.lane, record);
+                        }
                         Entry::Record(record) => columns.push_record(node, records.lane, record),
                         Entry::Gap(gap) => columns.push_gap(node, records.lane, &gap),
                     }

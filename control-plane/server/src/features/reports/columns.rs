@@ -103,15 +103,20 @@ impl Columns {
             }
             Err(error) => {
                 tracing::debug!(node = %node.short(), %error, "a record is not readable");
-                metrics::counter!("noderr_unreadable_total", "what" => "record").increment(1);
-                let columns = &mut self.unreadable;
-                columns.node.push(node.as_bytes().to_vec());
-                columns.lane.push(lane.as_str().to_owned());
-                columns.epoch.push(signed(epoch));
-                columns.seq.push(signed(seq));
-                columns.body.push(record.body.into_vec());
+                self.push_unreadable(node, lane, record);
             }
         }
+    }
+
+    /// A record as it came.
+    pub(super) fn push_unreadable(&mut self, node: &NodeId, lane: Lane, record: Record) {
+        metrics::counter!("noderr_unreadable_total", "what" => "record").increment(1);
+        let columns = &mut self.unreadable;
+        columns.node.push(node.as_bytes().to_vec());
+        columns.lane.push(lane.as_str().to_owned());
+        columns.epoch.push(signed(record.position.epoch));
+        columns.seq.push(signed(record.position.seq));
+        columns.body.push(record.body.into_vec());
     }
 
     pub(super) fn push_gap(&mut self, node: &NodeId, lane: Lane, gap: &Gap) {

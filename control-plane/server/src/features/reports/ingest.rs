@@ -1,6 +1,7 @@
 //! From the broker's channel to the database: workers that gather, store and answer.
 
-use super::{batch, presence};
+use super::batch::{self, Reading};
+use super::presence;
 use crate::app::App;
 use crate::features::attestation;
 use noderr_broker::{UpEvent, UpMessage};
@@ -181,15 +182,18 @@ async fn handle(app: &App, node: &NodeId, other: &Other) -> sqlx::Result<()> {
 }
 
 /// Stores a batch and answers. What the database refuses for what it is, and not for how the database is, must not
-/// stop the nodes beside it: then each node's share is tried alone, and the one that is at fault is dropped.
+/// stop the nodes beside it: then each node's share is tried alone, and the one at fault is kept as it came, unread.
 async fn store(app: &App, records: &[(NodeId, RecordBatch)]) {
-    let shares: Vec<&[(NodeId, RecordBatch)]> = match insist(|| batch::store(app, records)).await {
-        Ok(answers) => return answer(app, answers).await,
-        Err(error) if records.len() == 1 => return drop_poison(&records[0].0, &error),
-        Err(_) => records.chunks(1).collect(),
-    };
-    for share in shares {
-        match insist(|| batch::store(app, share)).await {
+    if let Ok(answers) = insist(|| batch::store(app, records, Reading::Read)).await {
+        return answer(app, answers).await;
+    }
+    for share in records.chunks(1) {
+        let mut stored = insist(|| batch::store(app, share, Reading::Read)).await;
+        if let Err(error) = &stored {
+            tracing::warn!(node = %share[0].0.short(), %error, "the database refuses records for what they say");
+            stored = insist(|| batch::store(app, share, Reading::AsTheyCame)).await;
+        }
+        match stored {
             Ok(answers) => answer(app, answers).await,
             Err(error) => drop_poison(&share[0].0, &error),
         }

@@ -1,0 +1,120 @@
+//! A real mosquitto with the configuration that docs/admin.md shows, on a port of its own.
+
+use crate::until;
+use anyhow::Context as _;
+use noderr_ca::{Authority, FileKey};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::process::{Child, Command};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The guide, as it is read by people.
+const GUIDE: &str = include_str!("../../docs/admin.md");
+
+/// A broker beside the control plane.
+pub struct Mosquitto {
+    folder: PathBuf,
+    address: SocketAddr,
+    process: Option<Child>,
+}
+
+impl Mosquitto {
+    /// Makes its papers with the authority in `authority`, which is made if need be, and starts it.
+    pub async fn start(folder: &Path, authority: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(authority)?;
+        fs::create_dir_all(folder)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
+        let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
+        let authority = Authority::open(authority, "demo", key, now)?;
+        let server = authority.issue_server(&["localhost".to_owned()], now, DAY)?;
+        let chain: Vec<_> =
+            server.chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.to_vec())).collect();
+        fs::write(folder.join("ca.pem"), authority.root_pem())?;
+        fs::write(folder.join("server.pem"), pem::encode_many(&chain))?;
+        fs::write(
+            folder.join("server.key"),
+            pem::encode(&pem::Pem::new("PRIVATE KEY", server.key.secret_der())),
+        )?;
+        fs::write(folder.join("noderr.crl"), authority.revocation_list(&[], 1, now, DAY)?)?;
+        fs::write(folder.join("acl"), shown_after("and as `acl`:")?)?;
+        let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+        let shown = shown_after("With mosquitto:")?
+            .replace("listener 8883", &format!("listener {} 127.0.0.1", address.port()));
+        fs::write(folder.join("mosquitto.conf"), format!("{shown}user root\n"))?;
+        let mut broker = Self { folder: folder.to_owned(), address, process: None };
+        broker.power_on().await?;
+        Ok(broker)
+    }
+
+    /// Starts it again after [`Self::power_cut`].
+    pub async fn power_on(&mut self) -> anyhow::Result<()> {
+        let log = File::options().create(true).append(true).open(self.folder.join("log"))?;
+        let process = Command::new("mosquitto")
+            .args(["-c", "mosquitto.conf"])
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot run mosquitto")?;
+        self.process = Some(process);
+        let address = self.address;
+        until("mosquitto to listen", Duration::from_secs(10), || async move {
+            Ok(TcpStream::connect(address).ok().map(drop))
+        })
+        .await
+    }
+
+    /// Takes it away.
+    pub async fn power_cut(&mut self) -> anyhow::Result<()> {
+        match self.process.take() {
+            Some(mut process) => Ok(process.kill().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes it read its files again.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        let pid = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        Ok(kill_process(pid.context("mosquitto does not run")?, Signal::HUP)?)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Child::id)
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The list of revoked certificates that it reads.
+    pub fn revocations(&self) -> PathBuf {
+        self.folder.join("noderr.crl")
+    }
+
+    /// What the control plane's `[broker]` says about it.
+    pub fn setting(&self) -> String {
+        format!(
+            "external = {{ host = \"localhost\", port = {}, revocation_list = \"{}\" }}",
+            self.address.port(),
+            self.revocations().display()
+        )
+    }
+}
+
+/// The indented lines that the guide shows after some words.
+fn shown_after(words: &str) -> anyhow::Result<String> {
+    let (_, rest) = GUIDE.split_once(words).with_context(|| format!("the guide does not say `{words}`"))?;
+    let lines = rest.lines().skip_while(|line| !line.starts_with("    "));
+    let shown = lines.take_while(|line| line.is_empty() || line.starts_with("    "));
+    Ok(shown.map(|line| format!("{}\n", line.trim())).collect())
+}

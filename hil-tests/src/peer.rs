@@ -1,0 +1,175 @@
+//! A node's papers and wire without a node behind them: for a hostile one that says what it likes, and for a thousand
+//! that are counted. Its certificate is made with the lab's own authority and put on record as enrolment would.
+
+use crate::Lab;
+use anyhow::{Context as _, bail};
+use bytes::BytesMut;
+use noderr_ca::{Authority, Csr, FileKey, NodeSubject};
+use noderr_protocol::{Down, IdentityKind, Message as _, NodeId, Topics, Up};
+use rcgen::{CertificateParams, KeyPair};
+use rumqttc::mqttbytes::v4::{Connect, Packet, PubAck, Publish, Subscribe};
+use rumqttc::mqttbytes::{Error as PacketError, QoS};
+use rustls::ClientConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use sqlx::postgres::PgPool;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const MAX_PACKET: usize = 1 << 20;
+
+/// Who a peer is.
+#[derive(Clone)]
+pub struct Papers {
+    /// The name its certificate gives it.
+    pub node: NodeId,
+    tls: Arc<ClientConfig>,
+    serial: [u8; 16],
+}
+
+impl Papers {
+    /// Makes papers with the authority in this folder; nobody has them on record yet.
+    pub fn make(authority: &Path, count: usize) -> anyhow::Result<Vec<Self>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
+        let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
+        let authority = Authority::open(authority, "demo", key, now)?;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.root().clone())?;
+        let roots = Arc::new(roots);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        (0..count)
+            .map(|_| {
+                let (node, key) = (NodeId::from_bytes(rand::random()), KeyPair::generate()?);
+                let request = CertificateParams::default().serialize_request(&key)?;
+                let subject = NodeSubject { node, kind: IdentityKind::Software };
+                let issued = authority.issue_node(subject, &Csr::parse(request.der())?, now, DAY)?;
+                let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+                let tls = ClientConfig::builder_with_provider(provider.clone())
+                    .with_safe_default_protocol_versions()?
+                    .with_root_certificates(roots.clone())
+                    .with_client_auth_cert(vec![issued.der], key)?;
+                Ok(Self { node, tls: Arc::new(tls), serial: issued.serial })
+            })
+            .collect()
+    }
+
+    /// Makes papers for nodes of the lab's operator and puts them on record.
+    pub async fn enrolled(lab: &Lab, count: usize) -> anyhow::Result<Vec<Self>> {
+        let papers = Self::make(lab.control.authority(), count)?;
+        let owner = PgPool::connect(&lab.control.owner_url()?).await?;
+        let nodes: Vec<_> = papers.iter().map(|paper| paper.node.as_bytes().to_vec()).collect();
+        let serials: Vec<_> = papers.iter().map(|paper| paper.serial.to_vec()).collect();
+        sqlx::query(
+            "WITH added AS (
+               INSERT INTO nodes (id, operator_id, label, enrolled_at, kind)
+               SELECT id, $3::text::uuid, 'peer', now(), 'software' FROM UNNEST($1::bytea[]) AS n (id))
+             INSERT INTO node_certificates (serial, node_id, not_before, not_after)
+             SELECT serial, id, now(), now() + interval '1 day' FROM UNNEST($2::bytea[], $1::bytea[]) AS c (serial, id)",
+        )
+        .bind(nodes)
+        .bind(serials)
+        .bind(&lab.operator)
+        .execute(&owner)
+        .await?;
+        owner.close().await;
+        Ok(papers)
+    }
+
+    /// Completes the handshake and says nothing.
+    pub async fn dial(&self, broker: SocketAddr) -> anyhow::Result<Peer> {
+        let tcp = TcpStream::connect(broker).await?;
+        tcp.set_nodelay(true)?;
+        let name = ServerName::try_from("localhost")?;
+        let stream = TlsConnector::from(self.tls.clone()).connect(name, tcp).await?;
+        Ok(Peer {
+            node: self.node,
+            topics: Topics::default(),
+            stream,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            last_id: 0,
+        })
+    }
+
+    /// Connects and subscribes as a node does.
+    pub async fn connect(&self, broker: SocketAddr) -> anyhow::Result<Peer> {
+        let mut peer = self.dial(broker).await?;
+        let mut connect = Connect::new(self.node.to_string());
+        connect.keep_alive = 600;
+        connect.clean_session = true;
+        peer.put(&Packet::Connect(connect))?;
+        peer.flush().await?;
+        let Packet::ConnAck(_) = peer.next().await? else { bail!("no CONNACK") };
+        let mut subscribe = Subscribe::new(peer.topics.down_filter(&self.node), QoS::AtLeastOnce);
+        subscribe.pkid = 1;
+        peer.put(&Packet::Subscribe(subscribe))?;
+        peer.flush().await?;
+        let Packet::SubAck(_) = peer.next().await? else { bail!("no SUBACK") };
+        Ok(peer)
+    }
+}
+
+/// One connection.
+pub struct Peer {
+    node: NodeId,
+    topics: Topics,
+    stream: TlsStream<TcpStream>,
+    input: BytesMut,
+    output: BytesMut,
+    last_id: u16,
+}
+
+impl Peer {
+    /// Puts a message on its way at QoS 1; it leaves with the next [`Self::flush`].
+    pub fn say(&mut self, message: &Up) -> anyhow::Result<()> {
+        let topic = self.topics.up(&self.node, message.kind());
+        let mut publish = Publish::new(topic, QoS::AtLeastOnce, message.encode()?);
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        publish.pkid = self.last_id;
+        self.put(&Packet::Publish(publish))
+    }
+
+    fn put(&mut self, packet: &Packet) -> anyhow::Result<()> {
+        packet.write(&mut self.output, MAX_PACKET).map(drop).context("a packet does not fit")
+    }
+
+    /// Sends what was put.
+    pub async fn flush(&mut self) -> anyhow::Result<()> {
+        self.stream.write_all(&self.output).await?;
+        self.output.clear();
+        Ok(self.stream.flush().await?)
+    }
+
+    /// The next packet. Safe to cancel.
+    pub async fn next(&mut self) -> anyhow::Result<Packet> {
+        loop {
+            match Packet::read(&mut self.input, MAX_PACKET) {
+                Ok(packet) => return Ok(packet),
+                Err(PacketError::InsufficientBytes(_)) => {}
+                Err(error) => bail!("the broker speaks nonsense: {error}"),
+            }
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                bail!("the broker hung up");
+            }
+        }
+    }
+
+    /// The next message of the control plane, acknowledged.
+    pub async fn hear(&mut self) -> anyhow::Result<Down> {
+        loop {
+            if let Packet::Publish(publish) = self.next().await? {
+                if publish.qos == QoS::AtLeastOnce {
+                    self.put(&Packet::PubAck(PubAck::new(publish.pkid)))?;
+                    self.flush().await?;
+                }
+                return Ok(Down::decode(&publish.payload)?);
+            }
+        }
+    }
+}
