@@ -142,7 +142,11 @@ async fn talk(
     around: &Surroundings,
 ) -> End {
     loop {
-        let pause = fence.delay(Instant::now());
+        let more = match take_all(wire, fence, seat, node, around).await {
+            Ok(more) => more,
+            Err(end) => return end,
+        };
+        let pause = fence.delay(Instant::now()).unwrap_or_default();
         let step = tokio::select! {
             biased;
             () = seat.end.cancelled() => {
@@ -159,14 +163,10 @@ async fn talk(
                     Err(end) => Err(end),
                 }
             }
-            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
-                take_all(wire, fence, seat, node, around).await
+            () = tokio::time::sleep(pause), if more => Ok(()),
+            read = tokio::time::timeout(fence.patience(), wire.fill()), if !more => {
+                read.unwrap_or(Err(End::Silent))
             }
-            read = tokio::time::timeout(fence.patience(), wire.fill()), if pause.is_none() => match read {
-                Ok(Ok(())) => take_all(wire, fence, seat, node, around).await,
-                Ok(Err(end)) => Err(end),
-                Err(_) => Err(End::Silent),
-            },
         };
         if let Err(end) = step {
             return end;
@@ -174,17 +174,20 @@ async fn talk(
     }
 }
 
-/// Handles every whole packet that has arrived, as far as the rates allow; back-pressure from ingest stops it too.
+/// Handles the whole packets that have arrived, as far as the rates and ingest's back-pressure allow, and answers.
+/// Whether there may be more of them.
 async fn take_all(
     wire: &mut Wire,
     fence: &mut Fence,
     seat: &Seat<'_>,
     node: NodeId,
     around: &Surroundings,
-) -> Result<(), End> {
-    while fence.delay(Instant::now()).is_none()
-        && let Some(packet) = wire.packet()?
-    {
+) -> Result<bool, End> {
+    let more = loop {
+        if fence.delay(Instant::now()).is_some() {
+            break true;
+        }
+        let Some(packet) = wire.packet()? else { break false };
         match fence.packet(packet)? {
             Step::Nothing => {}
             Step::Reply(reply) => wire.put(&reply)?,
@@ -193,15 +196,16 @@ async fn take_all(
                 let event = UpEvent::Message(UpMessage { node, kind, payload });
                 tokio::select! {
                     sent = around.up.send(event) => sent.map_err(|_| End::Stopping)?,
-                    () = seat.end.cancelled() => return Ok(()),
+                    () = seat.end.cancelled() => return Ok(false),
                 }
                 if let Some(reply) = reply {
                     wire.put(&reply)?;
                 }
             }
         }
-    }
-    wire.flush().await
+    };
+    wire.flush().await?;
+    Ok(more)
 }
 
 /// The TLS stream with its two buffers.

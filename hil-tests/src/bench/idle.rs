@@ -1,5 +1,6 @@
 //! What a node costs that does nothing but its duty: memory, processor, and the size of its program.
 
+use super::process::{memory_kib, ticks};
 use anyhow::Context as _;
 use noderr_hil::{BoxOptions, Lab, LabOptions, binary};
 use std::fs;
@@ -32,17 +33,4 @@ pub(super) async fn run() -> anyhow::Result<()> {
     println!("  processor        {:>10.2} % of a core", 100.0 * spent / MEASURE.as_secs_f64());
     println!("  program          {:>10.1} MiB", program as f64 / 1048576.0);
     Ok(())
-}
-
-fn ticks(pid: u32) -> anyhow::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(')').context("no such format")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
-}
-
-fn memory_kib(pid: u32, what: &str) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(what)).context("no such line")?;
-    Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }

@@ -1,6 +1,10 @@
 //! Benchmarks: each prints what it measured against what, in one run.
 
 mod idle;
+mod ingest;
+mod link;
+mod load;
+mod process;
 mod spool;
 
 use clap::ValueEnum;
@@ -8,6 +12,10 @@ use clap::ValueEnum;
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Bench {
+    /// The link through the embedded broker against mosquitto.
+    Link,
+    /// Ingest against raw inserts.
+    Ingest,
     /// The spool against a plain segment file.
     Spool,
     /// A node that does nothing but its duty.
@@ -17,11 +25,16 @@ pub(crate) enum Bench {
 }
 
 pub(crate) async fn run(bench: Bench) -> anyhow::Result<()> {
-    if matches!(bench, Bench::Spool | Bench::All) {
-        tokio::task::spawn_blocking(spool::run).await??;
+    match bench {
+        Bench::Link => link::run().await,
+        Bench::Ingest => ingest::run().await,
+        Bench::Spool => tokio::task::spawn_blocking(spool::run).await?,
+        Bench::Idle => idle::run().await,
+        Bench::All => {
+            for bench in [Bench::Link, Bench::Ingest, Bench::Spool, Bench::Idle] {
+                Box::pin(run(bench)).await?;
+            }
+            Ok(())
+        }
     }
-    if matches!(bench, Bench::Idle | Bench::All) {
-        idle::run().await?;
-    }
-    Ok(())
 }

@@ -138,8 +138,12 @@ async fn a_node_that_floods_reports_beside_its_records_is_slowed_down() -> anyho
     for epoch in 0..2000 {
         peer.say(&hello(epoch))?;
     }
-    // It need not be taken: the broker stops reading.
-    let flood = tokio::spawn(async move { peer.flush().await });
+    let flood = tokio::spawn(async move {
+        // It need not all be taken: the broker stops reading.
+        peer.flush().await?;
+        while peer.next().await.is_ok() {}
+        anyhow::Ok(())
+    });
     let before = account::lane(&lab.database, &honest, "telemetry").await?.last;
     account::settled(&lab.database, &honest, before + 20).await?;
     let epoch = || async {

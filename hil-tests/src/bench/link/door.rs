@@ -1,0 +1,161 @@
+//! As far as ingest's door: what a broker can carry when the database is not in the way. Both are asked through the
+//! trait that the control plane knows them by.
+
+use super::line;
+use crate::bench::load::{Answer, Manner, connect, drive};
+use async_trait::async_trait;
+use noderr_broker::{
+    Admission, Denied, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits,
+    GateLimits, Rate, UpEvent,
+};
+use noderr_ca::{Authority, FileKey, NodeCertificate};
+use noderr_hil::{Mosquitto, Papers, until};
+use noderr_protocol::Topics;
+use rustls::sign::CertifiedKey;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+const MEASURE: Duration = Duration::from_secs(8);
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct Everybody;
+
+#[async_trait]
+impl Admission for Everybody {
+    async fn admit(&self, _: &NodeCertificate) -> Result<(), Denied> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Fixed(Arc<CertifiedKey>);
+
+impl rustls::server::ResolvesServerCert for Fixed {
+    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+/// What comes through the door.
+struct Door {
+    count: Arc<AtomicU64>,
+    _counting: tokio_util::task::AbortOnDropHandle<()>,
+}
+
+impl Door {
+    fn open(mut events: mpsc::Receiver<UpEvent>) -> Self {
+        let count = Arc::new(AtomicU64::new(0));
+        let counter = count.clone();
+        let counting = tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                counter.fetch_add(u64::from(matches!(event, UpEvent::Message(_))), Ordering::Relaxed);
+            }
+        });
+        Self { count, _counting: tokio_util::task::AbortOnDropHandle::new(counting) }
+    }
+
+    fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) async fn run() -> anyhow::Result<()> {
+    let folder = noderr_hil::scratch()?;
+    let authority = folder.path().join("authority");
+    let mosquitto = Mosquitto::start(&folder.path().join("mosquitto"), &authority).await?;
+    let papers = Papers::make(&authority, 1000)?;
+    let (embedded, ours) = embedded(&authority).await?;
+    let (_external, theirs) = external(&authority, &mosquitto, &papers[0]).await?;
+    for (nodes, window) in [(1, 256), (1000, 4)] {
+        let mut rates = Vec::new();
+        let mut handshakes = Vec::new();
+        for (address, door) in [(embedded.address(), &ours), (mosquitto.address(), &theirs)] {
+            let began = Instant::now();
+            let peers = connect(&papers[..nodes], address).await?;
+            handshakes.push(nodes as f64 / began.elapsed().as_secs_f64());
+            let manner = Manner { window, records: 1, rest: Duration::ZERO, answer: Answer::Acknowledged };
+            let (before, began) = (door.count(), Instant::now());
+            let (peers, said) =
+                drive(peers.into_iter().map(|peer| (peer, 1)).collect(), manner, MEASURE).await?;
+            until("everything that was acknowledged to arrive", MEASURE * 4, || async {
+                Ok((door.count() - before >= said.messages).then_some(()))
+            })
+            .await?;
+            rates.push((door.count() - before) as f64 / began.elapsed().as_secs_f64());
+            drop(peers);
+        }
+        line(&format!("to ingest's door, {nodes} nodes"), "msg/s", rates[0], rates[1]);
+        if nodes > 1 {
+            line("connecting, broker alone", "1/s", handshakes[0], handshakes[1]);
+        }
+    }
+    embedded.stop().await;
+    Ok(())
+}
+
+fn open(authority: &Path) -> anyhow::Result<(Authority, i64)> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
+    let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
+    Ok((Authority::open(authority, "demo", key, now)?, now))
+}
+
+async fn embedded(authority: &Path) -> anyhow::Result<(EmbeddedBroker, Door)> {
+    let (authority, now) = open(authority)?;
+    let server = authority.issue_server(&["localhost".to_owned()], now, DAY)?;
+    let signer = rustls::crypto::ring::sign::any_ecdsa_type(&server.key)?;
+    let unbounded = Rate { per_second: u32::MAX, burst: u32::MAX };
+    let (up, events) = mpsc::channel(256);
+    let config = EmbeddedConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        topics: Topics::default(),
+        root: authority.root().clone(),
+        certificate: Arc::new(Fixed(Arc::new(CertifiedKey::new(server.chain, signer)))),
+        gate: GateLimits::default(),
+        fence: FenceLimits { packets: unbounded, bytes: unbounded, ..FenceLimits::default() },
+    };
+    Ok((EmbeddedBroker::start(config, Arc::new(Everybody), up).await?, Door::open(events)))
+}
+
+async fn external(
+    authority: &Path,
+    mosquitto: &Mosquitto,
+    anybody: &Papers,
+) -> anyhow::Result<(ExternalBroker, Door)> {
+    let (authority, now) = open(authority)?;
+    let (up, events) = mpsc::channel(256);
+    let tls = move || {
+        let identity = authority.issue_service("noderr-control", now, DAY)?;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.root().clone())?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(identity.chain, identity.key)?;
+        Ok(Arc::new(tls))
+    };
+    let config = ExternalConfig {
+        host: "localhost".to_owned(),
+        port: mosquitto.address().port(),
+        topics: Topics::default(),
+        client_id: "bench".to_owned(),
+        tls: Box::new(tls),
+        session: DAY,
+    };
+    let (broker, door) = (ExternalBroker::start(config, up), Door::open(events));
+    // Until it has subscribed, nothing comes through.
+    let mut peer = anybody.connect(mosquitto.address()).await?;
+    for _ in 0..400 {
+        peer.say(&crate::bench::load::batch(1, 1)?)?;
+        peer.flush().await?;
+        if door.count() > 0 {
+            return Ok((broker, door));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("nothing comes through mosquitto");
+}

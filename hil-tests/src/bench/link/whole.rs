@@ -1,0 +1,104 @@
+//! As far as the database: the whole control plane behind either broker. A message counts when the high-water mark
+//! that follows its commit has come back to the node.
+
+use super::line;
+use crate::bench::load::{Answer, Manner, Outcome, connect, drive, greet};
+use crate::bench::process::memory_kib;
+use anyhow::Context as _;
+use noderr_hil::{ControlOptions, Lab, LabOptions, Mosquitto, Papers, Peer, scratch};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+const MEASURE: Duration = Duration::from_secs(10);
+const NODES: usize = 1000;
+
+/// What one broker came to.
+struct Figures {
+    one_busy: f64,
+    many_busy: f64,
+    one_calm: Outcome,
+    many_calm: Outcome,
+    handshakes: f64,
+    memory_kib: f64,
+}
+
+pub(super) async fn run() -> anyhow::Result<()> {
+    let mut ours = measure(false).await?;
+    let mut theirs = measure(true).await?;
+    line("to the database, 1 node, busy", "msg/s", ours.one_busy, theirs.one_busy);
+    line("to the database, 1,000 nodes, busy", "msg/s", ours.many_busy, theirs.many_busy);
+    for (what, ours, theirs) in [
+        ("1 node, 50 messages a second", &mut ours.one_calm, &mut theirs.one_calm),
+        ("1,000 nodes, a message every 5 s each", &mut ours.many_calm, &mut theirs.many_calm),
+    ] {
+        for percent in [50, 99] {
+            let ms = |outcome: &mut Outcome| outcome.percentile(percent).as_secs_f64() * 1000.0;
+            line(&format!("said to stored, p{percent}, {what}"), "ms", ms(ours), ms(theirs));
+        }
+    }
+    line("connecting and being admitted", "1/s", ours.handshakes, theirs.handshakes);
+    line("memory of 1,000 idle nodes", "KiB", ours.memory_kib, theirs.memory_kib);
+    Ok(())
+}
+
+async fn measure(external: bool) -> anyhow::Result<Figures> {
+    let folder = scratch()?;
+    let mut control = ControlOptions::default()
+        .with("broker", "node_packets_per_s = 1000000\nnode_kib_per_s = 1000000\nnode_burst_mib = 1000");
+    let mosquitto = if external {
+        let beside = (folder.path().join("mosquitto"), folder.path().join("control/authority"));
+        let broker = Mosquitto::start(&beside.0, &beside.1).await?;
+        control = control.with("broker", broker.setting());
+        Some(broker)
+    } else {
+        None
+    };
+    let lab = Lab::start(folder.path(), LabOptions { control, ..LabOptions::default() }, |_| {}).await?;
+    let papers = Papers::enrolled(&lab, NODES).await?;
+    let (broker, pid) = match &mosquitto {
+        Some(broker) => (broker.address(), broker.pid()),
+        None => (lab.control.broker(), lab.control.pid()),
+    };
+    let pid = pid.context("the broker does not run")?;
+
+    let one = introduced(&papers[..1], broker).await?;
+    let busy = Manner { window: 256, records: 1, rest: Duration::ZERO, answer: Answer::Stored };
+    let (one, one_busy) = drive(one, busy, MEASURE).await?;
+    let calm = Manner { window: 1, records: 1, rest: Duration::from_millis(20), answer: Answer::Stored };
+    let (one, one_calm) = drive(one, calm, MEASURE).await?;
+    drop(one);
+
+    let before = memory_kib(pid, "VmRSS:")?;
+    let began = Instant::now();
+    let peers = connect(&papers[1..], broker).await?;
+    let handshakes = peers.len() as f64 / began.elapsed().as_secs_f64();
+    let memory = memory_kib(pid, "VmRSS:")?.saturating_sub(before);
+    let many = greeted(peers).await?;
+    let (many, many_calm) = drive(many, Manner { rest: Duration::from_secs(5), ..calm }, MEASURE).await?;
+    let (_, many_busy) = drive(many, Manner { window: 2, ..busy }, MEASURE).await?;
+    Ok(Figures {
+        one_busy: one_busy.per_second(),
+        many_busy: many_busy.per_second(),
+        one_calm,
+        many_calm,
+        handshakes,
+        memory_kib: memory as f64,
+    })
+}
+
+async fn introduced(papers: &[Papers], broker: SocketAddr) -> anyhow::Result<Vec<(Peer, u64)>> {
+    greeted(connect(papers, broker).await?).await
+}
+
+async fn greeted(peers: Vec<Peer>) -> anyhow::Result<Vec<(Peer, u64)>> {
+    let mut greeting = JoinSet::new();
+    for mut peer in peers {
+        greeting.spawn(async move { greet(&mut peer).await.map(|()| peer) });
+    }
+    let mut greeted = Vec::new();
+    while let Some(peer) = greeting.join_next().await {
+        greeted.push((peer??, 1));
+    }
+    Ok(greeted)
+}

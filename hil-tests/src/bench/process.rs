@@ -1,0 +1,19 @@
+//! What the kernel says of a process.
+
+use anyhow::Context as _;
+use std::fs;
+
+/// Processor time so far, in clock ticks.
+pub(super) fn ticks(pid: u32) -> anyhow::Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no such format")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+}
+
+/// A line of its status, such as `VmRSS:`.
+pub(super) fn memory_kib(pid: u32, what: &str) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).context("no such line")?;
+    Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
+}
