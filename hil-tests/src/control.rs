@@ -26,6 +26,8 @@ pub struct ControlOptions {
     pub vendor_roots: Option<PathBuf>,
     /// More TOML, by topic: `[("enrolment", "allow_software = true")]`.
     pub settings: Vec<(String, String)>,
+    /// More of the environment it runs in.
+    pub environment: Vec<(String, String)>,
     /// A PostgreSQL that is not its own.
     pub database_url: Option<String>,
     /// An authority that another control plane has made.
@@ -50,6 +52,7 @@ pub struct ControlPlane {
     process: Option<Child>,
     external_database: bool,
     authority: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 impl ControlPlane {
@@ -67,7 +70,8 @@ impl ControlPlane {
         fs::write(&config, configuration(&folder, api, broker, options)?)?;
         let external_database = options.database_url.is_some();
         let authority = options.authority.clone().unwrap_or_else(|| folder.join("authority"));
-        Ok(Self { folder, config, api, broker, process: None, external_database, authority })
+        let environment = options.environment.clone();
+        Ok(Self { folder, config, api, broker, process: None, external_database, authority, environment })
     }
 
     /// Starts it and waits until it is ready.
@@ -94,7 +98,7 @@ impl ControlPlane {
         {
             command.env_remove(name);
         }
-        command.arg("--config").arg(&self.config);
+        command.envs(self.environment.clone()).arg("--config").arg(&self.config);
         Ok(command)
     }
 

@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 const RECONNECT: Duration = Duration::from_secs(1);
+/// Messages to nodes that wait for the connection. Ingest answers in bursts, and waits for nobody: an answer that finds
+/// no room costs its node a pause and a repetition.
+const WAITING: usize = 16 * 1024;
 
 /// Makes the roots and a fresh client certificate for one session.
 pub type MakeTls = Box<dyn Fn() -> anyhow::Result<Arc<ClientConfig>> + Send + Sync>;
@@ -83,7 +86,7 @@ async fn session(
     options.set_transport(Transport::Tls(TlsConfiguration::Rustls((config.tls)()?)));
     options.set_keep_alive(Duration::from_secs(20));
     options.set_max_packet_size(MAX_ENVELOPE + 512, MAX_ENVELOPE + 512);
-    let (fresh, mut events) = AsyncClient::new(options, 256);
+    let (fresh, mut events) = AsyncClient::new(options, WAITING);
     events.network_options.set_tcp_nodelay(true);
     loop {
         match events.poll().await? {

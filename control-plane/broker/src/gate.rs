@@ -15,8 +15,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A finished handshake and where it came from.
-pub type TlsConnection = (TlsStream<TcpStream>, SocketAddr);
+/// A finished handshake and where it came from. Boxed: it is handed on several times, and each hand would keep room.
+pub type TlsConnection = (Box<TlsStream<TcpStream>>, SocketAddr);
 
 /// How many strangers may be in the hall, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -110,10 +110,10 @@ async fn handshake(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     deadline: Duration,
-) -> Result<TlsStream<TcpStream>, &'static str> {
+) -> Result<Box<TlsStream<TcpStream>>, &'static str> {
     stream.set_nodelay(true).map_err(|_| "socket")?;
     match tokio::time::timeout(deadline, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(_)) => Err("handshake"),
         Err(_) => Err("timeout"),
     }

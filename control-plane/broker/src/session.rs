@@ -29,8 +29,9 @@ pub(crate) struct Surroundings {
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// A peer that does not take our bytes for so long is gone or hostile.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-/// Buffers are given back when they are empty, so that idle sessions cost little.
-const READ_CHUNK: usize = 4 * 1024;
+/// Buffers are given back when they are empty, and waiting is done with a small one: idle sessions cost little.
+const READ_FIRST: usize = 512;
+const READ_MORE: usize = 4 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
@@ -210,7 +211,7 @@ async fn take_all(
 
 /// The TLS stream with its two buffers.
 struct Wire {
-    stream: TlsStream<TcpStream>,
+    stream: Box<TlsStream<TcpStream>>,
     input: BytesMut,
     output: BytesMut,
     max: usize,
@@ -220,9 +221,10 @@ impl Wire {
     /// Reads more bytes. Safe to cancel: what was read is in the buffer.
     async fn fill(&mut self) -> Result<(), End> {
         if self.input.is_empty() {
-            self.input = BytesMut::new();
+            self.input = BytesMut::with_capacity(READ_FIRST);
+        } else {
+            self.input.reserve(READ_MORE);
         }
-        self.input.reserve(READ_CHUNK);
         match self.stream.read_buf(&mut self.input).await {
             Ok(0) | Err(_) => Err(End::Closed),
             Ok(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! The authority's private key: in a 0600 file, or behind [`CaKey`] wherever an HSM or KMS keeps it.
+//! The authority's private key behind [`CaKey`]: here in a 0600 file, in `pkcs11` where an HSM keeps it.
 
 use crate::OpenError;
 use atomic_write_file::OpenOptions;

@@ -6,6 +6,7 @@
 mod authority;
 mod csr;
 mod key;
+mod pkcs11;
 mod subject;
 
 #[cfg(test)]
@@ -14,4 +15,5 @@ mod tests;
 pub use authority::{Authority, IssueError, Issued, OpenError, ServerIdentity};
 pub use csr::{Csr, CsrError};
 pub use key::{CaKey, FileKey};
+pub use pkcs11::{Pkcs11Config, Pkcs11Error, Pkcs11Key};
 pub use subject::{NodeCertificate, NodeSubject, SubjectError};

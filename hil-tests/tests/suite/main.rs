@@ -6,6 +6,7 @@ mod bad_days;
 mod campaigns;
 mod first_light;
 mod hostile;
+mod hsm;
 mod isolation;
 mod mosquitto;
 mod papers;

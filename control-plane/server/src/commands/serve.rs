@@ -16,7 +16,7 @@ use noderr_attestation::VendorRoots;
 use noderr_broker::{
     Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, Gate, GateLimits, UpEvent,
 };
-use noderr_ca::{Authority, FileKey};
+use noderr_ca::{Authority, CaKey, FileKey, Pkcs11Config, Pkcs11Key};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -160,7 +160,19 @@ fn external_tls(app: &App, roots: Option<&Path>) -> anyhow::Result<rustls::Clien
 async fn open_authority(config: &Config, database: &Database) -> anyhow::Result<Authority> {
     let folder = config.authority.folder.clone().unwrap_or_else(|| config.data.join("authority"));
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let key = Arc::new(FileKey::open_or_create(&folder.join("ca.key"))?);
+    let key: Arc<dyn CaKey> = match &config.authority.pkcs11 {
+        None => Arc::new(FileKey::open_or_create(&folder.join("ca.key"))?),
+        Some(hsm) => {
+            let pin = fs::read_to_string(&hsm.pin_file)
+                .with_context(|| format!("cannot read {}", hsm.pin_file.display()))?;
+            Arc::new(Pkcs11Key::open_or_create(Pkcs11Config {
+                module: hsm.module.clone(),
+                token: hsm.token.clone(),
+                key: hsm.key.clone(),
+                pin: pin.trim().to_owned(),
+            })?)
+        }
+    };
     let authority = Authority::open(&folder, &config.network, key, unix_now())?;
     let recorded = sqlx::query_scalar!(
         "WITH mine AS (INSERT INTO network (key, value) VALUES ('root', $1) ON CONFLICT DO NOTHING RETURNING value)

@@ -10,6 +10,8 @@ pub(crate) struct Authority {
     /// Folder of the authority's key and root; `authority` in the data folder if absent. Every instance of a
     /// network needs the same.
     pub(crate) folder: Option<PathBuf>,
+    /// The key in an HSM instead of a file in that folder.
+    pub(crate) pkcs11: Option<Pkcs11>,
     /// Days a node certificate is valid. A node renews when a third has gone.
     pub(crate) certificate_days: u32,
     /// Days that must be left after that third: how long a node may be offline and still connect.
@@ -18,9 +20,29 @@ pub(crate) struct Authority {
     pub(crate) certificate_seconds: Option<u64>,
 }
 
+/// A key that an HSM keeps.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pkcs11 {
+    /// The vendor's PKCS#11 library.
+    pub(crate) module: PathBuf,
+    /// Label of the token.
+    pub(crate) token: String,
+    /// Label of the key; it is made at first start.
+    pub(crate) key: String,
+    /// File with the user's PIN.
+    pub(crate) pin_file: PathBuf,
+}
+
 impl Default for Authority {
     fn default() -> Self {
-        Self { folder: None, certificate_days: 45, renew_leaves_days: 30, certificate_seconds: None }
+        Self {
+            folder: None,
+            pkcs11: None,
+            certificate_days: 45,
+            renew_leaves_days: 30,
+            certificate_seconds: None,
+        }
     }
 }
 

@@ -43,7 +43,9 @@ pub(crate) fn pcrs_to_json(pcrs: &PcrSet) -> Value {
 /// Issues a certificate for the key in `csr` and puts it on record.
 async fn issue(app: &App, tx: &mut Tx, subject: NodeSubject, csr: &Csr) -> Result<Enrolled, Problem> {
     let validity = app.config.authority.node_validity();
-    let issued = app.authority.issue_node(subject, csr, unix_now(), validity).map_err(anyhow::Error::from)?;
+    // An HSM may take its time.
+    let issued = tokio::task::block_in_place(|| app.authority.issue_node(subject, csr, unix_now(), validity))
+        .map_err(anyhow::Error::from)?;
     db::insert_certificate(tx, &subject.node, &issued).await?;
     let broker = match &app.config.broker.external {
         Some(external) => format!("{}:{}", external.host, external.port),

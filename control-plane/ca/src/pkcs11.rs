@@ -1,0 +1,160 @@
+//! The authority's key in an HSM, spoken to by PKCS#11. The key is made there, signs there, and never leaves.
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::Error as TokenError;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
+use p256::ecdsa::Signature;
+use rcgen::{PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Object identifier of the curve P-256, DER.
+const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// Tag and length of the OCTET STRING around a point of that curve.
+const POINT: [u8; 2] = [0x04, 0x41];
+
+/// Which key, and where.
+pub struct Pkcs11Config {
+    /// The vendor's library.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token: String,
+    /// Label of the key; it is made where there is none.
+    pub key: String,
+    /// The user's PIN.
+    pub pin: String,
+}
+
+/// Why the key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Pkcs11Error {
+    /// The library, or the device behind it, refuses.
+    #[error("the HSM refuses: {0}")]
+    Refused(#[from] TokenError),
+    /// No such token.
+    #[error("there is no token labelled `{0}`")]
+    NoToken(String),
+    /// Half a key, or one of another kind.
+    #[error("the key labelled `{0}` is not a whole ECDSA key on P-256")]
+    NotAKey(String),
+}
+
+/// A key in an HSM.
+pub struct Pkcs11Key {
+    library: Pkcs11,
+    config: Pkcs11Config,
+    public: Vec<u8>,
+    /// The session that stands, and the key in it; `None` once it has failed.
+    login: Mutex<Option<Login>>,
+}
+
+struct Login {
+    session: Session,
+    private: ObjectHandle,
+}
+
+impl Pkcs11Key {
+    /// Logs in and finds the key, or makes one where there is none.
+    pub fn open_or_create(config: Pkcs11Config) -> Result<Self, Pkcs11Error> {
+        let library = open_library(&config.module)?;
+        let (session, public, private) = log_in(&library, &config)?;
+        let login = Mutex::new(Some(Login { session, private }));
+        Ok(Self { library, config, public, login })
+    }
+
+    fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>, Pkcs11Error> {
+        let mut login = self.login.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Login { session, private }) = &*login
+            && let Ok(signature) = session.sign(&Mechanism::Ecdsa, *private, digest)
+        {
+            return Ok(signature);
+        }
+        // The device may have been restarted, and forgotten the session: one more try with a new one.
+        *login = None;
+        let (session, public, private) = log_in(&self.library, &self.config)?;
+        if public != self.public {
+            return Err(Pkcs11Error::NotAKey(self.config.key.clone()));
+        }
+        let Login { session, private } = login.insert(Login { session, private });
+        Ok(session.sign(&Mechanism::Ecdsa, *private, digest)?)
+    }
+}
+
+impl PublicKeyData for Pkcs11Key {
+    fn der_bytes(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl SigningKey for Pkcs11Key {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let digest = ring::digest::digest(&ring::digest::SHA256, message);
+        // An HSM answers with the two numbers side by side; certificates want them as DER.
+        let signature = self.sign_digest(digest.as_ref()).map_err(|error| {
+            tracing::error!(%error, "the HSM did not sign");
+            rcgen::Error::RemoteKeyError
+        })?;
+        let signature = Signature::from_slice(&signature).map_err(|_| rcgen::Error::RemoteKeyError)?;
+        Ok(signature.to_der().as_bytes().to_vec())
+    }
+}
+
+fn open_library(module: &Path) -> Result<Pkcs11, TokenError> {
+    let library = Pkcs11::new(module)?;
+    library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
+    Ok(library)
+}
+
+fn log_in(library: &Pkcs11, config: &Pkcs11Config) -> Result<(Session, Vec<u8>, ObjectHandle), Pkcs11Error> {
+    let mut found = None;
+    for slot in library.get_slots_with_token()? {
+        if library.get_token_info(slot)?.label() == config.token {
+            found = Some(slot);
+        }
+    }
+    let slot = found.ok_or_else(|| Pkcs11Error::NoToken(config.token.clone()))?;
+    let session = library.open_rw_session(slot)?;
+    session.login(UserType::User, Some(&AuthPin::new(config.pin.clone().into())))?;
+    let label = Attribute::Label(config.key.clone().into_bytes());
+    let find = |class| session.find_objects(&[Attribute::Class(class), label.clone()]);
+    let (public, private) = match (&find(ObjectClass::PUBLIC_KEY)?[..], &find(ObjectClass::PRIVATE_KEY)?[..])
+    {
+        ([], []) => make(&session, &label)?,
+        ([public], [private]) => (*public, *private),
+        _ => return Err(Pkcs11Error::NotAKey(config.key.clone())),
+    };
+    let wanted = [AttributeType::EcParams, AttributeType::EcPoint];
+    let (mut curve, mut point) = (Vec::new(), Vec::new());
+    for attribute in session.get_attributes(public, &wanted)? {
+        match attribute {
+            Attribute::EcParams(value) => curve = value,
+            Attribute::EcPoint(value) => point = value,
+            _ => {}
+        }
+    }
+    match point.strip_prefix(&POINT) {
+        Some(point) if point.len() == 65 && curve == P256 => Ok((session, point.to_vec(), private)),
+        _ => Err(Pkcs11Error::NotAKey(config.key.clone())),
+    }
+}
+
+fn make(session: &Session, label: &Attribute) -> Result<(ObjectHandle, ObjectHandle), TokenError> {
+    let public =
+        [Attribute::Token(true), Attribute::Verify(true), Attribute::EcParams(P256.to_vec()), label.clone()];
+    let private = [
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+        label.clone(),
+    ];
+    session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
+}
