@@ -147,6 +147,17 @@ impl World {
         client
     }
 
+    /// Hands a message to the router, which may be starting, or may just have been replaced.
+    pub(crate) async fn send(&self, node: &NodeId, message: &Down) {
+        for _ in 0..50 {
+            if self.broker.send(node, message).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the router does not come up");
+    }
+
     /// A node of its own connects, publishes, is heard, subscribes, and hears.
     pub(crate) async fn honest_node_is_served(&self) {
         let node = NodeId::from_bytes(rand::random());
@@ -165,13 +176,7 @@ impl World {
         assert_eq!(self.heard_of(&node), [payload]);
         assert!(matches!(client.next().await, Some(Packet::PubAck(_))));
         let state = DesiredState { version: 9, paused: false, sample_every_s: 1 };
-        // The router may just have been replaced; the control plane would send again at the next hello.
-        for _ in 0..50 {
-            if self.broker.send(&node, &Down::DesiredState(state.clone())).await.is_ok() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        self.send(&node, &Down::DesiredState(state)).await;
         assert!(matches!(client.next().await, Some(Packet::Publish(_))), "an honest node hears");
     }
 }
