@@ -227,8 +227,12 @@ impl ControlPlane {
     }
 
     fn postmaster(&self) -> Option<Pid> {
-        let text = fs::read_to_string(self.folder.join("postgres/data/postmaster.pid")).ok()?;
+        let text = fs::read_to_string(self.postmaster_file()).ok()?;
         Pid::from_raw(text.lines().next()?.parse().ok()?)
+    }
+
+    fn postmaster_file(&self) -> PathBuf {
+        self.folder.join("postgres/data/postmaster.pid")
     }
 
     /// Stops the private PostgreSQL as an administrator would who restarts the service.
@@ -237,9 +241,15 @@ impl ControlPlane {
         // Fast shutdown: connections are cut, transactions rolled back.
         kill_process(before, Signal::INT)?;
         until("PostgreSQL to come back", Duration::from_secs(30), || async {
-            Ok(self.postmaster().filter(|now| *now != before).map(drop))
+            Ok(self.postmaster().filter(|now| *now != before && self.takes_connections()).map(drop))
         })
         .await
+    }
+
+    /// What `pg_ctl` goes by: the last line of the postmaster's own file.
+    fn takes_connections(&self) -> bool {
+        fs::read_to_string(self.postmaster_file())
+            .is_ok_and(|text| text.lines().last().is_some_and(|state| state.trim() == "ready"))
     }
 }
 

@@ -145,7 +145,10 @@ impl ProcessRig {
     /// Shuts the box down as an operator would.
     pub async fn shut_down(&mut self) -> anyhow::Result<()> {
         match self.node.take() {
-            Some(node) => ask_to_stop(node, &self.name, Duration::from_secs(15)).await,
+            Some(node) => {
+                let stopped = ask_to_stop(node, &self.name, Duration::from_secs(15)).await;
+                stopped.with_context(|| format!("it said: {}", self.log_tail()))
+            }
             None => Ok(()),
         }
     }
