@@ -51,6 +51,15 @@ impl NodeKeys {
             Self::Software(key) => Ok(key.sign(message)),
         }
     }
+
+    /// Lets go of the keys at the end of the process; see [`Tpm::close`].
+    pub fn close(&self) {
+        if let Self::Tpm(tpm) = self
+            && let Err(error) = tpm.close()
+        {
+            tracing::warn!(%error, "the TPM connection was not closed");
+        }
+    }
 }
 
 /// A PKCS#10 request for the TLS key. Its subject is empty: the server decides the name.

@@ -10,6 +10,7 @@ use noderr_spool::{Spool, SpoolError};
 use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Packet, QoS};
 use rumqttc::{TlsConfiguration, Transport};
 use rustls::ClientConfig;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
@@ -98,6 +99,22 @@ enum Lost {
     Stopping,
 }
 
+/// How a session gets on.
+struct Progress {
+    window: Window,
+    /// When marks were last seen, or something was sent after a silence.
+    at: Instant,
+    round_trip: Option<Duration>,
+    /// Demands in a row to send again.
+    rewinds: u32,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { window: Window::default(), at: Instant::now(), round_trip: None, rewinds: 0 }
+    }
+}
+
 impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
     /// `hello` says who is there, given what the spool holds.
     pub const fn new(config: LinkConfig, spool: Arc<Spool>, handles: LinkHandles, hello: H) -> Self {
@@ -163,9 +180,10 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
                 tracing::info!(connects = self.connects, "session with the broker established");
                 self.exchange(&client, &mut arrivals, marks).await
             }
-            Err(lost) => lost,
+            Err(lost) => Err(lost),
         };
         poller.abort();
+        let Err(lost) = lost;
         lost
     }
 
@@ -201,66 +219,59 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         }
     }
 
+    /// Sends and listens until the session is lost.
     async fn exchange(
         &mut self,
         client: &AsyncClient,
         arrivals: &mut mpsc::Receiver<Result<Event, ConnectionError>>,
         marks: HighWaterMarks,
-    ) -> Lost {
-        let mut window = Window::default();
-        let mut progress = Instant::now();
-        let mut round_trip = None;
-        let mut rewinds = 0;
-        if let Err(lost) = self.acknowledge(&marks).await {
-            return lost;
-        }
-        self.report_up(round_trip);
+    ) -> Result<Infallible, Lost> {
+        let mut progress = Progress::new();
+        self.acknowledge(&marks).await?;
+        self.report_up(progress.round_trip);
         let signal = self.handles.signal.clone();
         loop {
-            let was_idle = window.is_idle();
-            if let Err(lost) = self.send_batches(client, &mut window).await {
-                return lost;
-            }
+            let was_idle = progress.window.is_idle();
+            self.send_batches(client, &mut progress.window).await?;
             if was_idle {
-                progress = Instant::now();
+                progress.at = Instant::now();
             }
-            let stall = (!window.is_idle()).then(|| STALL.saturating_sub(progress.elapsed()));
+            let stall = (!progress.window.is_idle()).then(|| STALL.saturating_sub(progress.at.elapsed()));
             tokio::select! {
-                event = next(arrivals) => match event {
-                    Ok(Packet::Publish(publish)) => match Down::decode(&publish.payload) {
-                        Ok(Down::HighWaterMarks(marks)) => {
-                            if let Err(lost) = self.acknowledge(&marks).await {
-                                return lost;
-                            }
-                            rewinds = if marks.rewind { rewinds + 1 } else { 0 };
-                            if rewinds > REWINDS {
-                                // Only a hello lets the server put on record that it has lost what we were told to forget.
-                                return Lost::Connection("the control plane keeps asking for what is gone".to_owned());
-                            }
-                            if window.marks(&marks) {
-                                round_trip = Some(progress.elapsed());
-                                self.report_up(round_trip);
-                            }
-                            progress = Instant::now();
-                        }
+                packet = next(arrivals) => if let Packet::Publish(publish) = packet? {
+                    match Down::decode(&publish.payload) {
+                        Ok(Down::HighWaterMarks(marks)) => self.heed(&marks, &mut progress).await?,
                         Ok(other) => self.hand_in(other),
                         Err(error) => tracing::warn!(%error, "a message of the control plane is not understood"),
-                    },
-                    Ok(_) => {}
-                    Err(lost) => return lost,
+                    }
                 },
-                message = self.handles.outgoing.recv() => match message {
-                    Some(message) => if let Err(lost) = self.publish(client, &message) { return lost },
-                    None => return Lost::Stopping,
-                },
-                () = signal.notified(), if window.has_room() => {}
+                message = self.handles.outgoing.recv() => {
+                    self.publish(client, &message.ok_or(Lost::Stopping)?)?;
+                }
+                () = signal.notified(), if progress.window.has_room() => {}
                 () = tokio::time::sleep(stall.unwrap_or(STALL)), if stall.is_some() => {
                     tracing::warn!("no high-water mark for {STALL:?}; sending again from the spool");
-                    window.rewind();
-                    progress = Instant::now();
+                    progress.window.rewind();
+                    progress.at = Instant::now();
                 }
             }
         }
+    }
+
+    /// Marks: what they cover may be forgotten, and there is room for more; or everything from there again.
+    async fn heed(&self, marks: &HighWaterMarks, progress: &mut Progress) -> Result<(), Lost> {
+        self.acknowledge(marks).await?;
+        progress.rewinds = if marks.rewind { progress.rewinds + 1 } else { 0 };
+        if progress.rewinds > REWINDS {
+            // Only a hello lets the server put on record that it has lost what we were told to forget.
+            return Err(Lost::Connection("the control plane keeps asking for what is gone".to_owned()));
+        }
+        if progress.window.marks(marks) {
+            progress.round_trip = Some(progress.at.elapsed());
+            self.report_up(progress.round_trip);
+        }
+        progress.at = Instant::now();
+        Ok(())
     }
 
     /// Sends what the spool holds, the most important lane first, as far as the window allows.

@@ -12,7 +12,7 @@ use crate::supervise::Supervisor;
 use anyhow::Context as _;
 use noderr_identity::{CertificateResolver, Enrolment, NodeKeys, TrustRoots, client_config};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
-use noderr_protocol::{Alert, AlertCode, Hello, LaneState, Text};
+use noderr_protocol::{Alert, AlertCode, Down, Hello, LaneState, Text, Up};
 use noderr_spool::{Spool, SpoolConfig};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,9 +46,19 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<(Arc<Registrar>, Option
 
 /// Runs the node until it is told to stop.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let (registrar, enrolment) = prepare(&config)?;
+    let result = run_parts(&config, &registrar, enrolment).await;
+    registrar.keys.close();
+    result
+}
+
+async fn run_parts(
+    config: &Config,
+    registrar: &Arc<Registrar>,
+    enrolment: Option<Enrolment>,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (registrar, enrolment) = prepare(&config)?;
     let board = registrar.board.clone();
     let mut supervisor = Supervisor::default();
 
@@ -66,7 +76,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         Some(enrolment) => enrolment,
         None => {
             let enrolled = tokio::select! {
-                enrolled = registrar.enrol_patiently(&config) => enrolled?,
+                enrolled = registrar.enrol_patiently(config) => enrolled?,
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
             };
@@ -76,7 +86,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         }
     };
     registrar.show(&enrolment);
-    start_parts(&config, &registrar, enrolment, &mut supervisor, started).await?;
+    start_parts(config, registrar, enrolment, &mut supervisor, started).await?;
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -87,6 +97,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     boot::remember(&registrar.data, &registrar.clock)
 }
 
+/// Makes the channels between the parts, then starts one part after the other.
 async fn start_parts(
     config: &Config,
     registrar: &Arc<Registrar>,
@@ -94,121 +105,165 @@ async fn start_parts(
     supervisor: &mut Supervisor,
     started: Instant,
 ) -> anyhow::Result<()> {
-    let (data, clock, keys) = (registrar.data.clone(), registrar.clock.clone(), registrar.keys.clone());
-    let epoch = match boot::begin(&data, enrolment.epoch_floor) {
-        Ok(epoch) => epoch,
-        // A full disk must not keep the box from starting: the spool's reserve is for such a day.
-        Err(first) => {
-            data.give_up_reserve().with_context(|| format!("cannot begin a boot epoch: {first:#}"))?;
-            boot::begin(&data, enrolment.epoch_floor).context("cannot begin a boot epoch")?
-        }
-    };
-    let budget_bytes = config.storage.spool_mib << 20;
-    let spool_config = SpoolConfig { path: data.spool(), epoch, budget_bytes };
-    let spool = Arc::new(tokio::task::spawn_blocking(|| Spool::open(spool_config)).await??);
-    let signal = SpoolSignal::default();
-    if let Some(aside) = spool.replaced() {
-        let detail =
-            Text::truncated(&format!("the previous spool was unreadable and lies in {}", aside.display()));
-        let alert = Alert { time: clock.now_ms(), code: AlertCode::SpoolReplaced, detail };
-        write_alert(&spool, &signal, alert).await;
-    }
-
+    let epoch = begin_epoch(&registrar.data, &enrolment)?;
+    let (spool, signal) = open_spool(config, registrar, epoch).await?;
     let (outgoing, outgoing_end) = mpsc::channel(64);
     let (incoming, incoming_end) = mpsc::channel(64);
     let (link_state, link) = watch::channel(LinkState::Down(None));
     let (every_s, every_s_end) = watch::channel(config.telemetry.sample_every_s);
     registrar.board.update(|status| status.sample_every_s = config.telemetry.sample_every_s);
 
-    let resolver = CertificateResolver::new(&keys, &enrolment.certificate_chain)?;
-    let tls = Arc::new(client_config(&registrar.roots, &clock, resolver.clone())?);
-    let link_config = LinkConfig {
-        broker: split_address(config.link.broker.as_deref().unwrap_or(&enrolment.broker))?,
-        node: enrolment.node,
-        topics: config.topics()?,
-        tls,
-        pauses: (Duration::from_millis(500), Duration::from_secs(config.link.longest_pause_s.max(1))),
-    };
-
-    let steward = Steward {
-        data,
-        keys: keys.clone(),
-        board: registrar.board.clone(),
-        every_s,
-        incoming: Arc::new(Mutex::new(incoming_end)),
-        outgoing: outgoing.clone(),
-    };
-    if let Some(desired) = Steward::remembered(&registrar.data) {
-        steward.adopt(&desired);
-    }
-    supervisor.keep("steward", move || steward.clone().run());
-
-    let sampler = Sampler {
-        data: config.storage.data.clone(),
-        clock: clock.clone(),
-        tpm: match &keys {
-            NodeKeys::Tpm(tpm) => Some(tpm.clone()),
-            NodeKeys::Software(_) => None,
-        },
-        spool: spool.clone(),
-        signal: signal.clone(),
-        board: registrar.board.clone(),
-        every_s: every_s_end,
-        every_ms: config.telemetry.sample_every_ms,
-        batch: config.telemetry.batch,
-        batch_every: Duration::from_secs(config.telemetry.batch_every_s),
-        stop: supervisor.stop_token(),
-    };
-    supervisor.keep("sampler", move || sampler.clone().run());
-
-    let health = Health {
-        data: config.storage.data.clone(),
-        keys,
-        clock: clock.clone(),
-        spool: spool.clone(),
-        signal: signal.clone(),
-        board: registrar.board.clone(),
-        link,
-        outgoing,
-        heartbeat_every: Duration::from_secs(config.link.heartbeat_every_s),
-        started,
-    };
-    supervisor.keep("health", move || health.clone().run());
-
-    let papers = registrar.clone();
-    let first = enrolment.clone();
-    supervisor.keep("registrar", move || {
-        let (papers, resolver) = (papers.clone(), resolver.clone());
-        // After a fall of this part: what is on disk may be newer than what the node started with.
-        let current =
-            Enrolment::load(&papers.data.enrolment()).ok().flatten().unwrap_or_else(|| first.clone());
-        async move { papers.run(current, resolver).await }
-    });
-
-    let board = registrar.board.clone();
-    let hello = move |lanes: &[LaneState]| Hello {
-        software: Text::truncated(SOFTWARE),
-        architecture: Text::truncated(std::env::consts::ARCH),
-        identity: enrolment.kind,
+    let mut parts = Parts { config, registrar, supervisor, spool, signal: signal.clone() };
+    parts.steward(every_s, incoming_end, outgoing.clone());
+    parts.sampler(every_s_end);
+    parts.health(link, outgoing, started);
+    let resolver = parts.registrar(&enrolment)?;
+    parts.link(
+        enrolment,
         epoch,
-        time: clock.now_ms(),
-        desired_version: board.read().desired_version,
-        lanes: lanes.to_vec().try_into().unwrap_or_default(),
-    };
-    let handles = LinkHandles { outgoing: outgoing_end, incoming, state: link_state, signal };
-    let link = Arc::new(Mutex::new(Link::new(link_config, spool, handles, hello)));
-    let stop = supervisor.stop_token();
-    supervisor.keep("link", move || {
-        let (link, stop) = (link.clone(), stop.clone());
-        async move {
-            let mut link = link.lock().await;
-            tokio::select! {
-                () = link.run() => {}
-                () = stop.cancelled() => {}
-            }
+        resolver,
+        LinkHandles { outgoing: outgoing_end, incoming, state: link_state, signal },
+    )
+}
+
+fn begin_epoch(data: &DataFolder, enrolment: &Enrolment) -> anyhow::Result<u64> {
+    boot::begin(data, enrolment.epoch_floor).or_else(|first| {
+        // A full disk must not keep the box from starting: the spool's reserve is for such a day.
+        data.give_up_reserve().with_context(|| format!("cannot begin a boot epoch: {first:#}"))?;
+        boot::begin(data, enrolment.epoch_floor).context("cannot begin a boot epoch")
+    })
+}
+
+async fn open_spool(
+    config: &Config,
+    registrar: &Registrar,
+    epoch: u64,
+) -> anyhow::Result<(Arc<Spool>, SpoolSignal)> {
+    let budget_bytes = config.storage.spool_mib << 20;
+    let spool_config = SpoolConfig { path: registrar.data.spool(), epoch, budget_bytes };
+    let spool = Arc::new(tokio::task::spawn_blocking(|| Spool::open(spool_config)).await??);
+    let signal = SpoolSignal::default();
+    if let Some(aside) = spool.replaced() {
+        let detail =
+            Text::truncated(&format!("the previous spool was unreadable and lies in {}", aside.display()));
+        let alert = Alert { time: registrar.clock.now_ms(), code: AlertCode::SpoolReplaced, detail };
+        write_alert(&spool, &signal, alert).await;
+    }
+    Ok((spool, signal))
+}
+
+/// What every part is made from.
+struct Parts<'a> {
+    config: &'a Config,
+    registrar: &'a Arc<Registrar>,
+    supervisor: &'a mut Supervisor,
+    spool: Arc<Spool>,
+    signal: SpoolSignal,
+}
+
+impl Parts<'_> {
+    fn steward(
+        &mut self,
+        every_s: watch::Sender<u16>,
+        incoming: mpsc::Receiver<Down>,
+        outgoing: mpsc::Sender<Up>,
+    ) {
+        let steward = Steward {
+            data: self.registrar.data.clone(),
+            keys: self.registrar.keys.clone(),
+            board: self.registrar.board.clone(),
+            every_s,
+            incoming: Arc::new(Mutex::new(incoming)),
+            outgoing,
+        };
+        if let Some(desired) = Steward::remembered(&self.registrar.data) {
+            steward.adopt(&desired);
         }
-    });
-    Ok(())
+        self.supervisor.keep("steward", move || steward.clone().run());
+    }
+
+    fn sampler(&mut self, every_s: watch::Receiver<u16>) {
+        let sampler = Sampler {
+            data: self.config.storage.data.clone(),
+            clock: self.registrar.clock.clone(),
+            tpm: match &self.registrar.keys {
+                NodeKeys::Tpm(tpm) => Some(tpm.clone()),
+                NodeKeys::Software(_) => None,
+            },
+            spool: self.spool.clone(),
+            signal: self.signal.clone(),
+            board: self.registrar.board.clone(),
+            every_s,
+            every_ms: self.config.telemetry.sample_every_ms,
+            batch: self.config.telemetry.batch,
+            batch_every: Duration::from_secs(self.config.telemetry.batch_every_s),
+            stop: self.supervisor.stop_token(),
+        };
+        self.supervisor.keep_until_tidy("sampler", move || sampler.clone().run());
+    }
+
+    fn health(&mut self, link: watch::Receiver<LinkState>, outgoing: mpsc::Sender<Up>, started: Instant) {
+        let health = Health {
+            data: self.config.storage.data.clone(),
+            keys: self.registrar.keys.clone(),
+            clock: self.registrar.clock.clone(),
+            spool: self.spool.clone(),
+            signal: self.signal.clone(),
+            board: self.registrar.board.clone(),
+            link,
+            outgoing,
+            heartbeat_every: Duration::from_secs(self.config.link.heartbeat_every_s),
+            started,
+        };
+        self.supervisor.keep("health", move || health.clone().run());
+    }
+
+    /// Gives back what always holds the newest certificate.
+    fn registrar(&mut self, first: &Enrolment) -> anyhow::Result<Arc<CertificateResolver>> {
+        let resolver = CertificateResolver::new(&self.registrar.keys, &first.certificate_chain)?;
+        let (registrar, first, renewed) = (self.registrar.clone(), first.clone(), resolver.clone());
+        self.supervisor.keep("registrar", move || {
+            let (registrar, resolver) = (registrar.clone(), renewed.clone());
+            // After a fall of this part: what is on disk may be newer than what the node started with.
+            let current =
+                Enrolment::load(&registrar.data.enrolment()).ok().flatten().unwrap_or_else(|| first.clone());
+            async move { registrar.run(current, resolver).await }
+        });
+        Ok(resolver)
+    }
+
+    fn link(
+        self,
+        enrolment: Enrolment,
+        epoch: u64,
+        resolver: Arc<CertificateResolver>,
+        handles: LinkHandles,
+    ) -> anyhow::Result<()> {
+        let (clock, board) = (self.registrar.clock.clone(), self.registrar.board.clone());
+        let link = &self.config.link;
+        let link_config = LinkConfig {
+            broker: split_address(link.broker.as_deref().unwrap_or(&enrolment.broker))?,
+            node: enrolment.node,
+            topics: self.config.topics()?,
+            tls: Arc::new(client_config(&self.registrar.roots, &clock, resolver)?),
+            pauses: (Duration::from_millis(500), Duration::from_secs(link.longest_pause_s.max(1))),
+        };
+        let hello = move |lanes: &[LaneState]| Hello {
+            software: Text::truncated(SOFTWARE),
+            architecture: Text::truncated(std::env::consts::ARCH),
+            identity: enrolment.kind,
+            epoch,
+            time: clock.now_ms(),
+            desired_version: board.read().desired_version,
+            lanes: lanes.to_vec().try_into().unwrap_or_default(),
+        };
+        let link = Arc::new(Mutex::new(Link::new(link_config, self.spool, handles, hello)));
+        self.supervisor.keep("link", move || {
+            let link = link.clone();
+            async move { link.lock().await.run().await }
+        });
+        Ok(())
+    }
 }
 
 fn split_address(address: &str) -> anyhow::Result<(String, u16)> {

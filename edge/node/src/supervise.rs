@@ -5,11 +5,14 @@ use noderr_link::Backoff;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A part that ran this long was well; its next fall begins with a short pause again.
 const WELL: Duration = Duration::from_secs(300);
+/// For a part that has something to put in order before the end.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The parts, and the order to stop.
 #[derive(Default)]
@@ -23,9 +26,28 @@ impl Supervisor {
         self.stop.clone()
     }
 
-    /// Runs what `start` makes, again and again, until told to stop.
-    pub(crate) fn keep<F>(&mut self, name: &'static str, mut start: impl FnMut() -> F + Send + 'static)
+    /// Runs what `start` makes, again and again, until told to stop: then it is dropped where it waits.
+    pub(crate) fn keep<F>(&mut self, name: &'static str, start: impl FnMut() -> F + Send + 'static)
     where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.keep_with_grace(name, Duration::ZERO, start);
+    }
+
+    /// The same for a part that watches [`stop_token`](Self::stop_token) because it has something to put in order.
+    pub(crate) fn keep_until_tidy<F>(&mut self, name: &'static str, start: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.keep_with_grace(name, GRACE, start);
+    }
+
+    fn keep_with_grace<F>(
+        &mut self,
+        name: &'static str,
+        grace: Duration,
+        mut start: impl FnMut() -> F + Send + 'static,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let stop = self.stop.clone();
@@ -33,13 +55,12 @@ impl Supervisor {
             let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
             loop {
                 let began = Instant::now();
-                let mut part = tokio::spawn(start());
+                let mut part = AbortOnDropHandle::new(tokio::spawn(start()));
                 let ended = tokio::select! {
                     ended = &mut part => ended,
                     () = stop.cancelled() => {
-                        // Parts that have something to put in order watch the token themselves.
-                        if tokio::time::timeout(Duration::from_secs(5), &mut part).await.is_err() {
-                            part.abort();
+                        if !grace.is_zero() && tokio::time::timeout(grace, part).await.is_err() {
+                            tracing::warn!(part = name, "not tidy within {grace:?}");
                         }
                         return;
                     }

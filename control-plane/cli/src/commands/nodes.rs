@@ -22,13 +22,9 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
         Nodes::Add { operator, label } => {
             printer.fields(&client.post("/nodes", &json!({ "operator": operator, "label": label })).await?);
         }
-        Nodes::Show { node } => {
-            let id = resolve(client, &node).await?;
-            printer.fields(&client.get(&format!("/nodes/{id}")).await?);
-        }
+        Nodes::Show { node } => printer.fields(&client.get(&path(client, &node, "").await?).await?),
         Nodes::InstallToken { node } => {
-            let id = resolve(client, &node).await?;
-            printer.fields(&client.post(&format!("/nodes/{id}/install-tokens"), &json!({})).await?);
+            printer.fields(&client.post(&path(client, &node, "/install-tokens").await?, &json!({})).await?);
         }
         Nodes::Pause { node } => desire(client, printer, &node, &json!({ "paused": true })).await?,
         Nodes::Resume { node } => desire(client, printer, &node, &json!({ "paused": false })).await?,
@@ -36,52 +32,35 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
             desire(client, printer, &node, &json!({ "sample_every_s": seconds })).await?;
         }
         Nodes::Revoke { node, reason } => {
-            let id = resolve(client, &node).await?;
-            let shown = client.post(&format!("/nodes/{id}/revoke"), &json!({ "reason": reason })).await?;
-            printer.done(&shown, &format!("revoked {id}"));
+            let path = path(client, &node, "/revoke").await?;
+            let shown = client.post(&path, &json!({ "reason": reason })).await?;
+            printer.done(&shown, &format!("revoked {node}"));
         }
         Nodes::Unbind { node } => {
-            let id = resolve(client, &node).await?;
-            let answer = client.post(&format!("/nodes/{id}/unbind"), &json!({})).await?;
-            printer.done(&answer, &format!("unbound {id}; issue an install token for its new box"));
+            let answer = client.post(&path(client, &node, "/unbind").await?, &json!({})).await?;
+            printer.done(&answer, &format!("unbound {node}; issue an install token for its new box"));
         }
         Nodes::Telemetry { node, limit } => {
-            let id = resolve(client, &node).await?;
-            printer.rows(client.list(&format!("/nodes/{id}/telemetry"), limit).await?, &TELEMETRY);
+            printer.rows(client.list(&path(client, &node, "/telemetry").await?, limit).await?, &TELEMETRY);
         }
         Nodes::Alerts { node, limit } => {
-            let id = resolve(client, &node).await?;
-            let columns = [("raised", "raised_at"), ("code", "code"), ("detail", "detail")];
-            printer.rows(client.list(&format!("/nodes/{id}/alerts"), limit).await?, &columns);
+            printer.rows(client.list(&path(client, &node, "/alerts").await?, limit).await?, &ALERTS);
         }
         Nodes::Lanes { node } => {
-            let id = resolve(client, &node).await?;
-            let lanes = client.get(&format!("/nodes/{id}/lanes")).await?;
-            let columns =
-                [("lane", "lane"), ("boot epoch", "epoch"), ("committed", "seq"), ("missing", "missing")];
-            printer.rows(lanes.as_array().cloned().unwrap_or_default(), &columns);
+            let lanes = client.get(&path(client, &node, "/lanes").await?).await?;
+            printer.rows(lanes.as_array().cloned().unwrap_or_default(), &LANES);
         }
         Nodes::Attest { node } => {
-            let id = resolve(client, &node).await?;
-            let asked = client.post(&format!("/nodes/{id}/attestations"), &json!({})).await?;
+            let asked = client.post(&path(client, &node, "/attestations").await?, &json!({})).await?;
             printer.done(&asked, &format!("asked; see `noderrctl nodes attestations {node}`"));
         }
         Nodes::Attestations { node, limit } => {
-            let id = resolve(client, &node).await?;
-            let columns = [
-                ("requested", "requested_at"),
-                ("by", "requested_by"),
-                ("answered", "answered_at"),
-                ("verdict", "verdict"),
-                ("detail", "detail"),
-                ("challenge", "challenge"),
-            ];
-            printer.rows(client.list(&format!("/nodes/{id}/attestations"), limit).await?, &columns);
+            let answers = client.list(&path(client, &node, "/attestations").await?, limit).await?;
+            printer.rows(answers, &ATTESTATIONS);
         }
         Nodes::AcceptBaseline { node, challenge } => {
-            let id = resolve(client, &node).await?;
-            let accepted = json!({ "challenge": challenge });
-            let answer = client.post(&format!("/nodes/{id}/baseline"), &accepted).await?;
+            let path = path(client, &node, "/baseline").await?;
+            let answer = client.post(&path, &json!({ "challenge": challenge })).await?;
             printer.done(&answer, "accepted");
         }
     }
@@ -111,11 +90,29 @@ const TELEMETRY: [(&str, &str); 8] = [
     ("lost", "spool_lost"),
 ];
 
+const ALERTS: [(&str, &str); 3] = [("raised", "raised_at"), ("code", "code"), ("detail", "detail")];
+
+const LANES: [(&str, &str); 4] =
+    [("lane", "lane"), ("boot epoch", "epoch"), ("committed", "seq"), ("missing", "missing")];
+
+const ATTESTATIONS: [(&str, &str); 6] = [
+    ("requested", "requested_at"),
+    ("by", "requested_by"),
+    ("answered", "answered_at"),
+    ("verdict", "verdict"),
+    ("detail", "detail"),
+    ("challenge", "challenge"),
+];
+
 async fn desire(client: &Client, printer: &Printer, node: &str, change: &Value) -> anyhow::Result<()> {
-    let id = resolve(client, node).await?;
-    let answer = client.patch(&format!("/nodes/{id}/desired"), change).await?;
+    let answer = client.patch(&path(client, node, "/desired").await?, change).await?;
     printer.fields(&answer);
     Ok(())
+}
+
+/// The path of something that belongs to a node.
+async fn path(client: &Client, node: &str, below: &str) -> anyhow::Result<String> {
+    Ok(format!("/nodes/{}{below}", resolve(client, node).await?))
 }
 
 /// A full id is taken as it is; a beginning or a label must fit exactly one node.

@@ -37,20 +37,7 @@ const UP_QUEUE: usize = 256;
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     raise_open_files();
-    let database = Database::open(&config).await?;
-    let authority = open_authority(&config, &database).await?;
-    let app: App = Arc::new(Instance {
-        id: Uuid::now_v7(),
-        vendor_roots: vendor_roots(&config)?,
-        renewal_key: renewal_key(&database).await.context("cannot read the key of renewals")?,
-        metrics: PrometheusBuilder::new().install_recorder().context("cannot record metrics")?,
-        logins: LoginThrottle::default(),
-        revocations: Mutex::default(),
-        broker: OnceLock::new(),
-        authority,
-        database,
-        config,
-    });
+    let app = open_app(config).await?;
     let certificate = ServerCertificate::issue(&app.authority, &app.config.http.names)?;
 
     let (up, events) = mpsc::channel(UP_QUEUE);
@@ -97,6 +84,23 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     app.database.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn open_app(config: Config) -> anyhow::Result<App> {
+    let database = Database::open(&config).await?;
+    let authority = open_authority(&config, &database).await?;
+    Ok(Arc::new(Instance {
+        id: Uuid::now_v7(),
+        vendor_roots: vendor_roots(&config)?,
+        renewal_key: renewal_key(&database).await.context("cannot read the key of renewals")?,
+        metrics: PrometheusBuilder::new().install_recorder().context("cannot record metrics")?,
+        logins: LoginThrottle::default(),
+        revocations: Mutex::default(),
+        broker: OnceLock::new(),
+        authority,
+        database,
+        config,
+    }))
 }
 
 /// The broker that is configured. The embedded one is given back too: only it can be stopped.

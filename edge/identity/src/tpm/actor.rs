@@ -23,6 +23,7 @@ enum Command {
     Activate { blob: Vec<u8>, secret: Vec<u8>, reply: Answer<Vec<u8>> },
     Quote { binding: [u8; 32], pcr_mask: u32, reply: Answer<(Evidence, Vec<PcrValue>)> },
     Certify { binding: [u8; 32], reply: Answer<Evidence> },
+    Close { reply: Answer<()> },
 }
 
 /// A handle on the TPM; cheap to clone. Its methods block: call them from blocking code.
@@ -92,6 +93,12 @@ impl Tpm {
         self.ask(self.deadline, |reply| Command::Certify { binding, reply })
     }
 
+    /// Closes the connection for good: every later call fails. For the end of the process, whose exit handlers must
+    /// not take libtss2's crypto library down while the actor is inside it.
+    pub fn close(&self) -> Result<(), TpmError> {
+        self.ask(self.deadline, |reply| Command::Close { reply })
+    }
+
     /// How it has been answering.
     pub fn stats(&self) -> TpmStats {
         TpmStats {
@@ -128,6 +135,10 @@ fn run(mut device: Device, queue: &Receiver<(Instant, Command)>) {
             Command::Activate { blob, secret, reply } => answer(&reply, device.activate(blob, secret)),
             Command::Quote { binding, pcr_mask, reply } => answer(&reply, device.quote(binding, pcr_mask)),
             Command::Certify { binding, reply } => answer(&reply, device.certify(binding)),
+            Command::Close { reply } => {
+                drop(device);
+                return answer(&reply, Ok(()));
+            }
         }
     }
 }

@@ -17,7 +17,9 @@ pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<()> {
     let named = config.control_plane.install_token.as_ref().map(|token| token.expose_secret().to_owned());
     let token =
         token.or(named).context("no install token: pass --token, or set control_plane.install_token")?;
-    let enrolment = super::runtime()?.block_on(registrar.enrol_once(&token))?;
+    let enrolled = super::runtime()?.block_on(registrar.enrol_once(&token));
+    registrar.keys.close();
+    let enrolment = enrolled?;
     enrolment.save(&registrar.data.enrolment())?;
     println!("enrolled as {} ({})", enrolment.node, enrolment.kind);
     Ok(())

@@ -7,6 +7,7 @@ use crate::features::{attestation, nodes};
 use noderr_protocol::{
     ActualState, Down, GapReason, Heartbeat, Hello, HighWaterMarks, Lane, LaneMark, NodeId, Position,
 };
+use sqlx::PgConnection;
 
 /// Greets a node: learns who is there, and answers with marks, the desired state and any open question.
 pub(super) async fn hello(app: &App, node: &NodeId, hello: &Hello) -> sqlx::Result<()> {
@@ -50,31 +51,8 @@ pub(super) async fn hello(app: &App, node: &NodeId, hello: &Hello) -> sqlx::Resu
     for row in rows {
         let lane = Lane::from(row.lane);
         let mut through = Position { epoch: row.epoch.unsigned_abs(), seq: row.seq.unsigned_abs() };
-        let held = hello.lanes.iter().find(|held| held.lane == lane);
-        // The node was told that these are committed and has deleted them: this database is older than that.
-        // No box counts that far; one that claims to would take the mark beyond all its own records.
-        let plausible = |oldest: u64| oldest > through.seq.saturating_add(1) && oldest < i64::MAX as u64;
-        if let Some(held) = held.filter(|held| plausible(held.oldest)) {
-            sqlx::query!(
-                "INSERT INTO gaps (node_id, lane, epoch, first_seq, last_seq, reason) VALUES ($1, $2, $3, $4, $5, $6)",
-                id,
-                row.lane as LaneName,
-                signed(through.epoch),
-                signed(through.seq + 1),
-                signed(held.oldest - 1),
-                GapReason::LostByServer.as_str()
-            )
-            .execute(&mut *tx)
-            .await?;
-            through.seq = held.oldest - 1;
-            sqlx::query!(
-                "UPDATE lanes SET seq = $3 WHERE node_id = $1 AND lane = $2",
-                id,
-                row.lane as LaneName,
-                signed(through.seq)
-            )
-            .execute(&mut *tx)
-            .await?;
+        if let Some(held) = hello.lanes.iter().find(|held| held.lane == lane) {
+            catch_up(&mut tx, id, row.lane, &mut through, held.oldest).await?;
         }
         marks.push(LaneMark { lane, through });
     }
@@ -82,6 +60,43 @@ pub(super) async fn hello(app: &App, node: &NodeId, hello: &Hello) -> sqlx::Resu
     send_marks(app, node, marks, false).await;
     nodes::send_desired(app, node).await?;
     attestation::send_open_challenge(app, node).await
+}
+
+/// A node whose oldest record lies beyond the next one expected was told that the rest is committed, and has deleted
+/// it: this database is older than that. What is lost is put on record, and the mark goes on from there.
+async fn catch_up(
+    tx: &mut PgConnection,
+    id: &[u8],
+    lane: LaneName,
+    through: &mut Position,
+    oldest: u64,
+) -> sqlx::Result<()> {
+    // No box counts that far; one that claims to would take the mark beyond all its own records.
+    let plausible = oldest < i64::MAX as u64;
+    if !plausible || oldest <= through.seq.saturating_add(1) {
+        return Ok(());
+    }
+    sqlx::query!(
+        "INSERT INTO gaps (node_id, lane, epoch, first_seq, last_seq, reason) VALUES ($1, $2, $3, $4, $5, $6)",
+        id,
+        lane as LaneName,
+        signed(through.epoch),
+        signed(through.seq + 1),
+        signed(oldest - 1),
+        GapReason::LostByServer.as_str()
+    )
+    .execute(&mut *tx)
+    .await?;
+    through.seq = oldest - 1;
+    sqlx::query!(
+        "UPDATE lanes SET seq = $3 WHERE node_id = $1 AND lane = $2",
+        id,
+        lane as LaneName,
+        signed(through.seq)
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Tells a node how far it may forget.
