@@ -4,6 +4,7 @@ mod api;
 mod attestation;
 mod bad_days;
 mod campaigns;
+mod crowds;
 mod first_light;
 mod hostile;
 mod hsm;
