@@ -4,14 +4,12 @@
 use crate::lab::{Lab, LabOptions};
 use crate::proxy::LinkQuality;
 use crate::rig::BoxOptions;
-use crate::{ControlPlane, ProcessRig, account};
+use crate::{ControlPlane, ProcessRig, SOON, account};
 use anyhow::ensure;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::path::Path;
 use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// How many control planes a campaign runs against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +29,7 @@ pub async fn kills(folder: &Path, rounds: u32, seed: u64) -> anyhow::Result<()> 
     println!("kills: {rounds} rounds, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let lab = Lab::start(folder, LabOptions::default(), |_| {}).await?;
-    let (node, mut rig) = lab.add_box("killed", &LOADED).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, mut rig) = lab.online_box("killed", &LOADED).await?;
     for round in 1..=rounds {
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..1200))).await;
         ensure!(!rig.has_ended()?, "the node ended by itself in round {round}; see {}", rig.log().display());

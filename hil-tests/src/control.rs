@@ -1,21 +1,19 @@
 //! A control plane as a process: start, stop, kill, start again.
 
 use crate::binaries::binary;
-use crate::wait::{ask_to_stop, until};
+use crate::wait::{SOON, ask_to_stop, start_logged, until};
 use anyhow::{Context as _, ensure};
 use noderr_cli::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
-
-const START: Duration = Duration::from_secs(60);
 
 /// What may differ between control planes.
 #[derive(Debug, Clone, Default)]
@@ -76,16 +74,7 @@ impl ControlPlane {
 
     /// Starts it and waits until it is ready.
     pub async fn start(&mut self) -> anyhow::Result<()> {
-        let log = File::options().create(true).append(true).open(self.log())?;
-        let process = self
-            .command()?
-            .arg("serve")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
+        let process = start_logged(self.command()?.arg("serve"), &self.log())?;
         self.process = Some(process);
         self.ready().await
     }
@@ -103,7 +92,7 @@ impl ControlPlane {
     }
 
     async fn ready(&mut self) -> anyhow::Result<()> {
-        let deadline = std::time::Instant::now() + START;
+        let deadline = std::time::Instant::now() + SOON;
         loop {
             if let Some(status) = self.process.as_mut().and_then(|process| process.try_wait().transpose()) {
                 let log = fs::read_to_string(self.log()).unwrap_or_default();

@@ -4,6 +4,7 @@
 use crate::control::{ControlOptions, ControlPlane};
 use crate::rig::{BoxOptions, ProcessRig};
 use crate::tpm::TpmVendor;
+use crate::wait::SOON;
 use anyhow::Context as _;
 use noderr_cli::Client;
 use serde_json::{Value, json};
@@ -77,6 +78,18 @@ impl Lab {
     pub async fn add_box(&self, label: &str, options: &BoxOptions) -> anyhow::Result<(String, ProcessRig)> {
         let (node, token) = self.add_node(label).await?;
         let rig = self.make_box(label, &token, options).await?;
+        Ok((node, rig))
+    }
+
+    /// The same, switched on and online.
+    pub async fn online_box(
+        &self,
+        label: &str,
+        options: &BoxOptions,
+    ) -> anyhow::Result<(String, ProcessRig)> {
+        let (node, mut rig) = self.add_box(label, options).await?;
+        rig.power_on()?;
+        rig.online(SOON).await?;
         Ok((node, rig))
     }
 

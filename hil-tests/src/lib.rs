@@ -24,7 +24,7 @@ pub use peer::{Papers, Peer};
 pub use proxy::{LinkQuality, Proxy};
 pub use rig::{BoxOptions, ProcessRig};
 pub use tpm::{SoftTpm, TpmVendor};
-pub use wait::until;
+pub use wait::{SOON, until};
 
 /// A folder that PostgreSQL's user can reach; it goes with the value.
 pub fn scratch() -> anyhow::Result<tempfile::TempDir> {

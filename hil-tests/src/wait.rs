@@ -2,9 +2,14 @@
 
 use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
+/// How long anything that should happen soon may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Asks until the answer is `Some`, or fails with what was waited for and the last error seen.
@@ -27,6 +32,20 @@ where
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Starts a program in a process group of its own, so that a Ctrl-C reaches it only through us. What it says is
+/// added to its log.
+pub(crate) fn start_logged(command: &mut Command, log: &Path) -> anyhow::Result<Child> {
+    let log = File::options().create(true).append(true).open(log)?;
+    let process = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    Ok(process)
 }
 
 /// Asks a process to stop, as an init system would, and waits until it has done so well.

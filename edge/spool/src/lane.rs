@@ -1,7 +1,7 @@
 //! One lane: an ordered run of blocks and the number the next record gets.
 
 use crate::block::{self, Block};
-use crate::spool::SpoolError;
+use crate::error::SpoolError;
 use noderr_protocol::{Entry, Gap, GapReason, Lane, Position, Record};
 
 /// What must not be forgotten while the database is closed.

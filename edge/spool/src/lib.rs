@@ -18,9 +18,11 @@
 //! ```
 
 mod block;
+mod error;
 mod lane;
 mod reserve;
 mod spool;
 mod store;
 
-pub use spool::{Appended, Spool, SpoolConfig, SpoolError, SpoolStats};
+pub use error::SpoolError;
+pub use spool::{Appended, Spool, SpoolConfig, SpoolStats};

@@ -1,5 +1,6 @@
 //! The spool: three lanes over one store, one byte budget, one lock.
 
+use crate::error::SpoolError;
 use crate::lane::{LaneTree, Numbers};
 use crate::reserve::Reserve;
 use crate::store::Store;
@@ -12,6 +13,7 @@ const BLOCK_RECORDS: usize = 50;
 const BLOCK_BYTES: usize = 16 * 1024;
 /// sled keeps about 11 bytes on disk for 5 bytes of value.
 const DISK_FACTOR: (u64, u64) = (11, 5);
+
 /// Where the spool is and how large it may grow.
 #[derive(Debug, Clone)]
 pub struct SpoolConfig {
@@ -27,29 +29,6 @@ impl SpoolConfig {
     /// With a budget of 256 MiB.
     pub fn new(path: impl Into<PathBuf>, epoch: u64) -> Self {
         Self { path: path.into(), epoch, budget_bytes: 256 << 20 }
-    }
-}
-
-/// Why the spool did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// The file system refused.
-    #[error("the spool's disk refuses: {0}")]
-    Disk(std::io::Error),
-    /// sled is broken beyond what setting it aside can mend.
-    #[error("the spool's database fails: {0}")]
-    Database(String),
-    /// A record over the wire's bound.
-    #[error("a record of {0} bytes, at most {MAX_RECORD} are kept")]
-    TooLarge(usize),
-}
-
-impl From<sled::Error> for SpoolError {
-    fn from(error: sled::Error) -> Self {
-        match error {
-            sled::Error::Io(error) => Self::Disk(error),
-            error => Self::Database(error.to_string()),
-        }
     }
 }
 

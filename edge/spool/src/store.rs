@@ -1,6 +1,6 @@
 //! The sled database itself: opening, setting a broken one aside, and a flush that reaches the disk.
 
-use crate::spool::SpoolError;
+use crate::error::SpoolError;
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

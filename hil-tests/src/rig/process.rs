@@ -3,13 +3,12 @@
 use crate::binaries::binary;
 use crate::proxy::{LinkQuality, Proxy};
 use crate::tpm::{SoftTpm, TpmVendor};
-use crate::wait::{ask_to_stop, until};
+use crate::wait::{ask_to_stop, start_logged, until};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 
@@ -112,7 +111,6 @@ impl ProcessRig {
     /// Switches the box on. The TPM comes on with it unless it was taken away.
     pub fn power_on(&mut self) -> anyhow::Result<()> {
         ensure!(self.node.is_none(), "{} is on already", self.name);
-        let log = File::options().create(true).append(true).open(self.log())?;
         let mut command = Command::new(&self.program);
         if let Some(offset) = &self.clock_offset {
             command
@@ -120,16 +118,8 @@ impl ProcessRig {
                 .env("FAKETIME", offset)
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
-        let node = command
-            .arg("--config")
-            .arg(&self.config)
-            .arg("run")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
+        command.arg("--config").arg(&self.config).arg("run");
+        let node = start_logged(&mut command, &self.log())?;
         self.node = Some(node);
         Ok(())
     }

@@ -7,9 +7,7 @@ use serde_json::json;
 #[tokio::test(flavor = "multi_thread")]
 async fn registers_that_change_are_noticed_shown_and_audited() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (node, mut rig) = lab.add_box("measured", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, mut rig) = lab.online_box("measured", &LIVELY).await?;
     lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
     lab.node_where(&node, "a first verdict", SOON, |shown| shown["attestation"] == "trusted").await?;
 
@@ -43,9 +41,7 @@ async fn registers_that_change_are_noticed_shown_and_audited() -> anyhow::Result
 async fn a_node_that_does_not_answer_in_time_is_no_longer_trusted() -> anyhow::Result<()> {
     let control = ControlOptions::default().with("enrolment", "attest_answer_s = 4");
     let (_folder, lab) = lab(LabOptions { control, ..LabOptions::default() }).await?;
-    let (node, mut rig) = lab.add_box("silent", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, rig) = lab.online_box("silent", &LIVELY).await?;
     lab.node_where(&node, "a first verdict", SOON, |shown| shown["attestation"] == "trusted").await?;
 
     // The session stands, but nothing passes.

@@ -18,9 +18,7 @@ async fn alert_codes(lab: &noderr_hil::Lab, node: &str) -> anyhow::Result<Vec<St
 async fn a_full_disk_is_said_costs_only_telemetry_and_passes() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
     let options = BoxOptions { disk_mib: Some(24), spool_mib: Some(4), ..LIVELY };
-    let (node, mut rig) = lab.add_box("full", &options).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, mut rig) = lab.online_box("full", &options).await?;
     account::settled(&lab.database, &node, 10).await?;
 
     rig.fill_disk()?;
@@ -52,9 +50,7 @@ async fn a_full_disk_is_said_costs_only_telemetry_and_passes() -> anyhow::Result
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tpm_that_stops_answering_is_said_and_nothing_else_takes_its_place() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (node, mut rig) = lab.add_box("tpm", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, mut rig) = lab.online_box("tpm", &LIVELY).await?;
 
     rig.tpm()?.hang()?;
     rig.status_where("the node to notice", SOON, |status| failing(status, "tpm")).await?;
@@ -83,9 +79,7 @@ async fn a_tpm_that_stops_answering_is_said_and_nothing_else_takes_its_place() -
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tpm_that_lost_its_power_comes_back_as_itself() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (_, mut rig) = lab.add_box("tpm", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (_, mut rig) = lab.online_box("tpm", &LIVELY).await?;
     rig.tpm()?.off().await?;
     rig.status_where("the node to notice", SOON, |status| failing(status, "tpm")).await?;
     rig.tpm()?.on().await?;
@@ -124,9 +118,7 @@ async fn a_clock_that_is_years_off_is_set_by_the_control_plane() -> anyhow::Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_damaged_on_the_disk_is_skipped_counted_and_reported() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (node, mut rig) = lab.add_box("scratched", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, mut rig) = lab.online_box("scratched", &LIVELY).await?;
     rig.network(noderr_hil::LinkQuality::Down);
     rig.status_where("records to wait", SOON, |status| status["spool_records"].as_u64() > Some(20)).await?;
     rig.power_cut().await?;

@@ -1,14 +1,12 @@
 //! The first path through everything: approved operator, TPM enrolment, mTLS, telemetry in the database.
 
-use crate::{LIVELY, SOON, lab};
+use crate::{LIVELY, lab};
 use noderr_hil::{LabOptions, account};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_box_enrols_with_its_tpm_and_its_telemetry_arrives() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (node, mut rig) = lab.add_box("first", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, _rig) = lab.online_box("first", &LIVELY).await?;
     account::settled(&lab.database, &node, 10).await?;
     let shown = lab.node(&node).await?;
     assert_eq!(shown["identity"], "tpm");

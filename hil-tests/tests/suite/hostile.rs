@@ -101,9 +101,7 @@ async fn numbers_times_and_texts_beyond_any_sense_are_stored_within_sense() -> a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_the_database_refuses_is_kept_unread_and_stops_nobody() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (honest, mut rig) = lab.add_box("honest", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (honest, _rig) = lab.online_box("honest", &LIVELY).await?;
     // No value is known that the schema refuses; a rule of its own stands for the one nobody thought of.
     let owner = PgPool::connect(&lab.control.owner_url()?).await?;
     sqlx::query("ALTER TABLE telemetry ADD CHECK (cpu_permille <> 777)").execute(&owner).await?;
@@ -130,9 +128,7 @@ async fn a_record_the_database_refuses_is_kept_unread_and_stops_nobody() -> anyh
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_floods_reports_beside_its_records_is_slowed_down() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (honest, mut rig) = lab.add_box("honest", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (honest, _rig) = lab.online_box("honest", &LIVELY).await?;
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
     let mut peer = introduced(&papers, &lab.control).await?;
     for epoch in 0..2000 {

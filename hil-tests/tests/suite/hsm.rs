@@ -1,6 +1,5 @@
 //! The authority's key in an HSM: SoftHSM, spoken to as any other by PKCS#11.
 
-use crate::SOON;
 use anyhow::ensure;
 use noderr_hil::{BoxOptions, ControlOptions, ControlPlane, Lab, LabOptions, scratch};
 use std::fs;
@@ -36,14 +35,10 @@ async fn a_network_whose_key_an_hsm_keeps_enrols_restarts_and_enrols() -> anyhow
     let folder = scratch()?;
     let control = token(folder.path()).await?;
     let mut lab = Lab::start(folder.path(), LabOptions { control, ..LabOptions::default() }, |_| {}).await?;
-    let (_, mut first) = lab.add_box("first", &BoxOptions::default()).await?;
-    first.power_on()?;
-    first.online(SOON).await?;
+    let (_, _first) = lab.online_box("first", &BoxOptions::default()).await?;
     lab.control.stop().await?;
     lab.control.start().await?;
-    let (_, mut second) = lab.add_box("second", &BoxOptions::default()).await?;
-    second.power_on()?;
-    second.online(SOON).await?;
+    let (_, _second) = lab.online_box("second", &BoxOptions::default()).await?;
     assert!(!lab.control.authority().join("ca.key").exists(), "the key is nowhere but in the HSM");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Row-level security: for every table that holds an operator's data, the API's own role tries to read a stranger's
 //! rows, and to write them.
 
-use crate::{LIVELY, SOON, lab};
+use crate::{LIVELY, lab};
 use noderr_hil::{LabOptions, account};
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -25,9 +25,7 @@ const TABLES: [&str; 11] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn no_table_shows_an_operator_a_strangers_rows() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (node, mut rig) = lab.add_box("mine", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, _rig) = lab.online_box("mine", &LIVELY).await?;
     account::settled(&lab.database, &node, 5).await?;
     lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
     let stranger =

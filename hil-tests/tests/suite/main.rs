@@ -13,11 +13,7 @@ mod mosquitto;
 mod papers;
 mod planes;
 
-use noderr_hil::{BoxOptions, Lab, LabOptions};
-use std::time::Duration;
-
-/// How long anything that should happen soon may take on a busy machine.
-const SOON: Duration = Duration::from_secs(40);
+use noderr_hil::{BoxOptions, Lab, LabOptions, SOON};
 
 /// A box that samples ten times a second.
 const LIVELY: BoxOptions = BoxOptions {

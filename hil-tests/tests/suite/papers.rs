@@ -22,9 +22,7 @@ async fn gives_up(rig: &mut ProcessRig) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_node_is_out_within_five_seconds_and_stays_out() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (node, mut rig) = lab.add_box("revoked", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, mut rig) = lab.online_box("revoked", &LIVELY).await?;
     lab.admin.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "stolen" })).await?;
     let since = Instant::now();
     lab.node_where(&node, "the session to end", Duration::from_secs(5), |shown| shown["online"] == false)
@@ -47,9 +45,7 @@ async fn a_revoked_node_is_out_within_five_seconds_and_stays_out() -> anyhow::Re
 async fn a_node_whose_certificate_expired_while_it_was_off_comes_back_with_its_old_keys() -> anyhow::Result<()>
 {
     let (_folder, lab) = lab(short_lived(6)).await?;
-    let (node, mut rig) = lab.add_box("sleeper", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, mut rig) = lab.online_box("sleeper", &LIVELY).await?;
     rig.power_cut().await?;
     until("the certificates to expire", SOON, || async {
         let left: i64 = sqlx::query_scalar("SELECT count(*) FROM node_certificates WHERE not_after > now()")
@@ -79,9 +75,7 @@ async fn a_node_whose_certificate_expired_while_it_was_off_comes_back_with_its_o
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_renewed_long_before_they_end_without_losing_the_session() -> anyhow::Result<()> {
     let (_folder, lab) = lab(short_lived(9)).await?;
-    let (node, mut rig) = lab.add_box("renewing", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, rig) = lab.online_box("renewing", &LIVELY).await?;
     until("a renewal", Duration::from_secs(90), || async {
         let entries = lab.admin.list(&format!("/audit?subject={node}"), 100).await?;
         Ok(entries.iter().any(|entry| entry["action"] == "node.renew").then_some(()))
@@ -94,9 +88,7 @@ async fn certificates_are_renewed_long_before_they_end_without_losing_the_sessio
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_box_enrols_again_under_its_id_and_another_box_does_not() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (node, mut rig) = lab.add_box("home", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, mut rig) = lab.online_box("home", &LIVELY).await?;
     account::settled(&lab.database, &node, 10).await?;
     rig.shut_down().await?;
 
@@ -153,9 +145,7 @@ async fn a_software_identity_runs_only_where_it_is_allowed_and_is_marked() -> an
     }
     let control = ControlOptions::default().with("enrolment", "allow_software = true");
     let (_folder, lab) = lab(LabOptions { control, ..LabOptions::default() }).await?;
-    let (node, mut rig) = lab.add_box("soft", &software).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, rig) = lab.online_box("soft", &software).await?;
     assert_eq!(rig.status().await?["identity"], "software");
     let shown = lab.node(&node).await?;
     assert_eq!((&shown["identity"], &shown["tpm_certified"]), (&json!("software"), &json!(false)));
@@ -169,9 +159,7 @@ async fn an_enrolment_whose_answer_was_lost_can_be_finished_by_the_same_box() ->
     let control = ControlOptions::default().with("enrolment", "allow_software = true");
     let (_folder, lab) = lab(LabOptions { control, ..LabOptions::default() }).await?;
     for (label, software) in [("tpm", false), ("soft", true)] {
-        let (node, mut rig) = lab.add_box(label, &BoxOptions { software, ..LIVELY }).await?;
-        rig.power_on()?;
-        rig.online(SOON).await?;
+        let (node, mut rig) = lab.online_box(label, &BoxOptions { software, ..LIVELY }).await?;
         rig.power_cut().await?;
         // As if the power had failed between the control plane's commit and the box's own.
         std::fs::remove_file(rig.data().join("enrolment.json"))?;
@@ -197,9 +185,7 @@ async fn an_enrolment_whose_answer_was_lost_can_be_finished_by_the_same_box() ->
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_who_ask_for_renewals_leave_nothing_behind() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (node, mut rig) = lab.add_box("asked", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, mut rig) = lab.online_box("asked", &LIVELY).await?;
     rig.shut_down().await?;
     let count = || async {
         sqlx::query_scalar::<_, i64>(
@@ -225,9 +211,7 @@ async fn strangers_who_ask_for_renewals_leave_nothing_behind() -> anyhow::Result
 #[tokio::test(flavor = "multi_thread")]
 async fn the_nodes_of_a_suspended_operator_are_out_until_it_is_approved_again() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let (node, mut rig) = lab.add_box("suspended", &LIVELY).await?;
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, mut rig) = lab.online_box("suspended", &LIVELY).await?;
     lab.admin.post(&format!("/operators/{}/suspend", lab.operator), &json!({})).await?;
     lab.node_where(&node, "the session to end", Duration::from_secs(5), |shown| shown["online"] == false)
         .await?;

@@ -1,6 +1,7 @@
 //! The connection to the TPM, made when needed and made again after any failure.
 
 use super::TpmError;
+use super::failure::Failure;
 use super::keys::{self, Keys};
 use super::proof::{self, Evidence, PublicKeys};
 use noderr_protocol::PcrValue;
@@ -112,19 +113,5 @@ impl Open {
                 Ok(keys)
             }
         }
-    }
-}
-
-/// What can go wrong inside one operation.
-pub(super) enum Failure {
-    Unreachable(String),
-    KeysGone,
-    Tss(tss_esapi::Error),
-    Unexpected(&'static str),
-}
-
-impl From<tss_esapi::Error> for Failure {
-    fn from(error: tss_esapi::Error) -> Self {
-        Self::Tss(error)
     }
 }

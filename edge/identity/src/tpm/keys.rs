@@ -3,7 +3,7 @@
 //! Every key with an empty authorisation has `noDA`: without it each power cut counts as a failed attempt, and after
 //! a few of them the TPM locks itself and refuses to sign.
 
-use super::device::Failure;
+use super::failure::Failure;
 use tss_esapi::Context;
 use tss_esapi::attributes::ObjectAttributesBuilder;
 use tss_esapi::constants::CapabilityType;

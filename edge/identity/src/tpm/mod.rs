@@ -5,6 +5,7 @@
 
 mod actor;
 mod device;
+mod failure;
 mod keys;
 mod proof;
 

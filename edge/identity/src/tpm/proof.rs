@@ -1,6 +1,6 @@
 //! What the TPM can prove: its public keys with the vendor's certificate, signatures, quotes, certifications.
 
-use super::device::Failure;
+use super::failure::Failure;
 use super::keys::Keys;
 use noderr_protocol::PcrValue;
 use p256::ecdsa::Signature as EcdsaSignature;

@@ -1,9 +1,23 @@
 //! Statements about operators.
 
-use super::routes::OperatorState;
 use crate::database::Tx;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
+
+/// Where an operator stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "operator_state", rename_all = "lowercase")]
+pub(crate) enum OperatorState {
+    /// Waits for a decision.
+    Applied,
+    /// May have nodes.
+    Approved,
+    /// None of their nodes may come in.
+    Suspended,
+}
 
 pub(super) struct OperatorRow {
     pub(super) id: Uuid,

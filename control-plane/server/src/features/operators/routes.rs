@@ -1,6 +1,6 @@
 //! Adding, listing, approving and suspending operators.
 
-use super::db::{self, OperatorRow};
+use super::db::{self, OperatorRow, OperatorState};
 use crate::app::App;
 use crate::features::audit;
 use crate::http::{Json, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
@@ -21,19 +21,6 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(show))
         .routes(routes!(approve))
         .routes(routes!(suspend))
-}
-
-/// Where an operator stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
-#[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "operator_state", rename_all = "lowercase")]
-pub(crate) enum OperatorState {
-    /// Waits for a decision.
-    Applied,
-    /// May have nodes.
-    Approved,
-    /// None of their nodes may come in.
-    Suspended,
 }
 
 /// A person who runs boxes.
