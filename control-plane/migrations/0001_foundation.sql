@@ -126,6 +126,8 @@ CREATE TABLE enrolments (
 );
 CREATE INDEX enrolments_node ON enrolments (node_id, created_at);
 CREATE INDEX enrolments_token ON enrolments (token_id);
+CREATE INDEX enrolments_created ON enrolments USING brin (created_at);
+CREATE INDEX enrolments_open ON enrolments (expires_at) WHERE finished_at IS NULL;
 
 CREATE TABLE node_certificates (
     serial bytea PRIMARY KEY CHECK (length(serial) = 16),
@@ -136,6 +138,7 @@ CREATE TABLE node_certificates (
     revoked_at timestamptz
 );
 CREATE INDEX node_certificates_node ON node_certificates (node_id);
+CREATE INDEX node_certificates_end ON node_certificates USING brin (not_after);
 
 CREATE TABLE attestations (
     challenge bytea PRIMARY KEY CHECK (length(challenge) = 16),
@@ -152,6 +155,8 @@ CREATE TABLE attestations (
     pcrs jsonb
 );
 CREATE INDEX attestations_node ON attestations (node_id, requested_at DESC);
+-- One question at a time: whoever asks meanwhile waits for the same answer.
+CREATE UNIQUE INDEX attestations_open ON attestations (node_id) WHERE verdict IS NULL;
 
 -- The last word of each node: who is there, on which instance, how it feels.
 CREATE TABLE heartbeats (
@@ -189,6 +194,7 @@ CREATE TABLE gaps (
     received_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX gaps_node ON gaps (node_id, lane, first_seq);
+CREATE INDEX gaps_received ON gaps USING brin (received_at);
 
 CREATE TABLE alerts (
     node_id bytea NOT NULL REFERENCES nodes,
@@ -200,6 +206,7 @@ CREATE TABLE alerts (
     detail text NOT NULL,
     PRIMARY KEY (node_id, epoch, seq)
 );
+CREATE INDEX alerts_received ON alerts USING brin (received_at);
 
 -- Records this version cannot read (a newer node, or garbage): kept, so that their numbers are accounted for.
 CREATE TABLE unreadable_records (
@@ -211,6 +218,7 @@ CREATE TABLE unreadable_records (
     body bytea NOT NULL,
     PRIMARY KEY (node_id, lane, epoch, seq)
 );
+CREATE INDEX unreadable_records_received ON unreadable_records USING brin (received_at);
 
 -- Partitioned by the day of arrival: a box may come back after a month, or with a clock that is years off.
 CREATE TABLE telemetry (
@@ -246,6 +254,8 @@ DECLARE
     part record;
     changed integer := 0;
 BEGIN
+    -- Instances that start together must not make the same partition.
+    PERFORM pg_advisory_xact_lock(7061756469740002);
     FOR day IN SELECT generate_series(current_date, current_date + ahead, interval '1 day')::date LOOP
         IF to_regclass('telemetry_' || to_char(day, 'YYYYMMDD')) IS NULL THEN
             EXECUTE format('CREATE TABLE %I PARTITION OF telemetry FOR VALUES FROM (%L) TO (%L)',
@@ -320,6 +330,7 @@ CREATE TABLE job_runs (
     outcome text
 );
 CREATE INDEX job_runs_name ON job_runs (name, started_at);
+CREATE INDEX job_runs_started ON job_runs USING brin (started_at);
 
 -- Deletes what has served its purpose, so that no table grows for ever by itself.
 CREATE FUNCTION forget_expired(alert_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -391,7 +402,8 @@ BEGIN
     -- What belongs to a node belongs to its operator; `nodes` itself is filtered by its own policy.
     FOREACH protected IN ARRAY ARRAY['install_tokens', 'enrolments', 'node_certificates', 'attestations',
         'heartbeats', 'lanes', 'gaps', 'alerts', 'unreadable_records', 'telemetry'] LOOP
-        EXECUTE format('CREATE POLICY api ON %I TO noderr_api USING (node_id IN (SELECT id FROM nodes))', protected);
+        EXECUTE format('CREATE POLICY api ON %I TO noderr_api USING (EXISTS (SELECT FROM nodes n WHERE n.id = %I.node_id))',
+            protected, protected);
     END LOOP;
 END $$;
 CREATE POLICY api ON operators TO noderr_api USING (noderr_sees(id));

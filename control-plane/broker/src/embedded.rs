@@ -1,5 +1,6 @@
 //! The embedded broker: gate, sessions, router, behind the [`Broker`] trait.
 
+use crate::allowance::{Ledger, Rates};
 use crate::fence::FenceLimits;
 use crate::registry::Registry;
 use crate::router::{self, RouterHandle};
@@ -29,8 +30,10 @@ pub struct EmbeddedConfig {
     pub certificate: Arc<dyn ResolvesServerCert>,
     /// Bounds on strangers.
     pub gate: GateLimits,
-    /// Bounds on nodes.
+    /// Bounds on sessions.
     pub fence: FenceLimits,
+    /// Bounds on nodes.
+    pub rates: Rates,
 }
 
 /// Why the broker cannot start.
@@ -75,6 +78,7 @@ impl EmbeddedBroker {
         let around = Arc::new(Surroundings {
             topics: config.topics.clone(),
             limits: config.fence,
+            ledger: Ledger::new(config.rates),
             max_packet: MAX_ENVELOPE + 512,
             registry: Registry::default(),
             admission,
@@ -126,6 +130,10 @@ impl Broker for EmbeddedBroker {
 
     fn disconnect(&self, node: &NodeId) {
         self.around.registry.end(node);
+    }
+
+    fn is_well(&self) -> bool {
+        self.router.is_up()
     }
 
     fn attached(&self) -> Option<Vec<NodeId>> {

@@ -122,6 +122,10 @@ impl Broker for ExternalBroker {
 
     fn disconnect(&self, _node: &NodeId) {}
 
+    fn is_well(&self) -> bool {
+        self.client().is_some()
+    }
+
     fn attached(&self) -> Option<Vec<NodeId>> {
         None
     }

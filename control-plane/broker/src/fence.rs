@@ -3,6 +3,7 @@
 //! The node is the one its certificate names. It publishes under its own `up/` and hears its own `down/`; wills,
 //! retained messages, QoS 2, wildcards beyond `down/#`, shared subscriptions and `$SYS` do not exist here.
 
+use crate::allowance::Allowances;
 use bytes::Bytes;
 use noderr_protocol::{DownKind, NodeId, Topics, UpKind};
 use rumqttc::mqttbytes::QoS;
@@ -12,15 +13,6 @@ use rumqttc::mqttbytes::v4::{
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// So much a second, sustained, and so much at once before that counts.
-#[derive(Debug, Clone, Copy)]
-pub struct Rate {
-    /// Sustained.
-    pub per_second: u32,
-    /// At once.
-    pub burst: u32,
-}
-
 /// Bounds on one session.
 #[derive(Debug, Clone, Copy)]
 pub struct FenceLimits {
@@ -28,26 +20,13 @@ pub struct FenceLimits {
     pub filters: usize,
     /// Deliveries that wait for the node's acknowledgement.
     pub in_flight: usize,
-    /// Packets of any kind; above it reading waits.
-    pub packets: Rate,
-    /// Bytes of publications, which end up in the database; above it reading waits.
-    pub bytes: Rate,
-    /// Publications that are not records: a node has little to say beside them, and each costs a transaction.
-    pub beside_records: Rate,
     /// Longest silence a client may ask for.
     pub keep_alive: Duration,
 }
 
 impl Default for FenceLimits {
     fn default() -> Self {
-        Self {
-            filters: 16,
-            in_flight: 64,
-            packets: Rate { per_second: 2000, burst: 4000 },
-            bytes: Rate { per_second: 64 * 1024, burst: 32 * 1024 * 1024 },
-            beside_records: Rate { per_second: 5, burst: 100 },
-            keep_alive: Duration::from_secs(120),
-        }
+        Self { filters: 16, in_flight: 64, keep_alive: Duration::from_secs(120) }
     }
 }
 
@@ -113,9 +92,7 @@ pub struct Fence {
     hears: Vec<DownKind>,
     next_packet_id: u16,
     in_flight: VecDeque<u16>,
-    packets: Allowance,
-    bytes: Allowance,
-    beside_records: Allowance,
+    allowances: Allowances,
     keep_alive: Duration,
 }
 
@@ -125,7 +102,7 @@ impl Fence {
         node: NodeId,
         topics: Topics,
         limits: FenceLimits,
-        now: Instant,
+        allowances: Allowances,
         first: Packet,
     ) -> Result<(Self, Packet), Violation> {
         let Packet::Connect(connect) = first else { return Err(Violation::NotConnect) };
@@ -147,9 +124,7 @@ impl Fence {
             hears: Vec::new(),
             next_packet_id: 1,
             in_flight: VecDeque::new(),
-            packets: Allowance::new(limits.packets, now),
-            bytes: Allowance::new(limits.bytes, now),
-            beside_records: Allowance::new(limits.beside_records, now),
+            allowances,
             keep_alive,
         };
         // No session outlives its connection here: the spool and the database are what is durable.
@@ -162,16 +137,13 @@ impl Fence {
     }
 
     /// How long reading must wait before the next packet may be taken.
-    pub fn delay(&mut self, now: Instant) -> Option<Duration> {
-        [&mut self.packets, &mut self.bytes, &mut self.beside_records]
-            .into_iter()
-            .filter_map(|allowance| allowance.delay(now))
-            .max()
+    pub fn delay(&self, now: Instant) -> Option<Duration> {
+        self.allowances.delay(now)
     }
 
     /// Judges one packet.
     pub fn packet(&mut self, packet: Packet) -> Result<Step, Violation> {
-        self.packets.spend(1);
+        self.allowances.packet();
         match packet {
             Packet::Publish(publish) => self.publish(publish),
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe).map(Step::Reply),
@@ -228,10 +200,7 @@ impl Fence {
             Some((node, kind)) if node == self.node => kind,
             _ => return Err(Violation::Topic),
         };
-        self.bytes.spend(publish.payload.len());
-        if kind != UpKind::Records {
-            self.beside_records.spend(1);
-        }
+        self.allowances.publication(publish.payload.len(), kind == UpKind::Records);
         Ok(Step::Ingest { kind, payload: publish.payload, reply })
     }
 
@@ -269,48 +238,24 @@ enum Filter {
     One(DownKind),
 }
 
-/// A token bucket: what is left of the burst, and since when.
-#[derive(Debug)]
-struct Allowance {
-    rate: Rate,
-    left: f64,
-    at: Instant,
-}
-
-impl Allowance {
-    fn new(rate: Rate, now: Instant) -> Self {
-        Self { rate, left: rate.burst.into(), at: now }
-    }
-
-    fn spend(&mut self, amount: usize) {
-        self.left -= amount as f64;
-    }
-
-    fn delay(&mut self, now: Instant) -> Option<Duration> {
-        let per_second = f64::from(self.rate.per_second.max(1));
-        let earned = now.saturating_duration_since(self.at).as_secs_f64() * per_second;
-        self.left = (self.left + earned).min(self.rate.burst.into());
-        self.at = now;
-        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / per_second))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Rate, Rates};
     use rumqttc::mqttbytes::v4::Connect;
 
     const NODE: NodeId = NodeId::from_bytes([7; 32]);
 
     fn fence(now: Instant) -> Fence {
-        let limits = FenceLimits {
+        let rates = Rates {
             packets: Rate { per_second: 100, burst: 100 },
             bytes: Rate { per_second: 1000, burst: 5000 },
             beside_records: Rate { per_second: 1, burst: 10 },
-            ..FenceLimits::default()
+            ..Rates::default()
         };
         let connect = Packet::Connect(Connect::new(NODE.to_string()));
-        Fence::connect(NODE, Topics::default(), limits, now, connect).unwrap().0
+        let allowances = Allowances::new(rates, now);
+        Fence::connect(NODE, Topics::default(), FenceLimits::default(), allowances, connect).unwrap().0
     }
 
     fn publish(fence: &mut Fence, kind: UpKind, len: usize, times: usize) {

@@ -6,6 +6,7 @@
 //! what the control plane itself publishes under `down/`. The broker stores nothing: what a node must not miss is
 //! read from the database again when it says hello.
 
+mod allowance;
 mod embedded;
 mod external;
 mod fence;
@@ -19,9 +20,10 @@ use bytes::Bytes;
 use noderr_ca::NodeCertificate;
 use noderr_protocol::{Down, EncodeError, NodeId, UpKind};
 
+pub use allowance::{Allowances, Rate, Rates};
 pub use embedded::{EmbeddedBroker, EmbeddedConfig, StartError};
 pub use external::{ExternalBroker, ExternalConfig, MakeTls};
-pub use fence::{Fence, FenceLimits, Rate, Step, Violation};
+pub use fence::{Fence, FenceLimits, Step, Violation};
 pub use gate::{Gate, GateLimits, TlsConnection, subnet};
 
 /// What the control plane asks of a broker, whichever one it is.
@@ -33,6 +35,9 @@ pub trait Broker: Send + Sync {
     /// Ends a live session, if this instance holds one.
     fn disconnect(&self, node: &NodeId);
 
+    /// Whether messages can be handed on now.
+    fn is_well(&self) -> bool;
+
     /// Nodes whose sessions this instance may speak to. `None`: the broker does not say, try any.
     fn attached(&self) -> Option<Vec<NodeId>>;
 }
@@ -40,8 +45,6 @@ pub trait Broker: Send + Sync {
 /// What a broker tells ingest.
 #[derive(Debug)]
 pub enum UpEvent {
-    /// A session was admitted.
-    Connected(NodeId),
     /// A session ended.
     Disconnected(NodeId),
     /// A node published.

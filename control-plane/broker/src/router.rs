@@ -23,6 +23,11 @@ pub(crate) struct RouterHandle {
 }
 
 impl RouterHandle {
+    /// Whether there is a router just now.
+    pub(crate) fn is_up(&self) -> bool {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Queues a publication; `false` if there is no router just now.
     pub(crate) fn publish(&self, topic: String, payload: Bytes) -> bool {
         let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);

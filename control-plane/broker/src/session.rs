@@ -1,5 +1,6 @@
 //! One node's connection: bytes to packets, packets through the fence, deliveries back. Ends for exactly one reason.
 
+use crate::allowance::Ledger;
 use crate::fence::{Fence, FenceLimits, Step, Violation};
 use crate::registry::{Registry, Seat};
 use crate::{Admission, Denied, TlsConnection, UpEvent, UpMessage};
@@ -19,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 pub(crate) struct Surroundings {
     pub(crate) topics: Topics,
     pub(crate) limits: FenceLimits,
+    pub(crate) ledger: Ledger,
     pub(crate) max_packet: usize,
     pub(crate) registry: Registry,
     pub(crate) admission: Arc<dyn Admission>,
@@ -43,6 +45,10 @@ pub(crate) enum End {
     Silent,
     #[error("the peer does not read")]
     NotReading,
+    #[error("its certificate has ended")]
+    Expired,
+    #[error("it begins too many sessions")]
+    Hasty,
     #[error("taken over by a newer session of the same node")]
     TakenOver,
     #[error("ended by the control plane")]
@@ -64,6 +70,8 @@ impl End {
             Self::Closed => "closed",
             Self::Silent => "silent",
             Self::NotReading => "not_reading",
+            Self::Expired => "expired",
+            Self::Hasty => "hasty",
             Self::TakenOver => "taken_over",
             Self::Ended => "ended",
             Self::Stopping => "stopping",
@@ -101,11 +109,12 @@ async fn converse(wire: &mut Wire, identity: &NodeCertificate, around: &Surround
     if let Err(denied) = around.admission.admit(identity).await {
         return denied.into();
     }
-    if around.up.send(UpEvent::Connected(node)).await.is_err() {
-        return End::Stopping;
-    }
     tracing::info!(node = %node.short(), "session began");
-    let end = talk(wire, &mut fence, &mut seat, node, around).await;
+    let end = tokio::select! {
+        end = talk(wire, &mut fence, &mut seat, node, around) => end,
+        // One that cannot renew must not stay for as long as its connection holds.
+        () = tokio::time::sleep(identity.left()) => End::Expired,
+    };
     if !seat.is_taken_over() {
         drop(seat);
         // Ingest is gone only when the whole process is stopping.
@@ -115,12 +124,17 @@ async fn converse(wire: &mut Wire, identity: &NodeCertificate, around: &Surround
 }
 
 async fn greet(wire: &mut Wire, identity: &NodeCertificate, around: &Surroundings) -> Result<Fence, End> {
+    let now = Instant::now();
+    let allowances = around.ledger.of(identity.subject.node, now);
+    if !allowances.begin(now) {
+        return Err(End::Hasty);
+    }
     let first = match tokio::time::timeout(CONNECT_DEADLINE, wire.next()).await {
         Ok(first) => first?,
         Err(_) => return Err(End::Silent),
     };
     let (fence, welcome) =
-        Fence::connect(identity.subject.node, around.topics.clone(), around.limits, Instant::now(), first)?;
+        Fence::connect(identity.subject.node, around.topics.clone(), around.limits, allowances, first)?;
     if let Err(denied) = around.admission.admit(identity).await {
         let code = match denied {
             Denied::Unwelcome | Denied::Unknown => ConnectReturnCode::NotAuthorized,

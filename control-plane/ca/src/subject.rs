@@ -2,6 +2,7 @@
 
 use noderr_protocol::{IdentityKind, NodeId};
 use rcgen::{DistinguishedName, DnType};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 
 /// Whom a node certificate names.
@@ -49,6 +50,8 @@ pub struct NodeCertificate {
     pub subject: NodeSubject,
     /// Its serial number.
     pub serial: [u8; 16],
+    /// Until when it is valid, in seconds since 1970.
+    pub not_after: i64,
 }
 
 impl NodeCertificate {
@@ -57,6 +60,12 @@ impl NodeCertificate {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| SubjectError::Malformed)?;
         let subject = NodeSubject::of_name(certificate.subject()).ok_or(SubjectError::NotANode)?;
         let serial = certificate.raw_serial().try_into().map_err(|_| SubjectError::NotANode)?;
-        Ok(Self { subject, serial })
+        Ok(Self { subject, serial, not_after: certificate.validity().not_after.timestamp() })
+    }
+
+    /// How long it is still valid by this machine's clock.
+    pub fn left(&self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Duration::from_secs(u64::try_from(self.not_after).unwrap_or_default()).saturating_sub(now)
     }
 }

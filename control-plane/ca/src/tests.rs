@@ -44,7 +44,7 @@ fn a_node_certificate_verifies_names_its_node_and_ends() {
     verify(&ca, &issued.der, NOW, webpki::KeyUsage::client_auth()).unwrap();
     assert_eq!(
         NodeCertificate::read(&issued.der).unwrap(),
-        NodeCertificate { subject: subject(), serial: issued.serial }
+        NodeCertificate { subject: subject(), serial: issued.serial, not_after: issued.not_after }
     );
     assert!(verify(&ca, &issued.der, NOW + 86_401, webpki::KeyUsage::client_auth()).is_err(), "expired");
     assert!(verify(&ca, &issued.der, NOW, webpki::KeyUsage::server_auth()).is_err(), "a node is no server");

@@ -163,7 +163,7 @@ async fn malformed_bytes_end_its_session_and_nothing_else() {
     }
     // Random bytes: some of them wait for more that never comes, none may do harm.
     for _ in 0..200 {
-        let mut client = world.connected(me()).await;
+        let mut client = world.connected(NodeId::from_bytes(rand::random())).await;
         let len = rand::random_range(1..200);
         let noise: Vec<u8> = (0..len).map(|_| rand::random()).collect();
         client.send_raw(&noise).await;
@@ -252,4 +252,27 @@ async fn a_newer_session_takes_over_and_a_revoked_one_is_ended_at_once() {
     assert_eq!(ack.code, rumqttc::mqttbytes::v4::ConnectReturnCode::NotAuthorized);
     again.is_hung_up_on().await;
     assert!(since.elapsed() < SOON);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_begins_session_after_session_is_not_asked_in() {
+    let world = World::begin().await;
+    let mut welcomed = 0;
+    for _ in 0..100 {
+        let mut client = world.dial(me()).await;
+        client.send(&Packet::Connect(Connect::new(me().to_string()))).await;
+        welcomed += usize::from(matches!(client.next().await, Some(Packet::ConnAck(_))));
+    }
+    assert!((20..60).contains(&welcomed), "{welcomed} of 100 sessions in a row were begun");
+    world.honest_node_is_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_with_its_certificate() {
+    let world = World::begin().await;
+    let client = world.try_dial_at(me(), &world, Duration::from_secs(2)).await.unwrap();
+    let mut client = world.welcomed(me(), client).await;
+    let since = Instant::now();
+    client.is_hung_up_on().await;
+    assert!(since.elapsed() > Duration::from_millis(500), "it was hung up on for another reason");
 }

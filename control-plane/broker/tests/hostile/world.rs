@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use noderr_broker::{
-    Admission, Broker as _, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, GateLimits, UpEvent,
+    Admission, Broker as _, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, GateLimits, Rates, UpEvent,
     UpMessage,
 };
 use noderr_ca::{Authority, Csr, FileKey, NodeCertificate, NodeSubject};
@@ -12,7 +12,7 @@ use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use rumqttc::mqttbytes::v4::{Connect, Packet, Publish, Subscribe};
 use rumqttc::mqttbytes::{Error as PacketError, QoS};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub(crate) const SOON: Duration = Duration::from_secs(10);
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
+pub(crate) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// The first few publications of each node, as ingest would get them.
 type Heard = Arc<Mutex<HashMap<NodeId, Vec<Bytes>>>>;
@@ -48,15 +48,6 @@ impl Admission for Book {
     }
 }
 
-#[derive(Debug)]
-struct Fixed(Arc<CertifiedKey>);
-
-impl rustls::server::ResolvesServerCert for Fixed {
-    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
-    }
-}
-
 fn now() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed()
 }
@@ -77,9 +68,10 @@ impl World {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             topics: topics.clone(),
             root: authority.root().clone(),
-            certificate: Arc::new(Fixed(Arc::new(CertifiedKey::new(server.chain, signer)))),
+            certificate: Arc::new(SingleCertAndKey::from(CertifiedKey::new(server.chain, signer))),
             gate: GateLimits::default(),
             fence: FenceLimits::default(),
+            rates: Rates::default(),
         };
         let broker = EmbeddedBroker::start(config, Arc::new(Book(revoked.clone())), up).await.unwrap();
         Self {
@@ -109,17 +101,22 @@ impl World {
     }
 
     pub(crate) async fn try_dial(&self, node: NodeId) -> std::io::Result<Client> {
-        self.try_dial_at(node, self).await
+        self.try_dial_at(node, self, YEAR).await
     }
 
     /// With a certificate of this world's authority, at another world's broker, which the client trusts.
-    pub(crate) async fn try_dial_at(&self, node: NodeId, at: &Self) -> std::io::Result<Client> {
+    pub(crate) async fn try_dial_at(
+        &self,
+        node: NodeId,
+        at: &Self,
+        life: Duration,
+    ) -> std::io::Result<Client> {
         let key = KeyPair::generate().unwrap();
         let request = CertificateParams::default().serialize_request(&key).unwrap();
         let csr = Csr::parse(request.der()).unwrap();
         assert_eq!(csr.key_sec1(), key.der_bytes());
         let subject = NodeSubject { node, kind: IdentityKind::Tpm };
-        let issued = self.authority.issue_node(subject, &csr, now(), YEAR).unwrap();
+        let issued = self.authority.issue_node(subject, &csr, now(), life).unwrap();
         let mut roots = rustls::RootCertStore::empty();
         roots.add(at.authority.root().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -141,7 +138,10 @@ impl World {
 
     /// A node that has said CONNECT and was welcomed.
     pub(crate) async fn connected(&self, node: NodeId) -> Client {
-        let mut client = self.dial(node).await;
+        self.welcomed(node, self.dial(node).await).await
+    }
+
+    pub(crate) async fn welcomed(&self, node: NodeId, mut client: Client) -> Client {
         client.send(&Packet::Connect(Connect::new(node.to_string()))).await;
         assert!(matches!(client.next().await, Some(Packet::ConnAck(_))));
         client

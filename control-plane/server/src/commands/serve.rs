@@ -4,9 +4,10 @@
 use crate::app::{App, Instance, unix_now};
 use crate::config::Config;
 use crate::database::Database;
+use crate::features;
 use crate::features::enrolment::renewal_key;
 use crate::features::nodes::DatabaseAdmission;
-use crate::features::{self, reports::Ingest};
+use crate::features::reports::{Ingest, keep_partitions};
 use crate::http::{self, LoginThrottle};
 use crate::tls::{ServerCertificate, api_config};
 use crate::{jobs, notices};
@@ -14,7 +15,8 @@ use anyhow::{Context as _, ensure};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use noderr_attestation::VendorRoots;
 use noderr_broker::{
-    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, Gate, GateLimits, UpEvent,
+    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, Gate, GateLimits,
+    UpEvent,
 };
 use noderr_ca::{Authority, CaKey, FileKey, Pkcs11Config, Pkcs11Key};
 use rustls::RootCertStore;
@@ -40,6 +42,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let app = open_app(config).await?;
     let certificate = ServerCertificate::issue(&app.authority, &app.config.http.names)?;
 
+    keep_partitions(&app).await.context("cannot make room for telemetry")?;
     let (up, events) = mpsc::channel(UP_QUEUE);
     let ingest = Ingest::start(&app, events);
     let embedded = start_broker(&app, certificate.clone(), up).await?;
@@ -118,7 +121,8 @@ async fn start_broker(
                 root: app.authority.root().clone(),
                 certificate,
                 gate: GateLimits::default(),
-                fence: app.config.broker.fence(),
+                fence: FenceLimits::default(),
+                rates: app.config.broker.rates(),
             };
             let admission = Arc::new(DatabaseAdmission(app.clone()));
             let embedded = Arc::new(EmbeddedBroker::start(config, admission, up).await?);

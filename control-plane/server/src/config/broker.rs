@@ -1,7 +1,7 @@
 //! The MQTT broker: embedded unless an external one is named.
 
 use anyhow::Context as _;
-use noderr_broker::{FenceLimits, Rate};
+use noderr_broker::{Rate, Rates};
 use noderr_protocol::Topics;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -54,15 +54,15 @@ impl Default for Broker {
 }
 
 impl Broker {
-    pub(crate) fn fence(&self) -> FenceLimits {
+    pub(crate) fn rates(&self) -> Rates {
         let per_second = self.node_packets_per_s;
-        FenceLimits {
+        Rates {
             packets: Rate { per_second, burst: per_second.saturating_mul(2) },
             bytes: Rate {
                 per_second: self.node_kib_per_s.saturating_mul(1 << 10),
                 burst: self.node_burst_mib.saturating_mul(1 << 20),
             },
-            ..FenceLimits::default()
+            ..Rates::default()
         }
     }
 

@@ -14,7 +14,7 @@ impl Job for ForgetExpired {
     }
 
     fn every_s(&self) -> i32 {
-        600
+        3600
     }
 
     async fn run(&self, app: &App) -> anyhow::Result<String> {

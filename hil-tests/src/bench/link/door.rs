@@ -6,12 +6,12 @@ use crate::bench::load::{Answer, Manner, connect, drive};
 use async_trait::async_trait;
 use noderr_broker::{
     Admission, Denied, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits,
-    GateLimits, Rate, UpEvent,
+    GateLimits, Rate, Rates, UpEvent,
 };
 use noderr_ca::{Authority, FileKey, NodeCertificate};
 use noderr_hil::{Mosquitto, Papers, until};
 use noderr_protocol::Topics;
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,15 +28,6 @@ struct Everybody;
 impl Admission for Everybody {
     async fn admit(&self, _: &NodeCertificate) -> Result<(), Denied> {
         Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct Fixed(Arc<CertifiedKey>);
-
-impl rustls::server::ResolvesServerCert for Fixed {
-    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
     }
 }
 
@@ -113,9 +104,10 @@ async fn embedded(authority: &Path) -> anyhow::Result<(EmbeddedBroker, Door)> {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         topics: Topics::default(),
         root: authority.root().clone(),
-        certificate: Arc::new(Fixed(Arc::new(CertifiedKey::new(server.chain, signer)))),
+        certificate: Arc::new(SingleCertAndKey::from(CertifiedKey::new(server.chain, signer))),
         gate: GateLimits::default(),
-        fence: FenceLimits { packets: unbounded, bytes: unbounded, ..FenceLimits::default() },
+        fence: FenceLimits::default(),
+        rates: Rates { packets: unbounded, bytes: unbounded, ..Rates::default() },
     };
     Ok((EmbeddedBroker::start(config, Arc::new(Everybody), up).await?, Door::open(events)))
 }

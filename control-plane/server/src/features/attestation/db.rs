@@ -21,32 +21,33 @@ pub(super) enum Verdict {
     Software,
 }
 
-/// Puts a challenge to a node; `None` if there is no enrolled node to be seen.
+/// Puts a challenge to a node, or once more the one that is open; `None` if there is no enrolled node to be seen.
 pub(super) async fn request(
     tx: &mut Tx,
     node: &NodeId,
     requested_by: &str,
     mask: u32,
-) -> sqlx::Result<Option<[u8; 16]>> {
+) -> sqlx::Result<Option<Vec<u8>>> {
     let (mut challenge, mut nonce) = ([0; 16], [0; 32]);
     rand::rng().fill_bytes(&mut challenge);
     rand::rng().fill_bytes(&mut nonce);
-    let done = sqlx::query!(
+    let done = sqlx::query_scalar!(
         "INSERT INTO attestations (challenge, node_id, requested_by, nonce, pcr_mask)
-         SELECT $1, n.id, $3, $4, $5 FROM nodes n JOIN welcome USING (id) WHERE n.id = $2 AND n.kind IS NOT NULL",
+         SELECT $1, n.id, $3, $4, $5 FROM nodes n JOIN welcome USING (id) WHERE n.id = $2 AND n.kind IS NOT NULL
+         ON CONFLICT (node_id) WHERE verdict IS NULL DO UPDATE SET node_id = excluded.node_id
+         RETURNING attestations.challenge",
         challenge.as_slice(),
         node.as_bytes().as_slice(),
         requested_by,
         nonce.as_slice(),
         mask.cast_signed()
     )
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    if done.rows_affected() == 0 {
-        return Ok(None);
+    if done.is_some() {
+        notices::send(&mut **tx, Notice::Challenge(*node)).await?;
     }
-    notices::send(&mut **tx, Notice::Challenge(*node)).await?;
-    Ok(Some(challenge))
+    Ok(done)
 }
 
 /// Sends a node the newest challenge it has not answered. From the first sending on its time runs: an answer that
@@ -54,8 +55,7 @@ pub(super) async fn request(
 pub(crate) async fn send_open_challenge(app: &App, node: &NodeId) -> sqlx::Result<()> {
     let row = sqlx::query!(
         "UPDATE attestations SET sent_at = coalesce(sent_at, now()) WHERE challenge = (
-           SELECT challenge FROM attestations WHERE node_id = $1 AND verdict IS NULL
-             AND requested_at > now() - interval '1 day' ORDER BY requested_at DESC LIMIT 1)
+           SELECT challenge FROM attestations WHERE node_id = $1 AND verdict IS NULL)
            AND coalesce(sent_at, now()) > now() - make_interval(secs => $2)
          RETURNING challenge, nonce, pcr_mask",
         node.as_bytes().as_slice(),
@@ -172,9 +172,10 @@ pub(super) async fn due(app: &App, every_s: f64) -> sqlx::Result<Vec<Vec<u8>>> {
     sqlx::query_scalar!(
         "SELECT n.id FROM nodes n JOIN welcome USING (id) JOIN heartbeats h ON h.node_id = n.id AND h.online
          WHERE n.kind IS NOT NULL AND NOT EXISTS (
-           SELECT FROM (SELECT requested_at, verdict FROM attestations WHERE node_id = n.id
+           SELECT FROM (SELECT requested_at, sent_at, verdict FROM attestations WHERE node_id = n.id
                         ORDER BY requested_at DESC LIMIT 1) newest
-           WHERE requested_at > now() - make_interval(secs => $1) AND verdict IS DISTINCT FROM 'silent')
+           WHERE sent_at IS NOT NULL AND verdict IS NULL
+             OR requested_at > now() - make_interval(secs => $1) AND verdict IS DISTINCT FROM 'silent')
          LIMIT 1000",
         every_s
     )

@@ -76,7 +76,8 @@ struct Requested {
     challenge: String,
 }
 
-/// Ask a node for an attestation now. The answer comes when the node is connected.
+/// Ask a node for an attestation now; if it has been asked already, wait for the same answer. It comes when the node
+/// is connected.
 #[utoipa::path(post, path = "/nodes/{node}/attestations", tag = "attestation", params(("node" = String, Path)), security(("bearer" = [])),
     responses((status = 202, body = Requested), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
 async fn request(
@@ -90,8 +91,11 @@ async fn request(
     let challenge = db::request(&mut tx, &node, &who.actor, app.config.enrolment.pcr_mask())
         .await?
         .ok_or_else(|| Problem::conflict("not-enrolled", "the node is not enrolled, or it is revoked"))?;
+    let challenge = hex::encode(challenge);
+    let detail = json!({ "challenge": challenge });
+    audit::record(&mut tx, &who.actor, "node.attest", &node.to_string(), &detail).await?;
     tx.commit().await?;
-    Ok((StatusCode::ACCEPTED, Json(Requested { challenge: hex::encode(challenge) })))
+    Ok((StatusCode::ACCEPTED, Json(Requested { challenge })))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

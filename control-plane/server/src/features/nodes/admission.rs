@@ -15,7 +15,7 @@ pub(crate) struct DatabaseAdmission(pub(crate) App);
 impl Admission for DatabaseAdmission {
     async fn admit(&self, peer: &NodeCertificate) -> Result<(), Denied> {
         let query = sqlx::query!(
-            r#"SELECT c.revoked_at IS NOT NULL OR n.id NOT IN (SELECT id FROM welcome) AS "unwelcome!"
+            r#"SELECT c.revoked_at IS NOT NULL OR NOT EXISTS (SELECT FROM welcome w WHERE w.id = n.id) AS "unwelcome!"
                FROM node_certificates c JOIN nodes n ON n.id = c.node_id WHERE c.serial = $1 AND n.id = $2"#,
             peer.serial.as_slice(),
             peer.subject.node.as_bytes().as_slice()

@@ -69,7 +69,7 @@ pub(crate) async fn publish_revocations(app: &App) -> sqlx::Result<()> {
     let rows = sqlx::query!(
         r#"SELECT c.serial, extract(epoch FROM coalesce(c.revoked_at, n.revoked_at, o.decided_at, now()))::bigint AS "since!"
            FROM node_certificates c JOIN nodes n ON n.id = c.node_id JOIN operators o ON o.id = n.operator_id
-           WHERE c.not_after > now() AND (c.revoked_at IS NOT NULL OR n.id NOT IN (SELECT id FROM welcome))
+           WHERE c.not_after > now() AND (c.revoked_at IS NOT NULL OR NOT EXISTS (SELECT FROM welcome w WHERE w.id = n.id))
            ORDER BY c.serial"#
     )
     .fetch_all(app.database.system())

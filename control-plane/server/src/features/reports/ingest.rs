@@ -69,7 +69,7 @@ impl Ingest {
 
 fn node_of(event: &UpEvent) -> &NodeId {
     match event {
-        UpEvent::Connected(node) | UpEvent::Disconnected(node) => node,
+        UpEvent::Disconnected(node) => node,
         UpEvent::Message(message) => &message.node,
     }
 }
@@ -151,7 +151,6 @@ impl Other {
 /// Decodes; what cannot be read, or says one thing in its topic and another in its envelope, is counted and dropped.
 fn sort(event: UpEvent) -> Option<Task> {
     match event {
-        UpEvent::Connected(_) => None,
         UpEvent::Disconnected(node) => Some(Task::Other(node, Other::Gone)),
         UpEvent::Message(UpMessage { node, kind, payload }) => match Up::decode(&payload) {
             Ok(message) if message.kind() != kind => {
@@ -211,12 +210,15 @@ fn drop_poison(node: &NodeId, error: &sqlx::Error) {
     tracing::error!(node = %node.short(), %error, "the database refuses a report for what it says; it is dropped");
 }
 
-/// Whether the same statement may succeed later: the connection, a conflict, resources, an operator's hand.
+/// Whether the same statement may succeed later. What a record says can be at fault in few ways only: values that do
+/// not fit (22), a constraint with a name (23; a missing partition has none), limits of the database itself (54).
 fn is_passing(error: &sqlx::Error) -> bool {
     match error.as_database_error() {
-        Some(error) => error
-            .code()
-            .is_none_or(|code| ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))),
+        Some(error) => error.code().is_none_or(|code| match &code[..2.min(code.len())] {
+            "22" | "54" => false,
+            "23" => error.constraint().is_none() && code != "23502",
+            _ => true,
+        }),
         None => !matches!(
             error,
             sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }

@@ -21,16 +21,20 @@ impl Job for KeepPartitions {
     }
 
     async fn run(&self, app: &App) -> anyhow::Result<String> {
-        let keep = i32::from(app.config.telemetry.retention_days);
-        let changed =
-            sqlx::query_scalar!(r#"SELECT keep_telemetry_partitions($1, $2) AS "changed!""#, AHEAD, keep)
-                .fetch_one(app.database.system())
-                .await?;
-        Ok(format!("{changed} partitions made or dropped"))
+        Ok(format!("{} partitions made or dropped", keep_partitions(app).await?))
     }
 }
 
-/// Marks nodes offline that have given no sign of life: their instance may be gone with their sessions.
+/// Without today's partition nothing can be stored: also called before anything is taken in.
+pub(crate) async fn keep_partitions(app: &App) -> sqlx::Result<i32> {
+    let keep = i32::from(app.config.telemetry.retention_days);
+    sqlx::query_scalar!(r#"SELECT keep_telemetry_partitions($1, $2) AS "changed!""#, AHEAD, keep)
+        .fetch_one(app.database.system())
+        .await
+}
+
+/// Marks nodes offline that have given no sign of life, or must not: their instance may be gone with their sessions, or
+/// an external broker does not know yet.
 pub(crate) struct MarkOffline;
 
 #[async_trait]
@@ -45,7 +49,8 @@ impl Job for MarkOffline {
 
     async fn run(&self, app: &App) -> anyhow::Result<String> {
         let done = sqlx::query!(
-            "UPDATE heartbeats SET online = false WHERE online AND last_seen_at < now() - make_interval(secs => $1)",
+            "UPDATE heartbeats SET online = false WHERE online AND (last_seen_at < now() - make_interval(secs => $1)
+               OR NOT EXISTS (SELECT FROM welcome w WHERE w.id = node_id))",
             f64::from(app.config.telemetry.offline_after_s)
         )
         .execute(app.database.system())

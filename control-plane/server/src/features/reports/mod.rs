@@ -14,5 +14,5 @@ mod routes;
 mod sequence;
 
 pub(crate) use ingest::Ingest;
-pub(crate) use jobs::{KeepPartitions, MarkOffline};
+pub(crate) use jobs::{KeepPartitions, MarkOffline, keep_partitions};
 pub(crate) use routes::routes;

@@ -38,9 +38,17 @@ pub(super) async fn hello(app: &App, node: &NodeId, hello: &Hello) -> sqlx::Resu
     )
     .execute(&mut *tx)
     .await?;
-    sqlx::query!("UPDATE nodes SET actual_version = $2 WHERE id = $1", id, signed(hello.desired_version))
-        .execute(&mut *tx)
-        .await?;
+    // A node with a newer document than this database has was told it by a database that is lost: what is wanted now
+    // must be newer still, or the node would never take it. (No document counts as far as a liar may claim.)
+    sqlx::query!(
+        "UPDATE nodes SET actual_version = $2,
+           desired_version = CASE WHEN $2 > desired_version AND $2 < (1::bigint << 40) THEN $2 + 1 ELSE desired_version END
+         WHERE id = $1",
+        id,
+        signed(hello.desired_version)
+    )
+    .execute(&mut *tx)
+    .await?;
     let rows = sqlx::query!(
         r#"SELECT lane AS "lane: LaneName", epoch, seq FROM lanes WHERE node_id = $1 ORDER BY lane FOR UPDATE"#,
         id
@@ -112,7 +120,8 @@ pub(super) async fn heartbeat(app: &App, node: &NodeId, beat: &Heartbeat) -> sql
     let failing: Vec<String> = beat.failing.iter().map(|check| text(check)).collect();
     sqlx::query!(
         "UPDATE heartbeats SET online = true, instance = $2, last_seen_at = now(), node_time = $3, uptime_s = $4,
-           failing = $5, backlog = $6, lost = $7 WHERE node_id = $1",
+           failing = $5, backlog = $6, lost = $7
+         WHERE node_id = $1 AND EXISTS (SELECT FROM welcome w WHERE w.id = node_id)",
         node.as_bytes().as_slice(),
         app.id,
         timestamp(beat.time),
@@ -128,7 +137,8 @@ pub(super) async fn heartbeat(app: &App, node: &NodeId, beat: &Heartbeat) -> sql
 
 pub(super) async fn actual_state(app: &App, node: &NodeId, actual: &ActualState) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE nodes SET actual_version = $2, actual_error = $3 WHERE id = $1",
+        "UPDATE nodes SET actual_version = $2, actual_error = $3
+         WHERE id = $1 AND EXISTS (SELECT FROM welcome w WHERE w.id = nodes.id)",
         node.as_bytes().as_slice(),
         signed(actual.desired_version),
         actual.error.as_deref().map(text)

@@ -1,0 +1,206 @@
+//! What one node may cost, however many sessions it makes of it: token buckets, kept beyond the end of a session.
+
+use noderr_protocol::NodeId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Nodes remembered before those who have nothing to answer for are looked for and forgotten.
+const REMEMBERED: usize = 4096;
+
+/// So much a second, sustained, and so much at once before that counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// Sustained.
+    pub per_second: u32,
+    /// At once.
+    pub burst: u32,
+}
+
+/// Bounds on one node.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    /// Packets of any kind; above it reading waits.
+    pub packets: Rate,
+    /// Bytes of publications, which end up in the database; above it reading waits.
+    pub bytes: Rate,
+    /// Publications that are not records: a node has little to say beside them, and each costs a transaction.
+    pub beside_records: Rate,
+    /// Sessions begun; each costs the database two questions. Above it the node is not asked in.
+    pub sessions: Rate,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            packets: Rate { per_second: 2000, burst: 4000 },
+            bytes: Rate { per_second: 64 * 1024, burst: 32 * 1024 * 1024 },
+            beside_records: Rate { per_second: 5, burst: 100 },
+            sessions: Rate { per_second: 1, burst: 30 },
+        }
+    }
+}
+
+/// What is left of a node's bounds; its sessions share it.
+#[derive(Debug, Clone)]
+pub struct Allowances(Arc<Mutex<Buckets>>);
+
+#[derive(Debug)]
+struct Buckets {
+    packets: Bucket,
+    bytes: Bucket,
+    beside_records: Bucket,
+    sessions: Bucket,
+}
+
+impl Allowances {
+    /// Everything is left.
+    pub fn new(rates: Rates, now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(Buckets {
+            packets: Bucket::new(rates.packets, now),
+            bytes: Bucket::new(rates.bytes, now),
+            beside_records: Bucket::new(rates.beside_records, now),
+            sessions: Bucket::new(rates.sessions, now),
+        })))
+    }
+
+    /// Whether the node may begin a session now; counts it.
+    pub(crate) fn begin(&self, now: Instant) -> bool {
+        let mut buckets = self.lock();
+        let may = buckets.sessions.delay(now).is_none();
+        if may {
+            buckets.sessions.spend(1);
+        }
+        may
+    }
+
+    pub(crate) fn packet(&self) {
+        self.lock().packets.spend(1);
+    }
+
+    pub(crate) fn publication(&self, bytes: usize, is_record: bool) {
+        let mut buckets = self.lock();
+        buckets.bytes.spend(bytes);
+        if !is_record {
+            buckets.beside_records.spend(1);
+        }
+    }
+
+    /// How long reading must wait before the next packet may be taken.
+    pub(crate) fn delay(&self, now: Instant) -> Option<Duration> {
+        let mut buckets = self.lock();
+        let Buckets { packets, bytes, beside_records, .. } = &mut *buckets;
+        [packets, bytes, beside_records].into_iter().filter_map(|bucket| bucket.delay(now)).max()
+    }
+
+    fn is_untouched(&self, now: Instant) -> bool {
+        let mut buckets = self.lock();
+        let Buckets { packets, bytes, beside_records, sessions } = &mut *buckets;
+        [packets, bytes, beside_records, sessions].into_iter().all(|bucket| bucket.is_full(now))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buckets> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The allowances of all nodes seen lately.
+pub(crate) struct Ledger {
+    rates: Rates,
+    nodes: Mutex<(HashMap<NodeId, Allowances>, usize)>,
+}
+
+impl Ledger {
+    pub(crate) fn new(rates: Rates) -> Self {
+        Self { rates, nodes: Mutex::new((HashMap::new(), REMEMBERED)) }
+    }
+
+    /// What is left to this node.
+    pub(crate) fn of(&self, node: NodeId, now: Instant) -> Allowances {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (by_node, sweep_at) = &mut *nodes;
+        if by_node.len() >= *sweep_at {
+            // Who has all of it left and no session is as one who never came.
+            by_node.retain(|_, left| Arc::strong_count(&left.0) > 1 || !left.is_untouched(now));
+            *sweep_at = (2 * by_node.len()).max(REMEMBERED);
+        }
+        by_node.entry(node).or_insert_with(|| Allowances::new(self.rates, now)).clone()
+    }
+}
+
+/// A token bucket: what is left of the burst, and since when.
+#[derive(Debug)]
+struct Bucket {
+    rate: Rate,
+    left: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn new(rate: Rate, now: Instant) -> Self {
+        Self { rate, left: rate.burst.into(), at: now }
+    }
+
+    fn spend(&mut self, amount: usize) {
+        self.left -= amount as f64;
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second();
+        self.left = (self.left + earned).min(self.rate.burst.into());
+        self.at = now;
+    }
+
+    fn delay(&mut self, now: Instant) -> Option<Duration> {
+        self.refill(now);
+        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / self.per_second()))
+    }
+
+    fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.left >= self.rate.burst.into()
+    }
+
+    fn per_second(&self) -> f64 {
+        self.rate.per_second.max(1).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId::from_bytes([7; 32]);
+
+    #[test]
+    fn a_new_session_gives_nothing_back() {
+        let (ledger, now) = (Ledger::new(Rates::default()), Instant::now());
+        ledger.of(NODE, now).publication(40 << 20, true);
+        let wait = ledger.of(NODE, now).delay(now).expect("the burst is spent, whatever the session");
+        assert_eq!(ledger.of(NODE, now + wait).delay(now + wait), None);
+        let other = ledger.of(NodeId::from_bytes([8; 32]), now);
+        assert_eq!(other.delay(now), None, "others do not pay for it");
+    }
+
+    #[test]
+    fn sessions_in_a_row_are_bounded() {
+        let (ledger, now) = (Ledger::new(Rates::default()), Instant::now());
+        let begun = (0..1000).filter(|_| ledger.of(NODE, now).begin(now)).count();
+        assert!((30..=31).contains(&begun), "{begun}");
+        assert!(ledger.of(NODE, now).begin(now + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn only_those_who_have_spent_something_are_remembered() {
+        let (ledger, now) = (Ledger::new(Rates::default()), Instant::now());
+        ledger.of(NODE, now).publication(40 << 20, true);
+        for n in 0..3 * REMEMBERED {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            ledger.of(NodeId::from_bytes(id), now);
+        }
+        let nodes = ledger.nodes.lock().unwrap();
+        assert!(nodes.0.len() <= REMEMBERED, "{} are remembered", nodes.0.len());
+        assert!(nodes.0.contains_key(&NODE));
+    }
+}
