@@ -11,6 +11,7 @@ use noderr_ca::Authority;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Shared by all parts of this instance.
@@ -30,6 +31,8 @@ pub(crate) struct Instance {
     pub(crate) logins: LoginThrottle,
     /// When the list for an external broker was last written, and what it said.
     pub(crate) revocations: Mutex<Option<(i64, Revocations)>>,
+    /// Cancelled when the instance is told to stop.
+    pub(crate) stop: CancellationToken,
     /// Set once, when the broker is up.
     pub(crate) broker: OnceLock<Arc<dyn Broker>>,
 }

@@ -50,9 +50,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let gate = Gate::bind(app.config.http.listen, Arc::new(api), GateLimits::default())
         .await
         .with_context(|| format!("cannot listen on {}", app.config.http.listen))?;
-    let stop = CancellationToken::new();
     let crowd = http::Crowd::new(app.config.http.connections, app.config.http.connections_per_address);
-    let serving = tokio::spawn(http::serve(gate, crowd, features::router(&app), stop.clone()));
+    let serving = tokio::spawn(http::serve(gate, crowd, features::router(&app), app.stop.clone()));
 
     let mut background = JoinSet::new();
     background.spawn(notices::listen(app.clone()));
@@ -77,16 +76,22 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         ended = background.join_next() => anyhow::bail!("a part of the control plane ended: {ended:?}"),
     }
     tracing::info!("stopping: no new sessions, storing what has come in");
-    stop.cancel();
-    serving.await?;
-    if let Some(embedded) = embedded {
-        embedded.stop().await;
+    app.stop.cancel();
+    let stopped = async {
+        serving.await?;
+        if let Some(embedded) = embedded {
+            embedded.stop().await;
+        }
+        ingest.finish().await;
+        background.shutdown().await;
+        app.database.close().await;
+        Ok(())
+    };
+    tokio::select! {
+        stopped = stopped => stopped.inspect(|()| tracing::info!("stopped")),
+        _ = terminate.recv() => anyhow::bail!("told to stop twice: stopped at once"),
+        _ = interrupt.recv() => anyhow::bail!("told to stop twice: stopped at once"),
     }
-    background.shutdown().await;
-    ingest.finish().await;
-    app.database.close().await;
-    tracing::info!("stopped");
-    Ok(())
 }
 
 async fn open_app(config: Config) -> anyhow::Result<App> {
@@ -99,6 +104,7 @@ async fn open_app(config: Config) -> anyhow::Result<App> {
         metrics: PrometheusBuilder::new().install_recorder().context("cannot record metrics")?,
         logins: LoginThrottle::default(),
         revocations: Mutex::default(),
+        stop: CancellationToken::new(),
         broker: OnceLock::new(),
         authority,
         database,

@@ -71,11 +71,11 @@ impl Config {
     fn parse(text: &str, variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let mut table: toml::Table = toml::from_str(text)?;
         if let Ok(url) = std::env::var("DATABASE_URL") {
-            override_field(&mut table, "DATABASE_URL", &["database", "url"], &url);
+            override_field(&mut table, &["database".to_owned(), "url".to_owned()], &url)?;
         }
         for (name, value) in variables {
             if let Some(path) = field_path(&name) {
-                override_field(&mut table, &name, &path, &value);
+                override_field(&mut table, &path, &value).context(name)?;
             }
         }
         let config: Self = table.try_into()?;
@@ -96,56 +96,34 @@ impl Config {
 
 const TOPICS: [&str; 6] = ["http", "broker", "database", "authority", "enrolment", "telemetry"];
 
-/// `NODERR_HTTP_LISTEN` → `http.listen`. Variables that are no field's (such as NODERR_LOG) are left alone.
-fn field_path(name: &str) -> Option<Vec<&'static str>> {
+/// `NODERR_HTTP_LISTEN` → `http.listen`. Variables that begin with no topic (such as NODERR_LOG) are others'.
+fn field_path(name: &str) -> Option<Vec<String>> {
     let rest = name.strip_prefix("NODERR_")?.to_ascii_lowercase();
     if rest == "network" || rest == "data" {
-        return Some(vec![if rest == "data" { "data" } else { "network" }]);
+        return Some(vec![rest]);
     }
-    let topic = TOPICS.into_iter().find(|topic| rest.starts_with(&format!("{topic}_")))?;
-    let field = FIELDS.iter().find(|(of, field)| *of == topic && rest == format!("{of}_{field}"))?.1;
-    Some(vec![topic, field])
+    let (topic, field) = rest.split_once('_')?;
+    TOPICS.contains(&topic).then(|| vec![topic.to_owned(), field.to_owned()])
 }
 
-/// Fields that may come from the environment; the external broker's table and lists are for the file.
-const FIELDS: &[(&str, &str)] = &[
-    ("http", "listen"),
-    ("http", "public_url"),
-    ("broker", "listen"),
-    ("broker", "public_address"),
-    ("broker", "prefix"),
-    ("broker", "node_packets_per_s"),
-    ("broker", "node_kib_per_s"),
-    ("broker", "node_burst_mib"),
-    ("database", "url"),
-    ("database", "api_url"),
-    ("database", "binaries"),
-    ("database", "connections"),
-    ("authority", "folder"),
-    ("enrolment", "ek_policy"),
-    ("enrolment", "vendor_roots"),
-    ("enrolment", "allow_software"),
-    ("telemetry", "retention_days"),
-    ("telemetry", "alert_retention_days"),
-];
-
-fn override_field(table: &mut toml::Table, name: &str, path: &[&str], value: &str) {
-    // Numbers and booleans as TOML has them; everything else is text.
-    let parsed = match value.parse::<toml::Value>() {
-        Ok(value @ (toml::Value::Integer(_) | toml::Value::Boolean(_))) => value,
-        _ => toml::Value::String(value.to_owned()),
+/// Whether the field exists and the value fits is seen when the whole is read.
+fn override_field(table: &mut toml::Table, path: &[String], value: &str) -> anyhow::Result<()> {
+    use toml::Value;
+    // Numbers, booleans, lists and tables as TOML has them; everything else is text.
+    let parsed = match toml::from_str::<toml::Table>(&format!("value = {value}")) {
+        Ok(mut table) => table.remove("value").filter(|value| !matches!(value, Value::Datetime(_))),
+        Err(_) => None,
     };
+    let parsed = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
     match path {
-        [field] => drop(table.insert((*field).to_owned(), parsed)),
         [topic, field] => {
-            let entry = table.entry((*topic).to_owned()).or_insert_with(|| toml::Table::new().into());
-            match entry.as_table_mut() {
-                Some(topic) => drop(topic.insert((*field).to_owned(), parsed)),
-                None => tracing::warn!(name, "a variable overrides a field whose topic is not a table"),
-            }
+            let entry = table.entry(topic.clone()).or_insert_with(|| toml::Table::new().into());
+            let topic = entry.as_table_mut().with_context(|| format!("`{topic}` is not a table"))?;
+            topic.insert(field.clone(), parsed);
         }
-        _ => {}
+        path => drop(table.insert(path.concat(), parsed)),
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -163,15 +141,53 @@ mod tests {
         assert_eq!(format!("{:?}", parse(example, &[]).unwrap()), format!("{:?}", parse("", &[]).unwrap()));
     }
 
+    /// What serde knows a table to hold: it says so when it meets something else.
+    fn fields_of(table: &str) -> Vec<String> {
+        let topic = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
+        let error = toml::from_str::<Config>(&format!("{topic}zzz = 1")).unwrap_err().to_string();
+        let expected = error.split_once("expected").unwrap().1;
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
     #[test]
     fn the_example_documents_every_field() {
-        let example = include_str!("../../control.example.toml");
-        for (topic, field) in FIELDS {
-            assert!(
-                example.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{field} ="))),
-                "{topic}.{field}"
-            );
+        // With every commented setting switched on it must still be a configuration.
+        let switched_on: String = include_str!("../../control.example.toml")
+            .lines()
+            .map(|line| {
+                let setting = line.strip_prefix("# ").filter(|rest| {
+                    let word = rest.split([' ', ']']).next().unwrap_or_default();
+                    rest.starts_with('[') || rest[word.len()..].starts_with(" = ")
+                });
+                format!("{}\n", setting.unwrap_or(line))
+            })
+            .collect();
+        let table: toml::Table = toml::from_str(&switched_on).unwrap();
+        table.clone().try_into::<Config>().unwrap();
+        let mut tables = vec![String::new(), "broker.external".to_owned(), "authority.pkcs11".to_owned()];
+        tables.extend(TOPICS.map(str::to_owned));
+        for name in tables {
+            let mut shown = &table;
+            for part in name.split('.').filter(|part| !part.is_empty()) {
+                shown = shown[part].as_table().unwrap();
+            }
+            let fields = fields_of(&name);
+            assert!(fields.len() > 1, "{name}: {fields:?}");
+            for field in fields {
+                assert!(shown.contains_key(&field), "`{field}` of [{name}] is not in the example");
+            }
         }
+    }
+
+    #[test]
+    fn a_variable_of_a_topic_must_be_a_field_and_fit() {
+        for (name, value) in [("NODERR_TELEMETRY_WORKERS", "banana"), ("NODERR_TELEMETRY_WORKER", "2")] {
+            let error = format!("{:#}", parse("", &[(name, value)]).unwrap_err());
+            assert!(error.to_lowercase().contains(value) || error.contains("worker"), "{error}");
+        }
+        let names = parse("", &[("NODERR_HTTP_NAMES", r#"["a.example", "b.example"]"#)]).unwrap().http.names;
+        assert_eq!(names, ["a.example", "b.example"]);
+        assert_eq!(parse("", &[("NODERR_TELEMETRY_BATCH", "7")]).unwrap().telemetry.batch, 7);
     }
 
     #[test]

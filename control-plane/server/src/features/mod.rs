@@ -13,12 +13,13 @@ pub(crate) mod service;
 use crate::app::App;
 use crate::http::Problem;
 use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
-use tower_http::timeout::TimeoutLayer;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, ServerBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -53,12 +54,24 @@ pub(crate) fn router(app: &App) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this page does not know that method")
         })
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, DEADLINE))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(|_| {
-            axum::response::IntoResponse::into_response(Problem::from(anyhow::anyhow!("a handler panicked")))
+            Problem::from(anyhow::anyhow!("a handler panicked")).into_response()
         }))
         .with_state(app.clone())
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(DEADLINE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "too-slow",
+            format!("no answer within {} s; ask for less at once, or again later", DEADLINE.as_secs()),
+        )
+        .into_response(),
+    }
 }
 
 fn document(url: &str) -> OpenApi {

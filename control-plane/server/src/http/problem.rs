@@ -63,6 +63,19 @@ impl Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
+        // Class 22: a value that passed every check of ours and still is none, such as a NUL in a text.
+        let unfit = |error: &sqlx::Error| {
+            error
+                .as_database_error()
+                .and_then(|error| error.code())
+                .is_some_and(|code| code.starts_with("22"))
+        };
+        if unfit(&error) {
+            return Self::bad_request(
+                "value",
+                "a value of the request cannot be stored: a NUL, or out of range",
+            );
+        }
         tracing::error!(error = &error as &dyn std::error::Error, "the database failed a request");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

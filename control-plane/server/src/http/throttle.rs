@@ -19,30 +19,29 @@ type Key = (IpAddr, Option<String>);
 pub(crate) struct LoginThrottle(Mutex<HashMap<Key, (u32, Instant)>>);
 
 impl LoginThrottle {
-    /// How long this address must wait before its next attempt with this account.
-    pub(crate) fn wait(&self, address: IpAddr, email: &str, now: Instant) -> Option<Duration> {
-        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys(address, email)
-            .into_iter()
-            .filter_map(|(key, free)| {
-                let (count, last) = failures.get(&key)?;
-                let pause = Duration::from_secs(1 << count.checked_sub(free)?.min(8)).min(LONGEST);
-                pause.checked_sub(now.saturating_duration_since(*last)).filter(|left| !left.is_zero())
-            })
-            .max()
-    }
-
-    pub(crate) fn failed(&self, address: IpAddr, email: &str, now: Instant) {
+    /// Lets an attempt of this address with this account through, and counts it as failed until it has succeeded:
+    /// many at once are many. Or says how long to wait.
+    pub(crate) fn attempt(&self, address: IpAddr, email: &str, now: Instant) -> Result<(), Duration> {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = keys(address, email);
+        let wait = keys.iter().filter_map(|(key, free)| {
+            let (count, last) = failures.get(key)?;
+            let pause = Duration::from_secs(1 << count.checked_sub(*free)?.min(8)).min(LONGEST);
+            pause.checked_sub(now.saturating_duration_since(*last)).filter(|left| !left.is_zero())
+        });
+        if let Some(wait) = wait.max() {
+            return Err(wait);
+        }
         if failures.len() >= MOST {
             failures.retain(|_, (_, last)| now.saturating_duration_since(*last) < LONGEST);
         }
-        for (key, _) in keys(address, email) {
+        for (key, _) in keys {
             if failures.len() < MOST || failures.contains_key(&key) {
                 let entry = failures.entry(key).or_insert((0, now));
                 *entry = (entry.0.saturating_add(1), now);
             }
         }
+        Ok(())
     }
 
     pub(crate) fn succeeded(&self, address: IpAddr, email: &str) {
@@ -67,25 +66,23 @@ mod tests {
     fn a_few_mistakes_are_free_then_it_takes_longer_and_longer() {
         let (throttle, now) = (LoginThrottle::default(), Instant::now());
         for _ in 0..FREE {
-            assert_eq!(throttle.wait(HOME, "a@b", now), None);
-            throttle.failed(HOME, "a@b", now);
+            assert_eq!(throttle.attempt(HOME, "a@b", now), Ok(()));
         }
-        let first = throttle.wait(HOME, "a@b", now).unwrap();
-        throttle.failed(HOME, "a@b", now);
-        assert!(throttle.wait(HOME, "a@b", now).unwrap() > first);
-        assert_eq!(throttle.wait(HOME, "a@b", now + LONGEST), None);
-        assert_eq!(throttle.wait(HOME, "c@d", now), None);
+        let first = throttle.attempt(HOME, "a@b", now).unwrap_err();
+        assert_eq!(throttle.attempt(HOME, "a@b", now + first), Ok(()));
+        assert!(throttle.attempt(HOME, "a@b", now + first).unwrap_err() > first);
+        assert_eq!(throttle.attempt(HOME, "c@d", now), Ok(()));
         throttle.succeeded(HOME, "a@b");
-        assert_eq!(throttle.wait(HOME, "a@b", now), None);
+        assert_eq!(throttle.attempt(HOME, "a@b", now), Ok(()));
     }
 
     #[test]
     fn an_address_that_tries_many_accounts_waits_and_locks_nobody_else_out() {
         let (throttle, now) = (LoginThrottle::default(), Instant::now());
         for n in 0..FREE_OF_ADDRESS {
-            throttle.failed(HOME, &format!("{n}@b"), now);
+            assert_eq!(throttle.attempt(HOME, &format!("{n}@b"), now), Ok(()));
         }
-        assert!(throttle.wait(HOME, "new@b", now).is_some());
-        assert_eq!(throttle.wait(IpAddr::from([10, 0, 0, 1]), "0@b", now), None);
+        assert!(throttle.attempt(HOME, "new@b", now).is_err());
+        assert_eq!(throttle.attempt(IpAddr::from([10, 0, 0, 1]), "0@b", now), Ok(()));
     }
 }

@@ -53,7 +53,7 @@ async fn log_in(
     Json(login): Json<Login>,
 ) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
     let email = login.email.trim().to_lowercase();
-    if let Some(wait) = app.logins.wait(address, &email, Instant::now()) {
+    if let Err(wait) = app.logins.attempt(address, &email, Instant::now()) {
         let detail = format!("too many failed logins from this address; wait {} s", wait.as_secs() + 1);
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail));
     }
@@ -61,7 +61,6 @@ async fn log_in(
     let stored = known.as_ref().map(|(_, hash)| hash.clone());
     let matches = password::verify(login.password.expose_secret().to_owned(), stored).await?;
     let Some((admin, _)) = known.filter(|_| matches) else {
-        app.logins.failed(address, &email, Instant::now());
         return Err(Problem::unauthorised("the e-mail address or the password is wrong"));
     };
     app.logins.succeeded(address, &email);

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Messages of one worker that wait; beyond it reading from the nodes stops.
 const QUEUE: usize = 1024;
+/// For the last reports at a stop.
+const FINISH: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The running workers.
@@ -56,13 +58,19 @@ impl Ingest {
         Self { tasks, closing }
     }
 
-    /// Takes nothing more and waits until everything that was taken is stored.
+    /// Takes nothing more and waits until everything that was taken is stored; for some time only, as a database that
+    /// is away may stay away: what is not acknowledged is still in the nodes' spools.
     pub(crate) async fn finish(mut self) {
         self.closing.cancel();
-        while let Some(ended) = self.tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "an ingest worker failed");
+        let all = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "an ingest worker failed");
+                }
             }
+        };
+        if tokio::time::timeout(FINISH, all).await.is_err() {
+            tracing::warn!("the database did not take what has come in; the nodes will send it again");
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::http::{Json, Problem, ProblemBody};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use noderr_broker::Broker;
 use noderr_protocol::enrol::ServerTime;
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,15 +42,18 @@ async fn health(State(app): State<App>) -> Json<Health> {
     Json(ok(&app))
 }
 
-/// Can it serve: does the database answer, is the broker up?
+/// Can it serve: is it not about to stop, does the database answer, does the broker hand messages on?
 #[utoipa::path(get, path = "/ready", tag = "service",
     responses((status = 200, body = Health), (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
 async fn ready(State(app): State<App>) -> Result<Json<Health>, Problem> {
     let unready = |kind, detail| Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, detail);
+    if app.stop.is_cancelled() {
+        return Err(unready("stopping", "this instance is stopping"));
+    }
     let asked = sqlx::query!(r#"SELECT 1 AS "one!""#).fetch_one(app.database.system());
     match tokio::time::timeout(DEADLINE, asked).await {
-        Ok(Ok(_)) if app.broker().is_some() => Ok(Json(ok(&app))),
-        Ok(Ok(_)) => Err(unready("broker", "the broker is not up yet")),
+        Ok(Ok(_)) if app.broker().is_some_and(Broker::is_well) => Ok(Json(ok(&app))),
+        Ok(Ok(_)) => Err(unready("broker", "the broker does not hand messages on")),
         _ => Err(unready("database", "the database does not answer")),
     }
 }
