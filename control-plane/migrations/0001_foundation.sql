@@ -56,10 +56,13 @@ CREATE TABLE api_tokens (
     -- Bound to one operator: sees that operator's rows and no others.
     operator_id uuid REFERENCES operators ON DELETE CASCADE,
     created_by text NOT NULL,
+    -- The token it was issued with: goes when that one goes.
+    parent uuid REFERENCES api_tokens,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz,
     revoked_at timestamptz
 );
+CREATE INDEX api_tokens_parent ON api_tokens (parent);
 
 CREATE TABLE nodes (
     id bytea PRIMARY KEY CHECK (length(id) = 32),
@@ -71,7 +74,7 @@ CREATE TABLE nodes (
     revoked_reason text,
     kind identity_kind,
     -- The TPM this id is bound to, and whether a vendor's certificate vouched for it.
-    ek_name bytea,
+    ek_fingerprint bytea,
     ek_certified boolean NOT NULL DEFAULT false,
     ak_public bytea,
     tls_key bytea,
@@ -86,7 +89,8 @@ CREATE TABLE nodes (
 CREATE INDEX nodes_operator ON nodes (operator_id);
 CREATE INDEX nodes_created ON nodes (created_at, id);
 -- One box, one node: a TPM stands behind at most one id that is not revoked.
-CREATE UNIQUE INDEX nodes_one_per_tpm ON nodes (ek_name) WHERE revoked_at IS NULL;
+CREATE UNIQUE INDEX nodes_one_per_tpm ON nodes (ek_fingerprint) WHERE revoked_at IS NULL;
+CREATE UNIQUE INDEX nodes_one_per_key ON nodes (tls_key) WHERE revoked_at IS NULL;
 
 -- The nodes that may come in and be heard: not revoked, and of an operator who is in good standing.
 CREATE VIEW welcome WITH (security_invoker = true) AS
@@ -110,9 +114,7 @@ CREATE TABLE enrolments (
     node_id bytea NOT NULL REFERENCES nodes,
     token_id uuid REFERENCES install_tokens,
     kind identity_kind NOT NULL,
-    -- The credential's secret. Forgotten when the exchange ends.
-    secret bytea,
-    ek_name bytea,
+    ek_fingerprint bytea,
     ek_certified boolean NOT NULL DEFAULT false,
     ak_public bytea,
     tls_public bytea,
@@ -381,6 +383,7 @@ REVOKE ALL ON secrets FROM noderr_reader;
 GRANT SELECT, INSERT, UPDATE ON operators, nodes, install_tokens, attestations TO noderr_api;
 GRANT SELECT, UPDATE ON node_certificates TO noderr_api;
 GRANT SELECT, INSERT, UPDATE ON api_tokens TO noderr_api;
+GRANT UPDATE (epoch) ON heartbeats, lanes TO noderr_api;
 GRANT SELECT ON enrolments, heartbeats, lanes, gaps, alerts, telemetry, unreadable_records, audit_log, admins, welcome
     TO noderr_api;
 REVOKE EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) FROM PUBLIC;

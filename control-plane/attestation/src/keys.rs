@@ -4,6 +4,8 @@ use crate::public::{Attributes, KeyMaterial, Name, PublicArea};
 use crate::{EkCertificate, Refusal};
 use p256::ecdsa::VerifyingKey;
 use p256::elliptic_curve::sec1::ToEncodedPoint;
+use rsa::traits::PublicKeyParts as _;
+use sha2::{Digest as _, Sha256};
 
 /// The TPM's own key, to which credentials are made. Proves nothing until a vendor's certificate speaks for it.
 #[derive(Debug, Clone)]
@@ -27,9 +29,18 @@ impl EndorsementKey {
         if certificate.material == self.0.material { Ok(()) } else { Err(Refusal::EkMismatch) }
     }
 
-    /// What this TPM is recognised by later.
-    pub fn name(&self) -> &Name {
-        self.0.name()
+    /// What this TPM is recognised by later: a digest of the key itself. Not its name: that covers bytes which nobody
+    /// vouches for, and one TPM could show itself under many.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let digest = Sha256::new_with_prefix(b"noderr-ek-v1");
+        match &self.0.material {
+            KeyMaterial::Rsa(key) => digest.chain_update(b"rsa").chain_update(key.n().to_bytes_be()),
+            KeyMaterial::P256(key) => {
+                digest.chain_update(b"p256").chain_update(key.to_encoded_point(false).as_bytes())
+            }
+        }
+        .finalize()
+        .into()
     }
 }
 

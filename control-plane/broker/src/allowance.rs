@@ -115,6 +115,14 @@ impl Ledger {
         Self { rates, nodes: Mutex::new((HashMap::new(), REMEMBERED)) }
     }
 
+    /// Takes bytes from what is left to a node that is known.
+    pub(crate) fn charge(&self, node: &NodeId, bytes: usize) {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = nodes.0.get(node) {
+            left.lock().bytes.spend(bytes);
+        }
+    }
+
     /// What is left to this node.
     pub(crate) fn of(&self, node: NodeId, now: Instant) -> Allowances {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -132,6 +132,10 @@ impl Broker for EmbeddedBroker {
         self.around.registry.end(node);
     }
 
+    fn charge(&self, node: &NodeId, bytes: usize) {
+        self.around.ledger.charge(node, bytes);
+    }
+
     fn is_well(&self) -> bool {
         self.router.is_up()
     }

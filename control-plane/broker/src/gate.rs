@@ -5,6 +5,7 @@
 //! and whoever has been silent longest is the least likely to be honest.
 
 use rustls::ServerConfig;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -143,7 +144,13 @@ struct Hall {
 }
 
 impl Hall {
-    /// Lets a guest in, putting the oldest out where there is no room. The receiver fires when the guest is put out.
+    /// The oldest guest of the address that has most of them: a crowd makes room before somebody who came alone.
+    fn most_crowded(&self) -> Option<u64> {
+        let address = |siblings: &&BTreeSet<u64>| (siblings.len(), Reverse(siblings.first().copied()));
+        self.by_address.values().max_by_key(address)?.first().copied()
+    }
+
+    /// Lets a guest in, putting another out where there is no room. The receiver fires when the guest is put out.
     fn enter(&mut self, address: IpAddr, limits: GateLimits) -> (u64, oneshot::Receiver<()>) {
         self.last += 1;
         let (evict, evicted) = oneshot::channel();
@@ -153,7 +160,7 @@ impl Hall {
         let crowded = if siblings.len() > limits.pending_per_address {
             siblings.first().copied()
         } else if self.guests.len() > limits.pending {
-            self.guests.keys().next().copied()
+            self.most_crowded()
         } else {
             None
         };
@@ -198,6 +205,16 @@ mod tests {
         for guest in [&mut neighbour, &mut second, &mut third] {
             assert_eq!(guest.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         }
+    }
+
+    #[test]
+    fn a_crowd_of_few_addresses_does_not_put_out_who_came_alone() {
+        let mut hall = Hall::default();
+        let mut alone = hall.enter(address(9), LIMITS).1;
+        let mut crowd: Vec<_> = (0..6).map(|n| hall.enter(address(n % 2), LIMITS).1).collect();
+        assert_eq!(alone.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert_eq!(crowd[3].try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert_eq!(hall.guests.len(), 3);
     }
 
     #[test]

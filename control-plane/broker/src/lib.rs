@@ -35,6 +35,10 @@ pub trait Broker: Send + Sync {
     /// Ends a live session, if this instance holds one.
     fn disconnect(&self, node: &NodeId);
 
+    /// Takes from what a node may still send, for what its messages have turned out to cost. An external broker has
+    /// bounds of its own.
+    fn charge(&self, _node: &NodeId, _bytes: usize) {}
+
     /// Whether messages can be handed on now.
     fn is_well(&self) -> bool;
 

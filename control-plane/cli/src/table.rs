@@ -40,11 +40,21 @@ fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::Bool(value) => if *value { "yes" } else { "no" }.to_owned(),
-        Value::String(text) => seconds(text).unwrap_or(text).to_owned(),
+        Value::String(text) => harmless(seconds(text).unwrap_or(text)),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(self::text).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
+}
+
+/// A node says what it likes; the terminal must not take any of it for orders.
+fn harmless(text: &str) -> String {
+    text.chars().map(|char| if is_order(char) { char::REPLACEMENT_CHARACTER } else { char }).collect()
+}
+
+/// Control characters, and those that turn the direction of writing.
+fn is_order(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A time of RFC 3339 without its fractions of a second: "2026-01-02T03:04:05".
@@ -65,6 +75,7 @@ mod tests {
         assert_eq!(text(&json!(true)), "yes");
         assert_eq!(text(&json!("2026-01-02T03:04:05.678901Z")), "2026-01-02T03:04:05");
         assert_eq!(text(&json!(["a", "b"])), "a, b");
+        assert_eq!(text(&json!("a\u{1b}[2Jb\nc")), "a\u{fffd}[2Jb\u{fffd}c");
         assert_eq!(cell(&json!("ab".repeat(32)), "id"), "abababababab");
     }
 }

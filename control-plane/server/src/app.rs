@@ -25,8 +25,8 @@ pub(crate) struct Instance {
     pub(crate) database: Database,
     pub(crate) authority: Authority,
     pub(crate) vendor_roots: VendorRoots,
-    /// Makes the nonces of renewals; the same for all instances.
-    pub(crate) renewal_key: Vec<u8>,
+    /// Makes the secrets and nonces of exchanges; the same for all instances.
+    pub(crate) exchange_key: Vec<u8>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) logins: LoginThrottle,
     /// When the list for an external broker was last written, and what it said.

@@ -19,8 +19,16 @@ pub enum SpoolError {
 impl From<sled::Error> for SpoolError {
     fn from(error: sled::Error) -> Self {
         match error {
-            sled::Error::Io(error) => Self::Disk(error),
+            // What the operating system refuses says nothing about what is on the disk; what sled makes of the bytes does.
+            sled::Error::Io(error) if error.raw_os_error().is_some() || is_locked(&error) => {
+                Self::Disk(error)
+            }
             error => Self::Database(error.to_string()),
         }
     }
+}
+
+/// sled reports a lock that another holds as `Other` with this text inside.
+pub(crate) fn is_locked(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }

@@ -3,8 +3,9 @@
 use crate::error::SpoolError;
 use crate::lane::{LaneTree, Numbers};
 use crate::reserve::Reserve;
-use crate::store::Store;
+use crate::store::{Store, set_aside, unpanicked};
 use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -163,7 +164,7 @@ impl Spool {
             *state = State::Open(lanes);
         }
         let State::Open(lanes) = state else { unreachable!("opened just above") };
-        let result = operation(lanes);
+        let result = unpanicked(|| operation(lanes));
         if let Err(error) = &result {
             tracing::warn!(%error, "the spool failed and will be opened again");
             *state = State::Closed(lanes.lanes.iter().map(|lane| lane.numbers).collect());
@@ -213,19 +214,36 @@ struct Lanes {
 }
 
 impl Lanes {
+    /// Opens the database and reads all of it. One that cannot be read is renamed and a new one begun: the box must
+    /// start. (A full or unwritable disk is no reason to give up what is on it.)
     fn open(config: &SpoolConfig, known: &[Numbers]) -> Result<(Self, Option<PathBuf>), SpoolError> {
-        let (store, replaced) = Store::open(&config.path)?;
-        let meta = store.db.open_tree("meta")?;
-        let lanes = known
-            .iter()
-            .map(|known| {
-                let next = remembered(&meta, "next", known.lane)?.max(known.next);
-                let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
-                let tree = store.db.open_tree(known.lane.as_str())?;
-                LaneTree::open(tree, config.epoch, Numbers { next, lost, ..*known })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok((Self { store, lanes, meta }, replaced))
+        match Self::try_open(config, known) {
+            Err(SpoolError::Database(why)) => {
+                let aside = set_aside(&config.path).map_err(SpoolError::Disk)?;
+                tracing::error!(%why, aside = %aside.display(), "the spool could not be read and was set aside");
+                Ok((Self::try_open(config, known)?, Some(aside)))
+            }
+            result => Ok((result?, None)),
+        }
+    }
+
+    fn try_open(config: &SpoolConfig, known: &[Numbers]) -> Result<Self, SpoolError> {
+        // Kept whatever happens to it: sled must not be dropped in the middle of a panic of its own.
+        let store = ManuallyDrop::new(Store::open(&config.path)?);
+        let (meta, lanes) = unpanicked(|| {
+            let meta = store.db.open_tree("meta")?;
+            let lanes = known
+                .iter()
+                .map(|known| {
+                    let next = remembered(&meta, "next", known.lane)?.max(known.next);
+                    let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
+                    let tree = store.db.open_tree(known.lane.as_str())?;
+                    LaneTree::open(tree, config.epoch, Numbers { next, lost, ..*known })
+                })
+                .collect::<Result<_, SpoolError>>()?;
+            Ok((meta, lanes))
+        })?;
+        Ok(Self { store: ManuallyDrop::into_inner(store), lanes, meta })
     }
 
     fn append(&mut self, config: &SpoolConfig, lane: Lane, bodies: &[Vec<u8>]) -> Result<(), SpoolError> {

@@ -1,6 +1,6 @@
 //! The sled database itself: opening, setting a broken one aside, and a flush that reaches the disk.
 
-use crate::error::SpoolError;
+use crate::error::{SpoolError, is_locked};
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,31 +18,14 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the database. One that sled cannot open is renamed and a new one begun: the box must start.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Option<PathBuf>), SpoolError> {
-        match Self::open_once_unlocked(path) {
-            Ok(store) => Ok((store, None)),
-            // A full or unwritable disk is no reason to give up what is on it.
-            Err(Broken::Disk(error)) => Err(SpoolError::Disk(error)),
-            Err(Broken::Database(why)) => {
-                let aside = set_aside(path).map_err(SpoolError::Disk)?;
-                tracing::error!(%why, aside = %aside.display(), "the spool could not be opened and was set aside");
-                match Self::try_open(path) {
-                    Ok(store) => Ok((store, Some(aside))),
-                    Err(Broken::Disk(error)) => Err(SpoolError::Disk(error)),
-                    Err(Broken::Database(why)) => Err(SpoolError::Database(why)),
-                }
-            }
-        }
-    }
-
-    /// sled's own threads may hold the lock for a moment after the last handle was dropped, and a process that was
-    /// just killed may take a moment to go.
-    fn open_once_unlocked(path: &Path) -> Result<Self, Broken> {
+    /// Opens the database; that sled could does not mean that everything in it can be read.
+    pub(crate) fn open(path: &Path) -> Result<Self, SpoolError> {
         let deadline = Instant::now() + UNLOCK;
         loop {
             match Self::try_open(path) {
-                Err(Broken::Disk(error)) if is_locked(&error) && Instant::now() < deadline => {
+                // sled's own threads may hold the lock for a moment after the last handle was dropped, and a process that
+                // was just killed may take a moment to go.
+                Err(SpoolError::Disk(error)) if is_locked(&error) && Instant::now() < deadline => {
                     #[expect(
                         clippy::disallowed_methods,
                         reason = "a file lock gives no signal when it is released"
@@ -54,20 +37,14 @@ impl Store {
         }
     }
 
-    fn try_open(path: &Path) -> Result<Self, Broken> {
+    fn try_open(path: &Path) -> Result<Self, SpoolError> {
         let config = sled::Config::new()
             .path(path)
             .mode(sled::Mode::LowSpace)
             .cache_capacity(CACHE)
             .flush_every_ms(Some(500));
-        // sled panics on some damage.
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .map_err(|_| Broken::Database("sled panicked while opening".to_owned()))?;
-        let db = opened.map_err(|error| match error {
-            sled::Error::Io(error) if is_about_the_disk(&error) => Broken::Disk(error),
-            error => Broken::Database(error.to_string()),
-        })?;
-        let file = File::open(path.join("db")).map_err(Broken::Disk)?;
+        let db = unpanicked(|| Ok(config.open()?))?;
+        let file = File::open(path.join("db")).map_err(SpoolError::Disk)?;
         Ok(Self { db, file })
     }
 
@@ -78,23 +55,14 @@ impl Store {
     }
 }
 
-enum Broken {
-    Disk(std::io::Error),
-    Database(String),
-}
-
-/// What the operating system refuses says nothing about what is on the disk; what sled makes of the bytes does.
-fn is_about_the_disk(error: &std::io::Error) -> bool {
-    error.raw_os_error().is_some() || is_locked(error)
-}
-
-/// sled reports a lock that another holds as `Other` with this text inside.
-fn is_locked(error: &std::io::Error) -> bool {
-    error.to_string().contains("could not acquire lock")
+/// sled panics on some damage, and reads what it has opened only when it is asked for.
+pub(crate) fn unpanicked<T>(operation: impl FnOnce() -> Result<T, SpoolError>) -> Result<T, SpoolError> {
+    catch_unwind(AssertUnwindSafe(operation))
+        .unwrap_or_else(|_| Err(SpoolError::Database("sled panicked over what is on the disk".to_owned())))
 }
 
 /// Renames a broken database. One such is kept for whoever wants to look into it; older ones make room.
-fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+pub(crate) fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
     for older in set_aside_before(path)? {
         fs::remove_dir_all(older)?;
     }

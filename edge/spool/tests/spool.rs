@@ -166,6 +166,40 @@ fn a_spool_that_cannot_be_opened_is_set_aside_and_begun_anew() {
 }
 
 #[test]
+fn a_spool_damaged_anywhere_opens_and_takes_records() {
+    let original = tempfile::tempdir().unwrap();
+    {
+        let spool = open(original.path(), 1);
+        for part in 0..30 {
+            spool.append(Lane::Telemetry, &bodies(part * 50..part * 50 + 50)).unwrap();
+        }
+        spool.append(Lane::Alert, &bodies(0..10)).unwrap();
+    }
+    let database = std::fs::read(original.path().join("spool/db")).unwrap();
+    let used = database.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut set_aside = 0;
+    for at in (0..used).step_by(used / 60) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("spool")).unwrap();
+        for entry in std::fs::read_dir(original.path().join("spool")).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), folder.path().join("spool").join(entry.file_name())).unwrap();
+            }
+        }
+        let mut damaged = database.clone();
+        let end = (at + 64).min(damaged.len());
+        damaged[at..end].iter_mut().for_each(|byte| *byte ^= 0xa5);
+        std::fs::write(folder.path().join("spool/db"), damaged).unwrap();
+        let spool = open(folder.path(), 2);
+        assert_eq!(spool.append(Lane::Alert, &bodies(0..3)).unwrap(), Appended::Kept, "damaged at {at}");
+        assert!(drain(&spool, Lane::Alert).len() >= 3, "damaged at {at}");
+        drain(&spool, Lane::Telemetry);
+        set_aside += u32::from(spool.replaced().is_some());
+    }
+    assert!(set_aside > 0, "none of the damage was of the kind that sled cannot bear");
+}
+
+#[test]
 fn a_record_over_the_bound_is_refused_and_takes_no_number() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path(), 1);

@@ -1,8 +1,9 @@
 //! The API as people and scripts meet it.
 
+use crate::raw::{Caller, get};
 use crate::{SOON, lab};
 use noderr_cli::{ApiError, Client};
-use noderr_hil::LabOptions;
+use noderr_hil::{LabOptions, until};
 use serde_json::{Value, json};
 
 fn refused_as(result: Result<Value, ApiError>) -> String {
@@ -92,6 +93,37 @@ async fn permissions_scopes_and_refusals() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_issues_none_that_outlives_it_and_revokes_none_that_may_more() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let body =
+        json!({ "name": "parent", "permissions": ["manage-tokens", "read-nodes"], "expires_in_days": 1 });
+    let issued = lab.admin.post("/tokens", &body).await?;
+    let parent = lab.admin.with_token(issued["secret"].as_str().unwrap_or_default());
+    let body = json!({ "name": "child", "permissions": ["read-nodes"] });
+    let child = parent.post("/tokens", &body).await?;
+    assert_eq!(child["expires_at"], issued["expires_at"]);
+    let child = lab.admin.with_token(child["secret"].as_str().unwrap_or_default());
+    child.get("/nodes").await?;
+
+    let body = json!({ "name": "mightier", "permissions": ["write-nodes"] });
+    let mightier = lab.admin.post("/tokens", &body).await?;
+    let revoke = |token: &Value| format!("/tokens/{}/revoke", token["id"].as_str().unwrap_or_default());
+    assert_eq!(refused_as(parent.post(&revoke(&mightier), &json!({})).await), "permission");
+
+    lab.admin.post(&revoke(&issued), &json!({})).await?;
+    for token in [&parent, &child] {
+        assert_eq!(refused_as(token.get("/nodes").await), "unauthorised");
+    }
+
+    // A suspended operator's token is out with the operator's nodes.
+    let theirs = token(&lab.admin, "theirs", &["read-nodes"], Some(&lab.operator)).await?;
+    theirs.get("/nodes").await?;
+    lab.admin.post(&format!("/operators/{}/suspend", lab.operator), &json!({})).await?;
+    assert_eq!(refused_as(theirs.get("/nodes").await), "unauthorised");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_audit_documents_and_metrics() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
     for number in 0..7 {
@@ -127,9 +159,52 @@ async fn pages_audit_documents_and_metrics() -> anyhow::Result<()> {
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     assert!(document["paths"]["/api/v1/nodes/{node}/revoke"]["post"].is_object());
 
-    // Ready means that the database answers: it does not while PostgreSQL is away.
-    noderr_hil::until("readiness", SOON, || async {
-        Ok(lab.control.anonymous()?.get("/ready").await.is_ok().then_some(()))
-    })
-    .await
+    let metrics = Caller::new(&lab, [127, 0, 0, 1])?.ask(&get("/metrics")).await?;
+    assert!(metrics.contains("\nnoderr_broker_sessions 0\n"), "{metrics}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_means_that_the_database_answers() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let stranger = lab.control.anonymous()?;
+    let unready = until("it to say that it is not ready", SOON, || async {
+        Ok(stranger.get("/ready").await.err().and_then(|error| error.kind().map(str::to_owned)))
+    });
+    let (restarted, kind) = tokio::join!(lab.control.restart_database(), unready);
+    restarted?;
+    assert_eq!(kind?, "database");
+    until("readiness", SOON, || async { Ok(stranger.get("/ready").await.ok()) }).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_client_should_send_is_refused_with_a_problem() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let caller = Caller::new(&lab, [127, 0, 0, 1])?;
+    let post = |body: &str, kind: &str| {
+        format!(
+            "POST /api/v1/sessions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: {kind}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let json = "application/json";
+    for (request, status, problem) in [
+        (post(&format!("\"{}\"", "x".repeat(2 << 20)), json), 413, "too-large"),
+        (post(r#"{"email":"a\u0000@b","password":"x"}"#, json), 400, "value"),
+        (post("{", json), 400, "body"),
+        (post(r#"{"email":"a","password":"x","more":1}"#, json), 400, "body"),
+        (post("{}", "text/plain"), 415, "media-type"),
+        (get("/nowhere"), 404, "not-found"),
+        (get("/sessions"), 405, "method"),
+        (get("/nodes"), 401, "unauthorised"),
+    ] {
+        let answer = caller.ask(&request).await?;
+        let shown: String = answer.chars().take(600).collect();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{problem}: {shown}");
+        assert!(answer.contains("content-type: application/problem+json"), "{problem}: {shown}");
+        assert!(answer.contains(&format!("\"/problems/{problem}\"")), "{problem}: {shown}");
+    }
+    Ok(())
 }

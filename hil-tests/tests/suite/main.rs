@@ -12,6 +12,7 @@ mod isolation;
 mod mosquitto;
 mod papers;
 mod planes;
+mod raw;
 
 use noderr_hil::{BoxOptions, Lab, LabOptions, SOON};
 

@@ -206,3 +206,14 @@ proptest! {
         prop_assert!(forge.ak().check_quote(&quote.attest, &signature, &BINDING, MASK, pcrs()).is_err());
     }
 }
+
+#[test]
+fn one_tpm_has_one_fingerprint_whatever_else_it_says_of_its_key() {
+    let (forge, other) = (Forge::new(), Forge::new());
+    // A policy in place of none: another name, which a credential does not look at, for the same key.
+    let mut dressed_up = forge.ek_public.clone();
+    dressed_up.splice(8..10, [0, 32].into_iter().chain([0x5a; 32]));
+    let dressed_up = EndorsementKey::parse(&dressed_up).unwrap();
+    assert_eq!(dressed_up.fingerprint(), forge.ek().fingerprint());
+    assert_ne!(other.ek().fingerprint(), forge.ek().fingerprint());
+}

@@ -5,7 +5,7 @@ use crate::app::{App, Instance, unix_now};
 use crate::config::Config;
 use crate::database::Database;
 use crate::features;
-use crate::features::enrolment::renewal_key;
+use crate::features::enrolment::exchange_key;
 use crate::features::nodes::DatabaseAdmission;
 use crate::features::reports::{Ingest, keep_partitions};
 use crate::http::{self, LoginThrottle};
@@ -100,7 +100,7 @@ async fn open_app(config: Config) -> anyhow::Result<App> {
     Ok(Arc::new(Instance {
         id: Uuid::now_v7(),
         vendor_roots: vendor_roots(&config)?,
-        renewal_key: renewal_key(&database).await.context("cannot read the key of renewals")?,
+        exchange_key: exchange_key(&database).await.context("cannot read the key of exchanges")?,
         metrics: PrometheusBuilder::new().install_recorder().context("cannot record metrics")?,
         logins: LoginThrottle::default(),
         revocations: Mutex::default(),

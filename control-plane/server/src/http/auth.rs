@@ -10,7 +10,9 @@ use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::str::FromStr;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// Everything there is to be allowed. One list, for tokens and for code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -75,6 +77,15 @@ pub(crate) struct Principal {
     pub(crate) scope: Scope,
     /// What they may do.
     pub(crate) permissions: BTreeSet<Permission>,
+    /// The API token they ask with, if it is one.
+    pub(crate) token: Option<AskingToken>,
+}
+
+/// What a token that issues others passes on to them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskingToken {
+    pub(crate) id: Uuid,
+    pub(crate) expires_at: Option<OffsetDateTime>,
 }
 
 impl Principal {

@@ -46,11 +46,16 @@ pub(crate) async fn serve(mut gate: Gate, crowd: Crowd, router: Router, stop: Ca
 }
 
 async fn converse((stream, peer): TlsConnection, place: Place, router: Router, stop: CancellationToken) {
-    let caller = Caller(place.address());
-    let service = router.map_request(move |request: Request<Incoming>| {
+    let (caller, busy) = (Caller(place.address()), place.busy());
+    let service = tower::service_fn(move |request: Request<Incoming>| {
+        let (router, busy) = (router.clone(), busy());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(caller);
-        request
+        async move {
+            let answer = router.oneshot(request).await;
+            drop(busy);
+            answer
+        }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(64 * 1024);
@@ -60,6 +65,10 @@ async fn converse((stream, peer): TlsConnection, place: Place, router: Router, s
         ended = connection.as_mut() => Some(ended),
         () = tokio::time::sleep(LIFE) => None,
         () = stop.cancelled() => None,
+        () = place.out().cancelled() => {
+            metrics::counter!("noderr_http_turned_away_total").increment(1);
+            return;
+        }
     };
     let ended = match ended {
         Some(ended) => Ok(ended),

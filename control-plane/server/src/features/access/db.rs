@@ -3,7 +3,7 @@
 use super::hash_secret;
 use crate::app::App;
 use crate::database::{Scope, Tx};
-use crate::http::{Permission, Principal};
+use crate::http::{AskingToken, Permission, Principal};
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -19,17 +19,20 @@ pub(crate) async fn principal_of(app: &App, token: &str) -> sqlx::Result<Option<
     .await?;
     if let Some(session) = session {
         let permissions = Permission::ALL.into_iter().collect();
-        return Ok(Some(Principal { actor: session.email, scope: Scope::Staff, permissions }));
+        return Ok(Some(Principal { actor: session.email, scope: Scope::Staff, permissions, token: None }));
     }
     let token = sqlx::query!(
-        "SELECT name, permissions, operator_id FROM api_tokens
-         WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+        "SELECT id, name, permissions, operator_id, expires_at FROM api_tokens t
+         WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+           AND NOT EXISTS (SELECT FROM operators o WHERE o.id = t.operator_id AND o.state = 'suspended')",
         hash
     )
     .fetch_optional(app.database.system())
     .await?;
     Ok(token.map(|token| Principal {
-        actor: format!("token {}", token.name),
+        // Names are anybody's to choose; the id is not.
+        actor: format!("token {} ({})", token.name, token.id),
+        token: Some(AskingToken { id: token.id, expires_at: token.expires_at }),
         scope: token.operator_id.map_or(Scope::Staff, Scope::Operator),
         permissions: token.permissions.iter().filter_map(|name| name.parse().ok()).collect::<BTreeSet<_>>(),
     }))
@@ -97,6 +100,7 @@ pub(super) struct TokenRow {
     pub(super) permissions: Vec<String>,
     pub(super) operator_id: Option<Uuid>,
     pub(super) created_by: String,
+    pub(super) parent: Option<Uuid>,
     pub(super) created_at: OffsetDateTime,
     pub(super) expires_at: Option<OffsetDateTime>,
     pub(super) revoked_at: Option<OffsetDateTime>,
@@ -104,14 +108,15 @@ pub(super) struct TokenRow {
 
 pub(super) async fn insert_token(tx: &mut Tx, token: &TokenRow, hash: &[u8]) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO api_tokens (id, hash, name, permissions, operator_id, created_by, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO api_tokens (id, hash, name, permissions, operator_id, created_by, parent, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         token.id,
         hash,
         token.name,
         &token.permissions,
         token.operator_id,
         token.created_by,
+        token.parent,
         token.created_at,
         token.expires_at
     )
@@ -123,7 +128,7 @@ pub(super) async fn insert_token(tx: &mut Tx, token: &TokenRow, hash: &[u8]) -> 
 pub(super) async fn list_tokens(tx: &mut Tx, after: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<TokenRow>> {
     sqlx::query_as!(
         TokenRow,
-        "SELECT id, name, permissions, operator_id, created_by, created_at, expires_at, revoked_at
+        "SELECT id, name, permissions, operator_id, created_by, parent, created_at, expires_at, revoked_at
          FROM api_tokens WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2",
         after,
         limit + 1
@@ -132,11 +137,26 @@ pub(super) async fn list_tokens(tx: &mut Tx, after: Option<Uuid>, limit: i64) ->
     .await
 }
 
-pub(super) async fn revoke_token(tx: &mut Tx, id: Uuid) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar!(
-        "UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING name",
+pub(super) async fn find_token(tx: &mut Tx, id: Uuid) -> sqlx::Result<Option<TokenRow>> {
+    sqlx::query_as!(
+        TokenRow,
+        "SELECT id, name, permissions, operator_id, created_by, parent, created_at, expires_at, revoked_at
+         FROM api_tokens WHERE id = $1",
         id
     )
     .fetch_optional(&mut **tx)
     .await
+}
+
+/// Revokes a token and all that were issued with it.
+pub(super) async fn revoke_token(tx: &mut Tx, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH RECURSIVE family AS (
+           SELECT $1::uuid AS id UNION SELECT t.id FROM api_tokens t JOIN family f ON t.parent = f.id)
+         UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id IN (SELECT id FROM family)",
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }

@@ -3,9 +3,10 @@
 use argon2::Argon2;
 use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
 
-static VERIFYING: Semaphore = Semaphore::const_new(2);
+static VERIFYING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
 
 /// What is stored of a password.
 pub(crate) async fn hash(password: String) -> anyhow::Result<String> {
@@ -18,9 +19,11 @@ pub(crate) async fn hash(password: String) -> anyhow::Result<String> {
 
 /// Whether the password is the one that was hashed. Takes its time for an unknown address too.
 pub(super) async fn verify(password: String, stored: Option<String>) -> anyhow::Result<bool> {
-    // Each costs 19 MiB and a core for a while: strangers may queue, not fill the machine.
-    let _turn = VERIFYING.acquire().await?;
+    // Each costs 19 MiB and a core for a while: strangers may queue, not fill the machine. The turn belongs to the work:
+    // who hangs up does not end it.
+    let turn = VERIFYING.clone().acquire_owned().await?;
     Ok(tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| NOBODYS.to_owned());
         let matches = PasswordHash::new(&stored)

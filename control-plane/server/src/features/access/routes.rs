@@ -52,6 +52,10 @@ async fn log_in(
     Extension(Caller(address)): Extension<Caller>,
     Json(login): Json<Login>,
 ) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
+    // No address is longer, and what strangers send is kept for a while.
+    if login.email.len() > 254 {
+        return Err(Problem::bad_request("email", "an e-mail address has at most 254 bytes"));
+    }
     let email = login.email.trim().to_lowercase();
     if let Err(wait) = app.logins.attempt(address, &email, Instant::now()) {
         let detail = format!("too many failed logins from this address; wait {} s", wait.as_secs() + 1);
@@ -97,7 +101,7 @@ struct NewToken {
     permissions: Vec<Permission>,
     /// Bind it to one operator: it sees that operator's rows and no others, and may only read.
     operator: Option<Uuid>,
-    /// Days it is good for; for ever if absent.
+    /// Days it is good for, but no longer than the token it is issued with; for ever if absent.
     #[schema(minimum = 1, maximum = 3650)]
     expires_in_days: Option<u16>,
 }
@@ -177,15 +181,21 @@ async fn create_token(
         let detail = format!("a token bound to an operator may only read, not `{}`", beyond.as_str());
         return Err(Problem::bad_request("permission", detail));
     }
-    let days = new.expires_in_days.map(|days| Duration::days(days.into()));
+    let now = OffsetDateTime::now_utc();
+    // To the microsecond, as the database has it.
+    let now = now - Duration::nanoseconds(i64::from(now.nanosecond() % 1000));
+    let wished = new.expires_in_days.map(|days| now + Duration::days(days.into()));
+    let bound = who.token.and_then(|token| token.expires_at);
     let row = TokenRow {
         id: Uuid::now_v7(),
         name: new.name.trim().to_owned(),
         permissions: new.permissions.iter().map(|permission| permission.as_str().to_owned()).collect(),
         operator_id: new.operator,
         created_by: who.actor.clone(),
-        created_at: OffsetDateTime::now_utc(),
-        expires_at: days.map(|days| OffsetDateTime::now_utc() + days),
+        parent: who.token.map(|token| token.id),
+        created_at: now,
+        // A token that ends issues none that outlives it.
+        expires_at: [wished, bound].into_iter().flatten().min(),
         revoked_at: None,
     };
     let secret = new_secret("nap");
@@ -202,7 +212,7 @@ async fn create_token(
     Ok((StatusCode::CREATED, Json(CreatedToken { token: row.into(), secret })))
 }
 
-/// Revoke an API token; it stops working at once.
+/// Revoke an API token, and those that were issued with it; they stop working at once.
 #[utoipa::path(post, path = "/tokens/{id}/revoke", tag = "access", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
 async fn revoke_token(
@@ -212,8 +222,17 @@ async fn revoke_token(
 ) -> Result<StatusCode, Problem> {
     who.require(Permission::ManageTokens)?;
     let mut tx = app.database.scoped(who.scope).await?;
-    let name = db::revoke_token(&mut tx, id).await?.ok_or_else(|| Problem::not_found("token"))?;
-    audit::record(&mut tx, &who.actor, "token.revoke", &id.to_string(), &json!({ "name": name })).await?;
+    let token = db::find_token(&mut tx, id).await?.ok_or_else(|| Problem::not_found("token"))?;
+    let held = |name: &String| who.permissions.iter().any(|permission| permission.as_str() == name);
+    if !token.permissions.iter().all(held) {
+        return Err(Problem::forbidden(
+            "permission",
+            "this token may do what you may not; it is not yours to revoke",
+        ));
+    }
+    db::revoke_token(&mut tx, id).await?;
+    audit::record(&mut tx, &who.actor, "token.revoke", &id.to_string(), &json!({ "name": token.name }))
+        .await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

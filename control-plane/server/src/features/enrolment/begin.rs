@@ -1,7 +1,7 @@
 //! `begin`: is the token good, is the TPM one we let in, and may it stand behind this node?
 
 use super::db::{self, Exchange};
-use super::refused;
+use super::{refused, secret_of};
 use crate::app::{App, unix_now};
 use crate::config::EkPolicy;
 use crate::features::access::hash_secret;
@@ -26,11 +26,10 @@ pub(super) async fn begin(app: &App, request: BeginRequest) -> Result<BeginRespo
         let detail = "this install token was tried too often within an hour; wait, or ask for a new one";
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", detail));
     }
-    let (mut session, mut secret) = ([0; 32], [0; 32]);
+    let mut session = [0; 32];
     rand::rng().fill_bytes(&mut session);
-    rand::rng().fill_bytes(&mut secret);
     let (exchange, challenge) = match request.tpm {
-        Some(keys) => with_tpm(app, &token, keys, &secret)?,
+        Some(keys) => with_tpm(app, &token, keys, &secret_of(app, &session))?,
         None => (with_software(app, &token)?, None),
     };
     let expires_in_s = app.config.enrolment.session_s;
@@ -56,11 +55,11 @@ fn with_tpm(
     let ek_certified = vouched_for(app, &ek, keys.ek_cert.as_deref())?;
     let ak = AttestationKey::parse(&keys.ak_pub).map_err(refused)?;
     TlsKey::parse(&keys.tls_pub, &ak).map_err(refused)?;
-    let ek_name = ek.name().as_bytes().to_vec();
-    if token.used && token.ek_name.as_ref() != Some(&ek_name) {
+    let ek_fingerprint = ek.fingerprint().to_vec();
+    if token.used && token.ek_fingerprint.as_ref() != Some(&ek_fingerprint) {
         return Err(bad_token());
     }
-    if token.ek_name.as_ref().is_some_and(|bound| *bound != ek_name) {
+    if token.ek_fingerprint.as_ref().is_some_and(|bound| *bound != ek_fingerprint) {
         let detail = "this node id is bound to another TPM; an admin can unbind it";
         return Err(Problem::forbidden("other-tpm", detail));
     }
@@ -75,8 +74,7 @@ fn with_tpm(
         node_id: token.node_id.clone(),
         token_id: Some(token.id),
         kind: IdentityKind::Tpm.to_string(),
-        secret: Some(secret.to_vec()),
-        ek_name: Some(ek_name),
+        ek_fingerprint: Some(ek_fingerprint),
         ek_certified,
         ak_public: Some(keys.ak_pub),
         tls_public: Some(keys.tls_pub),
@@ -104,7 +102,7 @@ fn vouched_for(app: &App, ek: &EndorsementKey, certificate: Option<&[u8]>) -> Re
             Err(Problem::forbidden("ek-certificate-required", detail))
         }
         (EkPolicy::AllowListedEk, checked) => {
-            let name = hex::encode(ek.name().as_bytes());
+            let name = hex::encode(ek.fingerprint());
             if policy.allowed_eks.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name)) {
                 return Ok(matches!(checked, Some(Ok(()))));
             }
@@ -133,8 +131,7 @@ fn with_software(app: &App, token: &GoodToken) -> Result<Exchange, Problem> {
         node_id: token.node_id.clone(),
         token_id: Some(token.id),
         kind: IdentityKind::Software.to_string(),
-        secret: None,
-        ek_name: None,
+        ek_fingerprint: None,
         ek_certified: false,
         ak_public: None,
         tls_public: None,

@@ -13,8 +13,7 @@ pub(super) struct Exchange {
     pub(super) node_id: Vec<u8>,
     pub(super) token_id: Option<Uuid>,
     pub(super) kind: String,
-    pub(super) secret: Option<Vec<u8>>,
-    pub(super) ek_name: Option<Vec<u8>>,
+    pub(super) ek_fingerprint: Option<Vec<u8>>,
     pub(super) ek_certified: bool,
     pub(super) ak_public: Option<Vec<u8>>,
     pub(super) tls_public: Option<Vec<u8>>,
@@ -28,15 +27,14 @@ pub(super) async fn insert(
     seconds: f64,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO enrolments (session, purpose, node_id, token_id, kind, secret, ek_name, ek_certified, ak_public,
+        "INSERT INTO enrolments (session, purpose, node_id, token_id, kind, ek_fingerprint, ek_certified, ak_public,
            tls_public, pcr_mask, expires_at)
-         VALUES ($1, 'enrol', $2, $3, $4::text::identity_kind, $5, $6, $7, $8, $9, $10, now() + make_interval(secs => $11))",
+         VALUES ($1, 'enrol', $2, $3, $4::text::identity_kind, $5, $6, $7, $8, $9, now() + make_interval(secs => $10))",
         session,
         exchange.node_id,
         exchange.token_id,
         exchange.kind,
-        exchange.secret,
-        exchange.ek_name,
+        exchange.ek_fingerprint,
         exchange.ek_certified,
         exchange.ak_public,
         exchange.tls_public,
@@ -52,7 +50,7 @@ pub(super) async fn insert(
 pub(super) async fn take(tx: &mut Tx, session: &[u8]) -> sqlx::Result<Option<Exchange>> {
     sqlx::query_as!(
         Exchange,
-        r#"SELECT node_id, token_id, kind::text AS "kind!", secret, ek_name, ek_certified, ak_public, tls_public, pcr_mask
+        r#"SELECT node_id, token_id, kind::text AS "kind!", ek_fingerprint, ek_certified, ak_public, tls_public, pcr_mask
            FROM enrolments WHERE session = $1 AND purpose = 'enrol' AND finished_at IS NULL AND expires_at > now()
            FOR UPDATE"#,
         session
@@ -61,7 +59,7 @@ pub(super) async fn take(tx: &mut Tx, session: &[u8]) -> sqlx::Result<Option<Exc
     .await
 }
 
-/// Ends a session, forgets its secret, and keeps what the box has shown of its start.
+/// Ends a session, and keeps what the box has shown of its start.
 pub(super) async fn finish(
     tx: &mut Tx,
     session: &[u8],
@@ -69,7 +67,7 @@ pub(super) async fn finish(
     event_log: Option<&[u8]>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE enrolments SET finished_at = now(), outcome = $2, event_log = $3, secret = NULL WHERE session = $1",
+        "UPDATE enrolments SET finished_at = now(), outcome = $2, event_log = $3 WHERE session = $1",
         session,
         outcome,
         event_log
@@ -115,16 +113,16 @@ pub(super) async fn renewals_within(tx: &mut Tx, node: &NodeId, seconds: f64) ->
 }
 
 /// The key behind the nonces of renewals: made by the first instance, the same for all.
-pub(crate) async fn renewal_key(database: &Database) -> sqlx::Result<Vec<u8>> {
+pub(crate) async fn exchange_key(database: &Database) -> sqlx::Result<Vec<u8>> {
     let mut fresh = [0; 32];
     rand::rng().fill_bytes(&mut fresh);
     sqlx::query!(
-        "INSERT INTO secrets (key, value) VALUES ('renewal', $1) ON CONFLICT DO NOTHING",
+        "INSERT INTO secrets (key, value) VALUES ('exchange', $1) ON CONFLICT DO NOTHING",
         fresh.as_slice()
     )
     .execute(database.system())
     .await?;
-    sqlx::query_scalar!("SELECT value FROM secrets WHERE key = 'renewal'").fetch_one(database.system()).await
+    sqlx::query_scalar!("SELECT value FROM secrets WHERE key = 'exchange'").fetch_one(database.system()).await
 }
 
 /// Binds a node to the keys it has proven.
@@ -135,11 +133,11 @@ pub(super) async fn bind(
     baseline: Option<&Value>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE nodes SET enrolled_at = now(), kind = $2::text::identity_kind, ek_name = $3, ek_certified = $4,
+        "UPDATE nodes SET enrolled_at = now(), kind = $2::text::identity_kind, ek_fingerprint = $3, ek_certified = $4,
            ak_public = $5, tls_key = $6, pcr_baseline = $7 WHERE id = $1",
         exchange.node_id,
         exchange.kind,
-        exchange.ek_name,
+        exchange.ek_fingerprint,
         exchange.ek_certified,
         exchange.ak_public,
         tls_key,
@@ -152,7 +150,7 @@ pub(super) async fn bind(
 
 /// What a node is bound to.
 pub(super) struct Binding {
-    pub(super) ek_name: Option<Vec<u8>>,
+    pub(super) ek_fingerprint: Option<Vec<u8>>,
     pub(super) tls_key: Option<Vec<u8>>,
 }
 
@@ -160,7 +158,7 @@ pub(super) struct Binding {
 pub(super) async fn lock_binding(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Binding> {
     sqlx::query_as!(
         Binding,
-        "SELECT ek_name, tls_key FROM nodes WHERE id = $1 FOR UPDATE",
+        "SELECT ek_fingerprint, tls_key FROM nodes WHERE id = $1 FOR UPDATE",
         node.as_bytes().as_slice()
     )
     .fetch_one(&mut **tx)

@@ -2,7 +2,7 @@
 
 use super::begin::bad_token;
 use super::db::{self, Exchange};
-use super::{issue, pcr_set, pcrs_to_json, refused};
+use super::{issue, pcr_set, pcrs_to_json, refused, secret_of};
 use crate::app::App;
 use crate::database::Tx;
 use crate::features::nodes::{self, node_id};
@@ -24,7 +24,7 @@ pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled
     })?;
     let node = node_id(&exchange.node_id);
     let kind = db::kind_of(&exchange.kind);
-    let (csr, pcrs) = match check(&exchange, kind, &request) {
+    let (csr, pcrs) = match check(app, &exchange, kind, &request) {
         Ok(checked) => checked,
         Err(problem) => {
             // One answer each: a session that was answered wrongly is over, and that is on record.
@@ -43,7 +43,7 @@ pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled
     db::finish(&mut tx, &request.session, "enrolled", event_log.as_deref()).await?;
     let detail = json!({
         "identity": kind.as_str(),
-        "ek": exchange.ek_name.map(hex::encode),
+        "ek": exchange.ek_fingerprint.map(hex::encode),
         "ek_certified": exchange.ek_certified,
         "event_log": event_log.is_some(),
     });
@@ -57,14 +57,14 @@ pub(super) async fn finish(app: &App, request: FinishRequest) -> Result<Enrolled
 /// finished under the same id.
 async fn bind(tx: &mut Tx, exchange: &Exchange, csr: &Csr, pcrs: Option<&PcrSet>) -> Result<(), Problem> {
     let bound = db::lock_binding(tx, &node_id(&exchange.node_id)).await?;
-    if bound.ek_name.is_some() && bound.ek_name != exchange.ek_name {
+    if bound.ek_fingerprint.is_some() && bound.ek_fingerprint != exchange.ek_fingerprint {
         return Err(Problem::forbidden(
             "other-tpm",
             "this node id was bound to another TPM meanwhile; an admin can unbind it",
         ));
     }
-    let same_box = match &exchange.ek_name {
-        Some(ek_name) => bound.ek_name.as_ref() == Some(ek_name),
+    let same_box = match &exchange.ek_fingerprint {
+        Some(ek_fingerprint) => bound.ek_fingerprint.as_ref() == Some(ek_fingerprint),
         None => bound.tls_key.as_deref() == Some(csr.key_sec1()),
     };
     let token = exchange.token_id.ok_or_else(bad_token)?;
@@ -84,6 +84,7 @@ async fn bind(tx: &mut Tx, exchange: &Exchange, csr: &Csr, pcrs: Option<&PcrSet>
 }
 
 fn check(
+    app: &App,
     exchange: &Exchange,
     kind: IdentityKind,
     request: &FinishRequest,
@@ -91,7 +92,7 @@ fn check(
     let csr = Csr::parse(&request.csr).map_err(|error| Problem::bad_request("csr", error.to_string()))?;
     let pcrs = match (kind, &request.proof) {
         (IdentityKind::Tpm, Some(proof)) => {
-            Some(check_proof(exchange, request, proof, &csr).map_err(|refusal| refused(&refusal))?)
+            Some(check_proof(app, exchange, request, proof, &csr).map_err(|refusal| refused(&refusal))?)
         }
         (IdentityKind::Tpm, None) => {
             return Err(Problem::bad_request(
@@ -111,6 +112,7 @@ fn check(
 }
 
 fn check_proof(
+    app: &App,
     exchange: &Exchange,
     request: &FinishRequest,
     proof: &TpmProof,
@@ -118,8 +120,8 @@ fn check_proof(
 ) -> Result<PcrSet, Refusal> {
     let ak = AttestationKey::parse(exchange.ak_public.as_deref().unwrap_or_default())?;
     let tls = TlsKey::parse(exchange.tls_public.as_deref().unwrap_or_default(), &ak)?;
-    let secret = exchange.secret.as_deref().unwrap_or_default();
-    let binding = enrol_binding(secret, &request.session, &request.csr, proof.event_log.as_deref());
+    let secret = secret_of(app, &request.session);
+    let binding = enrol_binding(&secret, &request.session, &request.csr, proof.event_log.as_deref());
     let mask = exchange.pcr_mask.cast_unsigned();
     let quote = ak.check_quote(&proof.quote, &proof.quote_sig, &binding, mask, pcr_set(&proof.pcrs)?)?;
     ak.check_certify(&proof.certify, &proof.certify_sig, &binding, &tls)?;

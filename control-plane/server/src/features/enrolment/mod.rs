@@ -10,17 +10,31 @@ mod finish;
 mod renew;
 mod routes;
 
-pub(crate) use db::renewal_key;
+pub(crate) use db::exchange_key;
 pub(crate) use routes::routes;
 
 use crate::app::{App, unix_now};
 use crate::database::Tx;
 use crate::http::Problem;
 use axum::http::StatusCode;
+use hmac::{Hmac, Mac as _};
 use noderr_attestation::{PcrSet, Refusal};
 use noderr_ca::{Csr, NodeSubject};
 use noderr_protocol::enrol::{Enrolled, HexDigest};
 use serde_json::{Map, Value};
+use sha2::Sha256;
+
+/// What only the right TPM can decrypt and answer with. Made again from the session when the answer comes, so that
+/// whoever reads the database cannot answer in its place.
+fn secret_of(app: &App, session: &[u8]) -> [u8; 32] {
+    Hmac::<Sha256>::new_from_slice(&app.exchange_key)
+        .expect("HMAC takes keys of any length")
+        .chain_update(b"noderr-enrol-secret-v1")
+        .chain_update(session)
+        .finalize()
+        .into_bytes()
+        .into()
+}
 
 /// A refused proof, as a problem. The code is the refusal's own, so that people can look it up.
 fn refused(refusal: &Refusal) -> Problem {

@@ -30,7 +30,7 @@ pub(super) async fn challenge(app: &App, request: RenewChallengeRequest) -> Resu
     rand::rng().fill_bytes(&mut session);
     let expires = unix_now() + i64::from(app.config.enrolment.session_s);
     session[..8].copy_from_slice(&expires.to_be_bytes());
-    let nonce = nonce(&app.renewal_key, &session, &request.node, pcr_mask);
+    let nonce = nonce(&app.exchange_key, &session, &request.node, pcr_mask);
     Ok(RenewChallenge { session: session.to_vec(), nonce: nonce.to_vec(), pcr_mask })
 }
 
@@ -42,7 +42,7 @@ pub(super) async fn renew(app: &App, request: RenewRequest) -> Result<Enrolled, 
     let mut tx = app.database.begin().await?;
     let (node, known) = (request.node, known(&mut tx, &request.node).await?);
     let (kind, mask) = (db::kind_of(&known.kind), mask(app, &known));
-    let nonce = nonce(&app.renewal_key, &session, &node, mask);
+    let nonce = nonce(&app.exchange_key, &session, &node, mask);
     let (csr, binding) = check_possession(&known, &nonce, &request)?;
     let window = app.config.authority.node_validity().as_secs_f64().min(3600.0);
     if db::renewals_within(&mut tx, &node, window).await? >= MOST {
@@ -85,6 +85,7 @@ fn mask(app: &App, known: &Known) -> u32 {
 fn nonce(key: &[u8], session: &[u8; 32], node: &NodeId, mask: u32) -> [u8; 32] {
     Hmac::<Sha256>::new_from_slice(key)
         .expect("HMAC takes keys of any length")
+        .chain_update(b"noderr-renew-nonce-v1")
         .chain_update(session)
         .chain_update(node.as_bytes())
         .chain_update(mask.to_be_bytes())

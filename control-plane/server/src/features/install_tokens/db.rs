@@ -61,7 +61,7 @@ pub(crate) struct GoodToken {
     pub(crate) node_id: Vec<u8>,
     /// Somebody has enrolled with it. Only that very box may do so again: the answer may never have reached it.
     pub(crate) used: bool,
-    pub(crate) ek_name: Option<Vec<u8>>,
+    pub(crate) ek_fingerprint: Option<Vec<u8>>,
     pub(crate) kind: Option<String>,
     /// Enrolments begun with it within the last hour.
     pub(crate) attempts: i64,
@@ -71,7 +71,7 @@ pub(crate) struct GoodToken {
 pub(crate) async fn find_good(tx: &mut Tx, hash: &[u8]) -> sqlx::Result<Option<GoodToken>> {
     sqlx::query_as!(
         GoodToken,
-        r#"SELECT t.id, t.node_id, t.used_at IS NOT NULL AS "used!", n.ek_name, n.kind::text,
+        r#"SELECT t.id, t.node_id, t.used_at IS NOT NULL AS "used!", n.ek_fingerprint, n.kind::text,
              (SELECT count(*) FROM enrolments e WHERE e.token_id = t.id AND e.created_at > now() - interval '1 hour')
                AS "attempts!"
            FROM install_tokens t JOIN nodes n ON n.id = t.node_id

@@ -170,10 +170,12 @@ pub(super) async fn insert(tx: &mut Tx, node: &NodeId, operator: Uuid, label: &s
     Ok(done.rows_affected() == 1)
 }
 
-/// Unbinds a node from its TPM, so that another box may enrol under its id.
+/// Unbinds a node from its TPM, so that another box may enrol under its id, whatever boot the old one claimed last.
 pub(super) async fn unbind(tx: &mut Tx, node: &NodeId) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "UPDATE nodes SET ek_name = NULL, ek_certified = false, ak_public = NULL, tls_key = NULL, kind = NULL,
+        "WITH heard AS (UPDATE heartbeats SET epoch = 0 WHERE node_id = $1),
+              counted AS (UPDATE lanes SET epoch = 0 WHERE node_id = $1)
+         UPDATE nodes SET ek_fingerprint = NULL, ek_certified = false, ak_public = NULL, tls_key = NULL, kind = NULL,
            pcr_baseline = NULL WHERE id = $1",
         node.as_bytes().as_slice()
     )

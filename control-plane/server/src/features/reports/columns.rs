@@ -119,8 +119,18 @@ impl Columns {
         columns.body.push(record.body.into_vec());
     }
 
+    /// Gaps that join on to each other are one.
     pub(super) fn push_gap(&mut self, node: &NodeId, lane: Lane, gap: &Gap) {
         let columns = &mut self.gaps;
+        let joins = columns.last.last().is_some_and(|last| *last == signed(gap.first) - 1)
+            && columns.node.last().is_some_and(|last| last == node.as_bytes())
+            && columns.lane.last().is_some_and(|last| last == lane.as_str())
+            && columns.epoch.last() == Some(&signed(gap.epoch))
+            && columns.reason.last().is_some_and(|last| last == gap.reason.as_str());
+        if let Some(last) = columns.last.last_mut().filter(|_| joins) {
+            *last = signed(gap.last);
+            return;
+        }
         columns.node.push(node.as_bytes().to_vec());
         columns.lane.push(lane.as_str().to_owned());
         columns.epoch.push(signed(gap.epoch));
@@ -143,9 +153,9 @@ pub(super) fn timestamp(time: UnixMillis) -> OffsetDateTime {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// A node's text, without what PostgreSQL's cannot hold.
+/// A node's text, without what PostgreSQL's cannot hold, and without orders to the terminal of whoever reads it.
 pub(super) fn text(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -162,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn text_loses_only_its_zero_characters() {
-        assert_eq!(text("a\0b"), "a\u{fffd}b");
+    fn text_loses_only_its_control_characters() {
+        assert_eq!(text("a\0b\u{1b}[2J ü"), "a\u{fffd}b\u{fffd}[2J ü");
     }
 }

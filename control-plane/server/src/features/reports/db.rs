@@ -257,7 +257,7 @@ pub(super) async fn lanes(tx: &mut Tx, node: &NodeId) -> sqlx::Result<Vec<LaneRo
     sqlx::query_as!(
         LaneRow,
         r#"SELECT l.lane::text AS "lane!", l.epoch, l.seq,
-             (SELECT coalesce(sum(g.last_seq - g.first_seq + 1), 0)::bigint FROM gaps g
+             (SELECT least(coalesce(sum(g.last_seq::numeric - g.first_seq + 1), 0), 9223372036854775807)::bigint FROM gaps g
               WHERE g.node_id = l.node_id AND g.lane = l.lane) AS "missing!"
            FROM lanes l WHERE l.node_id = $1 ORDER BY l.lane"#,
         node.as_bytes().as_slice()

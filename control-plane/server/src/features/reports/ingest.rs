@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 const QUEUE: usize = 1024;
 /// For the last reports at a stop.
 const FINISH: Duration = Duration::from_secs(20);
+/// What a row costs in the database beside what it says: a node that sends many tiny ones pays for them.
+const ROW_BYTES: usize = 200;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The running workers.
@@ -125,6 +127,10 @@ async fn next(app: &App, queue: &mut mpsc::Receiver<UpEvent>, carried: &mut Opti
         match sort(event) {
             None => {}
             Some(Task::Records(more)) => {
+                if let Some(broker) = app.broker() {
+                    more.iter()
+                        .for_each(|(node, batch)| broker.charge(node, batch.entries.len() * ROW_BYTES));
+                }
                 count += more.iter().map(|(_, batch)| batch.entries.len()).sum::<usize>();
                 records.extend(more);
                 if count >= settings.batch {

@@ -2,6 +2,7 @@
 
 use super::columns::{signed, text, timestamp};
 use super::db::LaneName;
+use super::sequence::EPOCH_BOUND;
 use crate::app::App;
 use crate::features::{attestation, nodes};
 use noderr_protocol::{
@@ -22,7 +23,7 @@ pub(super) async fn hello(app: &App, node: &NodeId, hello: &Hello) -> sqlx::Resu
         app.id,
         text(&hello.software),
         text(&hello.architecture),
-        signed(hello.epoch),
+        signed(if hello.epoch < EPOCH_BOUND { hello.epoch } else { 0 }),
         timestamp(hello.time)
     )
     .execute(&mut *tx)

@@ -4,6 +4,8 @@ use noderr_protocol::{Entry, Gap, Position};
 
 /// The largest number that is stored.
 const MOST: u64 = i64::MAX as u64;
+/// Boot epochs begin with the seconds since 1970 and grow by one: no honest one comes near.
+pub(super) const EPOCH_BOUND: u64 = 1 << 40;
 
 /// What to do with one entry, given how far its lane is committed.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub(super) enum Step {
 pub(super) fn step(mark: Position, entry: Entry) -> Step {
     let last = entry.last();
     // PostgreSQL's integers end here; a node that counts further is not counting.
-    if last.seq > MOST || last.epoch > MOST || entry.first_seq() > last.seq {
+    if last.seq > MOST || last.epoch >= EPOCH_BOUND || entry.first_seq() > last.seq {
         return Step::Hole;
     }
     let later_boot = last.epoch > mark.epoch;

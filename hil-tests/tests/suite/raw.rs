@@ -1,0 +1,66 @@
+//! HTTP as bytes: for what a well-behaved client never says, and answers that are no JSON.
+
+use anyhow::Context as _;
+use noderr_hil::Lab;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Somebody on this machine, under one of its addresses.
+pub(crate) struct Caller {
+    tls: TlsConnector,
+    api: SocketAddr,
+    from: [u8; 4],
+}
+
+impl Caller {
+    pub(crate) fn new(lab: &Lab, from: [u8; 4]) -> anyhow::Result<Self> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(lab.control.root_file())?)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), api: lab.control.api(), from })
+    }
+
+    pub(crate) async fn connect(&self) -> anyhow::Result<TlsStream<TcpStream>> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((self.from, 0)))?;
+        let tcp = socket.connect(self.api).await?;
+        Ok(self.tls.connect(ServerName::try_from("localhost")?, tcp).await?)
+    }
+
+    /// One request; all of the answer.
+    pub(crate) async fn ask(&self, request: &str) -> anyhow::Result<String> {
+        let mut stream = self.connect().await?;
+        stream.write_all(request.as_bytes()).await?;
+        rest(&mut stream).await
+    }
+}
+
+/// What comes until the server hangs up, with or without a goodbye.
+pub(crate) async fn rest(stream: &mut TlsStream<TcpStream>) -> anyhow::Result<String> {
+    let mut said = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut said)).await;
+    if let Err(error) = end.context("the server does not hang up")? {
+        anyhow::ensure!(
+            matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset),
+            "not a hang-up: {error}"
+        );
+    }
+    Ok(String::from_utf8(said)?)
+}
+
+/// A GET that ends its connection.
+pub(crate) fn get(path: &str) -> String {
+    format!("GET /api/v1{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+}
