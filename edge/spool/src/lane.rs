@@ -10,6 +10,8 @@ pub(crate) struct Numbers {
     pub(crate) lane: Lane,
     /// The number the next record gets.
     pub(crate) next: u64,
+    /// How far the server has committed.
+    pub(crate) acknowledged: u64,
     /// Numbers lost since the spool was made.
     pub(crate) lost: u64,
     /// Of them, those that damage on the disk has cost since it was opened.
@@ -20,7 +22,7 @@ pub(crate) struct Numbers {
 
 impl Numbers {
     pub(crate) const fn new(lane: Lane) -> Self {
-        Self { lane, next: 1, lost: 0, damaged: 0, pending: None }
+        Self { lane, next: 1, acknowledged: 0, lost: 0, damaged: 0, pending: None }
     }
 
     /// Gives numbers out to records that cannot be kept.
@@ -38,6 +40,8 @@ pub(crate) struct LaneTree {
     tree: sled::Tree,
     /// The boot epoch of this start: what a gap of unknown epoch is reported under.
     epoch: u64,
+    /// The number the next record would get by what the database holds.
+    found: u64,
     /// Records on disk.
     pub(crate) records: u64,
     /// Bytes of values on disk.
@@ -45,9 +49,15 @@ pub(crate) struct LaneTree {
 }
 
 impl LaneTree {
-    /// Counts what is there. `known` is what was last written down or is still in memory.
-    pub(crate) fn open(tree: sled::Tree, epoch: u64, known: Numbers) -> Result<Self, SpoolError> {
-        let (mut next, mut records, mut bytes) = (known.next, 0, 0);
+    /// Counts what is there. `remembered` is the number the next record gets by the database's own word, `known` what
+    /// is known besides.
+    pub(crate) fn open(
+        tree: sled::Tree,
+        epoch: u64,
+        remembered: u64,
+        known: Numbers,
+    ) -> Result<Self, SpoolError> {
+        let (mut next, mut records, mut bytes) = (remembered.max(1), 0, 0);
         for item in &tree {
             let (key, value) = item?;
             let first = number(&key);
@@ -59,7 +69,17 @@ impl LaneTree {
                 next = next.max(first.saturating_add(1));
             }
         }
-        Ok(Self { numbers: Numbers { next, ..known }, tree, epoch, records, bytes })
+        let numbers = Numbers { next: next.max(known.next), ..known };
+        Ok(Self { numbers, tree, epoch, found: next, records, bytes })
+    }
+
+    /// At the start of the process: numbers that were given out and on disk, of which the database knows nothing more,
+    /// are lost to damage. Reading reports them as a gap.
+    pub(crate) fn miss(&mut self) {
+        let from = self.found.max(self.numbers.acknowledged.saturating_add(1));
+        let missing = self.numbers.next.saturating_sub(from);
+        self.numbers.lost += missing;
+        self.numbers.damaged += missing;
     }
 
     /// The first number that is still held or accounted for.
@@ -213,6 +233,7 @@ impl LaneTree {
     /// many records went.
     pub(crate) fn acknowledge(&mut self, through: Position) -> Result<u64, SpoolError> {
         let mut gone = 0;
+        self.numbers.acknowledged = self.numbers.acknowledged.max(through.seq.min(self.numbers.next - 1));
         while let Some((key, value)) = self.tree.first()? {
             let first = number(&key);
             let count = self.count_of(first, &value)?;

@@ -20,6 +20,7 @@
 mod block;
 mod error;
 mod lane;
+mod odometer;
 mod reserve;
 mod spool;
 mod store;

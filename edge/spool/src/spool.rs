@@ -2,6 +2,7 @@
 
 use crate::error::SpoolError;
 use crate::lane::{LaneTree, Numbers};
+use crate::odometer::Odometer;
 use crate::reserve::Reserve;
 use crate::store::{Store, set_aside, unpanicked};
 use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
@@ -62,6 +63,7 @@ pub struct Spool {
     config: SpoolConfig,
     replaced: Option<PathBuf>,
     reserve: Reserve,
+    odometer: Odometer,
     state: Mutex<State>,
     /// As of the last operation, so that looking never waits for the disk.
     figures: Mutex<SpoolStats>,
@@ -76,11 +78,13 @@ enum State {
 impl Spool {
     /// Opens the spool, or begins a new one; see [`Self::replaced`].
     pub fn open(config: SpoolConfig) -> Result<Self, SpoolError> {
-        let (lanes, replaced) = Lanes::open(&config, &Lane::ALL.map(Numbers::new))?;
+        let (odometer, known) = Odometer::open(&config.path);
+        let (mut lanes, replaced) = Lanes::open(&config, &known)?;
+        lanes.lanes.iter_mut().for_each(LaneTree::miss);
         let reserve = Reserve::new(&config.path);
         let state = State::Open(lanes);
         let figures = Mutex::new(state.figures());
-        Ok(Self { config, replaced, reserve, state: Mutex::new(state), figures })
+        Ok(Self { config, replaced, reserve, odometer, state: Mutex::new(state), figures })
     }
 
     /// Where the previous spool was moved, if it could not be opened.
@@ -165,6 +169,9 @@ impl Spool {
         }
         let State::Open(lanes) = state else { unreachable!("opened just above") };
         let result = unpanicked(|| operation(lanes));
+        if result.is_ok() {
+            self.odometer.write(lanes.lanes.iter().map(|lane| &lane.numbers));
+        }
         if let Err(error) = &result {
             tracing::warn!(%error, "the spool failed and will be opened again");
             *state = State::Closed(lanes.lanes.iter().map(|lane| lane.numbers).collect());
@@ -235,10 +242,10 @@ impl Lanes {
             let lanes = known
                 .iter()
                 .map(|known| {
-                    let next = remembered(&meta, "next", known.lane)?.max(known.next);
+                    let next = remembered(&meta, "next", known.lane)?;
                     let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
                     let tree = store.db.open_tree(known.lane.as_str())?;
-                    LaneTree::open(tree, config.epoch, Numbers { next, lost, ..*known })
+                    LaneTree::open(tree, config.epoch, next, Numbers { lost, ..*known })
                 })
                 .collect::<Result<_, SpoolError>>()?;
             Ok((meta, lanes))
