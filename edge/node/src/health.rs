@@ -1,6 +1,7 @@
 //! Looks after the box: checks on a beat, alerts on change, heartbeats, the systemd watchdog.
 
 use crate::probes::disk;
+use crate::pulse::Pulse;
 use crate::status::Board;
 use noderr_identity::{NodeKeys, TrustedClock};
 use noderr_link::{LinkState, SpoolSignal};
@@ -33,6 +34,7 @@ pub(crate) struct Health {
     pub(crate) outgoing: mpsc::Sender<Up>,
     pub(crate) heartbeat_every: Duration,
     pub(crate) started: Instant,
+    pub(crate) pulse: Pulse,
 }
 
 /// What was wrong at the last look.
@@ -56,6 +58,7 @@ impl Health {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             beat.tick().await;
+            let _busy = self.pulse.busy();
             let ailments = Ailments {
                 tpm: tpm.borrow().clone(),
                 disk_low: disk(&self.data).free_kib < DISK_LOW_KIB,
@@ -135,11 +138,15 @@ impl Health {
     }
 }
 
-/// Tells systemd that the runtime still turns, from the first moment on: enrolment may have to wait for days.
-pub(crate) async fn feed_watchdog() {
+/// Tells systemd that the node gets things done, from the first moment on: enrolment may have to wait for days.
+pub(crate) async fn feed_watchdog(pulse: Pulse) {
     let mut beat = tokio::time::interval(BEAT);
     loop {
         beat.tick().await;
+        if !pulse.is_well(Instant::now()) {
+            tracing::error!("something does not end; the watchdog is not fed");
+            continue;
+        }
         if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]) {
             tracing::debug!(%error, "systemd does not listen");
         }

@@ -6,6 +6,7 @@ mod config;
 mod data;
 mod health;
 mod probes;
+mod pulse;
 mod registrar;
 mod runtime;
 mod sampler;

@@ -11,6 +11,7 @@ use noderr_identity::{
 use noderr_link::{Backoff, ExchangeError, HttpsClient, ask_time, enrol, renew};
 use noderr_protocol::IdentityKind;
 use secrecy::ExposeSecret as _;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,23 +76,29 @@ impl Registrar {
         Ok(enrol(&self.client()?, &self.keys, token).await?.into())
     }
 
-    /// Enrols, trying again for as long as trying again makes sense.
+    /// Enrols, trying again for as long as it takes: soon where time may mend it, now and then where a person must.
     pub(crate) async fn enrol_patiently(&self, config: &Config) -> anyhow::Result<Enrolment> {
         let token = config.control_plane.install_token.as_ref().context(
             "this box is not enrolled and the configuration names no control_plane.install_token; \
              ask for one where you were approved",
         )?;
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let mut soon = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let mut seldom = Backoff::new(Duration::from_secs(30), Duration::from_secs(1800));
         loop {
-            match self.enrol_once(token.expose_secret()).await {
+            let pause = match self.enrol_once(token.expose_secret()).await {
                 Ok(enrolment) => return Ok(enrolment),
                 Err(error) if error.is_passing() => {
                     tracing::warn!(%error, "not enrolled yet");
                     self.board.update(|status| status.doing = format!("enrolling: {error}"));
+                    soon.pause()
                 }
-                Err(error) => return Err(error).context("enrolment was refused"),
-            }
-            tokio::time::sleep(backoff.pause()).await;
+                Err(error) => {
+                    tracing::error!(%error, "enrolment was refused");
+                    self.board.update(|status| status.doing = format!("not let in: {error}"));
+                    seldom.pause()
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -107,7 +114,8 @@ impl Registrar {
                 }
             }
             // An unvouched clock must not decide that a certificate has to be renewed.
-            let due = clock_set.is_some() && self.is_due(&enrolment);
+            let now = self.clock.now_ms() / 1000;
+            let due = clock_set.is_some() && enrolment.validity().map_or(true, |life| is_due(&life, now));
             let pause = if due {
                 match self.renew_once(&enrolment, &resolver).await {
                     Ok(renewed) => {
@@ -128,14 +136,6 @@ impl Registrar {
             self.show(&enrolment);
             tokio::time::sleep(pause).await;
         }
-    }
-
-    /// A third of the certificate's life has gone: two thirds are left for a long time without network.
-    fn is_due(&self, enrolment: &Enrolment) -> bool {
-        enrolment.validity().map_or(true, |validity| {
-            let life = validity.end() - validity.start();
-            self.clock.now_ms() / 1000 >= validity.start() + life / 3
-        })
     }
 
     async fn renew_once(
@@ -164,5 +164,22 @@ impl Registrar {
             .client_config(&self.clock)
             .map_err(|error| noderr_link::CallError::Answer(error.to_string()))?;
         Ok(HttpsClient::new(&self.url, tls, self.deadline)?)
+    }
+}
+
+/// A third of the certificate's life has gone: two thirds are left for a long time without network.
+const fn is_due(life: &RangeInclusive<i64>, now: i64) -> bool {
+    now >= *life.start() + (*life.end() - *life.start()) / 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_renewed_when_a_third_of_its_life_has_gone() {
+        let life = 1000..=4000;
+        assert!(!is_due(&life, 1000) && !is_due(&life, 1999));
+        assert!(is_due(&life, 2000) && is_due(&life, 5000));
     }
 }

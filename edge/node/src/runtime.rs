@@ -4,6 +4,7 @@ use crate::boot;
 use crate::config::Config;
 use crate::data::DataFolder;
 use crate::health::{Health, feed_watchdog, write_alert};
+use crate::pulse::Pulse;
 use crate::registrar::{Registrar, open_keys};
 use crate::sampler::Sampler;
 use crate::status::{Board, StatusServer};
@@ -57,7 +58,6 @@ async fn run_parts(
     registrar: &Arc<Registrar>,
     enrolment: Option<Enrolment>,
 ) -> anyhow::Result<()> {
-    let started = Instant::now();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let board = registrar.board.clone();
     let mut supervisor = Supervisor::default();
@@ -70,7 +70,9 @@ async fn run_parts(
         async move { server.run(board).await }
     });
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot notify systemd")?;
-    supervisor.keep("watchdog", feed_watchdog);
+    let pulse = Pulse::default();
+    let watched = pulse.clone();
+    supervisor.keep("watchdog", move || feed_watchdog(watched.clone()));
 
     let enrolment = match enrolment {
         Some(enrolment) => enrolment,
@@ -86,13 +88,14 @@ async fn run_parts(
         }
     };
     registrar.show(&enrolment);
-    start_parts(config, registrar, enrolment, &mut supervisor, started).await?;
+    start_parts(config, registrar, enrolment, &mut supervisor, pulse).await?;
 
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
+    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).context("cannot notify systemd")?;
     supervisor.stop().await;
     boot::remember(&registrar.data, &registrar.clock)
 }
@@ -103,7 +106,7 @@ async fn start_parts(
     registrar: &Arc<Registrar>,
     enrolment: Enrolment,
     supervisor: &mut Supervisor,
-    started: Instant,
+    pulse: Pulse,
 ) -> anyhow::Result<()> {
     let epoch = begin_epoch(&registrar.data, &enrolment)?;
     let (spool, signal) = open_spool(config, registrar, epoch).await?;
@@ -113,10 +116,10 @@ async fn start_parts(
     let (every_s, every_s_end) = watch::channel(config.telemetry.sample_every_s);
     registrar.board.update(|status| status.sample_every_s = config.telemetry.sample_every_s);
 
-    let mut parts = Parts { config, registrar, supervisor, spool, signal: signal.clone() };
+    let mut parts = Parts { config, registrar, supervisor, pulse, spool, signal: signal.clone() };
     parts.steward(every_s, incoming_end, outgoing.clone());
     parts.sampler(every_s_end);
-    parts.health(link, outgoing, started);
+    parts.health(link, outgoing);
     let resolver = parts.registrar(&enrolment)?;
     parts.link(
         enrolment,
@@ -157,6 +160,7 @@ struct Parts<'a> {
     config: &'a Config,
     registrar: &'a Arc<Registrar>,
     supervisor: &'a mut Supervisor,
+    pulse: Pulse,
     spool: Arc<Spool>,
     signal: SpoolSignal,
 }
@@ -197,12 +201,13 @@ impl Parts<'_> {
             every_ms: self.config.telemetry.sample_every_ms,
             batch: self.config.telemetry.batch,
             batch_every: Duration::from_secs(self.config.telemetry.batch_every_s),
+            pulse: self.pulse.clone(),
             stop: self.supervisor.stop_token(),
         };
         self.supervisor.keep_until_tidy("sampler", move || sampler.clone().run());
     }
 
-    fn health(&mut self, link: watch::Receiver<LinkState>, outgoing: mpsc::Sender<Up>, started: Instant) {
+    fn health(&mut self, link: watch::Receiver<LinkState>, outgoing: mpsc::Sender<Up>) {
         let health = Health {
             data: self.config.storage.data.clone(),
             keys: self.registrar.keys.clone(),
@@ -213,7 +218,8 @@ impl Parts<'_> {
             link,
             outgoing,
             heartbeat_every: Duration::from_secs(self.config.link.heartbeat_every_s),
-            started,
+            started: Instant::now(),
+            pulse: self.pulse.clone(),
         };
         self.supervisor.keep("health", move || health.clone().run());
     }

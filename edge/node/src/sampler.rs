@@ -1,6 +1,7 @@
 //! Measures the box on a beat and writes the samples to the spool in batches.
 
 use crate::probes::{CpuMeter, disk, memory, network, temperature, uptime_s};
+use crate::pulse::Pulse;
 use crate::status::Board;
 use noderr_identity::{Tpm, TrustedClock};
 use noderr_link::SpoolSignal;
@@ -27,6 +28,7 @@ pub(crate) struct Sampler {
     pub(crate) every_ms: Option<u64>,
     pub(crate) batch: usize,
     pub(crate) batch_every: Duration,
+    pub(crate) pulse: Pulse,
     pub(crate) stop: CancellationToken,
 }
 
@@ -86,6 +88,7 @@ impl Sampler {
     }
 
     async fn write(&self, batch: Vec<Vec<u8>>) {
+        let _busy = self.pulse.busy();
         let (spool, signal) = (self.spool.clone(), self.signal.clone());
         let written = tokio::task::spawn_blocking(move || spool.append(Lane::Telemetry, &batch)).await;
         match written {

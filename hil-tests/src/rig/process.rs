@@ -38,6 +38,7 @@ pub struct ProcessRig {
     broker: Proxy,
     node: Option<Child>,
     clock_offset: Option<String>,
+    environment: Vec<(String, PathBuf)>,
     mounted: bool,
 }
 
@@ -78,6 +79,7 @@ impl ProcessRig {
             broker,
             node: None,
             clock_offset: None,
+            environment: Vec::new(),
             mounted: false,
         };
         if let Some(mib) = options.disk_mib {
@@ -118,7 +120,7 @@ impl ProcessRig {
                 .env("FAKETIME", offset)
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
-        command.arg("--config").arg(&self.config).arg("run");
+        command.envs(self.environment.clone()).arg("--config").arg(&self.config).arg("run");
         let node = start_logged(&mut command, &self.log())?;
         self.node = Some(node);
         Ok(())
@@ -173,6 +175,11 @@ impl ProcessRig {
         self.clock_offset = offset.map(str::to_owned);
     }
 
+    /// Where the init system listens, as systemd tells a service.
+    pub fn notify_socket(&mut self, path: &Path) {
+        self.environment.push(("NOTIFY_SOCKET".to_owned(), path.to_owned()));
+    }
+
     /// Fills the box's disk to the last block (only with `disk_mib`).
     pub fn fill_disk(&self) -> anyhow::Result<()> {
         use std::io::Write as _;
@@ -195,14 +202,19 @@ impl ProcessRig {
 
     /// What the node says of itself.
     pub async fn status(&self) -> anyhow::Result<Value> {
-        let done = Command::new(&self.program)
-            .arg("--config")
-            .arg(&self.config)
-            .args(["status", "--json"])
-            .output()
-            .await?;
+        Ok(serde_json::from_str(&self.ask(&["status", "--json"]).await?)?)
+    }
+
+    /// The same, as people read it.
+    pub async fn status_text(&self) -> anyhow::Result<String> {
+        self.ask(&["status"]).await
+    }
+
+    async fn ask(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(&self.program);
+        let done = command.arg("--config").arg(&self.config).args(arguments).output().await?;
         ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        Ok(serde_json::from_slice(&done.stdout)?)
+        Ok(String::from_utf8(done.stdout)?)
     }
 
     /// Waits until the node says it is online, or has ended.

@@ -1,17 +1,10 @@
 //! The API as people and scripts meet it.
 
-use crate::raw::{Caller, get};
+use crate::raw::{Caller, get, refused_as};
 use crate::{SOON, lab};
-use noderr_cli::{ApiError, Client};
+use noderr_cli::Client;
 use noderr_hil::{LabOptions, until};
 use serde_json::{Value, json};
-
-fn refused_as(result: Result<Value, ApiError>) -> String {
-    match result {
-        Err(error) => error.kind().map_or_else(|| error.to_string(), str::to_owned),
-        Ok(value) => format!("not refused: {value}"),
-    }
-}
 
 async fn token(
     admin: &Client,

@@ -1,9 +1,11 @@
 //! HTTP as bytes: for what a well-behaved client never says, and answers that are no JSON.
 
 use anyhow::Context as _;
+use noderr_cli::ApiError;
 use noderr_hil::Lab;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::Value;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,6 +60,14 @@ pub(crate) async fn rest(stream: &mut TlsStream<TcpStream>) -> anyhow::Result<St
         );
     }
     Ok(String::from_utf8(said)?)
+}
+
+/// The kind of problem a call was refused with.
+pub(crate) fn refused_as(result: Result<Value, ApiError>) -> String {
+    match result {
+        Err(error) => error.kind().map_or_else(|| error.to_string(), str::to_owned),
+        Ok(value) => format!("not refused: {value}"),
+    }
 }
 
 /// A GET that ends its connection.

@@ -128,12 +128,11 @@ fn activate_with(
         })?
         .ok_or(Failure::Unexpected("it opened no session"))?;
     let activated = activate_in(context, session, keys, ek_handle, blob, secret);
-    // A session that was used up is gone already; one that was not must not be left to fill the TPM.
-    let leftover = SessionHandle::from(session);
-    if activated.is_err() && context.flush_context(leftover.into()).is_err() {
-        tracing::debug!("the policy session was gone already");
-    }
-    activated
+    // A TPM holds three of them: none may be left.
+    let flushed = context.flush_context(SessionHandle::from(session).into());
+    let activated = activated?;
+    flushed?;
+    Ok(activated)
 }
 
 fn activate_in(
@@ -144,7 +143,7 @@ fn activate_in(
     blob: IdObject,
     secret: EncryptedSecret,
 ) -> Result<Digest, Failure> {
-    let (attributes, mask) = SessionAttributesBuilder::new().build();
+    let (attributes, mask) = SessionAttributesBuilder::new().with_continue_session(true).build();
     context.tr_sess_set_attributes(session, attributes, mask)?;
     let policy = PolicySession::try_from(session)?;
     context.execute_with_session(Some(AuthSession::Password), |context| {
