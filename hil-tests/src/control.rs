@@ -1,6 +1,7 @@
 //! A control plane as a process: start, stop, kill, start again.
 
 use crate::binaries::binary;
+use crate::ports::free_ports;
 use crate::wait::{SOON, ask_to_stop, start_logged, until};
 use anyhow::{Context as _, ensure};
 use noderr_cli::Client;
@@ -8,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -60,7 +61,10 @@ impl ControlPlane {
         fs::create_dir_all(&folder)?;
         let (api, broker) = match options.ports {
             Some(ports) => ports,
-            None => (free_port()?, free_port()?),
+            None => {
+                let first = free_ports(2)?;
+                (first, first + 1)
+            }
         };
         let (api, broker) =
             (SocketAddr::from(([127, 0, 0, 1], api)), SocketAddr::from(([127, 0, 0, 1], broker)));
@@ -298,8 +302,4 @@ fn configuration(
         write!(text, "\n[{topic}]{}{lines}\n", if lines.starts_with('\n') { "" } else { "\n" })?;
     }
     Ok(text)
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

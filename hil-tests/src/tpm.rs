@@ -1,5 +1,6 @@
 //! Software TPMs, each with an endorsement certificate of a demo vendor whose authority is made here at run time.
 
+use crate::ports::free_ports;
 use crate::wait::until;
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -113,7 +114,7 @@ pub struct SoftTpm {
 impl SoftTpm {
     /// Does not start it yet.
     pub fn new(state: &Path) -> anyhow::Result<Self> {
-        Ok(Self { state: std::path::absolute(state)?, port: free_port_pair()?, process: None })
+        Ok(Self { state: std::path::absolute(state)?, port: free_ports(2)?, process: None })
     }
 
     /// How the node reaches it.
@@ -171,17 +172,4 @@ impl SoftTpm {
         let pid = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())).context("the TPM is off")?;
         Ok(kill_process(pid, signal)?)
     }
-}
-
-/// Two free neighbouring ports: swtpm's control port is the next one.
-fn free_port_pair() -> anyhow::Result<u16> {
-    use std::net::TcpListener;
-    for _ in 0..200 {
-        let first = TcpListener::bind(("127.0.0.1", 0))?;
-        let port = first.local_addr()?.port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no two free neighbouring ports")
 }

@@ -1,9 +1,11 @@
 //! `up` and `down`: a demo network for people and scripts.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use noderr_hil::session::{Admin, BoxSession, Session};
-use noderr_hil::{BoxOptions, ControlOptions, Lab, LabOptions, ProcessRig, binary, until};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use noderr_hil::{
+    BoxOptions, ControlOptions, Lab, LabOptions, ProcessRig, binary, end_leftovers, leftovers, until,
+};
+use rustix::process::{self, Pid, kill_process};
 use serde_json::json;
 use std::fs;
 use std::io::Write as _;
@@ -11,36 +13,54 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const PORTS: (u16, u16) = (8443, 8883);
+const SESSION: &str = "session.json";
+/// Held by the process that keeps the lab, and names it.
+const LOCK: &str = "lock";
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How a person, an init system or a terminal that is closed says stop.
+struct Told([Signal; 3]);
+
+impl Told {
+    fn new() -> anyhow::Result<Self> {
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let [terminate, interrupt, hangup] = kinds.map(signal);
+        Ok(Self([terminate?, interrupt?, hangup?]))
+    }
+
+    async fn stop(&mut self) {
+        let [terminate, interrupt, hangup] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
 
 /// Runs the lab in the foreground until Ctrl-C.
 pub(crate) async fn up(folder: &Path, resume: bool, boxes: usize) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    fs::create_dir_all(folder)?;
-    let folder = fs::canonicalize(folder)?;
-    if let Some(session) = running(&folder) {
-        bail!("a lab is running already (process {}); `./dev down` stops it", session.pid);
-    }
+    let mut told = Told::new()?;
+    let folder = made(folder)?;
+    let _kept = keep(&folder)?;
     let lab_folder = lab_folder(&folder)?;
+    end_leftovers(&lab_folder).await?;
+    forget(&folder.join(SESSION))?;
     if !resume && lab_folder.exists() {
         fs::remove_dir_all(&lab_folder).with_context(|| format!("cannot clear {}", lab_folder.display()))?;
     }
     let started = tokio::select! {
         started = start(&lab_folder, boxes) => started,
-        _ = interrupt.recv() => bail!("interrupted"),
-        _ = terminate.recv() => bail!("interrupted"),
+        () = told.stop() => bail!("interrupted"),
     };
     let (lab, rigs, session) = started?;
-    let session_file = folder.join("session.json");
-    fs::write(&session_file, serde_json::to_vec_pretty(&session)?)?;
+    let session_file = folder.join(SESSION);
+    private(&session_file)?.write_all(&serde_json::to_vec_pretty(&session)?)?;
     say(&session, &session_file)?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    told.stop().await;
     stop(lab, rigs, &session_file).await
 }
 
@@ -143,7 +163,7 @@ fn say(session: &Session, file: &Path) -> anyhow::Result<()> {
         session.token
     )?;
     writeln!(out, "    {} nodes list", ctl.display())?;
-    writeln!(out, "\n  Stop: Ctrl-C here, or ./dev down\n")?;
+    writeln!(out, "\n  Stop: ./dev down, or Ctrl-C where it runs in the foreground\n")?;
     Ok(())
 }
 
@@ -162,60 +182,104 @@ async fn stop(mut lab: Lab, mut rigs: Vec<ProcessRig>, session_file: &Path) -> a
 
 /// Starts the lab in a process of its own and returns once it is up.
 pub(crate) async fn detach(folder: &Path, resume: bool, boxes: usize) -> anyhow::Result<()> {
-    fs::create_dir_all(folder)?;
+    let mut told = Told::new()?;
+    let folder = &made(folder)?;
+    drop(keep(folder)?);
     let log_path = folder.join("up.log");
-    let log = fs::File::create(&log_path)?;
+    let log = private(&log_path)?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("up").arg("--folder").arg(folder).args(["--boxes", &boxes.to_string()]);
     if resume {
         command.arg("--resume");
     }
-    let mut process = command
+    let mut lab = command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
         .process_group(0)
         .spawn()
         .context("cannot start the lab")?;
-    let pid = process.id().context("the lab has ended")?;
+    let pid = lab.id().context("the lab has ended")?;
     let (mut shown, deadline) = (0, Instant::now() + 3 * PATIENCE);
-    loop {
+    let why = loop {
         let text = fs::read_to_string(&log_path).unwrap_or_default();
         if let Some(new) = text.get(shown..) {
             print!("{new}");
             std::io::stdout().flush()?;
             shown = text.len();
         }
-        if running(folder).is_some_and(|session| session.pid == pid) {
+        if session(folder).is_some_and(|session| session.pid == pid) {
             return Ok(());
         }
-        if let Some(status) = process.try_wait()? {
+        if let Some(status) = lab.try_wait()? {
             bail!("the lab did not come up ({status})");
         }
-        ensure!(Instant::now() < deadline, "the lab is not up; see {}", log_path.display());
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        if Instant::now() > deadline {
+            break format!("the lab is not up; see {}", log_path.display());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = told.stop() => break "interrupted".to_owned(),
+        }
+    };
+    // What is half up must not be left behind.
+    kill_process(Pid::from_raw(pid.cast_signed()).context("the lab has ended")?, process::Signal::TERM)?;
+    tokio::time::timeout(PATIENCE, lab.wait()).await.context("the lab does not stop")??;
+    bail!(why)
+}
+
+/// The folder, made if need be.
+fn made(folder: &Path) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    Ok(fs::canonicalize(folder)?)
+}
+
+/// A new file that only its owner can read.
+fn private(path: &Path) -> anyhow::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    forget(path)?;
+    Ok(fs::File::options().write(true).create_new(true).mode(0o600).open(path)?)
+}
+
+fn forget(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
-/// Stops what `up` started, here or in another terminal.
+/// Keeps the folder for this process for as long as the file is open: two labs in one folder would eat each other.
+fn keep(folder: &Path) -> anyhow::Result<fs::File> {
+    let mut lock = fs::File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
+    let taken = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    taken.ok().context("a lab is running or starting in this folder already; `./dev down` stops it")?;
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())?;
+    Ok(lock)
+}
+
+/// Stops what `up` started, here or in another terminal, or what one that was killed has left.
 pub(crate) async fn down(folder: &Path) -> anyhow::Result<()> {
-    let Some(session) = running(folder) else {
-        println!("nothing is running");
-        return Ok(());
-    };
-    let pid = Pid::from_raw(session.pid.cast_signed()).context("session.json names no process")?;
-    kill_process(pid, Signal::TERM)?;
-    until("the lab to stop", PATIENCE, || async { Ok(test_kill_process(pid).is_err().then_some(())) })
-        .await?;
-    println!("stopped");
+    let folder = made(folder)?;
+    let lab_folder = lab_folder(&folder)?;
+    if keep(&folder).is_err() {
+        let keeper = fs::read_to_string(folder.join(LOCK))?;
+        let pid = keeper.trim().parse().ok().and_then(Pid::from_raw).context("the lock names no process")?;
+        kill_process(pid, process::Signal::TERM)?;
+        until("the lab to stop", PATIENCE, || async { Ok(keep(&folder).ok().map(drop)) }).await?;
+        println!("stopped");
+        return end_leftovers(&lab_folder).await;
+    }
+    let found = !leftovers(&lab_folder).is_empty();
+    end_leftovers(&lab_folder).await?;
+    forget(&folder.join(SESSION))?;
+    println!("{}", if found { "stopped what an earlier run left" } else { "nothing is running" });
     Ok(())
 }
 
-/// The session in this folder, if the process that keeps it is alive.
-fn running(folder: &Path) -> Option<Session> {
-    let session: Session = serde_json::from_slice(&fs::read(folder.join("session.json")).ok()?).ok()?;
-    let name = fs::read_to_string(format!("/proc/{}/comm", session.pid)).ok()?;
-    name.starts_with("noderr-hil").then_some(session)
+/// The session that a lab in this folder has left when it was up.
+fn session(folder: &Path) -> Option<Session> {
+    serde_json::from_slice(&fs::read(folder.join(SESSION)).ok()?).ok()
 }
 
 /// Where the lab lies: below the folder, or, where PostgreSQL's user could not reach it there (a checkout in root's

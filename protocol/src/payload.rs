@@ -64,7 +64,7 @@ pub struct TelemetrySample {
     pub tpm_failures: u64,
     /// Sessions with the broker that were established.
     pub link_connects: u32,
-    /// Round trip of the last ping-like exchange with the control plane.
+    /// From sending records to hearing that they are committed, as last seen.
     pub link_rtt_ms: Option<u32>,
     /// Records that wait in the spool.
     pub spool_records: u64,

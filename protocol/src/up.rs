@@ -2,8 +2,7 @@
 
 use crate::envelope::{body, open, seal};
 use crate::{
-    Blob, DecodeError, EncodeError, Entry, IdentityKind, Lane, List, Message, Position, Text, UnixMillis,
-    UpKind,
+    Blob, DecodeError, EncodeError, Entry, IdentityKind, Lane, List, Message, Text, UnixMillis, UpKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -164,11 +163,4 @@ pub struct PcrValue {
     pub index: u8,
     /// What it holds.
     pub digest: [u8; 32],
-}
-
-impl RecordBatch {
-    /// The last position the batch accounts for.
-    pub fn last(&self) -> Option<Position> {
-        self.entries.last().map(Entry::last)
-    }
 }

@@ -43,19 +43,8 @@ impl PcrSet {
     }
 }
 
-/// A quote that was checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedQuote {
-    /// The values the TPM vouches for.
-    pub pcrs: PcrSet,
-    /// Counts resets of this TPM; only differences mean something.
-    pub reset_count: u32,
-    /// Counts resumes of this TPM; only differences mean something.
-    pub restart_count: u32,
-}
-
 impl AttestationKey {
-    /// Checks that this key's TPM had exactly `pcrs`, in answer to `binding`.
+    /// Checks that this key's TPM had exactly `pcrs`, in answer to `binding`; they are what it vouches for then.
     pub fn check_quote(
         &self,
         attest: &[u8],
@@ -63,7 +52,7 @@ impl AttestationKey {
         binding: &[u8; 32],
         pcr_mask: u32,
         pcrs: PcrSet,
-    ) -> Result<VerifiedQuote, Refusal> {
+    ) -> Result<PcrSet, Refusal> {
         self.check_signature(attest, signature, "quote")?;
         let statement = Statement::parse(attest, "quote", binding)?;
         let Attested::Quote { mask, digest } = statement.attested else {
@@ -75,7 +64,7 @@ impl AttestationKey {
         if digest != pcrs.digest() {
             return Err(Refusal::PcrDigest);
         }
-        Ok(VerifiedQuote { pcrs, reset_count: statement.reset_count, restart_count: statement.restart_count })
+        Ok(pcrs)
     }
 
     /// Checks that `tls_key` lives in this key's TPM, in answer to `binding`.
@@ -113,8 +102,6 @@ enum Attested<'a> {
 }
 
 struct Statement<'a> {
-    reset_count: u32,
-    restart_count: u32,
     attested: Attested<'a>,
 }
 
@@ -131,7 +118,7 @@ impl<'a> Statement<'a> {
             return Err(Refusal::Nonce { what });
         }
         reader.u64()?; // clock
-        let (reset_count, restart_count) = (reader.u32()?, reader.u32()?);
+        reader.u64()?; // resetCount, restartCount
         reader.u8()?; // safe
         reader.u64()?; // firmwareVersion
         let attested = match kind {
@@ -144,7 +131,7 @@ impl<'a> Statement<'a> {
             _ => return Err(Refusal::NotOfTpm { what }),
         };
         reader.end()?;
-        Ok(Self { reset_count, restart_count, attested })
+        Ok(Self { attested })
     }
 }
 

@@ -13,7 +13,7 @@ mod public;
 mod reader;
 mod refusal;
 
-pub use attest::{PcrSet, VerifiedQuote};
+pub use attest::PcrSet;
 pub use credential::{Credential, make_credential};
 pub use ek::{EkCertificate, VendorRoots};
 pub use keys::{AttestationKey, EndorsementKey, TlsKey};

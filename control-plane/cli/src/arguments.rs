@@ -80,18 +80,19 @@ pub(crate) enum Operators {
     },
     /// Show one operator.
     Show {
-        /// The operator's id.
-        id: String,
+        /// The operator: an id, the beginning of one, an e-mail address or a name.
+        operator: String,
     },
     /// Approve an operator: nodes may be added for them.
     Approve {
-        /// The operator's id.
-        id: String,
+        /// The operator: an id, the beginning of one, an e-mail address or a name.
+        operator: String,
     },
-    /// Suspend an operator: no further node may be added or enrolled for them.
+    /// Suspend an operator: the sessions of all their nodes end within seconds, and none comes in until they are
+    /// approved again.
     Suspend {
-        /// The operator's id.
-        id: String,
+        /// The operator: an id, the beginning of one, an e-mail address or a name.
+        operator: String,
     },
 }
 
@@ -118,7 +119,7 @@ pub(crate) enum Nodes {
     },
     /// Give an approved operator a node.
     Add {
-        /// The operator's id.
+        /// The operator: an id, the beginning of one, an e-mail address or a name.
         operator: String,
         /// What people will call the node.
         label: String,
@@ -214,10 +215,10 @@ pub(crate) enum Tokens {
     Create {
         /// What it is for.
         name: String,
-        /// What it may do; give several times or separate by commas.
+        /// What it may do: read-operators, write-operators, read-nodes, write-nodes, attest, read-audit, manage-tokens.
         #[arg(long = "permission", short, required = true, value_delimiter = ',')]
         permissions: Vec<String>,
-        /// Bind it to one operator: it sees that operator's rows and may only read.
+        /// Bind it to one operator (as above): it sees that operator's rows and may only read.
         #[arg(long)]
         operator: Option<String>,
         /// Days it is good for.
@@ -242,6 +243,7 @@ pub(crate) enum Audit {
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// Check that no entry was changed or removed.
+    /// Check that no entry was changed, and none taken out from between others. Prints the newest entry's number and
+    /// hash: kept elsewhere, they show later that none was cut off the end.
     Check,
 }

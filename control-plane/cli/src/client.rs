@@ -21,6 +21,9 @@ pub struct Client {
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
+    /// Not the address of a control plane.
+    #[error("`{0}` is not the address of a control plane; it begins with https://")]
+    Url(String),
     /// The root certificate cannot be used.
     #[error("the root certificate cannot be used: {0}")]
     Roots(String),
@@ -60,10 +63,16 @@ impl ApiError {
 impl Client {
     /// `root_pem` is the network's root certificate; nothing else is trusted.
     pub fn new(base: &str, root_pem: &str, token: Option<String>) -> Result<Self, ApiError> {
+        if !base.starts_with("https://") {
+            return Err(ApiError::Url(base.to_owned()));
+        }
         let mut roots = rustls::RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(root_pem.as_bytes()) {
             let certificate = certificate.map_err(|error| ApiError::Roots(error.to_string()))?;
             roots.add(certificate).map_err(|error| ApiError::Roots(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(ApiError::Roots("the file holds none".to_owned()));
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)

@@ -37,7 +37,9 @@ impl Login {
                 bail!("whom to trust? Pass --ca with the network's root certificate, or set NODERR_CA")
             }
         };
-        let token = typed.token.clone().or_else(|| remembered.and_then(|login| login.token));
+        // A token is for whoever issued it and nobody else.
+        let same = |login: &Self| login.url.trim_end_matches('/') == url.trim_end_matches('/');
+        let token = typed.token.clone().or_else(|| remembered.filter(same).and_then(|login| login.token));
         Ok(Self { url, root_pem, token })
     }
 
@@ -45,7 +47,7 @@ impl Login {
         Ok(Client::new(&self.url, &self.root_pem, self.token.clone())?)
     }
 
-    fn load() -> anyhow::Result<Option<Self>> {
+    pub(crate) fn load() -> anyhow::Result<Option<Self>> {
         let path = path()?;
         match fs::read_to_string(&path) {
             Ok(text) => {

@@ -95,14 +95,6 @@ impl Enrolment {
             .ok_or_else(|| EnrolmentError::Certificate("its validity cannot be read".to_owned()))
     }
 
-    /// Whether the certificate is of this key.
-    pub fn is_of_key(&self, public_sec1: &[u8; 65]) -> Result<bool, EnrolmentError> {
-        let leaf = self.leaf()?;
-        let (_, certificate) = x509_parser::parse_x509_certificate(&leaf)
-            .map_err(|error| EnrolmentError::Certificate(error.to_string()))?;
-        Ok(*certificate.public_key().subject_public_key.data == *public_sec1)
-    }
-
     fn leaf(&self) -> Result<CertificateDer<'static>, EnrolmentError> {
         CertificateDer::from_pem_slice(self.certificate_chain.as_bytes())
             .map_err(|error| EnrolmentError::Certificate(error.to_string()))

@@ -4,6 +4,7 @@ use crate::boot;
 use crate::config::Config;
 use crate::data::DataFolder;
 use crate::health::{Health, feed_watchdog, write_alert};
+use crate::probes::disk;
 use crate::pulse::Pulse;
 use crate::registrar::{Registrar, open_keys};
 use crate::sampler::Sampler;
@@ -32,7 +33,10 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<(Arc<Registrar>, Option
         None => config.roots_pem()?,
     };
     let board = Board::default();
-    board.update(|status| SOFTWARE.clone_into(&mut status.software));
+    board.update(|status| {
+        SOFTWARE.clone_into(&mut status.software);
+        status.disk_free_kib = disk(&config.storage.data).free_kib;
+    });
     let registrar = Registrar {
         url: config.control_plane.url.clone(),
         deadline: config.deadline(),

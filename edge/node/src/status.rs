@@ -71,7 +71,9 @@ impl Status {
         line("lost", format!("{} records", self.spool_lost));
         let vouched =
             if self.clock_vouched { "vouched for by the control plane" } else { "not vouched for yet" };
-        line("clock", format!("{vouched}, the box's own is {} ms ahead", self.clock_offset_ms));
+        let (off, way) =
+            (self.clock_offset_ms.abs(), if self.clock_offset_ms < 0 { "behind" } else { "ahead" });
+        line("clock", format!("{vouched}, the box's own is {off} ms {way}"));
         line("tpm", format!("{} answered, {} failed", self.tpm_answered, self.tpm_failed));
         line("disk free", format!("{} MiB", self.disk_free_kib / 1024));
         line(
@@ -80,7 +82,8 @@ impl Status {
         );
         line("software", format!("{}, up {} s", self.software, self.uptime_s));
         match &self.failing[..] {
-            [] => line("health", "ok".to_owned()),
+            [] if self.online => line("health", "ok".to_owned()),
+            [] => line("health", "not online, see above".to_owned()),
             failing => failing.iter().for_each(|check| line("health", check.clone())),
         }
         out

@@ -57,13 +57,14 @@ impl Supervisor {
                 let began = Instant::now();
                 let mut part = AbortOnDropHandle::new(tokio::spawn(start()));
                 let ended = tokio::select! {
-                    ended = &mut part => ended,
+                    biased;
                     () = stop.cancelled() => {
                         if !grace.is_zero() && tokio::time::timeout(grace, part).await.is_err() {
                             tracing::warn!(part = name, "not tidy within {grace:?}");
                         }
                         return;
                     }
+                    ended = &mut part => ended,
                 };
                 match ended {
                     Ok(()) => tracing::warn!(part = name, "a part of the node ended; starting it again"),

@@ -3,11 +3,10 @@
 use super::Printer;
 use crate::arguments::Tokens;
 use crate::login::Login;
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use noderr_cli::Client;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _};
-use std::process::{Command, Stdio};
 
 pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> anyhow::Result<()> {
     let password = read_password(email)?;
@@ -20,34 +19,27 @@ pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> an
 }
 
 /// From the terminal without an echo, or a line from whatever is piped in.
-fn read_password(email: &str) -> anyhow::Result<String> {
-    let terminal = std::io::stdin().is_terminal();
-    let echo = |state: &str| {
-        if terminal {
-            let done = Command::new("stty").arg(state).stdin(Stdio::inherit()).status();
-            done.context("cannot switch the terminal's echo")?;
-        }
-        anyhow::Ok(())
-    };
-    if terminal {
-        eprint!("password for {email}: ");
+fn read_password(email: &str) -> std::io::Result<String> {
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password(format!("password for {email}: "));
     }
-    echo("-echo")?;
     let mut password = String::new();
-    let read = std::io::stdin().lock().read_line(&mut password);
-    echo("echo")?;
-    if terminal {
-        eprintln!();
-    }
-    read?;
+    std::io::stdin().lock().read_line(&mut password)?;
     Ok(password.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-pub(crate) async fn log_out(client: &Client) -> anyhow::Result<()> {
-    let ended = client.delete("/sessions/current").await;
+/// Ends the remembered login, whatever token was given besides.
+pub(crate) async fn log_out() -> anyhow::Result<()> {
+    let Some(login) = Login::load()? else {
+        println!("nobody is logged in");
+        return Ok(());
+    };
+    let ended = login.client()?.delete("/sessions/current").await;
     Login::forget()?;
-    ended?;
-    println!("logged out");
+    match ended {
+        Ok(_) => println!("logged out"),
+        Err(error) => println!("the login is forgotten; the control plane said: {error}"),
+    }
     Ok(())
 }
 
@@ -66,6 +58,10 @@ pub(crate) async fn tokens(client: &Client, printer: &Printer, command: Tokens) 
             printer.rows(client.list("/tokens", 1000).await?, &columns);
         }
         Tokens::Create { name, permissions, operator, expires_in_days } => {
+            let operator = match operator {
+                Some(named) => Some(super::operators::resolve(client, &named).await?),
+                None => None,
+            };
             let body = json!({
                 "name": name, "permissions": permissions, "operator": operator, "expires_in_days": expires_in_days,
             });

@@ -8,7 +8,7 @@ mod operators;
 use crate::arguments::{Arguments, Command};
 use crate::login::Login;
 use crate::table::{Column, print_fields, print_rows};
-use noderr_cli::Client;
+use noderr_cli::{ApiError, Client};
 use serde_json::Value;
 
 /// Prints what a command brought.
@@ -38,18 +38,33 @@ impl Printer {
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let printer = Printer { json: arguments.json };
+    if let Command::Logout = arguments.command {
+        return access::log_out().await;
+    }
     let login = Login::resolve(&arguments.connection)?;
     let client = login.client()?;
     match arguments.command {
         Command::Login { email } => access::log_in(login, &client, &email).await,
-        Command::Logout => access::log_out(&client).await,
         Command::Status => status(&client, &printer).await,
         Command::Operators(command) => operators::run(&client, &printer, command).await,
         Command::Nodes(command) => nodes::run(&client, &printer, command).await,
         Command::Tokens(command) => access::tokens(&client, &printer, command).await,
         Command::Audit(command) => audit::run(&client, &printer, command).await,
         // Answered before anything was looked up.
-        Command::Completion { .. } => Ok(()),
+        Command::Completion { .. } | Command::Logout => Ok(()),
+    }
+    .map_err(advise)
+}
+
+/// What to do about a refusal, in this program's terms.
+fn advise(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<ApiError>() {
+        Some(refused) if refused.kind() == Some("unauthorised") => {
+            anyhow::anyhow!("not logged in, or no longer: `noderrctl login EMAIL`, or give a valid --token")
+        }
+        Some(ApiError::Unreachable { why, .. }) if why.contains("UnknownIssuer") => error
+            .context("whoever answers there is not of this network; is --ca its root certificate (ca.pem)?"),
+        _ => error,
     }
 }
 

@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> anyhow::Result<()> {
     match command {
         Nodes::List { online, operator, identity, revoked, limit } => {
+            let operator = match operator {
+                Some(named) => Some(super::operators::resolve(client, &named).await?),
+                None => None,
+            };
             let text = |flag: Option<bool>| flag.map(|flag| flag.to_string());
             let wanted = [
                 ("online", text(online)),
@@ -20,6 +24,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
             printer.rows(client.list(&path, limit).await?, &LIST);
         }
         Nodes::Add { operator, label } => {
+            let operator = super::operators::resolve(client, &operator).await?;
             printer.fields(&client.post("/nodes", &json!({ "operator": operator, "label": label })).await?);
         }
         Nodes::Show { node } => printer.fields(&client.get(&path(client, &node, "").await?).await?),
@@ -115,7 +120,8 @@ async fn path(client: &Client, node: &str, below: &str) -> anyhow::Result<String
     Ok(format!("/nodes/{}{below}", resolve(client, node).await?))
 }
 
-/// A full id is taken as it is; a beginning or a label must fit exactly one node.
+/// A full id is taken as it is; a beginning or a label must fit exactly one node. One that was revoked gives its label
+/// up to the box that took its place.
 async fn resolve(client: &Client, named: &str) -> anyhow::Result<String> {
     if named.len() == 64 && named.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(named.to_lowercase());
@@ -123,13 +129,13 @@ async fn resolve(client: &Client, named: &str) -> anyhow::Result<String> {
     let nodes = client.list("/nodes", 100_000).await?;
     let field =
         |node: &Value, name: &str| node.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let fitting: Vec<_> = nodes
-        .iter()
-        .filter(|node| {
-            field(node, "label") == named || (named.len() >= 4 && field(node, "id").starts_with(named))
-        })
-        .map(|node| field(node, "id"))
-        .collect();
+    let fits = |node: &&Value| {
+        field(node, "label") == named || (named.len() >= 4 && field(node, "id").starts_with(named))
+    };
+    let (standing, revoked): (Vec<_>, Vec<_>) =
+        nodes.iter().filter(fits).partition(|node| node.get("revoked_at").is_none_or(Value::is_null));
+    let fitting = if standing.is_empty() { revoked } else { standing };
+    let fitting: Vec<_> = fitting.into_iter().map(|node| field(node, "id")).collect();
     match &fitting[..] {
         [id] => Ok(id.clone()),
         [] => bail!("no node is called `{named}`; see `noderrctl nodes list`"),

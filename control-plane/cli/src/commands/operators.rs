@@ -2,8 +2,9 @@
 
 use super::{Printer, query};
 use crate::arguments::Operators;
+use anyhow::bail;
 use noderr_cli::Client;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) async fn run(client: &Client, printer: &Printer, command: Operators) -> anyhow::Result<()> {
     match command {
@@ -21,13 +22,38 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Operators) 
         Operators::Add { name, email } => {
             printer.fields(&client.post("/operators", &json!({ "name": name, "email": email })).await?);
         }
-        Operators::Show { id } => printer.fields(&client.get(&format!("/operators/{id}")).await?),
-        Operators::Approve { id } => {
+        Operators::Show { operator } => {
+            let id = resolve(client, &operator).await?;
+            printer.fields(&client.get(&format!("/operators/{id}")).await?);
+        }
+        Operators::Approve { operator } => {
+            let id = resolve(client, &operator).await?;
             printer.fields(&client.post(&format!("/operators/{id}/approve"), &json!({})).await?);
         }
-        Operators::Suspend { id } => {
+        Operators::Suspend { operator } => {
+            let id = resolve(client, &operator).await?;
             printer.fields(&client.post(&format!("/operators/{id}/suspend"), &json!({})).await?);
         }
     }
     Ok(())
+}
+
+/// A full id is taken as it is; a beginning of an id, an e-mail address or a name must fit exactly one operator.
+pub(super) async fn resolve(client: &Client, named: &str) -> anyhow::Result<String> {
+    if named.len() == 36 && named.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+        return Ok(named.to_owned());
+    }
+    let operators = client.list("/operators", 100_000).await?;
+    let fits = |operator: &Value| {
+        let field = |name: &str| operator.get(name).and_then(Value::as_str).unwrap_or_default();
+        field("email").eq_ignore_ascii_case(named)
+            || field("name") == named
+            || (named.len() >= 4 && field("id").starts_with(named))
+    };
+    let fitting: Vec<_> = operators.iter().filter(|operator| fits(operator)).collect();
+    match &fitting[..] {
+        [operator] => Ok(operator.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()),
+        [] => bail!("no operator is called `{named}`; see `noderrctl operators list`"),
+        several => bail!("`{named}` fits {} operators; give more of the id", several.len()),
+    }
 }

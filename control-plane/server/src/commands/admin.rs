@@ -12,12 +12,7 @@ const SHORTEST: usize = 12;
 pub(crate) async fn admin_set(config: Config, email: &str) -> anyhow::Result<()> {
     let email = email.trim().to_lowercase();
     ensure!(email.contains('@'), "`{email}` is not an e-mail address");
-    if std::io::stdin().is_terminal() {
-        eprint!("password for {email} (at least {SHORTEST} characters): ");
-    }
-    let mut password = String::new();
-    std::io::stdin().lock().read_line(&mut password)?;
-    let password = password.trim_end_matches(['\r', '\n']).to_owned();
+    let password = read_password(&format!("password for {email} (at least {SHORTEST} characters): "))?;
     ensure!(password.chars().count() >= SHORTEST, "a password has at least {SHORTEST} characters");
     let hash = access::hash_password(password).await?;
     let database = Database::open(&config).await?;
@@ -51,4 +46,14 @@ pub(crate) async fn admin_list(config: Config) -> anyhow::Result<()> {
     drop(tx);
     database.close().await;
     Ok(())
+}
+
+/// From the terminal without an echo, or a line from whatever is piped in.
+fn read_password(prompt: &str) -> std::io::Result<String> {
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password(prompt);
+    }
+    let mut password = String::new();
+    std::io::stdin().lock().read_line(&mut password)?;
+    Ok(password.trim_end_matches(['\r', '\n']).to_owned())
 }

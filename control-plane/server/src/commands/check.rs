@@ -3,6 +3,7 @@
 use crate::config::Config;
 
 pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    super::serve::vendor_roots(config)?;
     println!("network    {}", config.network);
     println!("api        {} as {}", config.http.listen, config.http.public_url);
     match &config.broker.external {
@@ -14,8 +15,8 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
         None => println!("database   a private cluster in {}", config.data.join("postgres").display()),
     }
     println!(
-        "enrolment  {:?}, software identities {}",
-        config.enrolment.ek_policy,
+        "enrolment  {}, software identities {}",
+        config.enrolment.ek_policy.as_str(),
         if config.enrolment.allow_software { "allowed" } else { "refused" }
     );
     println!("ok");

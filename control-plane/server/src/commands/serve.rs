@@ -37,9 +37,20 @@ const DAY: Duration = Duration::from_secs(86_400);
 const UP_QUEUE: usize = 256;
 
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    let database = Database::open(&config).await?;
+    let cluster = database.private().cloned();
+    let served = serve_with(config, database).await;
+    // One that ends well has stopped it in its place; one that could not start must not leave it running.
+    if let (Err(_), Some(cluster)) = (&served, cluster) {
+        cluster.stop().await;
+    }
+    served
+}
+
+async fn serve_with(config: Config, database: Database) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     raise_open_files();
-    let app = open_app(config).await?;
+    let app = open_app(config, database).await?;
     let certificate = ServerCertificate::issue(&app.authority, &app.config.http.names)?;
 
     keep_partitions(&app).await.context("cannot make room for telemetry")?;
@@ -49,7 +60,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let api = api_config(certificate.clone())?;
     let gate = Gate::bind(app.config.http.listen, Arc::new(api), GateLimits::default())
         .await
-        .with_context(|| format!("cannot listen on {}", app.config.http.listen))?;
+        .with_context(|| format!("http.listen: cannot listen on {}", app.config.http.listen))?;
     let crowd = http::Crowd::new(app.config.http.connections, app.config.http.connections_per_address);
     let serving = tokio::spawn(http::serve(gate, crowd, features::router(&app), app.stop.clone()));
 
@@ -94,8 +105,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     }
 }
 
-async fn open_app(config: Config) -> anyhow::Result<App> {
-    let database = Database::open(&config).await?;
+async fn open_app(config: Config, database: Database) -> anyhow::Result<App> {
     let authority = open_authority(&config, &database).await?;
     Ok(Arc::new(Instance {
         id: Uuid::now_v7(),
@@ -177,8 +187,9 @@ async fn open_authority(config: &Config, database: &Database) -> anyhow::Result<
     let key: Arc<dyn CaKey> = match &config.authority.pkcs11 {
         None => Arc::new(FileKey::open_or_create(&folder.join("ca.key"))?),
         Some(hsm) => {
-            let pin = fs::read_to_string(&hsm.pin_file)
-                .with_context(|| format!("cannot read {}", hsm.pin_file.display()))?;
+            let pin = fs::read_to_string(&hsm.pin_file).with_context(|| {
+                format!("authority.pkcs11.pin_file: cannot read {}", hsm.pin_file.display())
+            })?;
             Arc::new(Pkcs11Key::open_or_create(Pkcs11Config {
                 module: hsm.module.clone(),
                 token: hsm.token.clone(),
@@ -204,10 +215,12 @@ async fn open_authority(config: &Config, database: &Database) -> anyhow::Result<
     Ok(authority)
 }
 
-fn vendor_roots(config: &Config) -> anyhow::Result<VendorRoots> {
+pub(crate) fn vendor_roots(config: &Config) -> anyhow::Result<VendorRoots> {
     let Some(folder) = &config.enrolment.vendor_roots else { return Ok(VendorRoots::default()) };
     let mut certificates = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+    for entry in fs::read_dir(folder)
+        .with_context(|| format!("enrolment.vendor_roots: cannot read {}", folder.display()))?
+    {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "pem" || extension == "crt") {
             for certificate in CertificateDer::pem_file_iter(&path)? {
@@ -215,7 +228,11 @@ fn vendor_roots(config: &Config) -> anyhow::Result<VendorRoots> {
             }
         }
     }
-    ensure!(!certificates.is_empty(), "{} holds no certificate (.pem, .crt)", folder.display());
+    ensure!(
+        !certificates.is_empty(),
+        "enrolment.vendor_roots: {} holds no certificate (.pem, .crt)",
+        folder.display()
+    );
     Ok(VendorRoots::new(&certificates)?)
 }
 

@@ -37,6 +37,17 @@ pub(crate) enum EkPolicy {
     Open,
 }
 
+impl EkPolicy {
+    /// As it is written in the configuration.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::RequireEkCert => "require-ek-cert",
+            Self::AllowListedEk => "allow-listed-ek",
+            Self::Open => "open",
+        }
+    }
+}
+
 impl Default for Enrolment {
     fn default() -> Self {
         Self {

@@ -135,14 +135,20 @@ impl PrivateCluster {
 
     async fn create(&self) -> anyhow::Result<()> {
         tracing::info!(data = %self.data.display(), "making a private PostgreSQL cluster");
+        // Under another name until it is whole: a power cut in between must not leave half of one.
+        let new = self.data.with_extension("new");
+        if new.exists() {
+            fs::remove_dir_all(&new).with_context(|| format!("cannot clear {}", new.display()))?;
+        }
         let done = self
             .command(self.binaries.join("initdb"))
             .args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--username", SUPERUSER, "-D"])
-            .arg(&self.data)
+            .arg(&new)
             .output()
             .await
             .context("cannot run initdb")?;
-        succeeded(&done).context("initdb failed")
+        succeeded(&done).context("initdb failed")?;
+        fs::rename(&new, &self.data).with_context(|| format!("cannot make {}", self.data.display()))
     }
 
     async fn ensure_running(&self) -> anyhow::Result<()> {

@@ -42,6 +42,11 @@ struct Counters {
 }
 
 impl Tpm {
+    /// Refuses a TCTI string that no TPM can be reached with.
+    pub fn check_tcti(tcti: &str) -> Result<(), TpmError> {
+        Device::new(tcti).map(drop)
+    }
+
     /// Starts the actor. Does not speak to the TPM yet.
     pub fn start(config: TpmConfig) -> Result<Self, TpmError> {
         let device = Device::new(&config.tcti)?;

@@ -1,13 +1,16 @@
 //! `noderr-node config check`: what the configuration means, without any secret in it.
 
 use crate::config::{Config, KeyPlace};
-use noderr_identity::TrustRoots;
+use noderr_identity::{Tpm, TrustRoots};
 use std::path::Path;
 
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     TrustRoots::from_pem(&config.roots_pem()?)?;
     println!("control plane  {}", config.control_plane.url);
+    if config.identity.keys == KeyPlace::Tpm {
+        Tpm::check_tcti(&config.identity.tcti)?;
+    }
     match config.identity.keys {
         KeyPlace::Tpm => println!("keys           in the TPM at {}", config.identity.tcti),
         KeyPlace::Software => {

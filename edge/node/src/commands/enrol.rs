@@ -11,6 +11,12 @@ pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     let (registrar, enrolment) = prepare(&config)?;
     if let Some(enrolment) = enrolment {
+        anyhow::ensure!(
+            token.is_none(),
+            "this box is enrolled as {} already; to enrol it anew, stop the node, move {} away, and use a new token",
+            enrolment.node,
+            config.storage.data.display()
+        );
         println!("already enrolled as {} ({})", enrolment.node, enrolment.kind);
         return Ok(());
     }

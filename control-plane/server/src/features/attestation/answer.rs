@@ -77,7 +77,7 @@ fn check(open: &Open, answer: &AttestationAnswer, quote: &QuoteEvidence) -> Resu
     let binding =
         attest_binding(&AttestationChallenge { challenge: answer.challenge, nonce, pcr_mask: mask });
     let pcrs = PcrSet::new(quote.pcrs.iter().map(|pcr| (pcr.index, pcr.digest)))?;
-    Ok(ak.check_quote(&quote.attest, &quote.signature, &binding, mask, pcrs)?.pcrs)
+    ak.check_quote(&quote.attest, &quote.signature, &binding, mask, pcrs)
 }
 
 /// Indices whose values differ, or that only one side has.

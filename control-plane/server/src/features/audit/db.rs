@@ -46,15 +46,22 @@ pub(super) async fn list(
     .await
 }
 
-/// Length of the chain, and the first entry that does not fit the one before it.
-pub(super) async fn verify(tx: &mut Tx) -> sqlx::Result<(i64, Option<i64>)> {
-    let row = sqlx::query!(
-        r#"SELECT count(*) AS "entries!", min(seq) FILTER (WHERE NOT fits) AS broken FROM (
+pub(super) struct Chain {
+    pub(super) entries: i64,
+    pub(super) broken_at: Option<i64>,
+    pub(super) newest: Option<Vec<u8>>,
+}
+
+/// Length of the chain, the first entry that does not fit the one before it, and the hash at its end.
+pub(super) async fn verify(tx: &mut Tx) -> sqlx::Result<Chain> {
+    sqlx::query_as!(
+        Chain,
+        r#"SELECT count(*) AS "entries!", min(seq) FILTER (WHERE NOT fits) AS broken_at,
+             (SELECT hash FROM audit_log ORDER BY seq DESC LIMIT 1) AS newest FROM (
              SELECT seq, seq = row_number() OVER (ORDER BY seq) AND hash = audit_hash(
                  coalesce(lag(hash) OVER (ORDER BY seq), ''::bytea), seq, at, actor, action, subject, detail) AS fits
              FROM audit_log) chain"#
     )
     .fetch_one(&mut **tx)
-    .await?;
-    Ok((row.entries, row.broken))
+    .await
 }

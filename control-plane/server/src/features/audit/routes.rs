@@ -76,6 +76,9 @@ struct ChainCheck {
     /// The first entry that does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken_at: Option<i64>,
+    /// The newest entry's hash. Kept elsewhere together with the number of entries, it shows later that none was cut
+    /// off the end.
+    newest: Option<String>,
 }
 
 /// Check the whole chain.
@@ -84,6 +87,6 @@ struct ChainCheck {
 async fn verify(State(app): State<App>, who: Principal) -> Result<Json<ChainCheck>, Problem> {
     who.require(Permission::ReadAudit)?;
     let mut tx = app.database.scoped(who.scope).await?;
-    let (entries, broken_at) = db::verify(&mut tx).await?;
-    Ok(Json(ChainCheck { entries, intact: broken_at.is_none(), broken_at }))
+    let db::Chain { entries, broken_at, newest } = db::verify(&mut tx).await?;
+    Ok(Json(ChainCheck { entries, intact: broken_at.is_none(), broken_at, newest: newest.map(hex::encode) }))
 }

@@ -123,8 +123,8 @@ fn check_proof(
     let secret = secret_of(app, &request.session);
     let binding = enrol_binding(&secret, &request.session, &request.csr, proof.event_log.as_deref());
     let mask = exchange.pcr_mask.cast_unsigned();
-    let quote = ak.check_quote(&proof.quote, &proof.quote_sig, &binding, mask, pcr_set(&proof.pcrs)?)?;
+    let pcrs = ak.check_quote(&proof.quote, &proof.quote_sig, &binding, mask, pcr_set(&proof.pcrs)?)?;
     ak.check_certify(&proof.certify, &proof.certify_sig, &binding, &tls)?;
     tls.check_csr_key(csr.key_sec1())?;
-    Ok(quote.pcrs)
+    Ok(pcrs)
 }

@@ -134,7 +134,7 @@ fn check_registers(
                 .and_then(|ak| {
                     ak.check_quote(&proof.quote, &proof.quote_sig, binding, mask, pcr_set(&proof.pcrs)?)
                 })
-                .map(|quote| Some(quote.pcrs))
+                .map(Some)
                 .map_err(|refusal| refused(&refusal))
         }
     }

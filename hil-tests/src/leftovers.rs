@@ -1,0 +1,45 @@
+//! Processes of a lab whose keeper was killed: found by the lab's folder in their command lines, and ended.
+
+use anyhow::{Context as _, ensure};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// What still runs on this folder: control planes, nodes, TPMs, PostgreSQL.
+pub fn leftovers(folder: &Path) -> Vec<Pid> {
+    let below = format!("{}/", folder.display());
+    let of_folder = |pid: Pid| {
+        fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&below))
+    };
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    processes
+        .flatten()
+        .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+        .filter(|pid| *pid != rustix::process::getpid() && of_folder(*pid))
+        .collect()
+}
+
+/// Ends them: asks first, then insists.
+pub async fn end_leftovers(folder: &Path) -> anyhow::Result<()> {
+    for signal in [Signal::TERM, Signal::QUIT, Signal::KILL] {
+        for pid in leftovers(folder) {
+            if let Err(error) = kill_process(pid, signal)
+                && error != Errno::SRCH
+            {
+                return Err(error).with_context(|| format!("cannot end process {}", pid.as_raw_nonzero()));
+            }
+        }
+        let gone = crate::until("leftovers to end", Duration::from_secs(5), || async {
+            Ok(leftovers(folder).is_empty().then_some(()))
+        });
+        if gone.await.is_ok() {
+            return Ok(());
+        }
+    }
+    let left = leftovers(folder);
+    ensure!(left.is_empty(), "processes of an earlier run do not end: {left:?}");
+    Ok(())
+}
