@@ -151,6 +151,13 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Runs another of the program's commands to its end; what it printed.
+    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let done = self.command()?.args(arguments).stdin(Stdio::null()).output().await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Ok(String::from_utf8(done.stdout)?)
+    }
+
     /// Logs in.
     pub async fn log_in(&self, email: &str, password: &str) -> anyhow::Result<Client> {
         let client = self.anonymous()?;

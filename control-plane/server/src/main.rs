@@ -36,6 +36,18 @@ enum Command {
         #[command(subcommand)]
         command: AdminCommand,
     },
+    /// Issue a certificate of the network's authority for an external broker.
+    IssueServer {
+        /// The host names and addresses it is reached by.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Days it is good for.
+        #[arg(long, default_value_t = 365)]
+        days: u16,
+        /// Where to write server.pem and server.key; neither may exist yet.
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+    },
     /// Read the configuration and say what is wrong with it, or what it means.
     Check,
 }
@@ -70,6 +82,9 @@ fn main() -> ExitCode {
                     AdminCommand::List => commands::admin_list(config).await,
                 }
             }),
+            Command::IssueServer { names, days, out } => {
+                runtime.block_on(commands::issue_server(config, &names, days, &out))
+            }
             Command::Check => commands::check(&config),
         }
     });

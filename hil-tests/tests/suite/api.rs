@@ -201,3 +201,22 @@ async fn what_no_client_should_send_is_refused_with_a_problem() -> anyhow::Resul
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_authority_issues_a_certificate_for_another_server() -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, lab) = lab(LabOptions::default()).await?;
+    let out = folder.path().join("mqtt");
+    let arguments = ["issue-server", "localhost", "--out", out.to_str().unwrap_or_default()];
+    lab.control.run(&arguments).await?;
+    assert_eq!(std::fs::metadata(out.join("server.key"))?.permissions().mode() & 0o077, 0);
+    let checked = std::process::Command::new("openssl")
+        .args(["verify", "-purpose", "sslserver", "-verify_hostname", "localhost", "-CAfile"])
+        .arg(lab.control.root_file())
+        .arg(out.join("server.pem"))
+        .output()?;
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let again = lab.control.run(&arguments).await.expect_err("a key in use is overwritten");
+    assert!(again.to_string().contains("server."), "{again}");
+    Ok(())
+}

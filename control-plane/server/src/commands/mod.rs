@@ -2,11 +2,13 @@
 
 mod admin;
 mod check;
+mod issue;
 mod migrate;
 mod serve;
 
 pub(crate) use admin::{admin_list, admin_remove, admin_set};
 pub(crate) use check::check;
+pub(crate) use issue::issue_server;
 pub(crate) use migrate::migrate;
 pub(crate) use serve::serve;
 

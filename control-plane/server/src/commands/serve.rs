@@ -181,7 +181,7 @@ fn external_tls(app: &App, roots: Option<&Path>) -> anyhow::Result<rustls::Clien
 }
 
 /// Opens the authority and holds it against what the network's other instances use.
-async fn open_authority(config: &Config, database: &Database) -> anyhow::Result<Authority> {
+pub(super) async fn open_authority(config: &Config, database: &Database) -> anyhow::Result<Authority> {
     let folder = config.authority.folder.clone().unwrap_or_else(|| config.data.join("authority"));
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let key: Arc<dyn CaKey> = match &config.authority.pkcs11 {
@@ -215,7 +215,7 @@ async fn open_authority(config: &Config, database: &Database) -> anyhow::Result<
     Ok(authority)
 }
 
-pub(crate) fn vendor_roots(config: &Config) -> anyhow::Result<VendorRoots> {
+pub(super) fn vendor_roots(config: &Config) -> anyhow::Result<VendorRoots> {
     let Some(folder) = &config.enrolment.vendor_roots else { return Ok(VendorRoots::default()) };
     let mut certificates = Vec::new();
     for entry in fs::read_dir(folder)
