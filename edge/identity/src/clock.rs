@@ -1,8 +1,8 @@
 //! The time the box may believe. Boxes without a battery wake up in 1970; certificates do not forgive that.
 //!
 //! Counts on from the last time the control plane vouched for, by the monotonic clock, so that nobody who can set
-//! the system clock can move it. Until it was vouched for, it is the system clock, but never before the latest
-//! time the box has seen.
+//! the system clock can move it. Until it was vouched for, it is the system clock, less what that was last known to be
+//! off by if that makes sense, and never before the latest time the box has seen.
 
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
@@ -37,13 +37,27 @@ pub struct Backwards {
     latest_ms: i64,
 }
 
+/// What a start knows of the last one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LastSeen {
+    /// The latest time that was ever vouched for, in milliseconds since the Unix epoch.
+    pub vouched_ms: i64,
+    /// How far the system clock was ahead of it then.
+    pub system_ahead_ms: i64,
+}
+
 impl TrustedClock {
-    /// Starts from the system clock, or from `floor_ms`, the latest time that was ever vouched for, if the system clock
-    /// is before it.
-    pub fn new(floor_ms: i64) -> Self {
-        let unix_ms = system_ms().max(floor_ms);
-        let state = State { at: Instant::now(), unix_ms, floor_ms, vouched: false };
+    /// Starts from the system clock and what is known of it.
+    pub fn new(last: LastSeen) -> Self {
+        let unix_ms = best_guess(system_ms(), last);
+        let state = State { at: Instant::now(), unix_ms, floor_ms: last.vouched_ms, vouched: false };
         Self { state: Arc::new(RwLock::new(state)) }
+    }
+
+    /// What to remember for the next start; `None` if nobody has vouched for anything since this one.
+    pub fn last_seen(&self) -> Option<LastSeen> {
+        let (vouched_ms, system_ahead_ms) = (self.now_ms(), self.system_offset_ms());
+        self.is_vouched().then_some(LastSeen { vouched_ms, system_ahead_ms })
     }
 
     /// Now, in milliseconds since the Unix epoch.
@@ -83,6 +97,13 @@ impl TimeProvider for TrustedClock {
     }
 }
 
+/// The system clock is as wrong as it was, or somebody has set it since: whichever comes sooner after the last time
+/// that was vouched for. If neither comes after it, that time itself.
+fn best_guess(system_ms: i64, last: LastSeen) -> i64 {
+    let guesses = [system_ms, system_ms.saturating_sub(last.system_ahead_ms)];
+    guesses.into_iter().filter(|guess| *guess >= last.vouched_ms).min().unwrap_or(last.vouched_ms)
+}
+
 fn system_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -92,15 +113,39 @@ fn system_ms() -> i64 {
 mod tests {
     use super::*;
 
+    const YEAR: i64 = 365 * 86_400_000;
+
+    fn seen(vouched_ms: i64) -> LastSeen {
+        LastSeen { vouched_ms, system_ahead_ms: 0 }
+    }
+
     #[test]
     fn never_starts_before_the_latest_time_seen() {
         let future = system_ms() + 86_400_000;
-        assert!(TrustedClock::new(future).now_ms() >= future);
+        assert!(TrustedClock::new(seen(future)).now_ms() >= future);
+    }
+
+    #[test]
+    fn a_start_takes_into_account_how_wrong_the_system_clock_was() {
+        let (then, later) = (50 * YEAR, 50 * YEAR + 5000);
+        for (ahead, system_ms, expected) in [
+            (20 * YEAR, later + 20 * YEAR, later),
+            (-20 * YEAR, later - 20 * YEAR, later),
+            // Somebody has set it meanwhile.
+            (20 * YEAR, later, later),
+            (-20 * YEAR, later, later),
+            // A box without a battery begins in 1970 every time.
+            (0, 1000, then),
+            (0, later, later),
+        ] {
+            let last = LastSeen { vouched_ms: then, system_ahead_ms: ahead };
+            assert_eq!(best_guess(system_ms, last), expected, "{ahead} ahead, the system says {system_ms}");
+        }
     }
 
     #[test]
     fn what_is_vouched_for_replaces_the_system_clock() {
-        let clock = TrustedClock::new(0);
+        let clock = TrustedClock::new(LastSeen::default());
         clock.vouch(1_000_000).unwrap();
         assert!((1_000_000..1_010_000).contains(&clock.now_ms()));
         assert!(clock.is_vouched() && clock.system_offset_ms() > 0);
@@ -108,13 +153,12 @@ mod tests {
 
     #[test]
     fn an_earlier_time_than_one_that_was_vouched_for_is_refused_also_after_a_start() {
-        let year = 365 * 86_400_000;
-        let clock = TrustedClock::new(0);
-        clock.vouch(2 * year).unwrap();
-        assert!(clock.vouch(year).is_err());
-        assert!(clock.vouch(2 * year - 60_000).is_ok(), "clocks differ a little");
-        assert!(TrustedClock::new(2 * year).vouch(year).is_err());
+        let clock = TrustedClock::new(LastSeen::default());
+        clock.vouch(2 * YEAR).unwrap();
+        assert!(clock.vouch(YEAR).is_err());
+        assert!(clock.vouch(2 * YEAR - 60_000).is_ok(), "clocks differ a little");
+        assert!(TrustedClock::new(seen(2 * YEAR)).vouch(YEAR).is_err());
         // A box whose own clock is years ahead has not been told so by anybody.
-        assert!(TrustedClock::new(0).vouch(year).is_ok());
+        assert!(TrustedClock::new(LastSeen::default()).vouch(YEAR).is_ok());
     }
 }

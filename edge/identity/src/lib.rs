@@ -12,7 +12,7 @@ pub mod tpm;
 mod trust;
 
 pub use certificate::{CertificateResolver, client_config};
-pub use clock::{Backwards, TrustedClock};
+pub use clock::{Backwards, LastSeen, TrustedClock};
 pub use enrolment::{Enrolment, EnrolmentError};
 pub use keys::{KeyError, NodeKeys, certificate_request};
 pub use software::SoftwareKey;

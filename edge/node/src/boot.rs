@@ -1,7 +1,7 @@
 //! What changes with every start: the boot epoch, and the latest time the box has seen.
 
 use crate::data::DataFolder;
-use noderr_identity::TrustedClock;
+use noderr_identity::{LastSeen, TrustedClock};
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,10 @@ const FILE: &str = "boot.json";
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Boot {
     epoch: u64,
+    /// The latest time that was vouched for, and how far the system clock was ahead of it.
     seen_ms: i64,
+    #[serde(default)]
+    system_ahead_ms: i64,
 }
 
 /// Begins a boot epoch that is above every earlier one: above the last on this disk, above what the server has seen
@@ -25,13 +28,15 @@ pub(crate) fn begin(data: &DataFolder, floor: u64) -> anyhow::Result<u64> {
 
 /// The clock to start with.
 pub(crate) fn clock(data: &DataFolder) -> TrustedClock {
-    TrustedClock::new(data.read::<Boot>(FILE).unwrap_or_default().seen_ms)
+    let Boot { seen_ms, system_ahead_ms, .. } = data.read(FILE).unwrap_or_default();
+    TrustedClock::new(LastSeen { vouched_ms: seen_ms, system_ahead_ms })
 }
 
 /// Remembers a time that was vouched for, so that the next start does not begin before it.
 pub(crate) fn remember(data: &DataFolder, clock: &TrustedClock) -> anyhow::Result<()> {
     let last: Boot = data.read(FILE).unwrap_or_default();
-    if clock.is_vouched() { data.write(FILE, &Boot { seen_ms: clock.now_ms(), ..last }) } else { Ok(()) }
+    let Some(LastSeen { vouched_ms, system_ahead_ms }) = clock.last_seen() else { return Ok(()) };
+    data.write(FILE, &Boot { seen_ms: vouched_ms, system_ahead_ms, ..last })
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Bad days: a full disk, a dead TPM, a clock that is years off.
 
 use crate::{LIVELY, SOON, lab};
-use noderr_hil::{BoxOptions, LabOptions, account};
-use std::time::Duration;
+use noderr_hil::{BoxOptions, LabOptions, LinkQuality, account};
+use serde_json::Value;
 
-fn failing(status: &serde_json::Value, check: &str) -> bool {
+fn failing(status: &Value, check: &str) -> bool {
     let failing = status["failing"].as_array().cloned().unwrap_or_default();
     failing.iter().any(|entry| entry.as_str().is_some_and(|entry| entry.starts_with(check)))
 }
@@ -55,11 +55,11 @@ async fn a_tpm_that_stops_answering_is_said_and_nothing_else_takes_its_place() -
     rig.tpm()?.hang()?;
     rig.status_where("the node to notice", SOON, |status| failing(status, "tpm")).await?;
     // A new session would need a signature: without the TPM there is none.
-    rig.network(noderr_hil::LinkQuality::Down);
+    rig.network(LinkQuality::Down);
     rig.status_where("the node to be offline", SOON, |status| status["online"] == false).await?;
-    rig.network(noderr_hil::LinkQuality::Up);
+    rig.network(LinkQuality::Up);
     let before = rig.status().await?["spool_records"].as_u64();
-    let buffering = |status: &serde_json::Value| status["spool_records"].as_u64() > before;
+    let buffering = |status: &Value| status["spool_records"].as_u64() > before;
     let status = rig.status_where("the node to go on buffering", SOON, buffering).await?;
     assert_eq!(status["online"], false);
     assert!(!rig.data().join("software.key").exists(), "no file key takes the TPM's place");
@@ -109,8 +109,21 @@ async fn a_clock_that_is_years_off_is_set_by_the_control_plane() -> anyhow::Resu
         assert!(status["clock_offset_ms"].as_i64().map(i64::abs) > Some(10 * 365 * 86_400_000));
         // A start without the control plane must not fall back to the wrong time it has already left behind.
         rig.shut_down().await?;
+        rig.network(LinkQuality::Down);
         rig.power_on()?;
-        rig.online(Duration::from_secs(40)).await?;
+        let alone = |status: &Value| status["spool_records"].as_u64() > Some(10) && status["online"] == false;
+        rig.status_where("samples taken without the control plane", SOON, alone).await?;
+        rig.network(LinkQuality::Up);
+        rig.online(SOON).await?;
+        account::drained(&lab.database, &node, &rig).await?;
+        let astray: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM telemetry WHERE node_id = $1
+               AND sampled_at NOT BETWEEN received_at - interval '1 hour' AND received_at + interval '1 hour'",
+        )
+        .bind(hex::decode(&node)?)
+        .fetch_one(&lab.database)
+        .await?;
+        assert_eq!(astray, 0, "{label}: samples carry a time that was known to be wrong");
     }
     Ok(())
 }
@@ -119,7 +132,7 @@ async fn a_clock_that_is_years_off_is_set_by_the_control_plane() -> anyhow::Resu
 async fn a_record_damaged_on_the_disk_is_skipped_counted_and_reported() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
     let (node, mut rig) = lab.online_box("scratched", &LIVELY).await?;
-    rig.network(noderr_hil::LinkQuality::Down);
+    rig.network(LinkQuality::Down);
     rig.status_where("records to wait", SOON, |status| status["spool_records"].as_u64() > Some(20)).await?;
     rig.power_cut().await?;
     {
@@ -137,7 +150,7 @@ async fn a_record_damaged_on_the_disk_is_skipped_counted_and_reported() -> anyho
         database.flush()?;
     }
     rig.power_on()?;
-    rig.network(noderr_hil::LinkQuality::Up);
+    rig.network(LinkQuality::Up);
     rig.online(SOON).await?;
     let account = account::drained(&lab.database, &node, &rig).await?;
     assert_eq!(account.missing, 1, "the damage costs one record: {account:?}");

@@ -39,6 +39,8 @@ async fn an_external_mosquitto_serves_the_same_nodes() -> anyhow::Result<()> {
     let stored = account::lane(&lab.database, &node, "telemetry").await?;
     rig.status_where("more to wait", SOON, |status| status["spool_records"].as_u64() > Some(30)).await?;
     assert_eq!(account::lane(&lab.database, &node, "telemetry").await?, stored);
+    lab.node_where(&node, "it to be shown offline", SOON, |shown| shown["online"] == false).await?;
+    assert_eq!(rig.status().await?["online"], true, "though its session stands");
 
     // Once the broker has read the list, it does not let the node in either.
     broker.reload()?;

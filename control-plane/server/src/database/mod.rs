@@ -62,6 +62,9 @@ impl Database {
                 (pool_as(owner, "noderr_system", size), pool(api, size))
             }
             (None, None) => {
+                tracing::warn!(
+                    "requests run on the owner's connection in another role; database.api_url gives them one of their own"
+                );
                 (pool_as(owner.clone(), "noderr_system", size), pool_as(owner, "noderr_api", size))
             }
         };

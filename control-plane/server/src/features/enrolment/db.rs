@@ -112,7 +112,7 @@ pub(super) async fn renewals_within(tx: &mut Tx, node: &NodeId, seconds: f64) ->
     .await
 }
 
-/// The key behind the nonces of renewals: made by the first instance, the same for all.
+/// The key behind the secrets and nonces of exchanges: made by the first instance, the same for all.
 pub(crate) async fn exchange_key(database: &Database) -> sqlx::Result<Vec<u8>> {
     let mut fresh = [0; 32];
     rand::rng().fill_bytes(&mut fresh);
