@@ -184,6 +184,9 @@ impl HttpsClient {
             }
             source = inner.source();
         }
+        if text.contains("UnknownIssuer") {
+            text.push_str("; whoever answers there is not of the network whose roots this box was given (control_plane.roots)");
+        }
         CallError::Unreachable { address: self.address(), why: text }
     }
 }

@@ -40,7 +40,8 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<(Arc<Registrar>, Option
     let registrar = Registrar {
         url: config.control_plane.url.clone(),
         deadline: config.deadline(),
-        roots: TrustRoots::from_pem(&pem)?,
+        roots: TrustRoots::from_pem(&pem)
+            .with_context(|| format!("in {}", config.control_plane.roots.display()))?,
         clock: boot::clock(&data),
         data,
         keys,

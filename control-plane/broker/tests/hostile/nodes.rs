@@ -134,7 +134,7 @@ async fn what_it_must_not_send_ends_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_subscriptions_one_by_one_cost_nothing() {
+async fn ten_thousand_subscriptions_one_by_one_do_no_harm() {
     let world = World::begin().await;
     let mut client = world.connected(me()).await;
     for n in 0..10_000 {

@@ -5,11 +5,14 @@ use super::failure::Failure;
 use super::keys::{self, Keys};
 use super::proof::{self, Evidence, PublicKeys};
 use noderr_protocol::PcrValue;
+use std::path::PathBuf;
 use std::str::FromStr as _;
 use tss_esapi::{Context, TctiNameConf};
 
 pub(super) struct Device {
     tcti: TctiNameConf,
+    /// Of a TPM that is a file of the system.
+    path: Option<PathBuf>,
     open: Option<Open>,
 }
 
@@ -22,7 +25,8 @@ impl Device {
     pub(super) fn new(tcti: &str) -> Result<Self, TpmError> {
         let known = ["device:", "swtpm:", "tabrmd:"].iter().any(|prefix| tcti.starts_with(prefix));
         let parsed = TctiNameConf::from_str(tcti).ok().filter(|_| known);
-        Ok(Self { tcti: parsed.ok_or_else(|| TpmError::Tcti(tcti.to_owned()))?, open: None })
+        let path = tcti.strip_prefix("device:").map(PathBuf::from);
+        Ok(Self { tcti: parsed.ok_or_else(|| TpmError::Tcti(tcti.to_owned()))?, path, open: None })
     }
 
     pub(super) fn public_keys(&mut self, create: bool) -> Result<PublicKeys, TpmError> {
@@ -90,6 +94,12 @@ impl Device {
         operation: &mut impl FnMut(&mut Open) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         if self.open.is_none() {
+            // libtss2 would complain on the terminal, and say less.
+            if let Some(path) = self.path.as_ref().filter(|path| !path.exists()) {
+                let why =
+                    format!("{} does not exist; is the TPM switched on in the firmware?", path.display());
+                return Err(Failure::Unreachable(why));
+            }
             let context =
                 Context::new(self.tcti.clone()).map_err(|error| Failure::Unreachable(error.to_string()))?;
             self.open = Some(Open { context, keys: None });
@@ -113,5 +123,18 @@ impl Open {
                 Ok(keys)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tpm_that_is_not_there_is_said_to_be_missing() {
+        let mut device = Device::new("device:/dev/no-such-tpm").unwrap();
+        let error = device.public_keys(false).unwrap_err().to_string();
+        assert!(error.contains("/dev/no-such-tpm does not exist"), "{error}");
+        assert!(Device::new("bogus:x").is_err());
     }
 }
