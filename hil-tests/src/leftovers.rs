@@ -7,12 +7,18 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+const PROGRAMS: [&str; 5] = ["noderr-control", "noderr-node", "noderr-hil", "swtpm", "postgres"];
+
 /// What still runs on this folder: control planes, nodes, TPMs, PostgreSQL.
 pub fn leftovers(folder: &Path) -> Vec<Pid> {
     let below = format!("{}/", folder.display());
     let of_folder = |pid: Pid| {
-        fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()))
-            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&below))
+        let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())) else { return false };
+        let line = String::from_utf8_lossy(&line);
+        let program = line.split('\0').next().and_then(|program| program.rsplit('/').next());
+        // Somebody who looks at a file of the lab is not part of it. (`swtpm` is told `dir=FOLDER`.)
+        program.is_some_and(|program| PROGRAMS.contains(&program))
+            && line.split('\0').any(|word| word.trim_start_matches("dir=").starts_with(&below))
     };
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     processes

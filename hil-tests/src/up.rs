@@ -19,6 +19,7 @@ const PORTS: (u16, u16) = (8443, 8883);
 const SESSION: &str = "session.json";
 /// Held by the process that keeps the lab, and names it.
 const LOCK: &str = "lock";
+const TAKEN: &str = "a lab is running or starting in this folder already; `./dev down` stops it";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How a person, an init system or a terminal that is closed says stop.
@@ -45,7 +46,7 @@ impl Told {
 pub(crate) async fn up(folder: &Path, resume: bool, boxes: usize) -> anyhow::Result<()> {
     let mut told = Told::new()?;
     let folder = made(folder)?;
-    let _kept = keep(&folder)?;
+    let _kept = keep(&folder)?.context(TAKEN)?;
     let lab_folder = lab_folder(&folder)?;
     end_leftovers(&lab_folder).await?;
     forget(&folder.join(SESSION))?;
@@ -184,7 +185,7 @@ async fn stop(mut lab: Lab, mut rigs: Vec<ProcessRig>, session_file: &Path) -> a
 pub(crate) async fn detach(folder: &Path, resume: bool, boxes: usize) -> anyhow::Result<()> {
     let mut told = Told::new()?;
     let folder = &made(folder)?;
-    drop(keep(folder)?);
+    drop(keep(folder)?.context(TAKEN)?);
     let log_path = folder.join("up.log");
     let log = private(&log_path)?;
     let mut command = Command::new(std::env::current_exe()?);
@@ -249,24 +250,28 @@ fn forget(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Keeps the folder for this process for as long as the file is open: two labs in one folder would eat each other.
-fn keep(folder: &Path) -> anyhow::Result<fs::File> {
+/// `None` if another process keeps it.
+fn keep(folder: &Path) -> anyhow::Result<Option<fs::File>> {
     let mut lock = fs::File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
     let taken = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-    taken.ok().context("a lab is running or starting in this folder already; `./dev down` stops it")?;
+    if taken == Err(rustix::io::Errno::WOULDBLOCK) {
+        return Ok(None);
+    }
+    taken?;
     lock.set_len(0)?;
     writeln!(lock, "{}", std::process::id())?;
-    Ok(lock)
+    Ok(Some(lock))
 }
 
 /// Stops what `up` started, here or in another terminal, or what one that was killed has left.
 pub(crate) async fn down(folder: &Path) -> anyhow::Result<()> {
     let folder = made(folder)?;
     let lab_folder = lab_folder(&folder)?;
-    if keep(&folder).is_err() {
+    if keep(&folder)?.is_none() {
         let keeper = fs::read_to_string(folder.join(LOCK))?;
         let pid = keeper.trim().parse().ok().and_then(Pid::from_raw).context("the lock names no process")?;
         kill_process(pid, process::Signal::TERM)?;
-        until("the lab to stop", PATIENCE, || async { Ok(keep(&folder).ok().map(drop)) }).await?;
+        until("the lab to stop", PATIENCE, || async { Ok(keep(&folder)?.map(drop)) }).await?;
         println!("stopped");
         return end_leftovers(&lab_folder).await;
     }

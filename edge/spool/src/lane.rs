@@ -25,6 +25,11 @@ impl Numbers {
         Self { lane, next: 1, acknowledged: 0, lost: 0, damaged: 0, pending: None }
     }
 
+    /// The number behind the last that was given to something on disk.
+    pub(crate) fn written(&self) -> u64 {
+        self.pending.map_or(self.next, |gap| gap.first)
+    }
+
     /// Gives numbers out to records that cannot be kept.
     pub(crate) fn lose(&mut self, epoch: u64, count: u64) {
         let last = self.next + count - 1;
@@ -73,13 +78,17 @@ impl LaneTree {
         Ok(Self { numbers, tree, epoch, found: next, records, bytes })
     }
 
-    /// At the start of the process: numbers that were given out and on disk, of which the database knows nothing more,
-    /// are lost to damage. Reading reports them as a gap.
-    pub(crate) fn miss(&mut self) {
-        let from = self.found.max(self.numbers.acknowledged.saturating_add(1));
-        let missing = self.numbers.next.saturating_sub(from);
+    /// Numbers that were on disk, and of which the database knows nothing more, are lost to damage.
+    pub(crate) fn miss(&mut self) -> Result<(), SpoolError> {
+        let first = self.found.max(self.numbers.acknowledged.saturating_add(1));
+        let missing = self.numbers.written().saturating_sub(first);
+        if missing == 0 {
+            return Ok(());
+        }
         self.numbers.lost += missing;
         self.numbers.damaged += missing;
+        let last = first + missing - 1;
+        self.put_gap(&Gap { epoch: self.epoch, first, last, reason: GapReason::Damaged })
     }
 
     /// The first number that is still held or accounted for.

@@ -1,8 +1,9 @@
 //! How far each lane has counted, beside the database and independent of it: damage can make sled forget its newest
 //! writes without a word, and numbers that are forgotten must not be given out again as if nothing had been.
 //!
-//! Written after every flush and never before, so it is never ahead of what was on disk; not flushed itself, so that
-//! it costs next to nothing. A power cut may leave an older state of it: then it notices less, and claims nothing wrong.
+//! Written after every flush and never before, and without the numbers that were lost for lack of space, so it is never
+//! ahead of what was on disk; not flushed itself, so that it costs next to nothing. A power cut may leave an older state of
+//! it: then it notices less, and claims nothing wrong.
 
 use crate::lane::Numbers;
 use noderr_protocol::Lane;
@@ -41,7 +42,7 @@ impl Odometer {
         let Some(file) = &self.0 else { return };
         let mut bytes = Vec::with_capacity(LEN);
         for numbers in lanes {
-            bytes.extend_from_slice(&numbers.next.to_be_bytes());
+            bytes.extend_from_slice(&numbers.written().to_be_bytes());
             bytes.extend_from_slice(&numbers.acknowledged.to_be_bytes());
         }
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());

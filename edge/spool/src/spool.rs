@@ -4,7 +4,7 @@ use crate::error::SpoolError;
 use crate::lane::{LaneTree, Numbers};
 use crate::odometer::Odometer;
 use crate::reserve::Reserve;
-use crate::store::{Store, set_aside, unpanicked};
+use crate::store::{Caught, PANICKED, Store, set_aside, unpanicked};
 use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ impl Spool {
     pub fn open(config: SpoolConfig) -> Result<Self, SpoolError> {
         let (odometer, known) = Odometer::open(&config.path);
         let (mut lanes, replaced) = Lanes::open(&config, &known)?;
-        lanes.lanes.iter_mut().for_each(LaneTree::miss);
+        lanes.miss();
         let reserve = Reserve::new(&config.path);
         let state = State::Open(lanes);
         let figures = Mutex::new(state.figures());
@@ -164,17 +164,35 @@ impl Spool {
         operation: impl FnOnce(&mut Lanes) -> Result<T, SpoolError>,
     ) -> Result<T, SpoolError> {
         if let State::Closed(numbers) = state {
-            let (lanes, _) = Lanes::open(&self.config, numbers)?;
+            let (mut lanes, replaced) = Lanes::open(&self.config, numbers)?;
+            // A write that failed half-way gave numbers out too; only what was set aside with the database was on disk.
+            if replaced.is_some() {
+                lanes.miss();
+            }
             *state = State::Open(lanes);
         }
         let State::Open(lanes) = state else { unreachable!("opened just above") };
-        let result = unpanicked(|| operation(lanes));
+        let (result, panicked) = match unpanicked(|| operation(lanes)) {
+            Caught::Done(result) => (result, false),
+            Caught::Panicked => (Err(SpoolError::Database(PANICKED.to_owned())), true),
+        };
         if result.is_ok() {
             self.odometer.write(lanes.lanes.iter().map(|lane| &lane.numbers));
         }
         if let Err(error) = &result {
             tracing::warn!(%error, "the spool failed and will be opened again");
-            *state = State::Closed(lanes.lanes.iter().map(|lane| lane.numbers).collect());
+            let numbers = lanes.lanes.iter().map(|lane| lane.numbers).collect();
+            let broken = std::mem::replace(state, State::Closed(numbers));
+            if panicked {
+                // sled must not be dropped after a panic of its own. It keeps its lock, so what it has goes aside.
+                std::mem::forget(broken);
+                set_aside(&self.config.path).map_err(SpoolError::Disk)?;
+                if let State::Closed(numbers) = state {
+                    let (mut lanes, _) = Lanes::open(&self.config, numbers)?;
+                    lanes.miss();
+                    *state = State::Open(lanes);
+                }
+            }
         }
         self.note(state);
         result
@@ -235,9 +253,8 @@ impl Lanes {
     }
 
     fn try_open(config: &SpoolConfig, known: &[Numbers]) -> Result<Self, SpoolError> {
-        // Kept whatever happens to it: sled must not be dropped in the middle of a panic of its own.
         let store = ManuallyDrop::new(Store::open(&config.path)?);
-        let (meta, lanes) = unpanicked(|| {
+        let read = unpanicked(|| {
             let meta = store.db.open_tree("meta")?;
             let lanes = known
                 .iter()
@@ -249,8 +266,24 @@ impl Lanes {
                 })
                 .collect::<Result<_, SpoolError>>()?;
             Ok((meta, lanes))
-        })?;
-        Ok(Self { store: ManuallyDrop::into_inner(store), lanes, meta })
+        });
+        match read {
+            Caught::Done(read) => {
+                let store = ManuallyDrop::into_inner(store);
+                read.map(|(meta, lanes)| Self { store, lanes, meta })
+            }
+            // sled must not be dropped after a panic of its own.
+            Caught::Panicked => Err(SpoolError::Database(PANICKED.to_owned())),
+        }
+    }
+
+    /// Looks for what damage has made the database forget.
+    fn miss(&mut self) {
+        for lane in &mut self.lanes {
+            if let Err(error) = lane.miss() {
+                tracing::warn!(%error, "what is missing is counted, but cannot be written down");
+            }
+        }
     }
 
     fn append(&mut self, config: &SpoolConfig, lane: Lane, bodies: &[Vec<u8>]) -> Result<(), SpoolError> {

@@ -43,7 +43,10 @@ impl Store {
             .mode(sled::Mode::LowSpace)
             .cache_capacity(CACHE)
             .flush_every_ms(Some(500));
-        let db = unpanicked(|| Ok(config.open()?))?;
+        let db = match unpanicked(|| Ok(config.open()?)) {
+            Caught::Done(opened) => opened?,
+            Caught::Panicked => return Err(SpoolError::Database(PANICKED.to_owned())),
+        };
         let file = File::open(path.join("db")).map_err(SpoolError::Disk)?;
         Ok(Self { db, file })
     }
@@ -56,10 +59,17 @@ impl Store {
 }
 
 /// sled panics on some damage, and reads what it has opened only when it is asked for.
-pub(crate) fn unpanicked<T>(operation: impl FnOnce() -> Result<T, SpoolError>) -> Result<T, SpoolError> {
-    catch_unwind(AssertUnwindSafe(operation))
-        .unwrap_or_else(|_| Err(SpoolError::Database("sled panicked over what is on the disk".to_owned())))
+pub(crate) fn unpanicked<T>(operation: impl FnOnce() -> Result<T, SpoolError>) -> Caught<T> {
+    catch_unwind(AssertUnwindSafe(operation)).map_or(Caught::Panicked, Caught::Done)
 }
+
+/// How an operation came out.
+pub(crate) enum Caught<T> {
+    Done(Result<T, SpoolError>),
+    Panicked,
+}
+
+pub(crate) const PANICKED: &str = "sled panicked over what is on the disk";
 
 /// Renames a broken database. One such is kept for whoever wants to look into it; older ones make room.
 pub(crate) fn set_aside(path: &Path) -> std::io::Result<PathBuf> {

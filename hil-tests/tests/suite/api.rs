@@ -3,7 +3,7 @@
 use crate::raw::{Caller, get, refused_as};
 use crate::{SOON, lab};
 use noderr_cli::Client;
-use noderr_hil::{LabOptions, until};
+use noderr_hil::{ControlOptions, ControlPlane, LabOptions, leftovers, scratch, until};
 use serde_json::{Value, json};
 
 async fn token(
@@ -218,5 +218,23 @@ async fn the_authority_issues_a_certificate_for_another_server() -> anyhow::Resu
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let again = lab.control.run(&arguments).await.expect_err("a key in use is overwritten");
     assert!(again.to_string().contains("server."), "{again}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_cannot_start_says_why_and_leaves_nothing_running() -> anyhow::Result<()> {
+    let folder = scratch()?;
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let taken = (taken.local_addr()?.port(), taken);
+    let no_roots = ControlOptions { vendor_roots: Some("/nope".into()), ..ControlOptions::default() };
+    let no_port = ControlOptions { ports: Some((taken.0, taken.0)), ..ControlOptions::default() };
+    for (name, options, why) in
+        [("roots", no_roots, "enrolment.vendor_roots"), ("port", no_port, "cannot listen on")]
+    {
+        let mut control = ControlPlane::new(&folder.path().join(name), &options)?;
+        let error = control.start().await.expect_err("it started");
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(leftovers(folder.path()).is_empty(), "{name}: PostgreSQL is left running");
+    }
     Ok(())
 }

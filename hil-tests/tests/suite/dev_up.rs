@@ -61,6 +61,11 @@ async fn up_and_down_as_a_person_would() -> anyhow::Result<()> {
     let ids = |session: &Session| session.boxes.iter().map(|known| known.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&second), ids(&first));
     kill_process(Pid::from_raw(second.pid.cast_signed()).context("no process")?, Signal::KILL)?;
+    until("its keeper to be gone", SOON, || async {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", second.pid));
+        Ok((!open.is_ok_and(|mut files| files.next().is_some())).then_some(()))
+    })
+    .await?;
     assert!(!leftovers(folder).is_empty());
     let words = said(folder, &["down"]).await?;
     assert!(words.contains("stopped what an earlier run left"), "{words}");

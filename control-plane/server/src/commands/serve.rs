@@ -26,7 +26,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,18 +37,24 @@ const DAY: Duration = Duration::from_secs(86_400);
 const UP_QUEUE: usize = 256;
 
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    // Before anything is started: what a stop finds half made is ended in order.
+    let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let database = Database::open(&config).await?;
-    let cluster = database.private().cloned();
-    let served = serve_with(config, database).await;
-    // One that ends well has stopped it in its place; one that could not start must not leave it running.
-    if let (Err(_), Some(cluster)) = (&served, cluster) {
-        cluster.stop().await;
+    let closer = database.closer();
+    let served = serve_with(config, database, terminate, interrupt).await;
+    // One that ends well has closed it in its place; one that could not start must not leave PostgreSQL running.
+    if served.is_err() {
+        closer.close().await;
     }
     served
 }
 
-async fn serve_with(config: Config, database: Database) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+async fn serve_with(
+    config: Config,
+    database: Database,
+    mut terminate: Signal,
+    mut interrupt: Signal,
+) -> anyhow::Result<()> {
     raise_open_files();
     let app = open_app(config, database).await?;
     let certificate = ServerCertificate::issue(&app.authority, &app.config.http.names)?;

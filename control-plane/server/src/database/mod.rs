@@ -30,6 +30,7 @@ pub(crate) enum Scope {
 }
 
 /// The database, as this instance holds it.
+#[derive(Clone)]
 pub(crate) struct Database {
     system: PgPool,
     api: PgPool,
@@ -50,7 +51,12 @@ impl Database {
                 (cluster.options("noderr_owner"), Some(cluster))
             }
         };
-        migrate(&owner).await?;
+        if let Err(error) = migrate(&owner).await {
+            if let Some(cluster) = &private {
+                cluster.stop().await;
+            }
+            return Err(error);
+        }
         let size = config.database.connections;
         let (system, api) = match (&private, &config.database.api_url) {
             (Some(cluster), _) => {
@@ -69,6 +75,11 @@ impl Database {
             }
         };
         Ok(Self { system, api, private })
+    }
+
+    /// The same once more, to close it with when whoever holds this one has failed.
+    pub(crate) fn closer(&self) -> Self {
+        self.clone()
     }
 
     /// For ingest, enrolment, logins and jobs.
@@ -99,8 +110,12 @@ impl Database {
 
     /// Closes the pools. The private cluster goes on: another instance, or the next start, will use it.
     pub(crate) async fn close(&self) {
-        self.api.close().await;
-        self.system.close().await;
+        // A connection that is still at work is not waited for long: what it does is undone.
+        let closed =
+            tokio::time::timeout(ACQUIRE, async { tokio::join!(self.api.close(), self.system.close()) });
+        if closed.await.is_err() {
+            tracing::warn!("connections to the database did not close in time");
+        }
         if let Some(cluster) = &self.private {
             cluster.stop().await;
         }

@@ -1,16 +1,18 @@
 //! Serves the router over the gate's finished TLS connections. Slow peers are cut off, crowds are turned away, a stop
 //! lets requests finish.
 
-use super::crowd::{Crowd, Place};
+use super::crowd::{Busy, Crowd, Place};
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use noderr_broker::{Gate, TlsConnection, subnet};
+use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +28,32 @@ const FAREWELL: Duration = Duration::from_secs(30);
 /// Where a request comes from, as far as limits are concerned; an extension of every request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller(pub(crate) IpAddr);
+
+/// A body whose guest is busy until the last of it is written.
+struct Answering {
+    body: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// Serves until `stop`, then until the requests under way are answered.
 pub(crate) async fn serve(mut gate: Gate, crowd: Crowd, router: Router, stop: CancellationToken) {
@@ -52,9 +80,8 @@ async fn converse((stream, peer): TlsConnection, place: Place, router: Router, s
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(caller);
         async move {
-            let answer = router.oneshot(request).await;
-            drop(busy);
-            answer
+            let answer = router.oneshot(request).await?;
+            Ok::<_, Infallible>(answer.map(|body| Answering { body, _busy: busy }))
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();

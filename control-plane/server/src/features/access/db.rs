@@ -148,15 +148,32 @@ pub(super) async fn find_token(tx: &mut Tx, id: Uuid) -> sqlx::Result<Option<Tok
     .await
 }
 
-/// Revokes a token and all that were issued with it.
+/// Keeps a token from being revoked until the end of the transaction; `false` if it is revoked already.
+pub(super) async fn hold_token(tx: &mut Tx, id: Uuid) -> sqlx::Result<bool> {
+    let held = sqlx::query!("SELECT id FROM api_tokens WHERE id = $1 AND revoked_at IS NULL FOR SHARE", id)
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(held.is_some())
+}
+
+/// Revokes a token and all that were issued with it. Locked first: what is being issued with it is waited for, and
+/// seen by the statement that follows; a token that was not revoked yet can issue nothing more behind our back.
 pub(super) async fn revoke_token(tx: &mut Tx, id: Uuid) -> sqlx::Result<()> {
-    sqlx::query!(
-        "WITH RECURSIVE family AS (
-           SELECT $1::uuid AS id UNION SELECT t.id FROM api_tokens t JOIN family f ON t.parent = f.id)
-         UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id IN (SELECT id FROM family)",
-        id
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    loop {
+        sqlx::query!("SELECT id FROM api_tokens WHERE id = $1 FOR UPDATE", id)
+            .fetch_optional(&mut **tx)
+            .await?;
+        let revoked = sqlx::query!(
+            "WITH RECURSIVE family AS (
+               SELECT $1::uuid AS id UNION SELECT t.id FROM api_tokens t JOIN family f ON t.parent = f.id)
+             UPDATE api_tokens SET revoked_at = now() WHERE revoked_at IS NULL AND id IN (SELECT id FROM family)",
+            id
+        )
+        .execute(&mut **tx)
+        .await?;
+        // Those that were revoked just now may have issued others in the meantime.
+        if revoked.rows_affected() == 0 {
+            return Ok(());
+        }
+    }
 }

@@ -200,6 +200,11 @@ async fn create_token(
     };
     let secret = new_secret("nap");
     let mut tx = app.database.scoped(who.scope).await?;
+    if let Some(parent) = row.parent
+        && !db::hold_token(&mut tx, parent).await?
+    {
+        return Err(Problem::unauthorised("the token this is asked with was revoked just now"));
+    }
     db::insert_token(&mut tx, &row, &hash_secret(&secret)).await.map_err(|error| {
         match error.as_database_error() {
             Some(inner) if inner.is_foreign_key_violation() => Problem::not_found("operator"),

@@ -172,12 +172,24 @@ pub(super) async fn insert(tx: &mut Tx, node: &NodeId, operator: Uuid, label: &s
 
 /// Unbinds a node from its TPM, so that another box may enrol under its id, whatever boot the old one claimed last.
 pub(super) async fn unbind(tx: &mut Tx, node: &NodeId) -> sqlx::Result<bool> {
+    let id = node.as_bytes().as_slice();
+    // Locked in the order in which a hello locks them. Honest epochs stand: the next one must be above them.
+    sqlx::query!(
+        "UPDATE heartbeats SET epoch = least(epoch, extract(epoch FROM now())::bigint) WHERE node_id = $1",
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
     let done = sqlx::query!(
-        "WITH heard AS (UPDATE heartbeats SET epoch = 0 WHERE node_id = $1),
-              counted AS (UPDATE lanes SET epoch = 0 WHERE node_id = $1)
-         UPDATE nodes SET ek_fingerprint = NULL, ek_certified = false, ak_public = NULL, tls_key = NULL, kind = NULL,
+        "UPDATE nodes SET ek_fingerprint = NULL, ek_certified = false, ak_public = NULL, tls_key = NULL, kind = NULL,
            pcr_baseline = NULL WHERE id = $1",
-        node.as_bytes().as_slice()
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE lanes SET epoch = least(epoch, extract(epoch FROM now())::bigint) WHERE node_id = $1",
+        id
     )
     .execute(&mut **tx)
     .await?;
