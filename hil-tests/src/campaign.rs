@@ -82,7 +82,10 @@ pub async fn outages(folder: &Path, planes: Planes, cut: Duration, seed: u64) ->
     lab.control.start().await?;
     hold_to_account(&lab, &mut boxes).await?;
 
-    println!("outages: the first control plane, its broker and its PostgreSQL are restarted");
+    // PostgreSQL is its own, and goes with it unless the other instance is connected.
+    println!(
+        "outages: the first control plane is restarted, with its broker and, if it is alone, its PostgreSQL"
+    );
     lab.control.stop().await?;
     tokio::time::sleep(pause(&mut rng)).await;
     lab.control.start().await?;

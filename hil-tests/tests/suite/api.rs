@@ -224,17 +224,19 @@ async fn the_authority_issues_a_certificate_for_another_server() -> anyhow::Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn a_control_plane_that_cannot_start_says_why_and_leaves_nothing_running() -> anyhow::Result<()> {
     let folder = scratch()?;
-    let taken = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-    let taken = (taken.local_addr()?.port(), taken);
+    let [free, taken] = [(); 2].map(|()| std::net::TcpListener::bind(("127.0.0.1", 0)));
+    let (free, taken) = (free?.local_addr()?.port(), taken?);
     let no_roots = ControlOptions { vendor_roots: Some("/nope".into()), ..ControlOptions::default() };
-    let no_port = ControlOptions { ports: Some((taken.0, taken.0)), ..ControlOptions::default() };
+    let no_port =
+        ControlOptions { ports: Some((free, taken.local_addr()?.port())), ..ControlOptions::default() };
     for (name, options, why) in
         [("roots", no_roots, "enrolment.vendor_roots"), ("port", no_port, "cannot listen on")]
     {
         let mut control = ControlPlane::new(&folder.path().join(name), &options)?;
         let error = control.start().await.expect_err("it started");
         assert!(error.to_string().contains(why), "{error}");
-        assert!(leftovers(folder.path()).is_empty(), "{name}: PostgreSQL is left running");
+        let left = leftovers(folder.path());
+        assert!(left.is_empty(), "{name}: {left:?} are left running");
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use tokio::process::Command;
+use uuid::Uuid;
 
 const SUPERUSER: &str = "noderr_owner";
 const DATABASE: &str = "noderr";
@@ -29,6 +30,8 @@ pub(crate) struct PrivateCluster {
     socket: PathBuf,
     /// Whom to run it as, when started by root.
     user: Option<String>,
+    /// What this process's connections are called, to tell them from other instances'.
+    name: String,
 }
 
 impl PrivateCluster {
@@ -44,6 +47,7 @@ impl PrivateCluster {
             data: folder.join("data"),
             socket: socket_folder(&folder),
             user: root.then(|| config.database.user.clone()),
+            name: format!("noderr-control {}", Uuid::now_v7()),
         };
         cluster.prepare(&folder).await?;
         if !cluster.data.join("PG_VERSION").exists() {
@@ -56,7 +60,11 @@ impl PrivateCluster {
 
     /// How to connect as `role`.
     pub(crate) fn options(&self, role: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass().socket(&self.socket).username(role).database(DATABASE)
+        PgConnectOptions::new_without_pgpass()
+            .socket(&self.socket)
+            .username(role)
+            .database(DATABASE)
+            .application_name(&self.name)
     }
 
     /// For people and scripts: a URL that may read everything.
@@ -97,7 +105,9 @@ impl PrivateCluster {
         use sqlx::ConnectOptions as _;
         let mut connection = self.options(SUPERUSER).connect().await?;
         let others = sqlx::query_scalar!(
-            r#"SELECT count(*) AS "count!" FROM pg_stat_activity WHERE usename = 'noderr_system' AND pid <> pg_backend_pid()"#
+            r#"SELECT count(*) AS "count!" FROM pg_stat_activity
+               WHERE usename IN ('noderr_system', 'noderr_owner') AND application_name <> $1"#,
+            self.name
         )
         .fetch_one(&mut connection)
         .await?;
