@@ -106,7 +106,8 @@ impl PrivateCluster {
         let mut connection = self.options(SUPERUSER).connect().await?;
         let others = sqlx::query_scalar!(
             r#"SELECT count(*) AS "count!" FROM pg_stat_activity
-               WHERE usename IN ('noderr_system', 'noderr_owner') AND application_name <> $1"#,
+               WHERE backend_type = 'client backend' AND application_name <> $1
+                 AND usename IN ('noderr_system', 'noderr_owner')"#,
             self.name
         )
         .fetch_one(&mut connection)
