@@ -4,9 +4,16 @@
 use crate::{LIVELY, lab};
 use noderr_hil::{LabOptions, account};
 use serde_json::json;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Executor as _};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Executor as _, Postgres, Transaction};
 use std::str::FromStr as _;
+
+/// A transaction of the API's role, as a request of that scope would have it.
+async fn scoped(api: &PgPool, scope: &str) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let mut tx = api.begin().await?;
+    sqlx::query("SELECT set_config('noderr.scope', $1, true)").bind(scope).execute(&mut *tx).await?;
+    Ok(tx)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_table_shows_an_operator_a_strangers_rows() -> anyhow::Result<()> {
@@ -44,8 +51,7 @@ async fn no_table_shows_an_operator_a_strangers_rows() -> anyhow::Result<()> {
     for table in with_nodes.iter().map(String::as_str).chain(["operators", "nodes"]) {
         for (scope, sees) in [(stranger, false), ("", false), ("staff", true), (lab.operator.as_str(), true)]
         {
-            let mut tx = api.begin().await?;
-            sqlx::query("SELECT set_config('noderr.scope', $1, true)").bind(scope).execute(&mut *tx).await?;
+            let mut tx = scoped(&api, scope).await?;
             let whose =
                 if table == "operators" { format!("id = '{}'", lab.operator) } else { "true".to_owned() };
             let count: i64 =
@@ -58,19 +64,30 @@ async fn no_table_shows_an_operator_a_strangers_rows() -> anyhow::Result<()> {
         }
     }
 
+    a_stranger_changes_nothing(&api, &with_nodes, stranger, &id).await?;
+    for bypass in
+        ["SET ROLE noderr_owner", "SET ROLE noderr_system", "ALTER TABLE nodes DISABLE ROW LEVEL SECURITY"]
+    {
+        assert!(api.execute(bypass).await.is_err(), "the API's role can: {bypass}");
+    }
+    Ok(())
+}
+
+async fn a_stranger_changes_nothing(
+    api: &PgPool,
+    tables: &[String],
+    stranger: &str,
+    others_node: &[u8],
+) -> anyhow::Result<()> {
     // Nor may a stranger change any of it, or read what is no operator's.
-    for table in with_nodes.iter().map(String::as_str).chain(["operators", "nodes"]) {
+    for table in tables.iter().map(String::as_str).chain(["operators", "nodes"]) {
         let column = if ["operators", "nodes", "api_tokens"].contains(&table) { "id" } else { "node_id" };
         for statement in [
             format!("UPDATE {table} SET {column} = {column}"),
             format!("DELETE FROM {table}"),
             format!("INSERT INTO {table} SELECT * FROM {table}"),
         ] {
-            let mut tx = api.begin().await?;
-            sqlx::query("SELECT set_config('noderr.scope', $1, true)")
-                .bind(stranger)
-                .execute(&mut *tx)
-                .await?;
+            let mut tx = scoped(api, stranger).await?;
             // Refused, or there is nothing that it finds; the stranger's own row among the operators is theirs.
             let own = u64::from(table == "operators");
             let done = sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut *tx).await;
@@ -79,25 +96,18 @@ async fn no_table_shows_an_operator_a_strangers_rows() -> anyhow::Result<()> {
     }
     let others = "INSERT INTO install_tokens (id, node_id, hash, created_by, expires_at)
                   VALUES (gen_random_uuid(), $1, 'x', 'stranger', now())";
-    let mut tx = api.begin().await?;
-    sqlx::query("SELECT set_config('noderr.scope', $1, true)").bind(stranger).execute(&mut *tx).await?;
+    let mut tx = scoped(api, stranger).await?;
     assert!(
-        sqlx::query(others).bind(&id).execute(&mut *tx).await.is_err(),
+        sqlx::query(others).bind(others_node).execute(&mut *tx).await.is_err(),
         "a row for another's node is made"
     );
     tx.rollback().await?;
     for table in ["audit_log", "admins", "sessions", "secrets", "job_runs"] {
-        let mut tx = api.begin().await?;
-        sqlx::query("SELECT set_config('noderr.scope', $1, true)").bind(stranger).execute(&mut *tx).await?;
+        let mut tx = scoped(api, stranger).await?;
         let seen = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
             .fetch_one(&mut *tx)
             .await;
         assert!(!matches!(seen, Ok(1..)), "{table} is shown to an operator");
-    }
-    for bypass in
-        ["SET ROLE noderr_owner", "SET ROLE noderr_system", "ALTER TABLE nodes DISABLE ROW LEVEL SECURITY"]
-    {
-        assert!(api.execute(bypass).await.is_err(), "the API's role can: {bypass}");
     }
     Ok(())
 }

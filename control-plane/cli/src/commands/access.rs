@@ -58,10 +58,7 @@ pub(crate) async fn tokens(client: &Client, printer: &Printer, command: Tokens) 
             printer.rows(client.list("/tokens", 1000).await?, &columns);
         }
         Tokens::Create { name, permissions, operator, expires_in_days } => {
-            let operator = match operator {
-                Some(named) => Some(super::operators::resolve(client, &named).await?),
-                None => None,
-            };
+            let operator = super::operators::resolve_any(client, operator).await?;
             let body = json!({
                 "name": name, "permissions": permissions, "operator": operator, "expires_in_days": expires_in_days,
             });

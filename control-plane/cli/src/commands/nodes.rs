@@ -9,10 +9,7 @@ use serde_json::{Value, json};
 pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> anyhow::Result<()> {
     match command {
         Nodes::List { online, operator, identity, revoked, limit } => {
-            let operator = match operator {
-                Some(named) => Some(super::operators::resolve(client, &named).await?),
-                None => None,
-            };
+            let operator = super::operators::resolve_any(client, operator).await?;
             let text = |flag: Option<bool>| flag.map(|flag| flag.to_string());
             let wanted = [
                 ("online", text(online)),

@@ -40,11 +40,10 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     // Before anything is started: what a stop finds half made is ended in order.
     let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let database = Database::open(&config).await?;
-    let closer = database.closer();
-    let served = serve_with(config, database, terminate, interrupt).await;
+    let served = serve_with(config, database.clone(), terminate, interrupt).await;
     // One that ends well has closed it in its place; one that could not start must not leave PostgreSQL running.
     if served.is_err() {
-        closer.close().await;
+        database.close().await;
     }
     served
 }
@@ -70,15 +69,7 @@ async fn serve_with(
     let crowd = http::Crowd::new(app.config.http.connections, app.config.http.connections_per_address);
     let serving = tokio::spawn(http::serve(gate, crowd, features::router(&app), app.stop.clone()));
 
-    let mut background = JoinSet::new();
-    background.spawn(notices::listen(app.clone()));
-    background.spawn(jobs::run(app.clone()));
-    background.spawn(renew_certificate(app.clone(), certificate));
-    if let Some(cluster) = app.database.private().cloned() {
-        fs::write(app.config.data.join("reader-url"), cluster.reader_url())
-            .context("cannot write reader-url")?;
-        background.spawn(async move { cluster.watch().await });
-    }
+    let mut background = start_background(&app, certificate)?;
     tracing::info!(
         instance = %app.id,
         api = app.config.http.public_url,
@@ -109,6 +100,20 @@ async fn serve_with(
         _ = terminate.recv() => anyhow::bail!("told to stop twice: stopped at once"),
         _ = interrupt.recv() => anyhow::bail!("told to stop twice: stopped at once"),
     }
+}
+
+/// What goes on beside requests and reports for as long as the instance runs.
+fn start_background(app: &App, certificate: Arc<ServerCertificate>) -> anyhow::Result<JoinSet<()>> {
+    let mut background = JoinSet::new();
+    background.spawn(notices::listen(app.clone()));
+    background.spawn(jobs::run(app.clone()));
+    background.spawn(renew_certificate(app.clone(), certificate));
+    if let Some(cluster) = app.database.private().cloned() {
+        fs::write(app.config.data.join("reader-url"), cluster.reader_url())
+            .context("cannot write reader-url")?;
+        background.spawn(async move { cluster.watch().await });
+    }
+    Ok(background)
 }
 
 async fn open_app(config: Config, database: Database) -> anyhow::Result<App> {

@@ -29,7 +29,7 @@ pub(crate) enum Scope {
     Operator(Uuid),
 }
 
-/// The database, as this instance holds it.
+/// The database, as this instance holds it. Cheap to clone: all clones are one.
 #[derive(Clone)]
 pub(crate) struct Database {
     system: PgPool,
@@ -75,11 +75,6 @@ impl Database {
             }
         };
         Ok(Self { system, api, private })
-    }
-
-    /// The same once more, to close it with when whoever holds this one has failed.
-    pub(crate) fn closer(&self) -> Self {
-        self.clone()
     }
 
     /// For ingest, enrolment, logins and jobs.
