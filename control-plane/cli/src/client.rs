@@ -76,7 +76,7 @@ impl Client {
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| ApiError::Roots(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();

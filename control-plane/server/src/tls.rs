@@ -43,7 +43,7 @@ fn certified(authority: &Authority, names: &[String]) -> anyhow::Result<Arc<Cert
 pub(crate) fn api_config(certificate: Arc<ServerCertificate>) -> anyhow::Result<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+        .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

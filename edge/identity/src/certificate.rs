@@ -9,14 +9,15 @@ use rustls_pki_types::CertificateDer;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The client configuration for mTLS with the broker.
+/// The client configuration for mTLS with the broker. rustls signs inside poll: a discrete TPM takes tens of milliseconds,
+/// a dead one takes its deadline; so whoever connects with it does so on a thread that may wait.
 pub fn client_config(
     roots: &TrustRoots,
     clock: &TrustedClock,
     resolver: Arc<CertificateResolver>,
 ) -> Result<ClientConfig, TrustError> {
     let mut config = ClientConfig::builder_with_details(crate::trust::provider(), Arc::new(clock.clone()))
-        .with_safe_default_protocol_versions()?
+        .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots.store.clone())
         .with_client_cert_resolver(resolver);
     config.resumption = rustls::client::Resumption::disabled();
@@ -94,12 +95,7 @@ impl fmt::Debug for TlsSigner {
 
 impl Signer for TlsSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        // rustls signs inside poll; a discrete TPM takes tens of milliseconds, a dead one takes its deadline.
-        let sign = || self.0.sign(message).map_err(|error| rustls::Error::General(error.to_string()));
-        match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(sign),
-            _ => sign(),
-        }
+        self.0.sign(message).map_err(|error| rustls::Error::General(error.to_string()))
     }
 
     fn scheme(&self) -> SignatureScheme {

@@ -46,7 +46,7 @@ impl TrustRoots {
     /// For ordinary calls: the server must be valid at the time the box believes.
     pub fn client_config(&self, clock: &TrustedClock) -> Result<ClientConfig, TrustError> {
         Ok(ClientConfig::builder_with_details(provider(), Arc::new(clock.clone()))
-            .with_safe_default_protocol_versions()?
+            .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(self.store.clone())
             .with_no_client_auth())
     }
@@ -59,7 +59,7 @@ impl TrustRoots {
             .build()
             .map_err(|error| TrustError::Roots(error.to_string()))?;
         Ok(ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
+            .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AtItsBeginning(inner)))
             .with_no_client_auth())

@@ -163,15 +163,22 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         events.network_options.set_tcp_nodelay(true);
         events.network_options.set_connection_timeout(CONNECT_DEADLINE.as_secs());
         let (sender, mut arrivals) = mpsc::channel(64);
-        // A task of its own: polling must go on while the spool is read, and must not be cancelled half-way.
-        let poller = tokio::spawn(async move {
-            loop {
-                let event = events.poll().await;
-                let over = event.is_err();
-                if sender.send(event).await.is_err() || over {
-                    return;
+        // A thread of its own: polling must go on while the spool is read, must not be cancelled half-way, and waits for
+        // the TPM in the middle of a handshake. It ends with the arrivals.
+        let reactor = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            reactor.block_on(async {
+                loop {
+                    let event = tokio::select! {
+                        event = events.poll() => event,
+                        () = sender.closed() => return,
+                    };
+                    let over = event.is_err();
+                    if sender.send(event).await.is_err() || over {
+                        return;
+                    }
                 }
-            }
+            });
         });
         let lost = match self.open(&client, &mut arrivals).await {
             Ok(marks) => {
@@ -182,7 +189,6 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
             }
             Err(lost) => Err(lost),
         };
-        poller.abort();
         let Err(lost) = lost;
         lost
     }

@@ -5,7 +5,7 @@ use crate::error::SpoolError;
 use noderr_protocol::{Entry, Gap, GapReason, Lane, Position, Record};
 
 /// What must not be forgotten while the database is closed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Numbers {
     pub(crate) lane: Lane,
     /// The number the next record gets.

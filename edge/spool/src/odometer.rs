@@ -38,7 +38,7 @@ impl Odometer {
         (Self(file), numbers)
     }
 
-    pub(crate) fn write<'a>(&self, lanes: impl Iterator<Item = &'a Numbers>) {
+    pub(crate) fn write(&self, lanes: &[Numbers]) {
         let Some(file) = &self.0 else { return };
         let mut bytes = Vec::with_capacity(LEN);
         for numbers in lanes {

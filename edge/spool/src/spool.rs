@@ -172,17 +172,18 @@ impl Spool {
             *state = State::Open(lanes);
         }
         let State::Open(lanes) = state else { unreachable!("opened just above") };
+        let before = lanes.numbers();
         let (result, panicked) = match unpanicked(|| operation(lanes)) {
             Caught::Done(result) => (result, false),
             Caught::Panicked => (Err(SpoolError::Database(PANICKED.to_owned())), true),
         };
-        if result.is_ok() {
-            self.odometer.write(lanes.lanes.iter().map(|lane| &lane.numbers));
+        let now = lanes.numbers();
+        if result.is_ok() && now != before {
+            self.odometer.write(&now);
         }
         if let Err(error) = &result {
             tracing::warn!(%error, "the spool failed and will be opened again");
-            let numbers = lanes.lanes.iter().map(|lane| lane.numbers).collect();
-            let broken = std::mem::replace(state, State::Closed(numbers));
+            let broken = std::mem::replace(state, State::Closed(now));
             if panicked {
                 // sled must not be dropped after a panic of its own. It keeps its lock, so what it has goes aside.
                 std::mem::forget(broken);
@@ -275,6 +276,10 @@ impl Lanes {
             // sled must not be dropped after a panic of its own.
             Caught::Panicked => Err(SpoolError::Database(PANICKED.to_owned())),
         }
+    }
+
+    fn numbers(&self) -> Vec<Numbers> {
+        self.lanes.iter().map(|lane| lane.numbers).collect()
     }
 
     /// Looks for what damage has made the database forget.

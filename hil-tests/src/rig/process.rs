@@ -120,7 +120,12 @@ impl ProcessRig {
                 .env("FAKETIME", offset)
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
-        command.envs(self.environment.clone()).arg("--config").arg(&self.config).arg("run");
+        command
+            .envs(environment_of_unit())
+            .envs(self.environment.clone())
+            .arg("--config")
+            .arg(&self.config)
+            .arg("run");
         let node = start_logged(&mut command, &self.log())?;
         self.node = Some(node);
         Ok(())
@@ -318,6 +323,12 @@ fn faketime() -> anyhow::Result<PathBuf> {
         .map(|folder| folder.path().join("faketime/libfaketime.so.1"))
         .find(|path| path.exists())
         .context("libfaketime is missing; install faketime")
+}
+
+/// What the node's systemd unit gives it: the rig runs it as a box does.
+fn environment_of_unit() -> impl Iterator<Item = (&'static str, &'static str)> {
+    const UNIT: &str = include_str!("../../../edge/node/noderr-node.service");
+    UNIT.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
 }
 
 impl Drop for ProcessRig {

@@ -186,7 +186,7 @@ fn external_tls(app: &App, roots: Option<&Path>) -> anyhow::Result<rustls::Clien
     let identity = app.authority.issue_service("noderr-control", unix_now(), 2 * DAY)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+        .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(store)
         .with_client_auth_cert(identity.chain, identity.key)?)
 }

@@ -10,19 +10,23 @@ pub(crate) use enrol::enrol;
 pub(crate) use run::run;
 pub(crate) use status::status;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time::SystemTime;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Two workers: one may be inside a handshake that waits for the TPM.
+/// One thread for everything that only waits. What takes its time (the disk, the TPM, a handshake that the TPM signs) has
+/// threads of its own.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Text on a terminal, JSON for a log collector.
+/// Text on a terminal, JSON for a log collector. What is said: `NODERR_LOG`, such as `info,noderr_link=debug`.
 fn init_logs() {
-    // libtss2 writes errors of its own to the terminal; ours say the same in context.
-    let filter = EnvFilter::try_from_env("NODERR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs =
-        tracing_subscriber::fmt().with_env_filter(filter).with_timer(SystemTime).with_writer(std::io::stderr);
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) { logs.init() } else { logs.json().init() }
+    let asked = std::env::var("NODERR_LOG").ok().and_then(|words| words.parse().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = if terminal { lines.boxed() } else { lines.json().boxed() };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }

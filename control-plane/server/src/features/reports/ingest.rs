@@ -1,11 +1,13 @@
 //! From the broker's channel to the database: workers that gather, store and answer.
 
 use super::batch::{self, Reading};
+use super::gather::{Gatherer, Single, Task};
 use super::presence;
 use crate::app::App;
 use crate::features::attestation;
-use noderr_broker::{UpEvent, UpMessage};
-use noderr_protocol::{Message as _, NodeId, RecordBatch, Up};
+use noderr_broker::UpEvent;
+use noderr_protocol::{Heartbeat, NodeId, RecordBatch};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -84,24 +86,19 @@ fn node_of(event: &UpEvent) -> &NodeId {
     }
 }
 
-/// What a worker does next: records in bulk, everything else one by one and in its place.
-enum Task {
-    Records(Vec<(NodeId, RecordBatch)>),
-    Other(NodeId, Other),
-}
-
-enum Other {
-    Gone,
-    Message(Up),
-}
-
-async fn work(app: App, mut queue: mpsc::Receiver<UpEvent>) {
-    let mut carried = None;
-    while let Some(task) = next(&app, &mut queue, &mut carried).await {
+async fn work(app: App, queue: mpsc::Receiver<UpEvent>) {
+    let settings = &app.config.telemetry;
+    let linger = Duration::from_millis(settings.linger_ms);
+    let mut gatherer = Gatherer::new(queue, settings.batch, linger);
+    while let Some(task) = gatherer.next().await {
         match task {
-            Task::Records(records) => store(&app, &records).await,
-            Task::Other(node, other) => {
-                if let Err(error) = insist(|| handle(&app, &node, &other)).await {
+            Task::Bulk(bulk) => {
+                charge(&app, &bulk.records);
+                store(&app, &bulk.records).await;
+                believe(&app, bulk.beats).await;
+            }
+            Task::Single(node, single) => {
+                if let Err(error) = insist(|| handle(&app, &node, &single)).await {
                     drop_poison(&node, &error);
                 }
             }
@@ -109,94 +106,28 @@ async fn work(app: App, mut queue: mpsc::Receiver<UpEvent>) {
     }
 }
 
-/// Gathers records until there are enough, until nothing more comes for a moment, or until something else comes.
-async fn next(app: &App, queue: &mut mpsc::Receiver<UpEvent>, carried: &mut Option<UpEvent>) -> Option<Task> {
-    let settings = &app.config.telemetry;
-    let (mut records, mut count) = (Vec::new(), 0);
-    let mut deadline = None;
-    loop {
-        let event = match (carried.take(), deadline) {
-            (Some(event), _) => Some(event),
-            (None, None) => queue.recv().await,
-            (None, Some(deadline)) => match tokio::time::timeout_at(deadline, queue.recv()).await {
-                Ok(event) => event,
-                Err(_) => return Some(Task::Records(records)),
-            },
-        };
-        let Some(event) = event else { return (!records.is_empty()).then_some(Task::Records(records)) };
-        match sort(event) {
-            None => {}
-            Some(Task::Records(more)) => {
-                if let Some(broker) = app.broker() {
-                    more.iter()
-                        .for_each(|(node, batch)| broker.charge(node, batch.entries.len() * ROW_BYTES));
-                }
-                count += more.iter().map(|(_, batch)| batch.entries.len()).sum::<usize>();
-                records.extend(more);
-                if count >= settings.batch {
-                    return Some(Task::Records(records));
-                }
-                deadline.get_or_insert_with(|| {
-                    tokio::time::Instant::now() + Duration::from_millis(settings.linger_ms)
-                });
-            }
-            Some(Task::Other(node, other)) if records.is_empty() => return Some(Task::Other(node, other)),
-            Some(Task::Other(node, other)) => {
-                *carried = Some(other.back_to_event(node));
-                return Some(Task::Records(records));
-            }
-        }
+fn charge(app: &App, records: &[(NodeId, RecordBatch)]) {
+    let Some(broker) = app.broker() else { return };
+    for (node, batch) in records {
+        broker.charge(node, batch.entries.len() * ROW_BYTES);
     }
 }
 
-impl Other {
-    fn back_to_event(self, node: NodeId) -> UpEvent {
-        match self {
-            Self::Gone => UpEvent::Disconnected(node),
-            Self::Message(message) => UpEvent::Message(UpMessage {
-                node,
-                kind: message.kind(),
-                payload: message.encode().unwrap_or_default().into(),
-            }),
-        }
-    }
-}
-
-/// Decodes; what cannot be read, or says one thing in its topic and another in its envelope, is counted and dropped.
-fn sort(event: UpEvent) -> Option<Task> {
-    match event {
-        UpEvent::Disconnected(node) => Some(Task::Other(node, Other::Gone)),
-        UpEvent::Message(UpMessage { node, kind, payload }) => match Up::decode(&payload) {
-            Ok(message) if message.kind() != kind => {
-                metrics::counter!("noderr_unreadable_total", "what" => "topic").increment(1);
-                None
-            }
-            Ok(Up::Records(batch)) => Some(Task::Records(vec![(node, batch)])),
-            Ok(message) => Some(Task::Other(node, Other::Message(message))),
-            Err(error) => {
-                tracing::debug!(node = %node.short(), %error, "a message is not readable");
-                metrics::counter!("noderr_unreadable_total", "what" => "message").increment(1);
-                None
-            }
-        },
-    }
-}
-
-async fn handle(app: &App, node: &NodeId, other: &Other) -> sqlx::Result<()> {
-    match other {
-        Other::Gone => presence::gone(app, node).await,
-        Other::Message(Up::Hello(hello)) => presence::hello(app, node, hello).await,
-        Other::Message(Up::Heartbeat(beat)) => presence::heartbeat(app, node, beat).await,
-        Other::Message(Up::ActualState(actual)) => presence::actual_state(app, node, actual).await,
-        Other::Message(Up::AttestationAnswer(answer)) => attestation::take_answer(app, node, answer).await,
-        // Sorted into batches before it comes here.
-        Other::Message(Up::Records(_)) => Ok(()),
+async fn handle(app: &App, node: &NodeId, single: &Single) -> sqlx::Result<()> {
+    match single {
+        Single::Gone => presence::gone(app, node).await,
+        Single::Hello(hello) => presence::hello(app, node, hello).await,
+        Single::ActualState(actual) => presence::actual_state(app, node, actual).await,
+        Single::AttestationAnswer(answer) => attestation::take_answer(app, node, answer).await,
     }
 }
 
 /// Stores a batch and answers. What the database refuses for what it is, and not for how the database is, must not
 /// stop the nodes beside it: then each node's share is tried alone, and the one at fault is kept as it came, unread.
 async fn store(app: &App, records: &[(NodeId, RecordBatch)]) {
+    if records.is_empty() {
+        return;
+    }
     if let Ok(answers) = insist(|| batch::store(app, records, Reading::Read)).await {
         return answer(app, answers).await;
     }
@@ -209,6 +140,19 @@ async fn store(app: &App, records: &[(NodeId, RecordBatch)]) {
         match stored {
             Ok(answers) => answer(app, answers).await,
             Err(error) => drop_poison(&share[0].0, &error),
+        }
+    }
+}
+
+/// Notes heartbeats, all at once; if the database refuses one for what it says, each alone.
+async fn believe(app: &App, beats: BTreeMap<NodeId, Heartbeat>) {
+    let beats: Vec<_> = beats.into_iter().collect();
+    if beats.is_empty() || insist(|| presence::heartbeats(app, &beats)).await.is_ok() {
+        return;
+    }
+    for beat in beats.chunks(1) {
+        if let Err(error) = insist(|| presence::heartbeats(app, beat)).await {
+            drop_poison(&beat[0].0, &error);
         }
     }
 }

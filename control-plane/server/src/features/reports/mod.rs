@@ -7,6 +7,7 @@
 mod batch;
 mod columns;
 mod db;
+mod gather;
 mod ingest;
 mod jobs;
 mod presence;

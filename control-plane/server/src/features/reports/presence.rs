@@ -117,19 +117,32 @@ pub(super) async fn send_marks(app: &App, node: &NodeId, marks: Vec<LaneMark>, r
     }
 }
 
-pub(super) async fn heartbeat(app: &App, node: &NodeId, beat: &Heartbeat) -> sqlx::Result<()> {
-    let failing: Vec<String> = beat.failing.iter().map(|check| text(check)).collect();
+/// Notes the newest heartbeat of each of these nodes.
+pub(super) async fn heartbeats(app: &App, beats: &[(NodeId, Heartbeat)]) -> sqlx::Result<()> {
+    let nodes: Vec<_> = beats.iter().map(|(node, _)| node.as_bytes().to_vec()).collect();
+    let times: Vec<_> = beats.iter().map(|(_, beat)| timestamp(beat.time)).collect();
+    let uptimes: Vec<_> = beats.iter().map(|(_, beat)| i64::from(beat.process_uptime_s)).collect();
+    // Lists of different lengths do not go into one array.
+    let failing: Vec<_> = beats
+        .iter()
+        .map(|(_, beat)| beat.failing.iter().map(|check| text(check)).collect::<serde_json::Value>())
+        .collect();
+    let backlogs: Vec<_> = beats.iter().map(|(_, beat)| signed(beat.backlog)).collect();
+    let lost: Vec<_> = beats.iter().map(|(_, beat)| signed(beat.lost)).collect();
     sqlx::query!(
-        "UPDATE heartbeats SET online = true, instance = $2, last_seen_at = now(), node_time = $3, uptime_s = $4,
-           failing = $5, backlog = $6, lost = $7
-         WHERE node_id = $1 AND EXISTS (SELECT FROM welcome w WHERE w.id = node_id)",
-        node.as_bytes().as_slice(),
+        "UPDATE heartbeats h SET online = true, instance = $1, last_seen_at = now(), node_time = b.node_time,
+           uptime_s = b.uptime_s, failing = ARRAY(SELECT jsonb_array_elements_text(b.failing)), backlog = b.backlog,
+           lost = b.lost
+         FROM unnest($2::bytea[], $3::timestamptz[], $4::bigint[], $5::jsonb[], $6::bigint[], $7::bigint[])
+           AS b (node_id, node_time, uptime_s, failing, backlog, lost)
+         WHERE h.node_id = b.node_id AND EXISTS (SELECT FROM welcome w WHERE w.id = h.node_id)",
         app.id,
-        timestamp(beat.time),
-        i64::from(beat.process_uptime_s),
+        &nodes,
+        &times,
+        &uptimes,
         &failing,
-        signed(beat.backlog),
-        signed(beat.lost)
+        &backlogs,
+        &lost
     )
     .execute(app.database.system())
     .await?;
