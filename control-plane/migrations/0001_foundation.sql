@@ -39,6 +39,18 @@ CREATE TABLE sessions (
     expires_at timestamptz NOT NULL
 );
 
+-- Second factors of administrators (RFC 6238); for the control plane alone.
+CREATE TABLE second_factors (
+    admin_id uuid PRIMARY KEY REFERENCES admins ON DELETE CASCADE,
+    secret bytea NOT NULL,
+    -- Not before a first code has shown that the authenticator has the secret.
+    confirmed boolean NOT NULL DEFAULT false,
+    -- Of the last code that was taken; none before it is taken again.
+    step bigint NOT NULL DEFAULT 0,
+    failures integer NOT NULL DEFAULT 0,
+    failed_at timestamptz NOT NULL DEFAULT 'epoch'
+);
+
 CREATE TABLE operators (
     id uuid PRIMARY KEY,
     name text NOT NULL,
@@ -379,7 +391,7 @@ CREATE TABLE secrets (
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO noderr_system;
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON audit_log FROM noderr_system;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO noderr_reader;
-REVOKE ALL ON secrets FROM noderr_reader;
+REVOKE ALL ON secrets, second_factors FROM noderr_reader;
 GRANT SELECT, INSERT, UPDATE ON operators, nodes, install_tokens, attestations TO noderr_api;
 GRANT SELECT, UPDATE ON node_certificates TO noderr_api;
 GRANT SELECT, INSERT, UPDATE ON api_tokens TO noderr_api;

@@ -32,13 +32,16 @@ pub(crate) struct Connection {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Log in; the password is read from the terminal or from standard input.
+    /// Log in; password and code, if your account has a second factor, are read from the terminal or from standard input.
     Login {
         /// Your e-mail address.
         email: String,
     },
     /// Log out and forget the login.
     Logout,
+    /// Your second factor: the codes of an authenticator app, asked for at every login.
+    #[command(subcommand)]
+    SecondFactor(SecondFactor),
     /// Is the control plane ready?
     Status,
     /// Operators: the people who run boxes.
@@ -58,6 +61,16 @@ pub(crate) enum Command {
         /// Which shell.
         shell: Shell,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SecondFactor {
+    /// Does your account have one?
+    Status,
+    /// Set one up: shows a secret for the app, then reads a first code.
+    On,
+    /// Remove it; that takes a code.
+    Off,
 }
 
 #[derive(Subcommand)]

@@ -64,6 +64,11 @@ enum AdminCommand {
         /// The administrator's e-mail address.
         email: String,
     },
+    /// Remove an administrator's second factor, for one who has lost it.
+    ResetSecondFactor {
+        /// The administrator's e-mail address.
+        email: String,
+    },
     /// List the administrators.
     List,
 }
@@ -79,6 +84,9 @@ fn main() -> ExitCode {
                 match command {
                     AdminCommand::Set { email } => commands::admin_set(config, &email).await,
                     AdminCommand::Remove { email } => commands::admin_remove(config, &email).await,
+                    AdminCommand::ResetSecondFactor { email } => {
+                        commands::admin_reset_second_factor(config, &email).await
+                    }
                     AdminCommand::List => commands::admin_list(config).await,
                 }
             }),

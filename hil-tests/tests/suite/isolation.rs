@@ -102,7 +102,7 @@ async fn a_stranger_changes_nothing(
         "a row for another's node is made"
     );
     tx.rollback().await?;
-    for table in ["audit_log", "admins", "sessions", "secrets", "job_runs"] {
+    for table in ["audit_log", "admins", "sessions", "second_factors", "secrets", "job_runs"] {
         let mut tx = scoped(api, stranger).await?;
         let seen = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
             .fetch_one(&mut *tx)

@@ -15,6 +15,7 @@ mod mosquitto;
 mod papers;
 mod planes;
 mod raw;
+mod second_factor;
 
 use noderr_hil::{BoxOptions, Lab, LabOptions, SOON};
 

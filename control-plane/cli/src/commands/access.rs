@@ -1,17 +1,29 @@
 //! Logging in and out; API tokens.
 
 use super::Printer;
-use crate::arguments::Tokens;
+use crate::arguments::{SecondFactor, Tokens};
 use crate::login::Login;
 use anyhow::ensure;
 use noderr_cli::Client;
+use qrcode::QrCode;
+use qrcode::render::unicode;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _};
 
+const CODE: &str = "code of your authenticator: ";
+
 pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> anyhow::Result<()> {
-    let password = read_password(email)?;
+    let password = read_secret(&format!("password for {email}: "))?;
     ensure!(!password.is_empty(), "no password was given");
-    let session = client.post("/sessions", &json!({ "email": email, "password": password })).await?;
+    let mut body = json!({ "email": email, "password": password });
+    let mut session = client.post("/sessions", &body).await;
+    if let Err(refused) = &session
+        && refused.kind() == Some("code-required")
+    {
+        body["code"] = read_secret(CODE)?.into();
+        session = client.post("/sessions", &body).await;
+    }
+    let session = session?;
     login.token = session.get("token").and_then(Value::as_str).map(str::to_owned);
     login.save()?;
     println!("logged in at {} as {email}", login.url);
@@ -19,13 +31,40 @@ pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> an
 }
 
 /// From the terminal without an echo, or a line from whatever is piped in.
-fn read_password(email: &str) -> std::io::Result<String> {
+fn read_secret(prompt: &str) -> std::io::Result<String> {
     if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password(format!("password for {email}: "));
+        return rpassword::prompt_password(prompt);
     }
-    let mut password = String::new();
-    std::io::stdin().lock().read_line(&mut password)?;
-    Ok(password.trim_end_matches(['\r', '\n']).to_owned())
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+pub(crate) async fn second_factor(
+    client: &Client,
+    printer: &Printer,
+    command: SecondFactor,
+) -> anyhow::Result<()> {
+    match command {
+        SecondFactor::Status => printer.fields(&client.get("/second-factor").await?),
+        SecondFactor::On => {
+            let factor = client.post("/second-factor", &json!({})).await?;
+            if std::io::stdout().is_terminal() {
+                let uri = factor["uri"].as_str().unwrap_or_default();
+                println!("{}", QrCode::new(uri)?.render::<unicode::Dense1x2>().build());
+            }
+            printer.fields(&factor);
+            let code = read_secret(CODE)?;
+            let answer = client.post("/second-factor/confirm", &json!({ "code": code })).await?;
+            printer.done(&answer, "every login takes a code from now on; your other sessions have ended");
+        }
+        SecondFactor::Off => {
+            let code = read_secret(CODE)?;
+            let answer = client.post("/second-factor/remove", &json!({ "code": code })).await?;
+            printer.done(&answer, "a login takes the password alone again");
+        }
+    }
+    Ok(())
 }
 
 /// Ends the remembered login, whatever token was given besides.

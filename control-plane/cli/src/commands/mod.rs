@@ -46,6 +46,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Login { email } => access::log_in(login, &client, &email).await,
         Command::Status => status(&client, &printer).await,
+        Command::SecondFactor(command) => access::second_factor(&client, &printer, command).await,
         Command::Operators(command) => operators::run(&client, &printer, command).await,
         Command::Nodes(command) => nodes::run(&client, &printer, command).await,
         Command::Tokens(command) => access::tokens(&client, &printer, command).await,

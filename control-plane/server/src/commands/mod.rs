@@ -6,7 +6,7 @@ mod issue;
 mod migrate;
 mod serve;
 
-pub(crate) use admin::{admin_list, admin_remove, admin_set};
+pub(crate) use admin::{admin_list, admin_remove, admin_reset_second_factor, admin_set};
 pub(crate) use check::check;
 pub(crate) use issue::issue_server;
 pub(crate) use migrate::migrate;

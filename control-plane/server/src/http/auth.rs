@@ -77,8 +77,23 @@ pub(crate) struct Principal {
     pub(crate) scope: Scope,
     /// What they may do.
     pub(crate) permissions: BTreeSet<Permission>,
-    /// The API token they ask with, if it is one.
-    pub(crate) token: Option<AskingToken>,
+    /// What they ask with.
+    pub(crate) with: Credential,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Credential {
+    /// A login's session.
+    Session(AskingSession),
+    /// An API token.
+    Token(AskingToken),
+}
+
+/// A login's session, which is an administrator's own.
+#[derive(Debug, Clone)]
+pub(crate) struct AskingSession {
+    pub(crate) admin: Uuid,
+    pub(crate) hash: Vec<u8>,
 }
 
 /// What a token that issues others passes on to them.
@@ -96,6 +111,25 @@ impl Principal {
         }
         let detail = format!("this needs the permission `{}`", permission.as_str());
         Err(Problem::forbidden("permission", detail))
+    }
+
+    /// The session they ask with; an API token is refused.
+    pub(crate) fn session(&self) -> Result<&AskingSession, Problem> {
+        match &self.with {
+            Credential::Session(session) => Ok(session),
+            Credential::Token(_) => Err(Problem::bad_request(
+                "not-a-session",
+                "this request was made with an API token; it is for administrators who have logged in",
+            )),
+        }
+    }
+
+    /// The API token they ask with, if it is one.
+    pub(crate) const fn token(&self) -> Option<AskingToken> {
+        match &self.with {
+            Credential::Session(_) => None,
+            Credential::Token(token) => Some(*token),
+        }
     }
 }
 

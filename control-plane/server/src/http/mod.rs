@@ -8,7 +8,7 @@ mod problem;
 mod serve;
 mod throttle;
 
-pub(crate) use auth::{AskingToken, Permission, Principal};
+pub(crate) use auth::{AskingSession, AskingToken, Credential, Permission, Principal};
 pub(crate) use crowd::Crowd;
 pub(crate) use extract::{Json, NodePath, Path, Query};
 pub(crate) use page::{PageQuery, Paged};

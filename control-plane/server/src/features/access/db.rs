@@ -3,7 +3,7 @@
 use super::hash_secret;
 use crate::app::App;
 use crate::database::{Scope, Tx};
-use crate::http::{AskingToken, Permission, Principal};
+use crate::http::{AskingSession, AskingToken, Credential, Permission, Principal};
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -12,14 +12,19 @@ use uuid::Uuid;
 pub(crate) async fn principal_of(app: &App, token: &str) -> sqlx::Result<Option<Principal>> {
     let hash = hash_secret(token);
     let session = sqlx::query!(
-        "SELECT a.email FROM sessions s JOIN admins a ON a.id = s.admin_id WHERE s.hash = $1 AND s.expires_at > now()",
+        "SELECT a.id, a.email FROM sessions s JOIN admins a ON a.id = s.admin_id WHERE s.hash = $1 AND s.expires_at > now()",
         hash
     )
     .fetch_optional(app.database.system())
     .await?;
     if let Some(session) = session {
         let permissions = Permission::ALL.into_iter().collect();
-        return Ok(Some(Principal { actor: session.email, scope: Scope::Staff, permissions, token: None }));
+        return Ok(Some(Principal {
+            actor: session.email,
+            scope: Scope::Staff,
+            permissions,
+            with: Credential::Session(AskingSession { admin: session.id, hash }),
+        }));
     }
     let token = sqlx::query!(
         "SELECT id, name, permissions, operator_id, expires_at FROM api_tokens t
@@ -32,7 +37,7 @@ pub(crate) async fn principal_of(app: &App, token: &str) -> sqlx::Result<Option<
     Ok(token.map(|token| Principal {
         // Names are anybody's to choose; the id is not.
         actor: format!("token {} ({})", token.name, token.id),
-        token: Some(AskingToken { id: token.id, expires_at: token.expires_at }),
+        with: Credential::Token(AskingToken { id: token.id, expires_at: token.expires_at }),
         scope: token.operator_id.map_or(Scope::Staff, Scope::Operator),
         permissions: token.permissions.iter().filter_map(|name| name.parse().ok()).collect::<BTreeSet<_>>(),
     }))
@@ -62,9 +67,86 @@ pub(super) async fn insert_session(
     Ok(())
 }
 
-pub(super) async fn delete_session(app: &App, hash: &[u8]) -> sqlx::Result<bool> {
+pub(super) async fn delete_session(app: &App, hash: &[u8]) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM sessions WHERE hash = $1", hash).execute(app.database.system()).await?;
+    Ok(())
+}
+
+pub(super) async fn end_other_sessions(tx: &mut Tx, admin: Uuid, hash: &[u8]) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM sessions WHERE admin_id = $1 AND hash <> $2", admin, hash)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// A second factor.
+pub(super) struct Factor {
+    pub(super) secret: Vec<u8>,
+    pub(super) confirmed: bool,
+    pub(super) step: i64,
+    pub(super) failures: i32,
+    pub(super) failed_at: OffsetDateTime,
+}
+
+/// Holds it until the end of the transaction.
+pub(super) async fn factor(tx: &mut Tx, admin: Uuid) -> sqlx::Result<Option<Factor>> {
+    sqlx::query_as!(
+        Factor,
+        "SELECT secret, confirmed, step, failures, failed_at FROM second_factors WHERE admin_id = $1 FOR UPDATE",
+        admin
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+/// Notes a secret that waits for its first code; `false` if one counts already.
+pub(super) async fn begin_factor(tx: &mut Tx, admin: Uuid, secret: &[u8]) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "INSERT INTO second_factors (admin_id, secret) VALUES ($1, $2)
+         ON CONFLICT (admin_id) DO UPDATE SET secret = $2 WHERE NOT second_factors.confirmed",
+        admin,
+        secret
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn factor_used(tx: &mut Tx, admin: Uuid, step: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE second_factors SET confirmed = true, step = $2, failures = 0 WHERE admin_id = $1",
+        admin,
+        step
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn factor_failed(tx: &mut Tx, admin: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE second_factors SET failures = least(failures + 1, 1000), failed_at = now() WHERE admin_id = $1",
+        admin
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn remove_factor(tx: &mut Tx, admin: Uuid) -> sqlx::Result<bool> {
     let done =
-        sqlx::query!("DELETE FROM sessions WHERE hash = $1", hash).execute(app.database.system()).await?;
+        sqlx::query!("DELETE FROM second_factors WHERE admin_id = $1", admin).execute(&mut **tx).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Forgets an administrator's second factor; `false` if there is none.
+pub(crate) async fn reset_second_factor(tx: &mut Tx, email: &str) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "DELETE FROM second_factors WHERE admin_id = (SELECT id FROM admins WHERE email = $1)",
+        email
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 

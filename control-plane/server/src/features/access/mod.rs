@@ -3,8 +3,9 @@
 mod db;
 mod password;
 mod routes;
+mod second_factor;
 
-pub(crate) use db::{list_admins, principal_of, remove_admin, set_admin};
+pub(crate) use db::{list_admins, principal_of, remove_admin, reset_second_factor, set_admin};
 pub(crate) use password::hash as hash_password;
 pub(crate) use routes::routes;
 

@@ -1,13 +1,13 @@
 //! Logging in and out; API tokens.
 
 use super::db::{self, TokenRow};
-use super::{hash_secret, new_secret, password};
+use super::{hash_secret, new_secret, password, second_factor};
 use crate::app::App;
 use crate::features::audit;
 use crate::http::{Caller, Json, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -26,6 +26,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(log_out))
         .routes(routes!(list_tokens, create_token))
         .routes(routes!(revoke_token))
+        .merge(second_factor::routes())
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -34,6 +35,8 @@ struct Login {
     email: String,
     #[schema(value_type = String, format = Password)]
     password: SecretString,
+    /// The authenticator's code, where the account has a second factor.
+    code: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,9 +70,15 @@ async fn log_in(
     let Some((admin, _)) = known.filter(|_| matches) else {
         return Err(Problem::unauthorised("the e-mail address or the password is wrong"));
     };
+    let mut tx = app.database.begin().await?;
+    if let Some(refusal) =
+        second_factor::weigh(&mut tx, admin, &email, login.code.as_deref()).await?.refusal()
+    {
+        tx.commit().await?;
+        return Err(refusal);
+    }
     app.logins.succeeded(address, &email);
     let (token, expires_at) = (new_secret("nse"), OffsetDateTime::now_utc() + SESSION);
-    let mut tx = app.database.begin().await?;
     db::insert_session(&mut tx, &hash_secret(&token), admin, expires_at).await?;
     audit::record(&mut tx, &email, "session.begin", &email, &json!({})).await?;
     tx.commit().await?;
@@ -79,17 +88,9 @@ async fn log_in(
 /// Log out: forget the session this request was made with.
 #[utoipa::path(delete, path = "/sessions/current", tag = "access", security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
-async fn log_out(State(app): State<App>, _: Principal, headers: HeaderMap) -> Result<StatusCode, Problem> {
-    let token = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let token = token.strip_prefix("Bearer ").unwrap_or_default();
-    if db::delete_session(&app, &hash_secret(token)).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::bad_request(
-            "not-a-session",
-            "this request was made with an API token; revoke it instead",
-        ))
-    }
+async fn log_out(State(app): State<App>, who: Principal) -> Result<StatusCode, Problem> {
+    db::delete_session(&app, &who.session()?.hash).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -185,14 +186,14 @@ async fn create_token(
     // To the microsecond, as the database has it.
     let now = now - Duration::nanoseconds(i64::from(now.nanosecond() % 1000));
     let wished = new.expires_in_days.map(|days| now + Duration::days(days.into()));
-    let bound = who.token.and_then(|token| token.expires_at);
+    let bound = who.token().and_then(|token| token.expires_at);
     let row = TokenRow {
         id: Uuid::now_v7(),
         name: new.name.trim().to_owned(),
         permissions: new.permissions.iter().map(|permission| permission.as_str().to_owned()).collect(),
         operator_id: new.operator,
         created_by: who.actor.clone(),
-        parent: who.token.map(|token| token.id),
+        parent: who.token().map(|token| token.id),
         created_at: now,
         // A token that ends issues none that outlives it.
         expires_at: [wished, bound].into_iter().flatten().min(),
