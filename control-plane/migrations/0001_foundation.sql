@@ -186,7 +186,7 @@ CREATE TABLE heartbeats (
     failing text[] NOT NULL DEFAULT '{}',
     backlog bigint NOT NULL DEFAULT 0,
     lost bigint NOT NULL DEFAULT 0
-);
+) WITH (fillfactor = 50);
 
 -- How far each lane is committed. Locked while a batch is stored: this row is what makes storing exactly once.
 CREATE TABLE lanes (
@@ -195,7 +195,7 @@ CREATE TABLE lanes (
     epoch bigint NOT NULL DEFAULT 0,
     seq bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (node_id, lane)
-);
+) WITH (fillfactor = 50);
 
 -- Numbers that will never come, and why.
 CREATE TABLE gaps (

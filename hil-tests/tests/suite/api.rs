@@ -62,6 +62,8 @@ async fn permissions_scopes_and_refusals() -> anyhow::Result<()> {
     assert_eq!(refused_as(admin.get("/nodes?limit=0").await), "query");
     assert_eq!(refused_as(admin.get("/nodes?limit=many").await), "query");
     assert_eq!(refused_as(admin.get("/nodes?after=zzz").await), "query");
+    assert_eq!(refused_as(admin.get("/nodes?oline=true").await), "query");
+    assert_eq!(refused_as(admin.get("/tokens?revoked=true").await), "query");
     assert_eq!(refused_as(admin.get("/nothing").await), "not-found");
     assert_eq!(refused_as(admin.delete("/nodes").await), "method");
     let again = json!({ "name": "S", "email": "S@demo.invalid" });

@@ -19,11 +19,6 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// The query string.
-#[derive(Debug, FromRequestParts)]
-#[from_request(via(axum::extract::Query), rejection(Problem))]
-pub(crate) struct Query<T>(pub(crate) T);
-
 /// Path segments.
 #[derive(Debug, FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Problem))]

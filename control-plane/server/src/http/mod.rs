@@ -10,8 +10,8 @@ mod throttle;
 
 pub(crate) use auth::{AskingSession, AskingToken, Credential, Permission, Principal};
 pub(crate) use crowd::Crowd;
-pub(crate) use extract::{Json, NodePath, Path, Query};
-pub(crate) use page::{PageQuery, Paged};
+pub(crate) use extract::{Json, NodePath, Path};
+pub(crate) use page::{Asked, PageQuery, Paged};
 pub(crate) use problem::{Problem, ProblemBody};
 pub(crate) use serve::{Caller, serve};
 pub(crate) use throttle::LoginThrottle;

@@ -1,6 +1,8 @@
 //! Keyset pages: a page is asked for by what the last one ended with, so that it costs the same however deep.
 
 use super::Problem;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -38,9 +40,37 @@ pub(crate) struct Paged<T> {
     pub(crate) next: Option<String>,
 }
 
+/// For lists that are not filtered.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct Everything {}
+
+/// What a list was asked for: which page of it, and which items. A parameter that the list does not know is refused: a
+/// misspelt filter must not show everything.
+pub(crate) struct Asked<K, F = Everything> {
+    pub(crate) page: Page<K>,
+    pub(crate) filter: F,
+}
+
+impl<S: Sync, K: DeserializeOwned, F: DeserializeOwned + IntoParams> FromRequestParts<S> for Asked<K, F> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)?;
+        let known = [PageQuery::into_params(|| None), F::into_params(|| None)].concat();
+        let known: Vec<_> = known.into_iter().map(|parameter| parameter.name).collect();
+        if let Some((stranger, _)) = given.iter().find(|(name, _)| !known.contains(name)) {
+            let detail = format!("there is no parameter `{stranger}` here; there are: {}", known.join(", "));
+            return Err(Problem::bad_request("query", detail));
+        }
+        let Query(page) = Query::<PageQuery>::try_from_uri(&parts.uri)?;
+        let Query(filter) = Query::try_from_uri(&parts.uri)?;
+        Ok(Self { page: page.parse()?, filter })
+    }
+}
+
 impl PageQuery {
     /// Reads the key.
-    pub(crate) fn parse<K: DeserializeOwned>(&self) -> Result<Page<K>, Problem> {
+    fn parse<K: DeserializeOwned>(&self) -> Result<Page<K>, Problem> {
         let limit = self.limit.unwrap_or(DEFAULT);
         if !(1..=MOST).contains(&limit) {
             return Err(Problem::bad_request("query", format!("limit must be 1 to {MOST}")));

@@ -4,7 +4,7 @@ use super::db::{self, TokenRow};
 use super::{hash_secret, new_secret, password, second_factor};
 use crate::app::App;
 use crate::features::audit;
-use crate::http::{Caller, Json, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
+use crate::http::{Asked, Caller, Json, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -152,10 +152,9 @@ impl From<TokenRow> for Token {
 async fn list_tokens(
     State(app): State<App>,
     who: Principal,
-    Query(page): Query<PageQuery>,
+    Asked { page, .. }: Asked<Uuid>,
 ) -> Result<Json<Paged<Token>>, Problem> {
     who.require(Permission::ManageTokens)?;
-    let page = page.parse::<Uuid>()?;
     let mut tx = app.database.scoped(who.scope).await?;
     let rows = db::list_tokens(&mut tx, page.after, page.limit).await?;
     Ok(Json(Paged::new(rows, page.limit, |token: &Token| token.id)))

@@ -4,7 +4,7 @@ use super::db::{self, AttestationRow};
 use crate::app::App;
 use crate::features::{audit, nodes};
 use crate::http::{
-    Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query,
+    Asked, Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody,
 };
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -60,10 +60,9 @@ async fn list(
     State(app): State<App>,
     who: Principal,
     Path(node): NodePath,
-    Query(page): Query<PageQuery>,
+    Asked { page, .. }: Asked<Key>,
 ) -> Result<Json<Paged<Attestation>>, Problem> {
     who.require(Permission::ReadNodes)?;
-    let page = page.parse::<Key>()?;
     let mut tx = app.database.scoped(who.scope).await?;
     nodes::find_node(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
     let rows = db::list(&mut tx, &node, page.after.map(|Key(at)| at), page.limit).await?;

@@ -2,7 +2,7 @@
 
 use super::db::{self, EntryRow};
 use crate::app::App;
-use crate::http::{Json, PageQuery, Paged, Permission, Principal, Problem, ProblemBody, Query};
+use crate::http::{Asked, Json, PageQuery, Paged, Permission, Principal, Problem, ProblemBody};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -56,11 +56,9 @@ struct Filter {
 async fn list(
     State(app): State<App>,
     who: Principal,
-    Query(page): Query<PageQuery>,
-    Query(filter): Query<Filter>,
+    Asked { page, filter }: Asked<i64, Filter>,
 ) -> Result<Json<Paged<AuditEntry>>, Problem> {
     who.require(Permission::ReadAudit)?;
-    let page = page.parse::<i64>()?;
     let mut tx = app.database.scoped(who.scope).await?;
     let rows = db::list(&mut tx, filter.subject.as_deref(), page.after, page.limit).await?;
     Ok(Json(Paged::new(rows, page.limit, |entry: &AuditEntry| entry.seq)))

@@ -6,7 +6,7 @@ use super::revocation;
 use crate::app::App;
 use crate::features::audit;
 use crate::http::{
-    Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query,
+    Asked, Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody,
 };
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -49,11 +49,9 @@ struct Filter {
 async fn list(
     State(app): State<App>,
     who: Principal,
-    Query(page): Query<PageQuery>,
-    Query(filter): Query<Filter>,
+    Asked { page, filter }: Asked<Key, Filter>,
 ) -> Result<Json<Paged<Node>>, Problem> {
     who.require(Permission::ReadNodes)?;
-    let page = page.parse::<Key>()?;
     let mut tx = app.database.scoped(who.scope).await?;
     let filter = NodeFilter {
         operator: filter.operator,

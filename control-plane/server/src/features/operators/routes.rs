@@ -3,7 +3,7 @@
 use super::db::{self, OperatorRow, OperatorState};
 use crate::app::App;
 use crate::features::audit;
-use crate::http::{Json, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query};
+use crate::http::{Asked, Json, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody};
 use crate::notices::{self, Notice};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -72,11 +72,9 @@ struct Filter {
 async fn list(
     State(app): State<App>,
     who: Principal,
-    Query(page): Query<PageQuery>,
-    Query(filter): Query<Filter>,
+    Asked { page, filter }: Asked<Uuid, Filter>,
 ) -> Result<Json<Paged<Operator>>, Problem> {
     who.require(Permission::ReadOperators)?;
-    let page = page.parse::<Uuid>()?;
     let mut tx = app.database.scoped(who.scope).await?;
     let rows = db::list(&mut tx, filter.state, page.after, page.limit).await?;
     Ok(Json(Paged::new(rows, page.limit, |operator: &Operator| operator.id)))

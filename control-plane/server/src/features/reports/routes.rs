@@ -4,7 +4,7 @@ use super::db::{self, AlertRow, LaneRow, TelemetryRow};
 use crate::app::App;
 use crate::features::nodes;
 use crate::http::{
-    Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody, Query,
+    Asked, Json, NodePath, PageQuery, Paged, Path, Permission, Principal, Problem, ProblemBody,
 };
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -94,11 +94,9 @@ async fn telemetry(
     State(app): State<App>,
     who: Principal,
     Path(node): NodePath,
-    Query(page): Query<PageQuery>,
-    Query(span): Query<Span>,
+    Asked { page, filter: span }: Asked<Key, Span>,
 ) -> Result<Json<Paged<Sample>>, Problem> {
     who.require(Permission::ReadNodes)?;
-    let page = page.parse::<Key>()?;
     let mut tx = app.database.scoped(who.scope).await?;
     nodes::find_node(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
     let after = page.after.map(|Key(at, seq)| (at, seq));
@@ -139,10 +137,9 @@ async fn alerts(
     State(app): State<App>,
     who: Principal,
     Path(node): NodePath,
-    Query(page): Query<PageQuery>,
+    Asked { page, .. }: Asked<(i64, i64)>,
 ) -> Result<Json<Paged<NodeAlert>>, Problem> {
     who.require(Permission::ReadNodes)?;
-    let page = page.parse::<(i64, i64)>()?;
     let mut tx = app.database.scoped(who.scope).await?;
     nodes::find_node(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
     let rows = db::alerts(&mut tx, &node, page.after, page.limit).await?;
