@@ -67,9 +67,9 @@ pub(crate) enum Command {
 pub(crate) enum SecondFactor {
     /// Does your account have one?
     Status,
-    /// Set one up: shows a secret for the app, then reads a first code.
+    /// Set one up: reads your password, shows a secret for the app, reads a first code.
     On,
-    /// Remove it; that takes a code.
+    /// Remove it; that takes your password and a code.
     Off,
 }
 

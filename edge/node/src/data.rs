@@ -73,3 +73,9 @@ impl DataFolder {
         file.commit().with_context(|| format!("cannot write {}", path.display()))
     }
 }
+/// Does what may have to wait for the disk away from the thread on which everything else waits.
+pub(crate) async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}

@@ -2,7 +2,7 @@
 
 use crate::boot;
 use crate::config::{Config, KeyPlace};
-use crate::data::DataFolder;
+use crate::data::{DataFolder, on_disk};
 use crate::status::Board;
 use anyhow::{Context as _, bail};
 use noderr_identity::{
@@ -63,7 +63,8 @@ impl Registrar {
         if off.abs() > 60_000 {
             tracing::warn!(off_ms = off, "the clock was wrong and now follows the control plane");
         }
-        if let Err(error) = boot::remember(&self.data, &self.clock) {
+        let (data, clock) = (self.data.clone(), self.clock.clone());
+        if let Err(error) = on_disk(move || boot::remember(&data, &clock)).await {
             tracing::warn!(%error, "the time cannot be remembered across a start");
         }
         Ok(())
@@ -144,7 +145,8 @@ impl Registrar {
         resolver: &CertificateResolver,
     ) -> anyhow::Result<Enrolment> {
         let renewed: Enrolment = renew(&self.client()?, &self.keys, enrolment.node).await?.into();
-        renewed.save(&self.data.enrolment())?;
+        let (kept, path) = (renewed.clone(), self.data.enrolment());
+        on_disk(move || Ok(kept.save(&path)?)).await?;
         resolver.replace(&self.keys, &renewed.certificate_chain)?;
         tracing::info!("the certificate was renewed");
         Ok(renewed)

@@ -2,7 +2,7 @@
 
 use crate::boot;
 use crate::config::Config;
-use crate::data::DataFolder;
+use crate::data::{DataFolder, on_disk};
 use crate::health::{Health, feed_watchdog, write_alert};
 use crate::probes::disk;
 use crate::pulse::Pulse;
@@ -87,7 +87,8 @@ async fn run_parts(
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
             };
-            enrolled.save(&registrar.data.enrolment())?;
+            let (kept, path) = (enrolled.clone(), registrar.data.enrolment());
+            on_disk(move || Ok(kept.save(&path)?)).await?;
             tracing::info!(node = %enrolled.node, kind = %enrolled.kind, "enrolled");
             enrolled
         }
@@ -113,7 +114,8 @@ async fn start_parts(
     supervisor: &mut Supervisor,
     pulse: Pulse,
 ) -> anyhow::Result<()> {
-    let epoch = begin_epoch(&registrar.data, &enrolment)?;
+    let (data, floor) = (registrar.data.clone(), enrolment.epoch_floor);
+    let epoch = on_disk(move || begin_epoch(&data, floor)).await?;
     let (spool, signal) = open_spool(config, registrar, epoch).await?;
     let (outgoing, outgoing_end) = mpsc::channel(64);
     let (incoming, incoming_end) = mpsc::channel(64);
@@ -134,11 +136,11 @@ async fn start_parts(
     )
 }
 
-fn begin_epoch(data: &DataFolder, enrolment: &Enrolment) -> anyhow::Result<u64> {
-    boot::begin(data, enrolment.epoch_floor).or_else(|first| {
+fn begin_epoch(data: &DataFolder, floor: u64) -> anyhow::Result<u64> {
+    boot::begin(data, floor).or_else(|first| {
         // A full disk must not keep the box from starting: the spool's reserve is for such a day.
         data.give_up_reserve().with_context(|| format!("cannot begin a boot epoch: {first:#}"))?;
-        boot::begin(data, enrolment.epoch_floor).context("cannot begin a boot epoch")
+        boot::begin(data, floor).context("cannot begin a boot epoch")
     })
 }
 

@@ -1,6 +1,6 @@
 //! Does what the control plane wants: applies the desired state, answers challenges, and says what became of it.
 
-use crate::data::DataFolder;
+use crate::data::{DataFolder, on_disk};
 use crate::status::Board;
 use noderr_identity::{NodeKeys, TpmError};
 use noderr_protocol::enrol::attest_binding;
@@ -34,7 +34,7 @@ impl Steward {
         let mut incoming = self.incoming.lock().await;
         while let Some(message) = incoming.recv().await {
             let answer = match message {
-                Down::DesiredState(desired) => Some(Up::ActualState(self.apply(&desired))),
+                Down::DesiredState(desired) => Some(Up::ActualState(self.apply(desired).await)),
                 Down::AttestationChallenge(challenge) => {
                     Some(Up::AttestationAnswer(self.attest(challenge).await))
                 }
@@ -50,11 +50,12 @@ impl Steward {
     }
 
     /// Adopts a document that is newer than the one in force; an older one changes nothing.
-    fn apply(&self, desired: &DesiredState) -> ActualState {
+    async fn apply(&self, desired: DesiredState) -> ActualState {
         let mut error = None;
         if desired.version > self.board.read().desired_version {
-            match self.data.write(FILE, desired) {
-                Ok(()) => self.adopt(desired),
+            let (data, kept) = (self.data.clone(), desired.clone());
+            match on_disk(move || data.write(FILE, &kept)).await {
+                Ok(()) => self.adopt(&desired),
                 Err(why) => {
                     tracing::warn!(error = %why, "the desired state cannot be kept and is not applied");
                     error = Some(Text::truncated(&format!("{why:#}")));

@@ -65,6 +65,7 @@ async fn no_table_shows_an_operator_a_strangers_rows() -> anyhow::Result<()> {
     }
 
     a_stranger_changes_nothing(&api, &with_nodes, stranger, &id).await?;
+    secrets_are_the_control_planes_alone([&api, &lab.database]).await;
     for bypass in
         ["SET ROLE noderr_owner", "SET ROLE noderr_system", "ALTER TABLE nodes DISABLE ROW LEVEL SECURITY"]
     {
@@ -102,7 +103,7 @@ async fn a_stranger_changes_nothing(
         "a row for another's node is made"
     );
     tx.rollback().await?;
-    for table in ["audit_log", "admins", "sessions", "second_factors", "secrets", "job_runs"] {
+    for table in ["audit_log", "admins", "sessions", "job_runs"] {
         let mut tx = scoped(api, stranger).await?;
         let seen = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
             .fetch_one(&mut *tx)
@@ -110,4 +111,14 @@ async fn a_stranger_changes_nothing(
         assert!(!matches!(seen, Ok(1..)), "{table} is shown to an operator");
     }
     Ok(())
+}
+
+/// Neither the API's role nor one that may read everything else.
+async fn secrets_are_the_control_planes_alone(roles: [&PgPool; 2]) {
+    for (role, table) in roles.into_iter().flat_map(|role| [(role, "secrets"), (role, "second_factors")]) {
+        let seen = sqlx::query(AssertSqlSafe(format!("SELECT FROM {table}"))).execute(role).await;
+        let refused =
+            seen.as_ref().err().and_then(sqlx::Error::as_database_error).and_then(|error| error.code());
+        assert_eq!(refused.as_deref(), Some("42501"), "{table}: {seen:?}");
+    }
 }

@@ -10,11 +10,11 @@ use qrcode::render::unicode;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _};
 
+const PASSWORD: &str = "your password: ";
 const CODE: &str = "code of your authenticator: ";
 
 pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> anyhow::Result<()> {
     let password = read_secret(&format!("password for {email}: "))?;
-    ensure!(!password.is_empty(), "no password was given");
     let mut body = json!({ "email": email, "password": password });
     let mut session = client.post("/sessions", &body).await;
     if let Err(refused) = &session
@@ -31,13 +31,16 @@ pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> an
 }
 
 /// From the terminal without an echo, or a line from whatever is piped in.
-fn read_secret(prompt: &str) -> std::io::Result<String> {
-    if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password(prompt);
-    }
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+fn read_secret(prompt: &str) -> anyhow::Result<String> {
+    let secret = if std::io::stdin().is_terminal() {
+        rpassword::prompt_password(prompt)?
+    } else {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    ensure!(!secret.is_empty(), "nothing was given for `{}`", prompt.trim_end_matches([':', ' ']));
+    Ok(secret)
 }
 
 pub(crate) async fn second_factor(
@@ -48,10 +51,10 @@ pub(crate) async fn second_factor(
     match command {
         SecondFactor::Status => printer.fields(&client.get("/second-factor").await?),
         SecondFactor::On => {
-            let factor = client.post("/second-factor", &json!({})).await?;
+            let factor =
+                client.post("/second-factor", &json!({ "password": read_secret(PASSWORD)? })).await?;
             if std::io::stdout().is_terminal() {
-                let uri = factor["uri"].as_str().unwrap_or_default();
-                println!("{}", QrCode::new(uri)?.render::<unicode::Dense1x2>().build());
+                print_code(factor["uri"].as_str().unwrap_or_default())?;
             }
             printer.fields(&factor);
             let code = read_secret(CODE)?;
@@ -59,10 +62,18 @@ pub(crate) async fn second_factor(
             printer.done(&answer, "every login takes a code from now on; your other sessions have ended");
         }
         SecondFactor::Off => {
-            let code = read_secret(CODE)?;
-            let answer = client.post("/second-factor/remove", &json!({ "code": code })).await?;
+            let body = json!({ "password": read_secret(PASSWORD)?, "code": read_secret(CODE)? });
+            let answer = client.post("/second-factor/remove", &body).await?;
             printer.done(&answer, "a login takes the password alone again");
         }
+    }
+    Ok(())
+}
+
+/// A QR code in black on white, whatever the terminal's own colours are: not every camera reads a negative.
+fn print_code(content: &str) -> anyhow::Result<()> {
+    for line in QrCode::new(content)?.render::<unicode::Dense1x2>().build().lines() {
+        println!("\x1b[30;107m{line}\x1b[0m");
     }
     Ok(())
 }

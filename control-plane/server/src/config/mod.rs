@@ -89,6 +89,7 @@ impl Config {
             !self.http.names.is_empty(),
             "http.names must name at least one host name or address"
         );
+        self.telemetry.check()?;
         self.authority.check()?;
         self.enrolment.check()
     }

@@ -19,6 +19,21 @@ pub(crate) struct Telemetry {
     pub(crate) offline_after_s: u32,
 }
 
+impl Telemetry {
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        for (field, is_zero) in [
+            ("retention_days", self.retention_days == 0),
+            ("alert_retention_days", self.alert_retention_days == 0),
+            ("batch", self.batch == 0),
+            ("workers", self.workers == 0),
+            ("offline_after_s", self.offline_after_s == 0),
+        ] {
+            anyhow::ensure!(!is_zero, "telemetry.{field} must not be 0");
+        }
+        Ok(())
+    }
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         Self {

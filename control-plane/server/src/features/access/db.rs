@@ -112,21 +112,33 @@ pub(super) async fn begin_factor(tx: &mut Tx, admin: Uuid, secret: &[u8]) -> sql
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn factor_used(tx: &mut Tx, admin: Uuid, step: i64) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE second_factors SET confirmed = true, step = $2, failures = 0 WHERE admin_id = $1",
+/// Whether one counts.
+pub(super) async fn has_factor(app: &App, admin: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM second_factors WHERE admin_id = $1 AND confirmed) AS "on!""#,
+        admin
+    )
+    .fetch_one(app.database.system())
+    .await
+}
+
+/// Notes that the code of a step was taken; `false` if it or a later one was before.
+pub(super) async fn factor_used(tx: &mut Tx, admin: Uuid, step: i64) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE second_factors SET confirmed = true, step = $2, failures = 0 WHERE admin_id = $1 AND step < $2",
         admin,
         step
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn factor_failed(tx: &mut Tx, admin: Uuid) -> sqlx::Result<()> {
+pub(super) async fn factor_failed(tx: &mut Tx, admin: Uuid, at: OffsetDateTime) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE second_factors SET failures = least(failures + 1, 1000), failed_at = now() WHERE admin_id = $1",
-        admin
+        "UPDATE second_factors SET failures = least(failures + 1, 1000), failed_at = $2 WHERE admin_id = $1",
+        admin,
+        at
     )
     .execute(&mut **tx)
     .await?;
@@ -134,20 +146,23 @@ pub(super) async fn factor_failed(tx: &mut Tx, admin: Uuid) -> sqlx::Result<()> 
 }
 
 pub(super) async fn remove_factor(tx: &mut Tx, admin: Uuid) -> sqlx::Result<bool> {
-    let done =
-        sqlx::query!("DELETE FROM second_factors WHERE admin_id = $1", admin).execute(&mut **tx).await?;
+    let done = sqlx::query!("DELETE FROM second_factors WHERE admin_id = $1 AND confirmed", admin)
+        .execute(&mut **tx)
+        .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Forgets an administrator's second factor; `false` if there is none.
+/// Forgets an administrator's second factor and ends their sessions; `false` if there is no such factor.
 pub(crate) async fn reset_second_factor(tx: &mut Tx, email: &str) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
-        "DELETE FROM second_factors WHERE admin_id = (SELECT id FROM admins WHERE email = $1)",
+    let admin = sqlx::query_scalar!(
+        "DELETE FROM second_factors f USING admins a WHERE a.id = f.admin_id AND a.email = $1 RETURNING a.id",
         email
     )
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok(done.rows_affected() == 1)
+    let Some(admin) = admin else { return Ok(false) };
+    sqlx::query!("DELETE FROM sessions WHERE admin_id = $1", admin).execute(&mut **tx).await?;
+    Ok(true)
 }
 
 /// Adds an administrator or sets a new password; a new password ends the sessions of the old one.

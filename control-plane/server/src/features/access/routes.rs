@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::net::IpAddr;
 use std::time::Instant;
 use time::{Duration, OffsetDateTime};
 use utoipa::ToSchema;
@@ -55,21 +56,8 @@ async fn log_in(
     Extension(Caller(address)): Extension<Caller>,
     Json(login): Json<Login>,
 ) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
-    // No address is longer, and what strangers send is kept for a while.
-    if login.email.len() > 254 {
-        return Err(Problem::bad_request("email", "an e-mail address has at most 254 bytes"));
-    }
     let email = login.email.trim().to_lowercase();
-    if let Err(wait) = app.logins.attempt(address, &email, Instant::now()) {
-        let detail = format!("too many failed logins from this address; wait {} s", wait.as_secs() + 1);
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail));
-    }
-    let known = db::password_hash(&app, &email).await?;
-    let stored = known.as_ref().map(|(_, hash)| hash.clone());
-    let matches = password::verify(login.password.expose_secret().to_owned(), stored).await?;
-    let Some((admin, _)) = known.filter(|_| matches) else {
-        return Err(Problem::unauthorised("the e-mail address or the password is wrong"));
-    };
+    let admin = check_password(&app, address, &email, &login.password).await?;
     let mut tx = app.database.begin().await?;
     if let Some(refusal) =
         second_factor::weigh(&mut tx, admin, &email, login.code.as_deref()).await?.refusal()
@@ -83,6 +71,29 @@ async fn log_in(
     audit::record(&mut tx, &email, "session.begin", &email, &json!({})).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(LoggedIn { token, expires_at })))
+}
+
+/// Whose password it is. Until [`LoginThrottle::succeeded`](crate::http::LoginThrottle::succeeded) is called, the attempt
+/// counts as failed.
+pub(super) async fn check_password(
+    app: &App,
+    address: IpAddr,
+    email: &str,
+    password: &SecretString,
+) -> Result<Uuid, Problem> {
+    // No address is longer, and what strangers send is kept for a while.
+    if email.len() > 254 {
+        return Err(Problem::bad_request("email", "an e-mail address has at most 254 bytes"));
+    }
+    if let Err(wait) = app.logins.attempt(address, email, Instant::now()) {
+        let detail = format!("too many failed logins from this address; wait {} s", wait.as_secs() + 1);
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail));
+    }
+    let known = db::password_hash(app, email).await?;
+    let stored = known.as_ref().map(|(_, hash)| hash.clone());
+    let matches = password::verify(password.expose_secret().to_owned(), stored).await?;
+    let known = known.filter(|_| matches).map(|(admin, _)| admin);
+    known.ok_or_else(|| Problem::unauthorised("the e-mail address or the password is wrong"))
 }
 
 /// Log out: forget the session this request was made with.

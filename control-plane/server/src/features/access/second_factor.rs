@@ -1,14 +1,18 @@
 //! A second factor of administrators: time-based one-time passwords (RFC 6238), as authenticator apps make them. A code is
-//! taken once, and whoever guesses codes of an account waits longer each time, wherever they ask.
+//! taken once, and whoever guesses codes of an account waits longer each time, wherever they ask from. Nobody sets one up
+//! or removes it without the password: a session that was left open, or stolen, is not enough.
 
 use super::db::{self, Factor};
+use super::routes::check_password;
 use crate::app::App;
 use crate::database::Tx;
 use crate::features::audit;
-use crate::http::{Json, Principal, Problem, ProblemBody};
+use crate::http::{Caller, Json, Principal, Problem, ProblemBody};
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use rand::RngCore as _;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
@@ -26,7 +30,8 @@ const DIGITS: usize = 6;
 const STEP: i64 = 30;
 /// RFC 4226 recommends 160 bits.
 const SECRET: usize = 20;
-const FREE: i32 = 5;
+/// Wrong codes in a row of an account before it waits; they take the password, and addresses wait sooner.
+const FREE: i32 = 20;
 const LONGEST: Duration = Duration::from_secs(300);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -80,11 +85,12 @@ pub(super) async fn weigh(
     if let Some(wait) = pause(&factor, now) {
         return Ok(Verdict::Wait(wait));
     }
-    if let Some(step) = matching(&factor, code, now) {
-        db::factor_used(tx, admin, step).await?;
+    if let Some(step) = matching(&factor, code, now)
+        && db::factor_used(tx, admin, step).await?
+    {
         return Ok(Verdict::Good);
     }
-    db::factor_failed(tx, admin).await?;
+    db::factor_failed(tx, admin, now).await?;
     audit::record(tx, email, "second-factor.refused", email, &json!({})).await?;
     Ok(Verdict::Wrong)
 }
@@ -92,7 +98,8 @@ pub(super) async fn weigh(
 fn pause(factor: &Factor, now: OffsetDateTime) -> Option<Duration> {
     let beyond = u32::try_from(factor.failures.checked_sub(FREE)?).ok()?;
     let pause = Duration::from_secs(1 << beyond.min(9)).min(LONGEST);
-    let left = factor.failed_at + pause - now;
+    // At most the pause, should the clocks of two instances differ.
+    let left = (factor.failed_at + pause - now).min(time::Duration::try_from(pause).ok()?);
     left.is_positive().then(|| left.unsigned_abs())
 }
 
@@ -128,9 +135,24 @@ struct NewFactor {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Code {
+struct Beginning {
+    #[schema(value_type = String, format = Password)]
+    password: SecretString,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Confirmation {
     /// The authenticator's code of the moment.
-    #[schema(min_length = 6, max_length = 6)]
+    code: String,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Removal {
+    #[schema(value_type = String, format = Password)]
+    password: SecretString,
+    /// The authenticator's code of the moment.
     code: String,
 }
 
@@ -138,42 +160,47 @@ struct Code {
 #[utoipa::path(get, path = "/second-factor", tag = "access", security(("bearer" = [])),
     responses((status = 200, body = SecondFactor), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
 async fn show(State(app): State<App>, who: Principal) -> Result<Json<SecondFactor>, Problem> {
-    let session = who.session()?;
-    let mut tx = app.database.begin().await?;
-    let factor = db::factor(&mut tx, session.admin).await?;
-    Ok(Json(SecondFactor { on: factor.is_some_and(|factor| factor.confirmed) }))
+    Ok(Json(SecondFactor { on: db::has_factor(&app, who.session()?.admin).await? }))
 }
 
 /// Make a secret for your authenticator; it counts once a code has confirmed it.
-#[utoipa::path(post, path = "/second-factor", tag = "access", security(("bearer" = [])),
+#[utoipa::path(post, path = "/second-factor", tag = "access", request_body = Beginning, security(("bearer" = [])),
     responses((status = 201, body = NewFactor), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
-async fn begin(State(app): State<App>, who: Principal) -> Result<(StatusCode, Json<NewFactor>), Problem> {
-    let session = who.session()?;
+async fn begin(
+    State(app): State<App>,
+    Extension(Caller(address)): Extension<Caller>,
+    who: Principal,
+    Json(beginning): Json<Beginning>,
+) -> Result<(StatusCode, Json<NewFactor>), Problem> {
+    who.session()?;
+    let admin = check_password(&app, address, &who.actor, &beginning.password).await?;
+    app.logins.succeeded(address, &who.actor);
     let mut secret = [0; SECRET];
     rand::rng().fill_bytes(&mut secret);
     let totp = totp(&secret, who.actor.clone())
         .ok_or_else(|| anyhow::anyhow!("no authenticator takes this account"))?;
     let mut tx = app.database.begin().await?;
-    if !db::begin_factor(&mut tx, session.admin, &secret).await? {
+    if !db::begin_factor(&mut tx, admin, &secret).await? {
         return Err(Problem::conflict("second-factor", "this account has a second factor; remove it first"));
     }
+    audit::record(&mut tx, &who.actor, "second-factor.begin", &who.actor, &json!({})).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(NewFactor { secret: totp.get_secret_base32(), uri: totp.get_url() })))
 }
 
 /// Confirm the secret with a first code: from now on a login needs one. Your other sessions end.
-#[utoipa::path(post, path = "/second-factor/confirm", tag = "access", request_body = Code, security(("bearer" = [])),
+#[utoipa::path(post, path = "/second-factor/confirm", tag = "access", request_body = Confirmation, security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
 async fn confirm(
     State(app): State<App>,
     who: Principal,
-    Json(code): Json<Code>,
+    Json(confirmation): Json<Confirmation>,
 ) -> Result<StatusCode, Problem> {
     let session = who.session()?;
     let mut tx = app.database.begin().await?;
     let factor = db::factor(&mut tx, session.admin).await?.filter(|factor| !factor.confirmed);
     let factor = factor.ok_or_else(|| Problem::not_found("second factor that waits for a code"))?;
-    let step = matching(&factor, &code.code, OffsetDateTime::now_utc());
+    let step = matching(&factor, &confirmation.code, OffsetDateTime::now_utc());
     let step = step.ok_or_else(|| {
         Problem::bad_request("code-wrong", "the code is wrong; are the clocks of both sides right?")
     })?;
@@ -184,22 +211,24 @@ async fn confirm(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Remove your second factor; that takes a code of it.
-#[utoipa::path(post, path = "/second-factor/remove", tag = "access", request_body = Code, security(("bearer" = [])),
+/// Remove your second factor; that takes the password and a code.
+#[utoipa::path(post, path = "/second-factor/remove", tag = "access", request_body = Removal, security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")))]
 async fn remove(
     State(app): State<App>,
+    Extension(Caller(address)): Extension<Caller>,
     who: Principal,
-    Json(code): Json<Code>,
+    Json(removal): Json<Removal>,
 ) -> Result<StatusCode, Problem> {
-    let session = who.session()?;
+    who.session()?;
+    let admin = check_password(&app, address, &who.actor, &removal.password).await?;
     let mut tx = app.database.begin().await?;
-    let verdict = weigh(&mut tx, session.admin, &who.actor, Some(&code.code)).await?;
-    if let Some(refusal) = verdict.refusal() {
+    if let Some(refusal) = weigh(&mut tx, admin, &who.actor, Some(&removal.code)).await?.refusal() {
         tx.commit().await?;
         return Err(refusal);
     }
-    if !db::remove_factor(&mut tx, session.admin).await? {
+    app.logins.succeeded(address, &who.actor);
+    if !db::remove_factor(&mut tx, admin).await? {
         return Err(Problem::not_found("second factor"));
     }
     audit::record(&mut tx, &who.actor, "second-factor.off", &who.actor, &json!({})).await?;
@@ -246,5 +275,6 @@ mod tests {
         assert_eq!(pause(&factor(0, FREE + 3), at(1_002)), Some(Duration::from_secs(6)));
         assert_eq!(pause(&factor(0, i32::MAX), at(1_000)), Some(LONGEST));
         assert_eq!(pause(&factor(0, i32::MAX), at(1_300)), None);
+        assert_eq!(pause(&factor(0, FREE), at(0)), Some(Duration::from_secs(1)), "a clock that is behind");
     }
 }

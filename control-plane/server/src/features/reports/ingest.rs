@@ -31,7 +31,7 @@ impl Ingest {
     /// Starts the workers behind `events`.
     pub(crate) fn start(app: &App, mut events: mpsc::Receiver<UpEvent>) -> Self {
         let mut tasks = JoinSet::new();
-        let workers: Vec<_> = (0..app.config.telemetry.workers.max(1))
+        let workers: Vec<_> = (0..app.config.telemetry.workers)
             .map(|_| {
                 let (sender, queue) = mpsc::channel(QUEUE);
                 tasks.spawn(work(app.clone(), queue));

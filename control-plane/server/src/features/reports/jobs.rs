@@ -49,8 +49,9 @@ impl Job for MarkOffline {
 
     async fn run(&self, app: &App) -> anyhow::Result<String> {
         let done = sqlx::query!(
-            "UPDATE heartbeats SET online = false WHERE online AND (last_seen_at < now() - make_interval(secs => $1)
-               OR NOT EXISTS (SELECT FROM welcome w WHERE w.id = node_id))",
+            "UPDATE heartbeats SET online = false WHERE node_id IN (
+               SELECT h.node_id FROM heartbeats h WHERE h.online AND (h.last_seen_at < now() - make_interval(secs => $1)
+                 OR NOT EXISTS (SELECT FROM welcome w WHERE w.id = h.node_id)) FOR UPDATE SKIP LOCKED)",
             f64::from(app.config.telemetry.offline_after_s)
         )
         .execute(app.database.system())

@@ -117,7 +117,7 @@ pub(super) async fn send_marks(app: &App, node: &NodeId, marks: Vec<LaneMark>, r
     }
 }
 
-/// Notes the newest heartbeat of each of these nodes.
+/// Notes the newest heartbeat of each of these nodes. Locks them in one order, whoever asks.
 pub(super) async fn heartbeats(app: &App, beats: &[(NodeId, Heartbeat)]) -> sqlx::Result<()> {
     let nodes: Vec<_> = beats.iter().map(|(node, _)| node.as_bytes().to_vec()).collect();
     let times: Vec<_> = beats.iter().map(|(_, beat)| timestamp(beat.time)).collect();
@@ -130,11 +130,12 @@ pub(super) async fn heartbeats(app: &App, beats: &[(NodeId, Heartbeat)]) -> sqlx
     let backlogs: Vec<_> = beats.iter().map(|(_, beat)| signed(beat.backlog)).collect();
     let lost: Vec<_> = beats.iter().map(|(_, beat)| signed(beat.lost)).collect();
     sqlx::query!(
-        "UPDATE heartbeats h SET online = true, instance = $1, last_seen_at = now(), node_time = b.node_time,
+        "WITH held AS (SELECT node_id FROM heartbeats WHERE node_id = ANY($2) ORDER BY node_id FOR UPDATE)
+         UPDATE heartbeats h SET online = true, instance = $1, last_seen_at = now(), node_time = b.node_time,
            uptime_s = b.uptime_s, failing = ARRAY(SELECT jsonb_array_elements_text(b.failing)), backlog = b.backlog,
            lost = b.lost
-         FROM unnest($2::bytea[], $3::timestamptz[], $4::bigint[], $5::jsonb[], $6::bigint[], $7::bigint[])
-           AS b (node_id, node_time, uptime_s, failing, backlog, lost)
+         FROM held JOIN unnest($2::bytea[], $3::timestamptz[], $4::bigint[], $5::jsonb[], $6::bigint[], $7::bigint[])
+           AS b (node_id, node_time, uptime_s, failing, backlog, lost) USING (node_id)
          WHERE h.node_id = b.node_id AND EXISTS (SELECT FROM welcome w WHERE w.id = h.node_id)",
         app.id,
         &nodes,
