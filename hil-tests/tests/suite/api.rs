@@ -80,7 +80,7 @@ async fn permissions_scopes_and_refusals() -> anyhow::Result<()> {
     // Guessing takes longer and longer.
     for _ in 0..5 {
         let wrong = json!({ "email": lab.email(), "password": "wrong" });
-        assert_eq!(refused_as(nobody.post("/sessions", &wrong).await), "unauthorised");
+        assert_eq!(refused_as(nobody.post("/sessions", &wrong).await), "password-wrong");
     }
     let right = json!({ "email": lab.email(), "password": lab.password });
     assert_eq!(refused_as(nobody.post("/sessions", &right).await), "throttled");

@@ -73,7 +73,7 @@ async fn a_login_takes_a_code_and_each_code_is_taken_once() -> anyhow::Result<()
     assert_eq!(let_in, 1, "logins with one code at the same time");
     login["password"] = "wrong".into();
     login["code"] = app.code(step + 2).into();
-    assert_eq!(refused_as(nobody.post("/sessions", &login).await), "unauthorised");
+    assert_eq!(refused_as(nobody.post("/sessions", &login).await), "password-wrong");
     login["password"] = lab.password.as_str().into();
     nobody.post("/sessions", &login).await?;
     Ok(())
@@ -88,7 +88,7 @@ async fn a_stolen_session_neither_sets_a_second_factor_up_nor_removes_it() -> an
     let guess = json!({ "password": "a guess", "code": "123456" });
     assert_eq!(
         refused_as(stolen.post("/second-factor", &json!({ "password": "a guess" })).await),
-        "unauthorised"
+        "password-wrong"
     );
 
     // One that waits for its first code asks nothing of a login, and is not there to be removed.
@@ -102,7 +102,7 @@ async fn a_stolen_session_neither_sets_a_second_factor_up_nor_removes_it() -> an
 
     let (app, step) = set_up(&lab).await?;
     assert_eq!(refused_as(stolen.post("/second-factor", &right).await), "second-factor");
-    assert_eq!(refused_as(stolen.post("/second-factor/remove", &guess).await), "unauthorised");
+    assert_eq!(refused_as(stolen.post("/second-factor/remove", &guess).await), "password-wrong");
     assert_eq!(refused_as(stolen.post("/second-factor/remove", &removal).await), "code-wrong");
     removal["code"] = app.code(step + 1).into();
     stolen.post("/second-factor/remove", &removal).await?;

@@ -93,7 +93,10 @@ pub(super) async fn check_password(
     let stored = known.as_ref().map(|(_, hash)| hash.clone());
     let matches = password::verify(password.expose_secret().to_owned(), stored).await?;
     let known = known.filter(|_| matches).map(|(admin, _)| admin);
-    known.ok_or_else(|| Problem::unauthorised("the e-mail address or the password is wrong"))
+    known.ok_or_else(|| {
+        let detail = "the e-mail address or the password is wrong";
+        Problem::new(StatusCode::UNAUTHORIZED, "password-wrong", detail)
+    })
 }
 
 /// Log out: forget the session this request was made with.
