@@ -117,7 +117,8 @@ impl Broker for ExternalBroker {
         let payload = message.encode()?;
         let client = self.client().ok_or(SendError::Unreachable)?;
         let topic = self.topics.down(node, message.kind());
-        client.try_publish(topic, QoS::AtLeastOnce, false, payload).map_err(|_| SendError::Unreachable)
+        let qos = if message.kind().wants_acknowledgement() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+        client.try_publish(topic, qos, false, payload).map_err(|_| SendError::Unreachable)
     }
 
     fn disconnect(&self, _node: &NodeId) {}

@@ -174,15 +174,20 @@ impl Fence {
 
     /// Whether a delivery of this kind would be taken now.
     pub fn takes(&self, kind: DownKind) -> bool {
-        (self.hears_all || self.hears.contains(&kind)) && self.in_flight.len() < self.limits.in_flight
+        let room = !kind.wants_acknowledgement() || self.in_flight.len() < self.limits.in_flight;
+        room && (self.hears_all || self.hears.contains(&kind))
     }
 
     /// Wraps a delivery; call only if [`Self::takes`] says so.
     pub fn deliver(&mut self, kind: DownKind, payload: Bytes) -> Packet {
+        let topic = self.topics.down(&self.node, kind);
+        if !kind.wants_acknowledgement() {
+            return Packet::Publish(Publish::from_bytes(topic, QoS::AtMostOnce, payload));
+        }
         let packet_id = self.next_packet_id;
         self.next_packet_id = packet_id.checked_add(1).unwrap_or(1);
         self.in_flight.push_back(packet_id);
-        let mut publish = Publish::from_bytes(self.topics.down(&self.node, kind), QoS::AtLeastOnce, payload);
+        let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, payload);
         publish.pkid = packet_id;
         Packet::Publish(publish)
     }
