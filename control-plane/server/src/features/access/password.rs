@@ -1,10 +1,18 @@
 //! Passwords: argon2id, off the runtime's workers.
 
+use super::db;
+use crate::app::App;
+use crate::http::Problem;
 use argon2::Argon2;
 use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use axum::http::StatusCode;
+use secrecy::{ExposeSecret as _, SecretString};
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 static VERIFYING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
 
@@ -17,8 +25,34 @@ pub(crate) async fn hash(password: String) -> anyhow::Result<String> {
     hashed.await?.map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))
 }
 
+/// Whose password it is. Until [`LoginThrottle::succeeded`](crate::http::LoginThrottle::succeeded) is called, the attempt
+/// counts as failed.
+pub(super) async fn check(
+    app: &App,
+    address: IpAddr,
+    email: &str,
+    password: &SecretString,
+) -> Result<Uuid, Problem> {
+    // No address is longer, and what strangers send is kept for a while.
+    if email.len() > 254 {
+        return Err(Problem::bad_request("email", "an e-mail address has at most 254 bytes"));
+    }
+    if let Err(wait) = app.logins.attempt(address, email, Instant::now()) {
+        let detail = format!("too many failed logins from this address; wait {} s", wait.as_secs() + 1);
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail));
+    }
+    let known = db::password_hash(app, email).await?;
+    let stored = known.as_ref().map(|(_, hash)| hash.clone());
+    let matches = verify(password.expose_secret().to_owned(), stored).await?;
+    let known = known.filter(|_| matches).map(|(admin, _)| admin);
+    known.ok_or_else(|| {
+        let detail = "the e-mail address or the password is wrong";
+        Problem::new(StatusCode::UNAUTHORIZED, "password-wrong", detail)
+    })
+}
+
 /// Whether the password is the one that was hashed. Takes its time for an unknown address too.
-pub(super) async fn verify(password: String, stored: Option<String>) -> anyhow::Result<bool> {
+async fn verify(password: String, stored: Option<String>) -> anyhow::Result<bool> {
     // Each costs 19 MiB and a core for a while: strangers may queue, not fill the machine. The turn belongs to the work:
     // who hangs up does not end it.
     let turn = VERIFYING.clone().acquire_owned().await?;

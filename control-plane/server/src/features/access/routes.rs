@@ -8,11 +8,9 @@ use crate::http::{Asked, Caller, Json, PageQuery, Paged, Path, Permission, Princ
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::net::IpAddr;
-use std::time::Instant;
 use time::{Duration, OffsetDateTime};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -57,7 +55,7 @@ async fn log_in(
     Json(login): Json<Login>,
 ) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
     let email = login.email.trim().to_lowercase();
-    let admin = check_password(&app, address, &email, &login.password).await?;
+    let admin = password::check(&app, address, &email, &login.password).await?;
     let mut tx = app.database.begin().await?;
     if let Some(refusal) =
         second_factor::weigh(&mut tx, admin, &email, login.code.as_deref()).await?.refusal()
@@ -71,32 +69,6 @@ async fn log_in(
     audit::record(&mut tx, &email, "session.begin", &email, &json!({})).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(LoggedIn { token, expires_at })))
-}
-
-/// Whose password it is. Until [`LoginThrottle::succeeded`](crate::http::LoginThrottle::succeeded) is called, the attempt
-/// counts as failed.
-pub(super) async fn check_password(
-    app: &App,
-    address: IpAddr,
-    email: &str,
-    password: &SecretString,
-) -> Result<Uuid, Problem> {
-    // No address is longer, and what strangers send is kept for a while.
-    if email.len() > 254 {
-        return Err(Problem::bad_request("email", "an e-mail address has at most 254 bytes"));
-    }
-    if let Err(wait) = app.logins.attempt(address, email, Instant::now()) {
-        let detail = format!("too many failed logins from this address; wait {} s", wait.as_secs() + 1);
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail));
-    }
-    let known = db::password_hash(app, email).await?;
-    let stored = known.as_ref().map(|(_, hash)| hash.clone());
-    let matches = password::verify(password.expose_secret().to_owned(), stored).await?;
-    let known = known.filter(|_| matches).map(|(admin, _)| admin);
-    known.ok_or_else(|| {
-        let detail = "the e-mail address or the password is wrong";
-        Problem::new(StatusCode::UNAUTHORIZED, "password-wrong", detail)
-    })
 }
 
 /// Log out: forget the session this request was made with.

@@ -3,7 +3,7 @@
 //! or removes it without the password: a session that was left open, or stolen, is not enough.
 
 use super::db::{self, Factor};
-use super::routes::check_password;
+use super::password;
 use crate::app::App;
 use crate::database::Tx;
 use crate::features::audit;
@@ -173,7 +173,7 @@ async fn begin(
     Json(beginning): Json<Beginning>,
 ) -> Result<(StatusCode, Json<NewFactor>), Problem> {
     who.session()?;
-    let admin = check_password(&app, address, &who.actor, &beginning.password).await?;
+    let admin = password::check(&app, address, &who.actor, &beginning.password).await?;
     app.logins.succeeded(address, &who.actor);
     let mut secret = [0; SECRET];
     rand::rng().fill_bytes(&mut secret);
@@ -221,7 +221,7 @@ async fn remove(
     Json(removal): Json<Removal>,
 ) -> Result<StatusCode, Problem> {
     who.session()?;
-    let admin = check_password(&app, address, &who.actor, &removal.password).await?;
+    let admin = password::check(&app, address, &who.actor, &removal.password).await?;
     let mut tx = app.database.begin().await?;
     if let Some(refusal) = weigh(&mut tx, admin, &who.actor, Some(&removal.code)).await?.refusal() {
         tx.commit().await?;
