@@ -43,8 +43,9 @@ CREATE TABLE sessions (
 CREATE TABLE second_factors (
     admin_id uuid PRIMARY KEY REFERENCES admins ON DELETE CASCADE,
     secret bytea NOT NULL,
-    -- Not before a first code has shown that the authenticator has the secret.
+    -- Not before a first code has shown that the authenticator has the secret; that may not take long.
     confirmed boolean NOT NULL DEFAULT false,
+    begun_at timestamptz NOT NULL DEFAULT now(),
     -- Of the last code that was taken; none before it is taken again.
     step bigint NOT NULL DEFAULT 0,
     failures integer NOT NULL DEFAULT 0,

@@ -64,8 +64,8 @@ kinds! {
 }
 
 impl DownKind {
-    /// Whether a broker should see to it that it arrives (QoS 1). Marks need no such care: the next says all that this one
-    /// did, and a node that misses them sends again.
+    /// Whether a broker should see to it that it arrives (QoS 1). Marks need no such care: the next of a lane says all
+    /// that this one did, and a node that misses them sends again.
     pub const fn wants_acknowledgement(self) -> bool {
         !matches!(self, Self::HighWaterMarks)
     }

@@ -286,4 +286,23 @@ mod tests {
             assert_eq!(fence.delay(now + wait), None, "{kind:?} of {len} bytes");
         }
     }
+
+    #[test]
+    fn marks_need_no_answer_and_are_taken_however_many_answers_are_missing() {
+        let mut fence = fence(Instant::now());
+        let mut subscribe = Subscribe::new(Topics::default().down_filter(&NODE), QoS::AtLeastOnce);
+        subscribe.pkid = 1;
+        fence.packet(Packet::Subscribe(subscribe)).unwrap();
+        let mut unanswered = 0;
+        while fence.takes(DownKind::DesiredState) {
+            fence.deliver(DownKind::DesiredState, Bytes::new());
+            unanswered += 1;
+        }
+        assert_eq!(unanswered, FenceLimits::default().in_flight);
+        assert!(fence.takes(DownKind::HighWaterMarks));
+        let marks = fence.deliver(DownKind::HighWaterMarks, Bytes::new());
+        assert!(matches!(marks, Packet::Publish(marks) if marks.qos == QoS::AtMostOnce && marks.pkid == 0));
+        fence.packet(Packet::PubAck(PubAck::new(1))).unwrap();
+        assert!(fence.takes(DownKind::DesiredState));
+    }
 }

@@ -64,7 +64,7 @@ enum AdminCommand {
         /// The administrator's e-mail address.
         email: String,
     },
-    /// Remove an administrator's second factor, for one who has lost it.
+    /// Remove an administrator's second factor, for one who has lost it, and end their sessions.
     ResetSecondFactor {
         /// The administrator's e-mail address.
         email: String,

@@ -100,19 +100,11 @@ enum Lost {
 }
 
 /// How a session gets on.
+#[derive(Default)]
 struct Progress {
     window: Window,
-    /// When marks were last seen, or something was sent after a silence.
-    at: Instant,
-    round_trip: Option<Duration>,
     /// Demands in a row to send again.
     rewinds: u32,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { window: Window::default(), at: Instant::now(), round_trip: None, rewinds: 0 }
-    }
 }
 
 impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
@@ -232,17 +224,13 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         arrivals: &mut mpsc::Receiver<Result<Event, ConnectionError>>,
         marks: HighWaterMarks,
     ) -> Result<Infallible, Lost> {
-        let mut progress = Progress::new();
+        let mut progress = Progress::default();
         self.acknowledge(&marks).await?;
-        self.report_up(progress.round_trip);
+        self.report_up(None);
         let signal = self.handles.signal.clone();
         loop {
-            let was_idle = progress.window.is_idle();
             self.send_batches(client, &mut progress.window).await?;
-            if was_idle {
-                progress.at = Instant::now();
-            }
-            let stall = (!progress.window.is_idle()).then(|| STALL.saturating_sub(progress.at.elapsed()));
+            let stall = progress.window.waits_since().map(|since| STALL.saturating_sub(since.elapsed()));
             tokio::select! {
                 packet = next(arrivals) => if let Packet::Publish(publish) = packet? {
                     match Down::decode(&publish.payload) {
@@ -258,7 +246,6 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
                 () = tokio::time::sleep(stall.unwrap_or(STALL)), if stall.is_some() => {
                     tracing::warn!("no high-water mark for {STALL:?}; sending again from the spool");
                     progress.window.rewind();
-                    progress.at = Instant::now();
                 }
             }
         }
@@ -272,11 +259,9 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
             // Only a hello lets the server put on record that it has lost what we were told to forget.
             return Err(Lost::Connection("the control plane keeps asking for what is gone".to_owned()));
         }
-        if progress.window.marks(marks) {
-            progress.round_trip = Some(progress.at.elapsed());
-            self.report_up(progress.round_trip);
+        if let Some(round_trip) = progress.window.marks(marks, Instant::now()) {
+            self.report_up(Some(round_trip));
         }
-        progress.at = Instant::now();
         Ok(())
     }
 
@@ -290,7 +275,7 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
                 let Some(last) = entries.last().map(noderr_protocol::Entry::last) else { break };
                 let entries: List<_, 512> = entries.try_into().map_err(|_| Lost::Congested)?;
                 self.publish(client, &Up::Records(RecordBatch { lane, entries }))?;
-                window.sent(lane, last);
+                window.sent(lane, last, Instant::now());
             }
         }
         Ok(())

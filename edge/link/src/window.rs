@@ -1,7 +1,8 @@
-//! Which records have been sent and which are known to have arrived: pure bookkeeping, no clock, no socket.
+//! Which records have been sent and which are known to have arrived: pure bookkeeping, no clock of its own, no socket.
 
 use noderr_protocol::{HighWaterMarks, Lane, Position};
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// Batches that may be under way before the first is acknowledged.
 const BATCHES: usize = 16;
@@ -10,7 +11,16 @@ const BATCHES: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     cursors: [u64; 3],
-    under_way: VecDeque<(Lane, u64)>,
+    under_way: VecDeque<Batch>,
+}
+
+#[derive(Debug)]
+struct Batch {
+    lane: Lane,
+    last: u64,
+    sent: Instant,
+    /// When its lane last showed that it moves.
+    waits_since: Instant,
 }
 
 impl Window {
@@ -23,27 +33,34 @@ impl Window {
         self.under_way.len() < BATCHES
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.under_way.is_empty()
-    }
-
     /// A batch up to `last` went out.
-    pub(crate) fn sent(&mut self, lane: Lane, last: Position) {
+    pub(crate) fn sent(&mut self, lane: Lane, last: Position, now: Instant) {
         self.cursors[lane as usize] = last.seq;
-        self.under_way.push_back((lane, last.seq));
+        self.under_way.push_back(Batch { lane, last: last.seq, sent: now, waits_since: now });
     }
 
-    /// The server has committed this much; returns whether anything that was under way has arrived.
-    pub(crate) fn marks(&mut self, marks: &HighWaterMarks) -> bool {
+    /// The server has committed this much; returns how long the newest batch that has arrived took.
+    pub(crate) fn marks(&mut self, marks: &HighWaterMarks, now: Instant) -> Option<Duration> {
         if marks.rewind {
             self.rewind();
-            return false;
+            return None;
         }
-        let before = self.under_way.len();
-        self.under_way.retain(|(lane, last)| {
-            !marks.marks.iter().any(|mark| mark.lane == *lane && mark.through.seq >= *last)
+        let mut took = None;
+        self.under_way.retain_mut(|batch| {
+            let Some(mark) = marks.marks.iter().find(|mark| mark.lane == batch.lane) else { return true };
+            batch.waits_since = now;
+            let waits = mark.through.seq < batch.last;
+            if !waits {
+                took = Some(now.saturating_duration_since(batch.sent));
+            }
+            waits
         });
-        self.under_way.len() < before
+        took
+    }
+
+    /// Since when the batch waits that has waited longest. Each lane for itself: marks of one say nothing of another.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        self.under_way.iter().map(|batch| batch.waits_since).min()
     }
 
     /// Start over from the oldest record the spool still holds.
@@ -64,24 +81,49 @@ mod tests {
 
     #[test]
     fn room_runs_out_and_comes_back_with_the_marks() {
-        let mut window = Window::default();
+        let (mut window, now) = (Window::default(), Instant::now());
         for n in 1..=BATCHES as u64 {
             assert!(window.has_room());
-            window.sent(Lane::Result, Position { epoch: 1, seq: n * 10 });
+            window.sent(Lane::Result, Position { epoch: 1, seq: n * 10 }, now);
         }
         assert!(!window.has_room());
-        assert!(!window.marks(&marks(Lane::Alert, 1000, false)), "another lane's mark");
-        assert!(window.marks(&marks(Lane::Result, 25, false)));
-        assert!(window.has_room() && !window.is_idle());
+        let later = now + Duration::from_secs(3);
+        assert_eq!(window.marks(&marks(Lane::Alert, 1000, false), later), None, "another lane's mark");
+        assert_eq!(window.marks(&marks(Lane::Result, 25, false), later), Some(Duration::from_secs(3)));
+        assert!(window.has_room());
         assert_eq!(window.cursor(Lane::Result), BATCHES as u64 * 10);
     }
 
     #[test]
+    fn a_lane_that_stands_still_is_noticed_beside_one_that_moves() {
+        let (mut window, now) = (Window::default(), Instant::now());
+        window.sent(Lane::Alert, Position { epoch: 1, seq: 1 }, now);
+        for second in 1..=30 {
+            let then = now + Duration::from_secs(second);
+            window.sent(Lane::Telemetry, Position { epoch: 1, seq: second }, then);
+            window.marks(&marks(Lane::Telemetry, second, false), then);
+        }
+        assert_eq!(window.waits_since(), Some(now));
+        window.marks(&marks(Lane::Alert, 1, false), now);
+        assert_eq!(window.waits_since(), None);
+    }
+
+    #[test]
+    fn a_lane_that_moves_slowly_does_not_stand_still() {
+        let (mut window, now) = (Window::default(), Instant::now());
+        window.sent(Lane::Telemetry, Position { epoch: 1, seq: 10 }, now);
+        window.sent(Lane::Telemetry, Position { epoch: 1, seq: 20 }, now);
+        let later = now + Duration::from_secs(15);
+        window.marks(&marks(Lane::Telemetry, 10, false), later);
+        assert_eq!(window.waits_since(), Some(later));
+    }
+
+    #[test]
     fn a_rewind_forgets_everything_that_was_sent() {
-        let mut window = Window::default();
-        window.sent(Lane::Telemetry, Position { epoch: 1, seq: 9 });
-        window.marks(&marks(Lane::Telemetry, 3, true));
-        assert!(window.is_idle());
+        let (mut window, now) = (Window::default(), Instant::now());
+        window.sent(Lane::Telemetry, Position { epoch: 1, seq: 9 }, now);
+        window.marks(&marks(Lane::Telemetry, 3, true), now);
+        assert_eq!(window.waits_since(), None);
         assert_eq!(window.cursor(Lane::Telemetry), 0);
     }
 }

@@ -1,5 +1,6 @@
 //! The data folder: what lies where, and that only one node uses it.
 
+use crate::pulse::Pulse;
 use anyhow::Context as _;
 use atomic_write_file::AtomicWriteFile;
 use rustix::fs::{FlockOperation, flock};
@@ -9,10 +10,13 @@ use std::fs::{self, DirBuilder, File};
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An open data folder; locked for as long as the value lives.
 pub(crate) struct DataFolder {
     root: PathBuf,
+    /// Told of what waits for the disk.
+    pulse: Pulse,
     _lock: File,
 }
 
@@ -28,7 +32,21 @@ impl DataFolder {
         let lock = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .with_context(|| format!("another noderr-node uses {}", root.display()))?;
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self { root: root.to_owned(), pulse: Pulse::default(), _lock: lock })
+    }
+
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// Does what may have to wait for the disk away from the thread on which everything else waits, and in sight of the
+    /// watchdog.
+    pub(crate) async fn on_disk<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let (data, _busy) = (self.clone(), self.pulse.busy());
+        tokio::task::spawn_blocking(move || work(&data)).await?
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -72,10 +90,4 @@ impl DataFolder {
         file.write_all(&serde_json::to_vec(value)?)?;
         file.commit().with_context(|| format!("cannot write {}", path.display()))
     }
-}
-/// Does what may have to wait for the disk away from the thread on which everything else waits.
-pub(crate) async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
-) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(work).await?
 }

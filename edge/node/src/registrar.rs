@@ -2,7 +2,7 @@
 
 use crate::boot;
 use crate::config::{Config, KeyPlace};
-use crate::data::{DataFolder, on_disk};
+use crate::data::DataFolder;
 use crate::status::Board;
 use anyhow::{Context as _, bail};
 use noderr_identity::{
@@ -63,8 +63,8 @@ impl Registrar {
         if off.abs() > 60_000 {
             tracing::warn!(off_ms = off, "the clock was wrong and now follows the control plane");
         }
-        let (data, clock) = (self.data.clone(), self.clock.clone());
-        if let Err(error) = on_disk(move || boot::remember(&data, &clock)).await {
+        let clock = self.clock.clone();
+        if let Err(error) = self.data.on_disk(move |data| boot::remember(data, &clock)).await {
             tracing::warn!(%error, "the time cannot be remembered across a start");
         }
         Ok(())
@@ -145,8 +145,8 @@ impl Registrar {
         resolver: &CertificateResolver,
     ) -> anyhow::Result<Enrolment> {
         let renewed: Enrolment = renew(&self.client()?, &self.keys, enrolment.node).await?.into();
-        let (kept, path) = (renewed.clone(), self.data.enrolment());
-        on_disk(move || Ok(kept.save(&path)?)).await?;
+        let kept = renewed.clone();
+        self.data.on_disk(move |data| Ok(kept.save(&data.enrolment())?)).await?;
         resolver.replace(&self.keys, &renewed.certificate_chain)?;
         tracing::info!("the certificate was renewed");
         Ok(renewed)

@@ -2,10 +2,9 @@
 
 use crate::boot;
 use crate::config::Config;
-use crate::data::{DataFolder, on_disk};
+use crate::data::DataFolder;
 use crate::health::{Health, feed_watchdog, write_alert};
 use crate::probes::disk;
-use crate::pulse::Pulse;
 use crate::registrar::{Registrar, open_keys};
 use crate::sampler::Sampler;
 use crate::status::{Board, StatusServer};
@@ -75,8 +74,7 @@ async fn run_parts(
         async move { server.run(board).await }
     });
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot notify systemd")?;
-    let pulse = Pulse::default();
-    let watched = pulse.clone();
+    let watched = registrar.data.pulse().clone();
     supervisor.keep("watchdog", move || feed_watchdog(watched.clone()));
 
     let enrolment = match enrolment {
@@ -87,14 +85,14 @@ async fn run_parts(
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
             };
-            let (kept, path) = (enrolled.clone(), registrar.data.enrolment());
-            on_disk(move || Ok(kept.save(&path)?)).await?;
+            let kept = enrolled.clone();
+            registrar.data.on_disk(move |data| Ok(kept.save(&data.enrolment())?)).await?;
             tracing::info!(node = %enrolled.node, kind = %enrolled.kind, "enrolled");
             enrolled
         }
     };
     registrar.show(&enrolment);
-    start_parts(config, registrar, enrolment, &mut supervisor, pulse).await?;
+    start_parts(config, registrar, enrolment, &mut supervisor).await?;
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -112,10 +110,9 @@ async fn start_parts(
     registrar: &Arc<Registrar>,
     enrolment: Enrolment,
     supervisor: &mut Supervisor,
-    pulse: Pulse,
 ) -> anyhow::Result<()> {
-    let (data, floor) = (registrar.data.clone(), enrolment.epoch_floor);
-    let epoch = on_disk(move || begin_epoch(&data, floor)).await?;
+    let floor = enrolment.epoch_floor;
+    let epoch = registrar.data.on_disk(move |data| begin_epoch(data, floor)).await?;
     let (spool, signal) = open_spool(config, registrar, epoch).await?;
     let (outgoing, outgoing_end) = mpsc::channel(64);
     let (incoming, incoming_end) = mpsc::channel(64);
@@ -123,7 +120,7 @@ async fn start_parts(
     let (every_s, every_s_end) = watch::channel(config.telemetry.sample_every_s);
     registrar.board.update(|status| status.sample_every_s = config.telemetry.sample_every_s);
 
-    let mut parts = Parts { config, registrar, supervisor, pulse, spool, signal: signal.clone() };
+    let mut parts = Parts { config, registrar, supervisor, spool, signal: signal.clone() };
     parts.steward(every_s, incoming_end, outgoing.clone());
     parts.sampler(every_s_end);
     parts.health(link, outgoing);
@@ -151,7 +148,7 @@ async fn open_spool(
 ) -> anyhow::Result<(Arc<Spool>, SpoolSignal)> {
     let budget_bytes = config.storage.spool_mib << 20;
     let spool_config = SpoolConfig { path: registrar.data.spool(), epoch, budget_bytes };
-    let spool = Arc::new(tokio::task::spawn_blocking(|| Spool::open(spool_config)).await??);
+    let spool = Arc::new(registrar.data.on_disk(|_| Ok(Spool::open(spool_config)?)).await?);
     let signal = SpoolSignal::default();
     if let Some(aside) = spool.replaced() {
         let detail =
@@ -167,7 +164,6 @@ struct Parts<'a> {
     config: &'a Config,
     registrar: &'a Arc<Registrar>,
     supervisor: &'a mut Supervisor,
-    pulse: Pulse,
     spool: Arc<Spool>,
     signal: SpoolSignal,
 }
@@ -208,7 +204,7 @@ impl Parts<'_> {
             every_ms: self.config.telemetry.sample_every_ms,
             batch: self.config.telemetry.batch,
             batch_every: Duration::from_secs(self.config.telemetry.batch_every_s),
-            pulse: self.pulse.clone(),
+            pulse: self.registrar.data.pulse().clone(),
             stop: self.supervisor.stop_token(),
         };
         self.supervisor.keep_until_tidy("sampler", move || sampler.clone().run());
@@ -226,7 +222,7 @@ impl Parts<'_> {
             outgoing,
             heartbeat_every: Duration::from_secs(self.config.link.heartbeat_every_s),
             started: Instant::now(),
-            pulse: self.pulse.clone(),
+            pulse: self.registrar.data.pulse().clone(),
         };
         self.supervisor.keep("health", move || health.clone().run());
     }

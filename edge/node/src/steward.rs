@@ -1,6 +1,6 @@
 //! Does what the control plane wants: applies the desired state, answers challenges, and says what became of it.
 
-use crate::data::{DataFolder, on_disk};
+use crate::data::DataFolder;
 use crate::status::Board;
 use noderr_identity::{NodeKeys, TpmError};
 use noderr_protocol::enrol::attest_binding;
@@ -53,8 +53,8 @@ impl Steward {
     async fn apply(&self, desired: DesiredState) -> ActualState {
         let mut error = None;
         if desired.version > self.board.read().desired_version {
-            let (data, kept) = (self.data.clone(), desired.clone());
-            match on_disk(move || data.write(FILE, &kept)).await {
+            let kept = desired.clone();
+            match self.data.on_disk(move |data| data.write(FILE, &kept)).await {
                 Ok(()) => self.adopt(&desired),
                 Err(why) => {
                     tracing::warn!(error = %why, "the desired state cannot be kept and is not applied");

@@ -4,6 +4,7 @@ use super::lab;
 use noderr_cli::ApiError;
 use noderr_hil::{Lab, LabOptions};
 use serde_json::{Value, json};
+use sqlx::PgPool;
 use std::time::{SystemTime, UNIX_EPOCH};
 use totp_rs::{Algorithm, Secret, TOTP};
 
@@ -123,5 +124,26 @@ async fn a_lost_second_factor_is_reset_on_the_machine_itself_and_tokens_have_non
     lab.control.run(&["admin", "reset-second-factor", lab.email()]).await?;
     assert_eq!(refused_as(lab.admin.get("/nodes").await), "unauthorised", "sessions outlive the factor");
     lab.control.log_in(lab.email(), &lab.password).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_whose_codes_are_guessed_takes_none_for_a_while() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (app, step) = set_up(&lab).await?;
+    let owner = PgPool::connect(&lab.control.owner_url()?).await?;
+    let nobody = lab.control.anonymous()?;
+    let mut login = json!({ "email": lab.email(), "password": lab.password, "code": "000000000" });
+    assert_eq!(refused_as(nobody.post("/sessions", &login).await), "code-wrong");
+    let failures: i32 = sqlx::query_scalar("SELECT failures FROM second_factors").fetch_one(&owner).await?;
+    assert_eq!(failures, 1);
+    // As after many more, from many addresses.
+    sqlx::query("UPDATE second_factors SET failures = 30, failed_at = now()").execute(&owner).await?;
+    login["code"] = app.code(step + 1).into();
+    assert_eq!(refused_as(nobody.post("/sessions", &login).await), "throttled");
+    sqlx::query("UPDATE second_factors SET failed_at = now() - interval '301 seconds'")
+        .execute(&owner)
+        .await?;
+    nobody.post("/sessions", &login).await?;
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(crate) async fn admin_reset_second_factor(config: Config, email: &str) -> an
     ensure!(access::reset_second_factor(&mut tx, &email).await?, "{email} has no second factor");
     audit::record(&mut tx, "command line", "second-factor.reset", &email, &json!({})).await?;
     tx.commit().await?;
-    println!("{email} logs in without a second factor until a new one is set up");
+    println!("{email} logs in without a second factor until a new one is set up; their sessions have ended");
     database.close().await;
     Ok(())
 }

@@ -205,6 +205,8 @@ mod tests {
         for (text, named) in [
             ("[http]\nlisten = \"nowhere\"", "listen"),
             ("[htp]\n", "htp"),
+            ("[telemetry]\nworkers = 0", "workers"),
+            ("[telemetry]\nbatch = 0", "batch"),
             ("[enrolment]\nek_policy = \"sometimes\"", "sometimes"),
             ("[enrolment]\nek_policy = \"require-ek-cert\"", "vendor_roots"),
             ("[authority]\nrenew_leaves_days = 2\ncertificate_days = 2", "certificate_days"),

@@ -43,28 +43,36 @@ pub(crate) async fn principal_of(app: &App, token: &str) -> sqlx::Result<Option<
     }))
 }
 
-pub(super) async fn password_hash(app: &App, email: &str) -> sqlx::Result<Option<(Uuid, String)>> {
-    let row = sqlx::query!("SELECT id, password_hash FROM admins WHERE email = $1", email)
-        .fetch_optional(app.database.system())
-        .await?;
-    Ok(row.map(|row| (row.id, row.password_hash)))
+/// An administrator.
+pub(super) struct Admin {
+    pub(super) id: Uuid,
+    pub(super) password_hash: String,
 }
 
+pub(super) async fn admin(app: &App, email: &str) -> sqlx::Result<Option<Admin>> {
+    sqlx::query_as!(Admin, "SELECT id, password_hash FROM admins WHERE email = $1", email)
+        .fetch_optional(app.database.system())
+        .await
+}
+
+/// Begins a session; `false` if the password that was checked has been replaced meanwhile.
 pub(super) async fn insert_session(
     tx: &mut Tx,
     hash: &[u8],
-    admin: Uuid,
+    admin: &Admin,
     expires_at: OffsetDateTime,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO sessions (hash, admin_id, expires_at) VALUES ($1, $2, $3)",
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "INSERT INTO sessions (hash, admin_id, expires_at)
+         SELECT $1, id, $3 FROM admins WHERE id = $2 AND password_hash = $4 FOR SHARE",
         hash,
-        admin,
-        expires_at
+        admin.id,
+        expires_at,
+        admin.password_hash
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 pub(super) async fn delete_session(app: &App, hash: &[u8]) -> sqlx::Result<()> {
@@ -88,11 +96,12 @@ pub(super) struct Factor {
     pub(super) failed_at: OffsetDateTime,
 }
 
-/// Holds it until the end of the transaction.
+/// One that counts, or waits for its first code. Holds it until the end of the transaction.
 pub(super) async fn factor(tx: &mut Tx, admin: Uuid) -> sqlx::Result<Option<Factor>> {
     sqlx::query_as!(
         Factor,
-        "SELECT secret, confirmed, step, failures, failed_at FROM second_factors WHERE admin_id = $1 FOR UPDATE",
+        "SELECT secret, confirmed, step, failures, failed_at FROM second_factors
+         WHERE admin_id = $1 AND (confirmed OR begun_at > now() - interval '15 minutes') FOR UPDATE",
         admin
     )
     .fetch_optional(&mut **tx)
@@ -103,7 +112,8 @@ pub(super) async fn factor(tx: &mut Tx, admin: Uuid) -> sqlx::Result<Option<Fact
 pub(super) async fn begin_factor(tx: &mut Tx, admin: Uuid, secret: &[u8]) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "INSERT INTO second_factors (admin_id, secret) VALUES ($1, $2)
-         ON CONFLICT (admin_id) DO UPDATE SET secret = $2 WHERE NOT second_factors.confirmed",
+         ON CONFLICT (admin_id) DO UPDATE SET secret = $2, begun_at = now(), failures = 0
+           WHERE NOT second_factors.confirmed",
         admin,
         secret
     )

@@ -1,6 +1,6 @@
 //! Passwords: argon2id, off the runtime's workers.
 
-use super::db;
+use super::db::{self, Admin};
 use crate::app::App;
 use crate::http::Problem;
 use argon2::Argon2;
@@ -12,7 +12,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 static VERIFYING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
 
@@ -32,7 +31,7 @@ pub(super) async fn check(
     address: IpAddr,
     email: &str,
     password: &SecretString,
-) -> Result<Uuid, Problem> {
+) -> Result<Admin, Problem> {
     // No address is longer, and what strangers send is kept for a while.
     if email.len() > 254 {
         return Err(Problem::bad_request("email", "an e-mail address has at most 254 bytes"));
@@ -41,14 +40,16 @@ pub(super) async fn check(
         let detail = format!("too many failed logins from this address; wait {} s", wait.as_secs() + 1);
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail));
     }
-    let known = db::password_hash(app, email).await?;
-    let stored = known.as_ref().map(|(_, hash)| hash.clone());
+    let known = db::admin(app, email).await?;
+    let stored = known.as_ref().map(|admin| admin.password_hash.clone());
     let matches = verify(password.expose_secret().to_owned(), stored).await?;
-    let known = known.filter(|_| matches).map(|(admin, _)| admin);
-    known.ok_or_else(|| {
-        let detail = "the e-mail address or the password is wrong";
-        Problem::new(StatusCode::UNAUTHORIZED, "password-wrong", detail)
-    })
+    known.filter(|_| matches).ok_or_else(wrong)
+}
+
+/// The refusal of a wrong password, or of one that nobody has.
+pub(super) fn wrong() -> Problem {
+    let detail = "the e-mail address or the password is wrong";
+    Problem::new(StatusCode::UNAUTHORIZED, "password-wrong", detail)
 }
 
 /// Whether the password is the one that was hashed. Takes its time for an unknown address too.

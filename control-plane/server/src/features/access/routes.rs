@@ -58,14 +58,16 @@ async fn log_in(
     let admin = password::check(&app, address, &email, &login.password).await?;
     let mut tx = app.database.begin().await?;
     if let Some(refusal) =
-        second_factor::weigh(&mut tx, admin, &email, login.code.as_deref()).await?.refusal()
+        second_factor::weigh(&mut tx, admin.id, &email, login.code.as_deref()).await?.refusal()
     {
         tx.commit().await?;
         return Err(refusal);
     }
-    app.logins.succeeded(address, &email);
     let (token, expires_at) = (new_secret("nse"), OffsetDateTime::now_utc() + SESSION);
-    db::insert_session(&mut tx, &hash_secret(&token), admin, expires_at).await?;
+    if !db::insert_session(&mut tx, &hash_secret(&token), &admin, expires_at).await? {
+        return Err(password::wrong());
+    }
+    app.logins.succeeded(address, &email);
     audit::record(&mut tx, &email, "session.begin", &email, &json!({})).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(LoggedIn { token, expires_at })))

@@ -59,9 +59,10 @@ impl Verdict {
                 "code-required",
                 "this account has a second factor: send its code of the moment as `code`",
             ),
-            Self::Wrong => {
-                refused("code-wrong", "the code is wrong, or was used already; wait for the next one")
-            }
+            Self::Wrong => refused(
+                "code-wrong",
+                "the code is wrong, or was used already: wait for the next one; are the clocks of both sides right?",
+            ),
             Self::Wait(wait) => {
                 let detail = format!("too many wrong codes for this account; wait {} s", wait.as_secs() + 1);
                 Some(Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail))
@@ -81,11 +82,15 @@ pub(super) async fn weigh(
         return Ok(Verdict::Good);
     };
     let Some(code) = code else { return Ok(Verdict::Missing) };
+    judge(tx, admin, email, &factor, code).await
+}
+
+async fn judge(tx: &mut Tx, admin: Uuid, email: &str, factor: &Factor, code: &str) -> sqlx::Result<Verdict> {
     let now = OffsetDateTime::now_utc();
-    if let Some(wait) = pause(&factor, now) {
+    if let Some(wait) = pause(factor, now) {
         return Ok(Verdict::Wait(wait));
     }
-    if let Some(step) = matching(&factor, code, now)
+    if let Some(step) = matching(factor, code, now)
         && db::factor_used(tx, admin, step).await?
     {
         return Ok(Verdict::Good);
@@ -173,8 +178,7 @@ async fn begin(
     Json(beginning): Json<Beginning>,
 ) -> Result<(StatusCode, Json<NewFactor>), Problem> {
     who.session()?;
-    let admin = password::check(&app, address, &who.actor, &beginning.password).await?;
-    app.logins.succeeded(address, &who.actor);
+    let admin = password::check(&app, address, &who.actor, &beginning.password).await?.id;
     let mut secret = [0; SECRET];
     rand::rng().fill_bytes(&mut secret);
     let totp = totp(&secret, who.actor.clone())
@@ -185,6 +189,7 @@ async fn begin(
     }
     audit::record(&mut tx, &who.actor, "second-factor.begin", &who.actor, &json!({})).await?;
     tx.commit().await?;
+    app.logins.succeeded(address, &who.actor);
     Ok((StatusCode::CREATED, Json(NewFactor { secret: totp.get_secret_base32(), uri: totp.get_url() })))
 }
 
@@ -200,11 +205,11 @@ async fn confirm(
     let mut tx = app.database.begin().await?;
     let factor = db::factor(&mut tx, session.admin).await?.filter(|factor| !factor.confirmed);
     let factor = factor.ok_or_else(|| Problem::not_found("second factor that waits for a code"))?;
-    let step = matching(&factor, &confirmation.code, OffsetDateTime::now_utc());
-    let step = step.ok_or_else(|| {
-        Problem::bad_request("code-wrong", "the code is wrong; are the clocks of both sides right?")
-    })?;
-    db::factor_used(&mut tx, session.admin, step).await?;
+    let verdict = judge(&mut tx, session.admin, &who.actor, &factor, &confirmation.code).await?;
+    if let Some(refusal) = verdict.refusal() {
+        tx.commit().await?;
+        return Err(refusal);
+    }
     db::end_other_sessions(&mut tx, session.admin, &session.hash).await?;
     audit::record(&mut tx, &who.actor, "second-factor.on", &who.actor, &json!({})).await?;
     tx.commit().await?;
@@ -221,7 +226,7 @@ async fn remove(
     Json(removal): Json<Removal>,
 ) -> Result<StatusCode, Problem> {
     who.session()?;
-    let admin = password::check(&app, address, &who.actor, &removal.password).await?;
+    let admin = password::check(&app, address, &who.actor, &removal.password).await?.id;
     let mut tx = app.database.begin().await?;
     if let Some(refusal) = weigh(&mut tx, admin, &who.actor, Some(&removal.code)).await?.refusal() {
         tx.commit().await?;
