@@ -6,7 +6,7 @@ use crate::rig::{BoxOptions, ProcessRig};
 use crate::tpm::TpmVendor;
 use crate::wait::SOON;
 use anyhow::Context as _;
-use noderr_cli::Client;
+use noderr_cli::{ApiError, Client};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 const EMAIL: &str = "admin@demo.invalid";
+const OPERATOR: &str = "operator@demo.invalid";
 
 /// What a lab is made of.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +60,16 @@ impl Lab {
         progress("making an administrator");
         let password = password();
         control.set_admin(EMAIL, &password).await?;
-        let admin = control.log_in(EMAIL, &password).await?;
+        let admin = match control.log_in(EMAIL, &password).await {
+            Err(refused)
+                if refused.downcast_ref::<ApiError>().and_then(ApiError::kind) == Some("code-required") =>
+            {
+                progress("removing the second factor that the administrator had");
+                control.run(&["admin", "reset-second-factor", EMAIL]).await?;
+                control.log_in(EMAIL, &password).await?
+            }
+            admin => admin?,
+        };
         let url = control.reader_url()?;
         let database = PgPoolOptions::new()
             .max_connections(4)
@@ -165,16 +175,17 @@ impl Lab {
     }
 }
 
-/// Adds an operator and approves it.
+/// The approved operator, added if this is the first run.
 pub async fn demo_operator(admin: &Client) -> anyhow::Result<String> {
-    let existing = admin.list("/operators?state=approved", 1).await?;
-    if let Some(id) = existing.first().and_then(|operator| operator["id"].as_str()) {
-        return Ok(id.to_owned());
-    }
-    let operator = admin
-        .post("/operators", &json!({ "name": "Demo operator", "email": "operator@demo.invalid" }))
-        .await?;
+    let existing = admin.list("/operators", 1000).await?;
+    let operator = match existing.into_iter().find(|operator| operator["email"] == OPERATOR) {
+        Some(operator) => operator,
+        None => admin.post("/operators", &json!({ "name": "Demo operator", "email": OPERATOR })).await?,
+    };
     let id = operator["id"].as_str().context("no operator id")?.to_owned();
+    if operator["state"] == "approved" {
+        return Ok(id);
+    }
     admin.post(&format!("/operators/{id}/approve"), &json!({})).await?;
     Ok(id)
 }

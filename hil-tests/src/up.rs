@@ -21,6 +21,8 @@ const SESSION: &str = "session.json";
 const LOCK: &str = "lock";
 const TAKEN: &str = "a lab is running or starting in this folder already; `./dev down` stops it";
 const PATIENCE: Duration = Duration::from_secs(90);
+/// For a box that was online in an earlier run.
+const RETURN: Duration = Duration::from_secs(20);
 
 /// How a person, an init system or a terminal that is closed says stop.
 struct Told([Signal; 3]);
@@ -57,15 +59,16 @@ pub(crate) async fn up(folder: &Path, resume: bool, boxes: usize) -> anyhow::Res
         started = start(&lab_folder, boxes) => started,
         () = told.stop() => bail!("interrupted"),
     };
-    let (lab, rigs, session) = started?;
+    let (lab, rigs, session, online) = started?;
     let session_file = folder.join(SESSION);
     private(&session_file)?.write_all(&serde_json::to_vec_pretty(&session)?)?;
-    say(&session, &session_file)?;
+    say(&session, &session_file, online)?;
     told.stop().await;
     stop(lab, rigs, &session_file).await
 }
 
-type Started = (Lab, Vec<ProcessRig>, Session);
+/// And how many boxes are online.
+type Started = (Lab, Vec<ProcessRig>, Session, usize);
 
 async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
     let began = Instant::now();
@@ -78,21 +81,36 @@ async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
     let mut rigs = Vec::new();
     for number in 1..=boxes {
         let label = format!("box-{number}");
-        progress(&format!("making {label} with a TPM of its own"));
-        let (node, mut rig) = match known_node(&lab, &label).await? {
+        let known = known_node(&lab, &label).await?;
+        let patience = if known.is_some() { RETURN } else { PATIENCE };
+        let (node, mut rig) = match known {
             Some(node) => {
+                progress(&format!("switching {label} on"));
                 let rig =
                     lab.make_box(&label, "none: enrolled in an earlier run", &BoxOptions::default()).await?;
                 (node, rig)
             }
-            None => lab.add_box(&label, &BoxOptions::default()).await?,
+            None => {
+                progress(&format!("making {label} with a TPM of its own"));
+                lab.add_box(&label, &BoxOptions::default()).await?
+            }
         };
         rig.power_on()?;
-        rigs.push((node, rig));
+        rigs.push((node, rig, patience));
     }
-    for (_, rig) in &mut rigs {
-        rig.online(PATIENCE).await?;
-        progress(&format!("{} is online", rig.name()));
+    let mut online = 0;
+    for (_, rig, patience) in &mut rigs {
+        match rig.online(*patience).await {
+            Ok(()) => {
+                online += 1;
+                progress(&format!("{} is online", rig.name()));
+            }
+            // It may have been revoked in the run before; that is no reason to keep the others from running.
+            Err(error) if *patience == RETURN => {
+                progress(error.to_string().lines().next().unwrap_or_default());
+            }
+            Err(error) => return Err(error),
+        }
     }
     let token = api_token(&lab).await?;
     let session = Session {
@@ -105,7 +123,7 @@ async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
         database: lab.control.reader_url()?,
         boxes: rigs
             .iter()
-            .map(|(node, rig)| BoxSession {
+            .map(|(node, rig, _)| BoxSession {
                 id: node.clone(),
                 data: rig.data(),
                 pid: rig.pid().unwrap_or_default(),
@@ -116,11 +134,11 @@ async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
         pid: std::process::id(),
         control_pid: lab.control.pid().unwrap_or_default(),
     };
-    Ok((lab, rigs.into_iter().map(|(_, rig)| rig).collect(), session))
+    Ok((lab, rigs.into_iter().map(|(_, rig, _)| rig).collect(), session, online))
 }
 
 async fn known_node(lab: &Lab, label: &str) -> anyhow::Result<Option<String>> {
-    let nodes = lab.admin.list("/nodes?revoked=false", 1000).await?;
+    let nodes = lab.admin.list("/nodes", 1000).await?;
     let known = nodes.iter().find(|node| node["label"] == label && !node["enrolled_at"].is_null());
     Ok(known.and_then(|node| node["id"].as_str()).map(str::to_owned))
 }
@@ -140,11 +158,13 @@ async fn api_token(lab: &Lab) -> anyhow::Result<String> {
     Ok(token["secret"].as_str().context("no token")?.to_owned())
 }
 
-fn say(session: &Session, file: &Path) -> anyhow::Result<()> {
+fn say(session: &Session, file: &Path, online: usize) -> anyhow::Result<()> {
     let node = binary("noderr-node")?;
     let ctl = binary("noderrctl")?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "\n  {} boxes are online.\n", session.boxes.len())?;
+    let of =
+        if online == session.boxes.len() { String::new() } else { format!(" of {}", session.boxes.len()) };
+    writeln!(out, "\n  {online}{of} boxes are online.\n")?;
     writeln!(out, "  API       {}  (root certificate: {})", session.api, session.ca.display())?;
     writeln!(out, "  OpenAPI   {}", session.openapi)?;
     writeln!(out, "  login     {}  {}", session.admin.email, session.admin.password)?;
@@ -164,7 +184,10 @@ fn say(session: &Session, file: &Path) -> anyhow::Result<()> {
         session.token
     )?;
     writeln!(out, "    {} nodes list", ctl.display())?;
-    writeln!(out, "\n  Stop: ./dev down, or Ctrl-C where it runs in the foreground\n")?;
+    let usual = std::env::current_dir().is_ok_and(|here| file.parent() == Some(&here.join(".dev")));
+    let folder = file.parent().filter(|_| !usual).map(|folder| format!(" --folder {}", folder.display()));
+    let folder = folder.unwrap_or_default();
+    writeln!(out, "\n  Stop: ./dev down{folder}, or Ctrl-C where it runs in the foreground\n")?;
     Ok(())
 }
 

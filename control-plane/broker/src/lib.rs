@@ -76,8 +76,8 @@ pub trait Admission: Send + Sync {
 /// Why a node with a valid certificate is turned away.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// It or its certificate was revoked, or its operator is suspended.
-    #[error("the node is revoked or its operator suspended")]
+    /// It or its certificate was revoked, it was unbound, or its operator is suspended.
+    #[error("the node is revoked or unbound, or its operator is suspended")]
     Unwelcome,
     /// No such node, or the certificate is not one on record.
     #[error("the certificate is not on record")]

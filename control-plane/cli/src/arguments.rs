@@ -249,7 +249,8 @@ pub(crate) enum Tokens {
 pub(crate) enum Audit {
     /// Read the audit log, newest first.
     List {
-        /// Only entries about this subject: a node, operator or token id, or an e-mail address.
+        /// Only entries about this subject: the whole id of a node, an operator or a token, or an administrator's e-mail
+        /// address.
         #[arg(long)]
         subject: Option<String>,
         /// At most so many.

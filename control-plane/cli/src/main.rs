@@ -7,13 +7,20 @@ mod table;
 
 use arguments::{Arguments, Command};
 use clap::{CommandFactory as _, Parser as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Command::Completion { shell } = arguments.command {
-        clap_complete::generate(shell, &mut Arguments::command(), "noderrctl", &mut std::io::stdout());
-        return ExitCode::SUCCESS;
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Arguments::command(), "noderrctl", &mut script);
+        // Whoever reads it may stop at any time.
+        return if std::io::stdout().write_all(&script).is_ok() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result =

@@ -88,6 +88,17 @@ async fn permissions_scopes_and_refusals() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_is_not_unbound_and_a_token_is_good_for_a_day_at_least() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (node, _) = lab.add_node("gone").await?;
+    lab.admin.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "stolen" })).await?;
+    assert_eq!(refused_as(lab.admin.post(&format!("/nodes/{node}/unbind"), &json!({})).await), "revoked");
+    let useless = json!({ "name": "x", "permissions": ["read-nodes"], "expires_in_days": 0 });
+    assert_eq!(refused_as(lab.admin.post("/tokens", &useless).await), "expires-in-days");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_issues_none_that_outlives_it_and_revokes_none_that_may_more() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
     let body =

@@ -1,9 +1,11 @@
 //! The demo network as people and scripts start it: the very program behind `./dev up`.
 
 use anyhow::{Context as _, ensure};
+use noderr_cli::Client;
 use noderr_hil::session::Session;
 use noderr_hil::{SOON, binary, leftovers, scratch, until};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use std::path::{Path, PathBuf};
@@ -52,11 +54,18 @@ async fn up_and_down_as_a_person_would() -> anyhow::Result<()> {
     // One at a time.
     let refused = said(folder, &["up", "--detach"]).await.expect_err("two labs run in one folder");
     assert!(refused.to_string().contains("already"), "{refused}");
+    // Things a person may try; the next run must cope with them.
+    let api = Client::new(&first.api, &std::fs::read_to_string(&first.ca)?, Some(first.token.clone()))?;
+    api.post(&format!("/nodes/{}/revoke", first.boxes[1].id), &json!({ "reason": "tried" })).await?;
+    let operator = api.list("/operators", 1).await?;
+    let operator = operator[0]["id"].as_str().unwrap_or_default();
+    api.post(&format!("/operators/{operator}/suspend"), &json!({})).await?;
     said(folder, &["down"]).await?;
     assert!(leftovers(folder).is_empty() && !session_file(folder).exists());
 
     // Going on with what was there; its keeper is killed, and nothing of it is left after `down`.
-    said(folder, &["up", "--detach", "--resume"]).await?;
+    let words = said(folder, &["up", "--detach", "--resume"]).await?;
+    assert!(words.contains("2 of 3 boxes are online") && words.contains("box-2 is not online"), "{words}");
     let second = read()?;
     let ids = |session: &Session| session.boxes.iter().map(|known| known.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&second), ids(&first));

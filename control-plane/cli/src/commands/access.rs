@@ -27,6 +27,9 @@ pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> an
     login.token = session.get("token").and_then(Value::as_str).map(str::to_owned);
     login.save()?;
     println!("logged in at {} as {email}", login.url);
+    if std::env::var_os("NODERR_TOKEN").is_some() {
+        eprintln!("NODERR_TOKEN is set, and goes before this login: unset it");
+    }
     Ok(())
 }
 

@@ -63,8 +63,17 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
         Some(refused) if refused.kind() == Some("unauthorised") => {
             anyhow::anyhow!("not logged in, or no longer: `noderrctl login EMAIL`, or give a valid --token")
         }
-        Some(ApiError::Unreachable { why, .. }) if why.contains("UnknownIssuer") => error
-            .context("whoever answers there is not of this network; is --ca its root certificate (ca.pem)?"),
+        Some(refused) if refused.kind() == Some("not-a-session") => anyhow::anyhow!(
+            "this takes a login, and an API token was given: leave --token out and unset NODERR_TOKEN"
+        ),
+        Some(ApiError::Unreachable { why, .. })
+            if why.contains("UnknownIssuer") || why.contains("BadSignature") =>
+        {
+            error.context(
+                "whoever answers there is not of this network; is --ca its root certificate (ca.pem)? If the network \
+                 is a new one, `noderrctl login --ca … EMAIL` again",
+            )
+        }
         _ => error,
     }
 }

@@ -41,7 +41,10 @@ pub(crate) async fn admin_reset_second_factor(config: Config, email: &str) -> an
     let email = email.trim().to_lowercase();
     let database = Database::open(&config).await?;
     let mut tx = database.begin().await?;
-    ensure!(access::reset_second_factor(&mut tx, &email).await?, "{email} has no second factor");
+    ensure!(
+        access::reset_second_factor(&mut tx, &email).await?,
+        "there is no administrator {email} with a second factor"
+    );
     audit::record(&mut tx, "command line", "second-factor.reset", &email, &json!({})).await?;
     tx.commit().await?;
     println!("{email} logs in without a second factor until a new one is set up; their sessions have ended");

@@ -66,6 +66,16 @@ impl Broker {
         }
     }
 
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let address = self.public_address.rsplit_once(':');
+        anyhow::ensure!(
+            address.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()),
+            "broker.public_address `{}` must be host:port",
+            self.public_address
+        );
+        Ok(())
+    }
+
     pub(crate) fn topics(&self) -> anyhow::Result<Topics> {
         Topics::new(&self.prefix).with_context(|| {
             format!("broker.prefix `{}` must start with / and hold no wildcard", self.prefix)

@@ -70,6 +70,12 @@ impl Enrolment {
             self.ek_policy != EkPolicy::RequireEkCert || self.vendor_roots.is_some(),
             "enrolment.ek_policy = \"require-ek-cert\" needs enrolment.vendor_roots"
         );
+        for name in &self.allowed_eks {
+            anyhow::ensure!(
+                name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "enrolment.allowed_eks: `{name}` is not a TPM's name (64 hexadecimal digits; a refusal names it)"
+            );
+        }
         anyhow::ensure!(
             !self.pcrs.is_empty() && self.pcrs.iter().all(|index| *index < 24),
             "enrolment.pcrs must name registers from 0 to 23"

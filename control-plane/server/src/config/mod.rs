@@ -89,6 +89,12 @@ impl Config {
             !self.http.names.is_empty(),
             "http.names must name at least one host name or address"
         );
+        anyhow::ensure!(
+            self.http.public_url.starts_with("https://"),
+            "http.public_url `{}` must begin with https://: nodes speak nothing else",
+            self.http.public_url
+        );
+        self.broker.check()?;
         self.telemetry.check()?;
         self.authority.check()?;
         self.enrolment.check()
@@ -205,6 +211,9 @@ mod tests {
         for (text, named) in [
             ("[http]\nlisten = \"nowhere\"", "listen"),
             ("[htp]\n", "htp"),
+            ("[http]\npublic_url = \"http://x\"", "public_url"),
+            ("[broker]\npublic_address = \"localhost\"", "public_address"),
+            ("[enrolment]\nallowed_eks = [\"zz\"]", "allowed_eks"),
             ("[telemetry]\nworkers = 0", "workers"),
             ("[telemetry]\nbatch = 0", "batch"),
             ("[enrolment]\nek_policy = \"sometimes\"", "sometimes"),

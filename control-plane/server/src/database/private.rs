@@ -89,7 +89,7 @@ impl PrivateCluster {
     /// Stops the cluster, unless other instances are connected to it.
     pub(crate) async fn stop(&self) {
         match self.others_are_connected().await {
-            Ok(true) => tracing::info!("the private PostgreSQL is left running for other instances"),
+            Ok(true) => tracing::debug!("the private PostgreSQL is left running for other instances"),
             _ => {
                 if let Err(error) = self.pg_ctl(["stop", "-m", "fast", "-w", "-t", "30"]).await {
                     tracing::warn!(

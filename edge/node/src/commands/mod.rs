@@ -24,7 +24,10 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// Text on a terminal, JSON for a log collector. What is said: `NODERR_LOG`, such as `info,noderr_link=debug`.
 fn init_logs() {
     let asked = std::env::var("NODERR_LOG").ok().and_then(|words| words.parse().ok());
-    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let filter = asked.unwrap_or_else(|| {
+        // tss-esapi tells of every handle that it closes.
+        Targets::new().with_default(LevelFilter::INFO).with_target("tss_esapi", LevelFilter::WARN)
+    });
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let lines = if terminal { lines.boxed() } else { lines.json().boxed() };

@@ -169,6 +169,9 @@ async fn create_token(
         let detail = format!("a token bound to an operator may only read, not `{}`", beyond.as_str());
         return Err(Problem::bad_request("permission", detail));
     }
+    if new.expires_in_days == Some(0) {
+        return Err(Problem::bad_request("expires-in-days", "a token is good for a day at least"));
+    }
     let now = OffsetDateTime::now_utc();
     // To the microsecond, as the database has it.
     let now = now - Duration::nanoseconds(i64::from(now.nanosecond() % 1000));

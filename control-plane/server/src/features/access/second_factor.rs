@@ -204,7 +204,10 @@ async fn confirm(
     let session = who.session()?;
     let mut tx = app.database.begin().await?;
     let factor = db::factor(&mut tx, session.admin).await?.filter(|factor| !factor.confirmed);
-    let factor = factor.ok_or_else(|| Problem::not_found("second factor that waits for a code"))?;
+    let factor = factor.ok_or_else(|| {
+        let detail = "no second factor of this account waits for its first code; begin again";
+        Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
+    })?;
     let verdict = judge(&mut tx, session.admin, &who.actor, &factor, &confirmation.code).await?;
     if let Some(refusal) = verdict.refusal() {
         tx.commit().await?;
@@ -234,7 +237,7 @@ async fn remove(
     }
     app.logins.succeeded(address, &who.actor);
     if !db::remove_factor(&mut tx, admin).await? {
-        return Err(Problem::not_found("second factor"));
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "this account has no second factor"));
     }
     audit::record(&mut tx, &who.actor, "second-factor.off", &who.actor, &json!({})).await?;
     tx.commit().await?;

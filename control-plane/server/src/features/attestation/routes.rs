@@ -87,9 +87,13 @@ async fn request(
     who.require(Permission::Attest)?;
     let mut tx = app.database.scoped(who.scope).await?;
     nodes::find_node(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
-    let challenge = db::request(&mut tx, &node, &who.actor, app.config.enrolment.pcr_mask())
-        .await?
-        .ok_or_else(|| Problem::conflict("not-enrolled", "the node is not enrolled, or it is revoked"))?;
+    let challenge =
+        db::request(&mut tx, &node, &who.actor, app.config.enrolment.pcr_mask()).await?.ok_or_else(|| {
+            Problem::conflict(
+                "not-enrolled",
+                "the node is not enrolled, or it is revoked, or its operator is suspended",
+            )
+        })?;
     let challenge = hex::encode(challenge);
     let detail = json!({ "challenge": challenge });
     audit::record(&mut tx, &who.actor, "node.attest", &node.to_string(), &detail).await?;

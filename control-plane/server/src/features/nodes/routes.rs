@@ -198,6 +198,13 @@ async fn revoke(
 async fn unbind(State(app): State<App>, who: Principal, Path(node): NodePath) -> Result<StatusCode, Problem> {
     who.require(Permission::WriteNodes)?;
     let mut tx = app.database.scoped(who.scope).await?;
+    let shown = db::find(&mut tx, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
+    if shown.revoked_at.is_some() {
+        return Err(Problem::conflict(
+            "revoked",
+            "the node is revoked, and for good: no box can enrol under its id",
+        ));
+    }
     if !db::unbind(&mut tx, &node).await? {
         return Err(Problem::not_found("node"));
     }
