@@ -80,40 +80,52 @@ async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
     let lab = Lab::start(folder, LabOptions { control, ..LabOptions::default() }, progress).await?;
     let mut rigs = Vec::new();
     for number in 1..=boxes {
-        let label = format!("box-{number}");
-        let known = known_node(&lab, &label).await?;
-        let patience = if known.is_some() { RETURN } else { PATIENCE };
-        let (node, mut rig) = match known {
-            Some(node) => {
-                progress(&format!("switching {label} on"));
-                let rig =
-                    lab.make_box(&label, "none: enrolled in an earlier run", &BoxOptions::default()).await?;
-                (node, rig)
-            }
-            None => {
-                progress(&format!("making {label} with a TPM of its own"));
-                lab.add_box(&label, &BoxOptions::default()).await?
-            }
-        };
-        rig.power_on()?;
-        rigs.push((node, rig, patience));
+        rigs.push(switched_on(&lab, &format!("box-{number}"), &progress).await?);
     }
     let mut online = 0;
-    for (_, rig, patience) in &mut rigs {
-        match rig.online(*patience).await {
+    for (_, rig, was_known) in &mut rigs {
+        match rig.online(if *was_known { RETURN } else { PATIENCE }).await {
             Ok(()) => {
                 online += 1;
                 progress(&format!("{} is online", rig.name()));
             }
             // It may have been revoked in the run before; that is no reason to keep the others from running.
-            Err(error) if *patience == RETURN => {
-                progress(error.to_string().lines().next().unwrap_or_default());
-            }
+            Err(error) if *was_known => progress(error.to_string().lines().next().unwrap_or_default()),
             Err(error) => return Err(error),
         }
     }
-    let token = api_token(&lab).await?;
-    let session = Session {
+    let rigs: Vec<_> = rigs.into_iter().map(|(node, rig, _)| (node, rig)).collect();
+    let session = session_of(&lab, &rigs).await?;
+    Ok((lab, rigs.into_iter().map(|(_, rig)| rig).collect(), session, online))
+}
+
+/// A box with power: its node, and whether an earlier run knew it.
+async fn switched_on(
+    lab: &Lab,
+    label: &str,
+    progress: &impl Fn(&str),
+) -> anyhow::Result<(String, ProcessRig, bool)> {
+    let known = known_node(lab, label).await?;
+    let was_known = known.is_some();
+    let (node, mut rig) = match known {
+        Some(node) => {
+            progress(&format!("switching {label} on"));
+            let token = "none: enrolled in an earlier run";
+            (node, lab.make_box(label, token, &BoxOptions::default()).await?)
+        }
+        None => {
+            progress(&format!("making {label} with a TPM of its own"));
+            lab.add_box(label, &BoxOptions::default()).await?
+        }
+    };
+    rig.power_on()?;
+    Ok((node, rig, was_known))
+}
+
+/// What scripts need to know of it.
+async fn session_of(lab: &Lab, rigs: &[(String, ProcessRig)]) -> anyhow::Result<Session> {
+    let token = api_token(lab).await?;
+    Ok(Session {
         api: lab.control.api_url(),
         openapi: format!("{}/api/v1/openapi.json", lab.control.api_url()),
         ca: lab.control.root_file(),
@@ -123,7 +135,7 @@ async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
         database: lab.control.reader_url()?,
         boxes: rigs
             .iter()
-            .map(|(node, rig, _)| BoxSession {
+            .map(|(node, rig)| BoxSession {
                 id: node.clone(),
                 data: rig.data(),
                 pid: rig.pid().unwrap_or_default(),
@@ -133,8 +145,7 @@ async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
             .collect(),
         pid: std::process::id(),
         control_pid: lab.control.pid().unwrap_or_default(),
-    };
-    Ok((lab, rigs.into_iter().map(|(_, rig, _)| rig).collect(), session, online))
+    })
 }
 
 async fn known_node(lab: &Lab, label: &str) -> anyhow::Result<Option<String>> {

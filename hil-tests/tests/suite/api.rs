@@ -5,6 +5,7 @@ use crate::{SOON, lab};
 use noderr_cli::Client;
 use noderr_hil::{ControlOptions, ControlPlane, LabOptions, leftovers, scratch, until};
 use serde_json::{Value, json};
+use sqlx::PgPool;
 
 async fn token(
     admin: &Client,
@@ -18,7 +19,7 @@ async fn token(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn permissions_scopes_and_refusals() -> anyhow::Result<()> {
+async fn nobody_sees_or_does_more_than_they_may() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
     let admin = &lab.admin;
     let (node, _) = lab.add_node("mine").await?;
@@ -52,7 +53,18 @@ async fn permissions_scopes_and_refusals() -> anyhow::Result<()> {
     let write = json!({ "name": "w", "permissions": ["write-nodes"], "operator": stranger });
     assert_eq!(refused_as(admin.post("/tokens", &write).await), "permission");
 
-    // Bad input is refused as a problem, whatever is wrong with it.
+    // A revoked token stops working.
+    let tokens = admin.list("/tokens", 100).await?;
+    let id = tokens.iter().find(|token| token["name"] == "reader").and_then(|token| token["id"].as_str());
+    admin.post(&format!("/tokens/{}/revoke", id.unwrap_or_default()), &json!({})).await?;
+    assert_eq!(refused_as(reader.get("/nodes").await), "unauthorised");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_refused_as_a_problem_and_guessing_is_slow() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (admin, nobody) = (&lab.admin, lab.control.anonymous()?);
     assert_eq!(refused_as(admin.post("/operators", &json!({ "name": "x" })).await), "body");
     assert_eq!(
         refused_as(admin.post("/operators", &json!({ "name": "x", "email": "nobody" })).await),
@@ -66,16 +78,11 @@ async fn permissions_scopes_and_refusals() -> anyhow::Result<()> {
     assert_eq!(refused_as(admin.get("/tokens?revoked=true").await), "query");
     assert_eq!(refused_as(admin.get("/nothing").await), "not-found");
     assert_eq!(refused_as(admin.delete("/nodes").await), "method");
+    let other = admin.post("/operators", &json!({ "name": "S", "email": "s@demo.invalid" })).await?;
     let again = json!({ "name": "S", "email": "S@demo.invalid" });
     assert_eq!(refused_as(admin.post("/operators", &again).await), "email-taken");
-    let early = json!({ "operator": stranger, "label": "early" });
+    let early = json!({ "operator": other["id"], "label": "early" });
     assert_eq!(refused_as(admin.post("/nodes", &early).await), "operator-not-approved");
-
-    // A revoked token stops working.
-    let tokens = admin.list("/tokens", 100).await?;
-    let id = tokens.iter().find(|token| token["name"] == "reader").and_then(|token| token["id"].as_str());
-    admin.post(&format!("/tokens/{}/revoke", id.unwrap_or_default()), &json!({})).await?;
-    assert_eq!(refused_as(reader.get("/nodes").await), "unauthorised");
 
     // Guessing takes longer and longer.
     for _ in 0..5 {
@@ -84,6 +91,26 @@ async fn permissions_scopes_and_refusals() -> anyhow::Result<()> {
     }
     let right = json!({ "email": lab.email(), "password": lab.password });
     assert_eq!(refused_as(nobody.post("/sessions", &right).await), "throttled");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_under_way_does_not_outlive_a_new_password() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let owner = PgPool::connect(&lab.control.owner_url()?).await?;
+    // The new password is set, but not yet for everybody to see, while the old one is checked.
+    let mut setting = owner.begin().await?;
+    sqlx::query("UPDATE admins SET password_hash = 'another'").execute(&mut *setting).await?;
+    let nobody = lab.control.anonymous()?;
+    let login = json!({ "email": lab.email(), "password": lab.password });
+    let login = tokio::spawn(async move { nobody.post("/sessions", &login).await });
+    until("the login to meet the new password", SOON, || async {
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INTO sessions%'";
+        Ok((sqlx::query_scalar::<_, i64>(waits).fetch_one(&owner).await? > 0).then_some(()))
+    })
+    .await?;
+    setting.commit().await?;
+    assert_eq!(refused_as(login.await?), "password-wrong");
     Ok(())
 }
 

@@ -9,15 +9,10 @@ use serde_json::{Value, json};
 pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> anyhow::Result<()> {
     match command {
         Nodes::List { online, operator, identity, revoked, limit } => {
-            let operator = super::operators::resolve_any(client, operator).await?;
             let text = |flag: Option<bool>| flag.map(|flag| flag.to_string());
-            let wanted = [
-                ("online", text(online)),
-                ("operator", operator),
-                ("identity", identity),
-                ("revoked", text(revoked)),
-            ];
-            let path = format!("/nodes{}", query(&wanted));
+            let operator = super::operators::resolve_any(client, operator).await?;
+            let wanted = [text(online), operator, identity, text(revoked)];
+            let path = format!("/nodes{}", query(&FILTERS.into_iter().zip(wanted).collect::<Vec<_>>()));
             printer.rows(client.list(&path, limit).await?, &LIST);
         }
         Nodes::Add { operator, label } => {
@@ -68,6 +63,8 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
     }
     Ok(())
 }
+
+const FILTERS: [&str; 4] = ["online", "operator", "identity", "revoked"];
 
 const LIST: [(&str, &str); 9] = [
     ("id", "id"),
