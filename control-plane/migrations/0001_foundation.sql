@@ -1,16 +1,25 @@
--- The foundation: operators, nodes and their papers, what nodes report, who may ask, what was done.
+-- The foundation: operators, nodes and their certificates, what nodes report, who may ask, what was done.
 --
--- Three roles. The owner migrates. `noderr_system` is the control plane itself: ingest, enrolment, jobs, logins.
--- `noderr_api` answers requests on somebody's behalf: it cannot bypass row-level security and sees only what the
--- scope of its transaction allows ('staff', or one operator's id). `noderr_reader` reads everything and changes nothing.
+-- Roles. The owner migrates and does nothing else. `noderr_keeper` owns what only functions may touch and never logs in.
+-- `noderr_system` is the control plane itself: ingest, enrolment, jobs, logins. `noderr_api` answers requests: it has no
+-- rights of its own and takes on, for one transaction, those of `noderr_staff` (everything an administrator may),
+-- `noderr_operator` (what belongs to the operator named in `noderr.operator`) or `noderr_public` (nothing yet).
+-- `noderr_reader` reads everything but secrets and changes nothing.
 
 DO $$
+DECLARE
+    role text;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'noderr_system') THEN CREATE ROLE noderr_system LOGIN; END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'noderr_api') THEN CREATE ROLE noderr_api LOGIN; END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'noderr_reader') THEN CREATE ROLE noderr_reader LOGIN; END IF;
+    FOREACH role IN ARRAY ARRAY['noderr_system LOGIN', 'noderr_api LOGIN NOINHERIT', 'noderr_reader LOGIN', 'noderr_staff NOLOGIN',
+        'noderr_operator NOLOGIN', 'noderr_public NOLOGIN', 'noderr_keeper NOLOGIN'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = split_part(role, ' ', 1)) THEN EXECUTE 'CREATE ROLE ' || role; END IF;
+    END LOOP;
     -- An owner who is no superuser must be a member to take the roles on.
-    EXECUTE format('GRANT noderr_system, noderr_api TO %I', current_user);
+    EXECUTE format('GRANT noderr_system, noderr_keeper, noderr_staff, noderr_operator, noderr_public TO %I', current_user);
+    GRANT noderr_staff, noderr_operator, noderr_public TO noderr_api;
+    -- A temporary table goes before a real one of the same name: a function that runs with its owner's rights must not meet one.
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    GRANT CREATE ON SCHEMA public TO noderr_keeper;
 END $$;
 
 CREATE TYPE operator_state AS ENUM ('applied', 'approved', 'suspended');
@@ -19,24 +28,46 @@ CREATE TYPE lane AS ENUM ('alert', 'result', 'telemetry');
 CREATE TYPE exchange_purpose AS ENUM ('enrol', 'renew');
 CREATE TYPE verdict AS ENUM ('trusted', 'changed', 'refused', 'unavailable', 'silent', 'software');
 
--- What the scope of this transaction may see.
-CREATE FUNCTION noderr_sees(operator uuid) RETURNS boolean LANGUAGE sql STABLE AS
-$$ SELECT current_setting('noderr.scope', true) IN ('staff', operator::text) $$;
-CREATE FUNCTION noderr_is_staff() RETURNS boolean LANGUAGE sql STABLE AS
-$$ SELECT current_setting('noderr.scope', true) = 'staff' $$;
+-- The operator on whose behalf this transaction runs.
+CREATE FUNCTION noderr_operator_id() RETURNS uuid LANGUAGE sql STABLE AS
+$$ SELECT nullif(current_setting('noderr.operator', true), '')::uuid $$;
+
+-- Row-level security for a table: who may see a row, and who may change it. Every table is protected in one of these ways:
+--   'system'    for the control plane alone
+--   'staff'     administrators too
+--   'operator'  the operator in `operator_id` sees the row
+--   'node'      the operator of the node in `node_id` sees the row
+-- What staff and operators may do at all is granted beside it, command by command.
+CREATE PROCEDURE protect(protected regclass, kind text) LANGUAGE plpgsql AS $$
+DECLARE
+    own text := CASE kind
+        WHEN 'operator' THEN 'operator_id = noderr_operator_id()'
+        WHEN 'node' THEN format('EXISTS (SELECT FROM nodes n WHERE n.id = %s.node_id)', protected)
+    END;
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', protected);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO noderr_system', protected);
+    EXECUTE format('CREATE POLICY system ON %s TO noderr_system USING (true) WITH CHECK (true)', protected);
+    IF kind <> 'system' THEN
+        EXECUTE format('GRANT SELECT ON %s TO noderr_reader', protected);
+        EXECUTE format('CREATE POLICY reader ON %s FOR SELECT TO noderr_reader USING (true)', protected);
+        EXECUTE format('GRANT SELECT ON %s TO noderr_staff', protected);
+        EXECUTE format('CREATE POLICY staff_select ON %s FOR SELECT TO noderr_staff USING (true)', protected);
+        EXECUTE format('CREATE POLICY staff_insert ON %s FOR INSERT TO noderr_staff WITH CHECK (true)', protected);
+        EXECUTE format('CREATE POLICY staff_update ON %s FOR UPDATE TO noderr_staff USING (true) WITH CHECK (true)', protected);
+    END IF;
+    IF own IS NOT NULL THEN
+        EXECUTE format('GRANT SELECT ON %s TO noderr_operator', protected);
+        EXECUTE format('CREATE POLICY operator_select ON %s FOR SELECT TO noderr_operator USING (%s)', protected, own);
+    END IF;
+END $$;
 
 CREATE TABLE admins (
     id uuid PRIMARY KEY,
     email text NOT NULL UNIQUE CHECK (email = lower(email)),
     password_hash text NOT NULL,
+    roles text[] NOT NULL DEFAULT '{owner}' CHECK (cardinality(roles) > 0),
     created_at timestamptz NOT NULL DEFAULT now()
-);
-
-CREATE TABLE sessions (
-    hash bytea PRIMARY KEY,
-    admin_id uuid NOT NULL REFERENCES admins ON DELETE CASCADE,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    expires_at timestamptz NOT NULL
 );
 
 -- Second factors of administrators (RFC 6238); for the control plane alone.
@@ -61,6 +92,19 @@ CREATE TABLE operators (
     decided_at timestamptz
 );
 
+-- A session is of an administrator or of an operator.
+CREATE TABLE sessions (
+    hash bytea PRIMARY KEY,
+    admin_id uuid REFERENCES admins ON DELETE CASCADE,
+    operator_id uuid REFERENCES operators ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- When the person last gave a password, and a code if there is a second factor.
+    proven_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    CHECK (num_nonnulls(admin_id, operator_id) = 1)
+);
+CREATE INDEX sessions_admin ON sessions (admin_id);
+
 CREATE TABLE api_tokens (
     id uuid PRIMARY KEY,
     hash bytea NOT NULL UNIQUE,
@@ -68,13 +112,16 @@ CREATE TABLE api_tokens (
     permissions text[] NOT NULL,
     -- Bound to one operator: sees that operator's rows and no others.
     operator_id uuid REFERENCES operators ON DELETE CASCADE,
+    -- The administrator who answers for it: a token goes when its owner goes.
+    owner_id uuid NOT NULL REFERENCES admins ON DELETE CASCADE,
     created_by text NOT NULL,
     -- The token it was issued with: goes when that one goes.
     parent uuid REFERENCES api_tokens,
     created_at timestamptz NOT NULL DEFAULT now(),
-    expires_at timestamptz,
+    expires_at timestamptz NOT NULL,
     revoked_at timestamptz
 );
+CREATE INDEX api_tokens_owner ON api_tokens (owner_id);
 CREATE INDEX api_tokens_parent ON api_tokens (parent);
 
 CREATE TABLE nodes (
@@ -261,9 +308,9 @@ CREATE TABLE telemetry (
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX telemetry_node ON telemetry (node_id, sampled_at);
 
--- Makes the partitions of today and the days ahead, drops those past retention. Runs as the owner.
+-- Makes the partitions of today and the days ahead, drops those past retention. Runs as the tables' owner.
 CREATE FUNCTION keep_telemetry_partitions(ahead integer, keep integer) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     day date;
     part record;
@@ -272,21 +319,20 @@ BEGIN
     -- Instances that start together must not make the same partition.
     PERFORM pg_advisory_xact_lock(7061756469740002);
     FOR day IN SELECT generate_series(current_date, current_date + ahead, interval '1 day')::date LOOP
-        IF to_regclass('telemetry_' || to_char(day, 'YYYYMMDD')) IS NULL THEN
-            EXECUTE format('CREATE TABLE %I PARTITION OF telemetry FOR VALUES FROM (%L) TO (%L)',
+        IF to_regclass('public.telemetry_' || to_char(day, 'YYYYMMDD')) IS NULL THEN
+            EXECUTE format('CREATE TABLE public.%I PARTITION OF public.telemetry FOR VALUES FROM (%L) TO (%L)',
                            'telemetry_' || to_char(day, 'YYYYMMDD'), day, day + 1);
             changed := changed + 1;
         END IF;
     END LOOP;
     FOR part IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                WHERE i.inhparent = 'telemetry'::regclass AND c.relname ~ '^telemetry_\d{8}$'
+                WHERE i.inhparent = 'public.telemetry'::regclass AND c.relname ~ '^telemetry_\d{8}$'
                   AND to_date(right(c.relname, 8), 'YYYYMMDD') < current_date - keep LOOP
-        EXECUTE format('DROP TABLE %I', part.relname);
+        EXECUTE format('DROP TABLE public.%I', part.relname);
         changed := changed + 1;
     END LOOP;
     RETURN changed;
 END $$;
-SELECT keep_telemetry_partitions(3, 36500);
 
 -- Who did what. Append-only, each row bound to the one before it.
 CREATE TABLE audit_log (
@@ -299,27 +345,34 @@ CREATE TABLE audit_log (
     hash bytea NOT NULL
 );
 
+-- Where the chain ends. Held by whoever writes until the transaction ends: a chain has one end.
+CREATE TABLE audit_end (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    seq bigint NOT NULL,
+    hash bytea NOT NULL
+);
+INSERT INTO audit_end VALUES (true, 0, '');
+
 CREATE FUNCTION audit_hash(previous bytea, seq bigint, at timestamptz, actor text, action text, subject text, detail jsonb)
-RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+RETURNS bytea LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
     SELECT sha256(previous || convert_to(
         json_build_array(seq, extract(epoch FROM at)::text, actor, action, subject, detail)::text, 'UTF8'))
 $$;
 
 -- The one way to write it: inside the transaction of the act itself.
 CREATE FUNCTION audit(actor text, action text, subject text, detail jsonb) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    previous record;
-    next_seq bigint;
-    now_at timestamptz := clock_timestamp();
+    chain record;
+    now_at timestamptz;
+    next_hash bytea;
 BEGIN
-    -- One writer at a time, until its transaction ends: a chain has one end.
-    PERFORM pg_advisory_xact_lock(7061756469740001);
-    SELECT a.seq, a.hash INTO previous FROM audit_log a ORDER BY a.seq DESC LIMIT 1;
-    next_seq := coalesce(previous.seq, 0) + 1;
-    INSERT INTO audit_log VALUES (next_seq, now_at, actor, action, subject, detail,
-        audit_hash(coalesce(previous.hash, ''::bytea), next_seq, now_at, actor, action, subject, detail));
-    RETURN next_seq;
+    SELECT e.seq, e.hash INTO chain FROM public.audit_end e FOR UPDATE;
+    now_at := clock_timestamp();
+    next_hash := public.audit_hash(chain.hash, chain.seq + 1, now_at, actor, action, subject, detail);
+    INSERT INTO public.audit_log VALUES (chain.seq + 1, now_at, actor, action, subject, detail, next_hash);
+    UPDATE public.audit_end e SET seq = chain.seq + 1, hash = next_hash;
+    RETURN chain.seq + 1;
 END $$;
 
 CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS
@@ -347,34 +400,6 @@ CREATE TABLE job_runs (
 CREATE INDEX job_runs_name ON job_runs (name, started_at);
 CREATE INDEX job_runs_started ON job_runs USING brin (started_at);
 
--- Deletes what has served its purpose, so that no table grows for ever by itself.
-CREATE FUNCTION forget_expired(alert_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-    total bigint := 0;
-    gone bigint;
-    condition text[];
-BEGIN
-    FOREACH condition SLICE 1 IN ARRAY ARRAY[
-        ['sessions', 'expires_at < now()'],
-        ['enrolments', 'finished_at IS NULL AND expires_at < now() - interval ''1 hour'''],
-        ['enrolments', 'created_at < now() - interval ''90 days'''],
-        ['install_tokens', 'expires_at < now() - interval ''90 days''
-            AND NOT EXISTS (SELECT FROM enrolments e WHERE e.token_id = install_tokens.id)'],
-        ['node_certificates', 'not_after < now() - interval ''90 days'''],
-        ['attestations', 'requested_at < now() - interval ''1 year'''],
-        ['attestations', 'verdict = ''silent'' AND requested_at < now() - interval ''30 days'''],
-        ['job_runs', 'started_at < now() - interval ''7 days'''],
-        ['alerts', format('received_at < now() - make_interval(days => %s)', alert_days)],
-        ['gaps', format('received_at < now() - make_interval(days => %s)', alert_days)],
-        ['unreadable_records', format('received_at < now() - make_interval(days => %s)', alert_days)]
-    ] LOOP
-        EXECUTE format('DELETE FROM %I WHERE %s', condition[1], condition[2]);
-        GET DIAGNOSTICS gone = ROW_COUNT;
-        total := total + gone;
-    END LOOP;
-    RETURN total;
-END $$;
-
 -- Facts that all instances must agree on, such as the authority's root certificate.
 CREATE TABLE network (
     key text PRIMARY KEY,
@@ -389,41 +414,47 @@ CREATE TABLE secrets (
 
 -- Rights ------------------------------------------------------------------------------------------------------
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO noderr_system;
-REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON audit_log FROM noderr_system;
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO noderr_reader;
-REVOKE ALL ON secrets, second_factors FROM noderr_reader;
-GRANT SELECT, INSERT, UPDATE ON operators, nodes, install_tokens, attestations TO noderr_api;
-GRANT SELECT, UPDATE ON node_certificates TO noderr_api;
-GRANT SELECT, INSERT, UPDATE ON api_tokens TO noderr_api;
-GRANT UPDATE (epoch) ON heartbeats, lanes TO noderr_api;
-GRANT SELECT ON enrolments, heartbeats, lanes, gaps, alerts, telemetry, unreadable_records, audit_log, admins, welcome
-    TO noderr_api;
-REVOKE EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) TO noderr_system;
-REVOKE EXECUTE ON FUNCTION audit(text, text, text, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION audit(text, text, text, jsonb) TO noderr_system, noderr_api;
-
 DO $$
 DECLARE
-    protected text;
+    entry text[];
 BEGIN
-    FOREACH protected IN ARRAY ARRAY['operators', 'nodes', 'install_tokens', 'enrolments', 'node_certificates',
-        'attestations', 'heartbeats', 'lanes', 'gaps', 'alerts', 'unreadable_records', 'telemetry', 'api_tokens',
-        'audit_log', 'admins'] LOOP
-        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', protected);
-        EXECUTE format('CREATE POLICY system ON %I TO noderr_system USING (true) WITH CHECK (true)', protected);
-        EXECUTE format('CREATE POLICY reader ON %I FOR SELECT TO noderr_reader USING (true)', protected);
+    FOREACH entry SLICE 1 IN ARRAY ARRAY[
+        ['admins', 'system'], ['sessions', 'system'], ['second_factors', 'system'], ['secrets', 'system'],
+        ['api_tokens', 'staff'], ['audit_log', 'staff'], ['jobs', 'staff'], ['job_runs', 'staff'], ['network', 'staff'],
+        ['nodes', 'operator'],
+        ['install_tokens', 'node'], ['enrolments', 'node'], ['node_certificates', 'node'], ['attestations', 'node'],
+        ['heartbeats', 'node'], ['lanes', 'node'], ['gaps', 'node'], ['alerts', 'node'], ['unreadable_records', 'node'],
+        ['telemetry', 'node']
+    ] LOOP
+        EXECUTE format('CALL protect(%L, %L)', entry[1], entry[2]);
     END LOOP;
-    -- What belongs to a node belongs to its operator; `nodes` itself is filtered by its own policy.
-    FOREACH protected IN ARRAY ARRAY['install_tokens', 'enrolments', 'node_certificates', 'attestations',
-        'heartbeats', 'lanes', 'gaps', 'alerts', 'unreadable_records', 'telemetry'] LOOP
-        EXECUTE format('CREATE POLICY api ON %I TO noderr_api USING (EXISTS (SELECT FROM nodes n WHERE n.id = %I.node_id))',
-            protected, protected);
-    END LOOP;
+    -- An operator's own row: its id is the operator's.
+    CALL protect('operators', 'staff');
+    GRANT SELECT ON operators TO noderr_operator;
+    CREATE POLICY operator_select ON operators FOR SELECT TO noderr_operator USING (id = noderr_operator_id());
 END $$;
-CREATE POLICY api ON operators TO noderr_api USING (noderr_sees(id));
-CREATE POLICY api ON nodes TO noderr_api USING (noderr_sees(operator_id));
-CREATE POLICY api ON api_tokens TO noderr_api USING (noderr_is_staff());
-CREATE POLICY api ON audit_log TO noderr_api USING (noderr_is_staff());
-CREATE POLICY api ON admins TO noderr_api USING (noderr_is_staff());
+GRANT SELECT ON welcome TO noderr_system, noderr_staff, noderr_operator, noderr_reader;
+
+-- Who an administrator is may be seen; what is stored of a password is for the control plane alone.
+GRANT SELECT (id, email, roles, created_at) ON admins TO noderr_staff, noderr_reader;
+CREATE POLICY staff_select ON admins FOR SELECT TO noderr_staff USING (true);
+CREATE POLICY reader ON admins FOR SELECT TO noderr_reader USING (true);
+
+-- What administrators may change, beside seeing.
+GRANT INSERT, UPDATE ON operators, nodes, install_tokens, attestations, api_tokens TO noderr_staff;
+GRANT UPDATE ON node_certificates TO noderr_staff;
+GRANT UPDATE (epoch) ON heartbeats, lanes TO noderr_staff;
+
+-- The audit log and the partitions of telemetry change through their functions only.
+REVOKE INSERT, UPDATE, DELETE ON audit_log FROM noderr_system;
+ALTER TABLE audit_end ENABLE ROW LEVEL SECURITY;
+ALTER TABLE audit_log OWNER TO noderr_keeper;
+ALTER TABLE audit_end OWNER TO noderr_keeper;
+ALTER TABLE telemetry OWNER TO noderr_keeper;
+ALTER FUNCTION audit(text, text, text, jsonb) OWNER TO noderr_keeper;
+ALTER FUNCTION keep_telemetry_partitions(integer, integer) OWNER TO noderr_keeper;
+REVOKE EXECUTE ON FUNCTION audit(text, text, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit(text, text, text, jsonb) TO noderr_system, noderr_staff, noderr_operator;
+REVOKE EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) TO noderr_system;
+SELECT keep_telemetry_partitions(3, 36500);

@@ -17,7 +17,7 @@ mod down;
 pub mod enrol;
 mod envelope;
 mod ids;
-mod payload;
+pub mod payload;
 mod spooled;
 mod topics;
 mod up;

@@ -13,8 +13,15 @@ pub enum Payload {
     Alert(Alert),
 }
 
-const TELEMETRY: u8 = 0x41;
-const ALERT: u8 = 0x42;
+/// The kind of a telemetry sample.
+pub const TELEMETRY: u8 = 0x41;
+/// The kind of an alert.
+pub const ALERT: u8 = 0x42;
+
+/// The kind of an encoded payload, as its envelope names it.
+pub fn kind_of(bytes: &[u8]) -> Option<u8> {
+    bytes.get(1).copied()
+}
 
 impl Message for Payload {
     fn encode(&self) -> Result<Vec<u8>, EncodeError> {

@@ -1,21 +1,13 @@
 //! What one node may cost, however many sessions it makes of it: token buckets, kept beyond the end of a session.
 
+use noderr_front::{Bucket, Rate};
 use noderr_protocol::NodeId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Nodes remembered before those who have nothing to answer for are looked for and forgotten.
+/// Nodes remembered before the ledger looks for those that may be forgotten.
 const REMEMBERED: usize = 4096;
-
-/// So much a second, sustained, and so much at once before that counts.
-#[derive(Debug, Clone, Copy)]
-pub struct Rate {
-    /// Sustained.
-    pub per_second: u32,
-    /// At once.
-    pub burst: u32,
-}
 
 /// Bounds on one node.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +18,7 @@ pub struct Rates {
     pub bytes: Rate,
     /// Publications that are not records: a node has little to say beside them, and each costs a transaction.
     pub beside_records: Rate,
-    /// Sessions begun; each costs the database two questions. Above it the node is not asked in.
+    /// Sessions begun; each costs the database two questions. Above it the connection is closed before CONNECT is read.
     pub sessions: Rate,
 }
 
@@ -107,70 +99,41 @@ impl Allowances {
 /// The allowances of all nodes seen lately.
 pub(crate) struct Ledger {
     rates: Rates,
-    nodes: Mutex<(HashMap<NodeId, Allowances>, usize)>,
+    nodes: Mutex<Remembered>,
+}
+
+struct Remembered {
+    allowances: HashMap<NodeId, Allowances>,
+    /// As soon as there are so many, those that may be forgotten are.
+    sweep_at: usize,
 }
 
 impl Ledger {
     pub(crate) fn new(rates: Rates) -> Self {
-        Self { rates, nodes: Mutex::new((HashMap::new(), REMEMBERED)) }
+        let nodes = Remembered { allowances: HashMap::new(), sweep_at: REMEMBERED };
+        Self { rates, nodes: Mutex::new(nodes) }
     }
 
     /// Takes bytes from what is left to a node that is known.
     pub(crate) fn charge(&self, node: &NodeId, bytes: usize) {
-        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(left) = nodes.0.get(node) {
+        if let Some(left) = self.lock().allowances.get(node) {
             left.lock().bytes.spend(bytes);
         }
     }
 
     /// What is left to this node.
-    pub(crate) fn of(&self, node: NodeId, now: Instant) -> Allowances {
-        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let (by_node, sweep_at) = &mut *nodes;
-        if by_node.len() >= *sweep_at {
-            // Who has all of it left and no session is as one who never came.
-            by_node.retain(|_, left| Arc::strong_count(&left.0) > 1 || !left.is_untouched(now));
-            *sweep_at = (2 * by_node.len()).max(REMEMBERED);
+    pub(crate) fn allowances_of(&self, node: NodeId, now: Instant) -> Allowances {
+        let mut nodes = self.lock();
+        if nodes.allowances.len() >= nodes.sweep_at {
+            // A node with full buckets and no session is the same as one never seen: forget it.
+            nodes.allowances.retain(|_, left| Arc::strong_count(&left.0) > 1 || !left.is_untouched(now));
+            nodes.sweep_at = (2 * nodes.allowances.len()).max(REMEMBERED);
         }
-        by_node.entry(node).or_insert_with(|| Allowances::new(self.rates, now)).clone()
-    }
-}
-
-/// A token bucket: what is left of the burst, and since when.
-#[derive(Debug)]
-struct Bucket {
-    rate: Rate,
-    left: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    fn new(rate: Rate, now: Instant) -> Self {
-        Self { rate, left: rate.burst.into(), at: now }
+        nodes.allowances.entry(node).or_insert_with(|| Allowances::new(self.rates, now)).clone()
     }
 
-    fn spend(&mut self, amount: usize) {
-        self.left -= amount as f64;
-    }
-
-    fn refill(&mut self, now: Instant) {
-        let earned = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second();
-        self.left = (self.left + earned).min(self.rate.burst.into());
-        self.at = now;
-    }
-
-    fn delay(&mut self, now: Instant) -> Option<Duration> {
-        self.refill(now);
-        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / self.per_second()))
-    }
-
-    fn is_full(&mut self, now: Instant) -> bool {
-        self.refill(now);
-        self.left >= self.rate.burst.into()
-    }
-
-    fn per_second(&self) -> f64 {
-        self.rate.per_second.max(1).into()
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -183,32 +146,33 @@ mod tests {
     #[test]
     fn a_new_session_gives_nothing_back() {
         let (ledger, now) = (Ledger::new(Rates::default()), Instant::now());
-        ledger.of(NODE, now).publication(40 << 20, true);
-        let wait = ledger.of(NODE, now).delay(now).expect("the burst is spent, whatever the session");
-        assert_eq!(ledger.of(NODE, now + wait).delay(now + wait), None);
-        let other = ledger.of(NodeId::from_bytes([8; 32]), now);
+        ledger.allowances_of(NODE, now).publication(40 << 20, true);
+        let wait =
+            ledger.allowances_of(NODE, now).delay(now).expect("the burst is spent, whatever the session");
+        assert_eq!(ledger.allowances_of(NODE, now + wait).delay(now + wait), None);
+        let other = ledger.allowances_of(NodeId::from_bytes([8; 32]), now);
         assert_eq!(other.delay(now), None, "others do not pay for it");
     }
 
     #[test]
     fn sessions_in_a_row_are_bounded() {
         let (ledger, now) = (Ledger::new(Rates::default()), Instant::now());
-        let begun = (0..1000).filter(|_| ledger.of(NODE, now).begin(now)).count();
+        let begun = (0..1000).filter(|_| ledger.allowances_of(NODE, now).begin(now)).count();
         assert!((30..=31).contains(&begun), "{begun}");
-        assert!(ledger.of(NODE, now).begin(now + Duration::from_secs(2)));
+        assert!(ledger.allowances_of(NODE, now).begin(now + Duration::from_secs(2)));
     }
 
     #[test]
     fn only_those_who_have_spent_something_are_remembered() {
         let (ledger, now) = (Ledger::new(Rates::default()), Instant::now());
-        ledger.of(NODE, now).publication(40 << 20, true);
+        ledger.allowances_of(NODE, now).publication(40 << 20, true);
         for n in 0..3 * REMEMBERED {
             let mut id = [0; 32];
             id[..8].copy_from_slice(&n.to_be_bytes());
-            ledger.of(NodeId::from_bytes(id), now);
+            ledger.allowances_of(NodeId::from_bytes(id), now);
         }
         let nodes = ledger.nodes.lock().unwrap();
-        assert!(nodes.0.len() <= REMEMBERED, "{} are remembered", nodes.0.len());
-        assert!(nodes.0.contains_key(&NODE));
+        assert!(nodes.allowances.len() <= REMEMBERED, "{} are remembered", nodes.allowances.len());
+        assert!(nodes.allowances.contains_key(&NODE));
     }
 }

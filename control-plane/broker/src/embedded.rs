@@ -4,10 +4,11 @@ use crate::allowance::{Ledger, Rates};
 use crate::fence::FenceLimits;
 use crate::registry::Registry;
 use crate::router::{self, RouterHandle};
-use crate::session::{self, Surroundings};
-use crate::{Admission, Broker, Gate, GateLimits, SendError, UpEvent};
+use crate::session::{self, SessionContext};
+use crate::{Admission, Attached, Broker, SendError, UpEvent};
 use async_trait::async_trait;
 use bytes::Bytes;
+use noderr_front::{Gate, GateLimits};
 use noderr_protocol::{Down, MAX_ENVELOPE, Message as _, NodeId, Topics};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
@@ -57,7 +58,7 @@ pub enum StartError {
 
 /// A broker inside this process.
 pub struct EmbeddedBroker {
-    around: Arc<Surroundings>,
+    context: Arc<SessionContext>,
     router: RouterHandle,
     address: SocketAddr,
     stop: CancellationToken,
@@ -75,7 +76,7 @@ impl EmbeddedBroker {
         let mut gate = Gate::bind(config.listen, Arc::new(tls), config.gate)
             .await
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
-        let around = Arc::new(Surroundings {
+        let context = Arc::new(SessionContext {
             topics: config.topics.clone(),
             limits: config.fence,
             ledger: Ledger::new(config.rates),
@@ -85,7 +86,7 @@ impl EmbeddedBroker {
             up,
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let (topics, front) = (config.topics.clone(), around.clone());
+        let (topics, front) = (config.topics.clone(), context.clone());
         let (router, keeper) = router::start(&config.topics, move |topic, payload| {
             if let Some((node, kind)) = topics.parse_down(topic) {
                 front.registry.deliver(&node, (kind, payload));
@@ -93,18 +94,18 @@ impl EmbeddedBroker {
         });
         tasks.spawn(run_until(stop.clone(), keeper));
         let address = gate.address();
-        let (sessions, all, ending) = (around.clone(), tasks.clone(), stop.clone());
+        let (sessions, all, ending) = (context.clone(), tasks.clone(), stop.clone());
         tasks.spawn(run_until(stop.clone(), async move {
             loop {
                 let connection = gate.next().await;
-                let around = sessions.clone();
+                let context = sessions.clone();
                 all.spawn(run_until(
                     ending.clone(),
-                    async move { session::serve(connection, &around).await },
+                    async move { session::serve(connection, &context).await },
                 ));
             }
         }));
-        Ok(Self { around, router, address, stop, tasks })
+        Ok(Self { context, router, address, stop, tasks })
     }
 
     /// Where it listens.
@@ -124,24 +125,28 @@ impl EmbeddedBroker {
 impl Broker for EmbeddedBroker {
     async fn send(&self, node: &NodeId, message: &Down) -> Result<(), SendError> {
         let payload = Bytes::from(message.encode()?);
-        let topic = self.around.topics.down(node, message.kind());
+        let topic = self.context.topics.down(node, message.kind());
         if self.router.publish(topic, payload) { Ok(()) } else { Err(SendError::Unreachable) }
     }
 
     fn disconnect(&self, node: &NodeId) {
-        self.around.registry.end(node);
+        self.context.registry.end(node);
     }
 
     fn charge(&self, node: &NodeId, bytes: usize) {
-        self.around.ledger.charge(node, bytes);
+        self.context.ledger.charge(node, bytes);
     }
 
     fn is_well(&self) -> bool {
         self.router.is_up()
     }
 
-    fn attached(&self) -> Option<Vec<NodeId>> {
-        Some(self.around.registry.nodes())
+    fn serves(&self, node: &NodeId) -> bool {
+        self.context.registry.holds(node)
+    }
+
+    fn attached(&self) -> Option<Vec<Attached>> {
+        Some(self.context.registry.attached())
     }
 }
 

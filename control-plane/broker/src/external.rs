@@ -4,7 +4,7 @@
 //! who connects nor can be told to drop a session; a revoked node is kept out by the revocation list and by ingest,
 //! which takes nothing from it.
 
-use crate::{Broker, SendError, UpEvent, UpMessage};
+use crate::{Attached, Broker, SendError, UpEvent, UpMessage};
 use async_trait::async_trait;
 use noderr_protocol::{Down, MAX_ENVELOPE, Message as _, NodeId, Topics};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 const RECONNECT: Duration = Duration::from_secs(1);
-/// Messages to nodes that wait for the connection. Ingest answers in bursts, and waits for nobody: an answer that finds
-/// no room costs its node a pause and a repetition.
+/// Messages to nodes that wait for the connection. Ingest answers in bursts and never waits: when the queue is full, the
+/// message is dropped, and the node sends again after its stall timeout.
 const WAITING: usize = 16 * 1024;
 
 /// Makes the roots and a fresh client certificate for one session.
@@ -127,7 +127,11 @@ impl Broker for ExternalBroker {
         self.client().is_some()
     }
 
-    fn attached(&self) -> Option<Vec<NodeId>> {
+    fn serves(&self, _node: &NodeId) -> bool {
+        true
+    }
+
+    fn attached(&self) -> Option<Vec<Attached>> {
         None
     }
 }

@@ -246,7 +246,8 @@ enum Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Rate, Rates};
+    use crate::Rates;
+    use noderr_front::Rate;
     use rumqttc::mqttbytes::v4::Connect;
 
     const NODE: NodeId = NodeId::from_bytes([7; 32]);

@@ -1,7 +1,7 @@
 //! The MQTT broker: TLS front end, per-node topic fence, rumqttd as in-memory router; an external broker as the
 //! other implementation.
 //!
-//! Strangers meet [`Gate`] (handshakes, bounded) and then the fence (what one node may say). Nothing a node sends
+//! Strangers meet the [`Gate`](noderr_front::Gate) (handshakes, bounded) and then the fence (what one node may say). Nothing a node sends
 //! reaches the router: `up/` goes straight to the ingest channel with back-pressure, and the router carries only
 //! what the control plane itself publishes under `down/`. The broker stores nothing: what a node must not miss is
 //! read from the database again when it says hello.
@@ -10,7 +10,6 @@ mod allowance;
 mod embedded;
 mod external;
 mod fence;
-mod gate;
 mod registry;
 mod router;
 mod session;
@@ -20,11 +19,10 @@ use bytes::Bytes;
 use noderr_ca::NodeCertificate;
 use noderr_protocol::{Down, EncodeError, NodeId, UpKind};
 
-pub use allowance::{Allowances, Rate, Rates};
+pub use allowance::{Allowances, Rates};
 pub use embedded::{EmbeddedBroker, EmbeddedConfig, StartError};
 pub use external::{ExternalBroker, ExternalConfig, MakeTls};
 pub use fence::{Fence, FenceLimits, Step, Violation};
-pub use gate::{Gate, GateLimits, TlsConnection, subnet};
 
 /// What the control plane asks of a broker, whichever one it is.
 #[async_trait]
@@ -42,8 +40,20 @@ pub trait Broker: Send + Sync {
     /// Whether messages can be handed on now.
     fn is_well(&self) -> bool;
 
-    /// Nodes whose sessions this instance may speak to. `None`: the broker does not say, try any.
-    fn attached(&self) -> Option<Vec<NodeId>>;
+    /// Whether this instance is the one to speak to a node. An external broker does not say: any instance may.
+    fn serves(&self, node: &NodeId) -> bool;
+
+    /// The sessions this instance holds. `None`: the broker does not say.
+    fn attached(&self) -> Option<Vec<Attached>>;
+}
+
+/// A live session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attached {
+    /// Whose.
+    pub node: NodeId,
+    /// Of the certificate that the session began with.
+    pub serial: [u8; 16],
 }
 
 /// What a broker tells ingest.
@@ -97,3 +107,21 @@ pub enum SendError {
     #[error("the broker is not reachable")]
     Unreachable,
 }
+
+/// The metrics of this crate: name and help.
+pub const METRICS: &[(&str, &str)] = &[
+    (
+        "noderr_broker_deliveries_dropped_total",
+        "Messages to nodes that the node had not subscribed to or had no room for",
+    ),
+    (
+        "noderr_broker_foreign_topics_total",
+        "Publications of an external broker under a topic that is no node's",
+    ),
+    ("noderr_broker_router_restarts_total", "MQTT routers that stopped answering and were replaced"),
+    ("noderr_broker_sessions_ended_total", "MQTT sessions that ended, by reason"),
+    (
+        "noderr_broker_slow_readers_total",
+        "MQTT sessions that were ended because the node did not take its messages",
+    ),
+];

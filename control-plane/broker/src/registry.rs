@@ -1,5 +1,6 @@
 //! Who is connected to this instance: one session a node, the newest wins.
 
+use crate::Attached;
 use bytes::Bytes;
 use noderr_protocol::{DownKind, NodeId};
 use std::collections::HashMap;
@@ -26,6 +27,8 @@ struct Sessions {
 
 struct Entry {
     session: u64,
+    /// Of the certificate that the session began with.
+    serial: [u8; 16],
     deliveries: mpsc::Sender<Delivery>,
     end: CancellationToken,
 }
@@ -41,13 +44,13 @@ pub(crate) struct Seat<'a> {
 
 impl Registry {
     /// Takes the node's seat; a session that holds it is ended.
-    pub(crate) fn seat(&self, node: NodeId) -> Seat<'_> {
+    pub(crate) fn seat(&self, node: NodeId, serial: [u8; 16]) -> Seat<'_> {
         let (sender, deliveries) = mpsc::channel(QUEUE);
         let end = CancellationToken::new();
         let mut sessions = self.lock();
         sessions.last += 1;
         let session = sessions.last;
-        let entry = Entry { session, deliveries: sender, end: end.clone() };
+        let entry = Entry { session, serial, deliveries: sender, end: end.clone() };
         if let Some(previous) = sessions.by_node.insert(node, entry) {
             previous.end.cancel();
         }
@@ -70,8 +73,13 @@ impl Registry {
         }
     }
 
-    pub(crate) fn nodes(&self) -> Vec<NodeId> {
-        self.lock().by_node.keys().copied().collect()
+    pub(crate) fn attached(&self) -> Vec<Attached> {
+        let sessions = self.lock();
+        sessions.by_node.iter().map(|(node, entry)| Attached { node: *node, serial: entry.serial }).collect()
+    }
+
+    pub(crate) fn holds(&self, node: &NodeId) -> bool {
+        self.lock().by_node.contains_key(node)
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {

@@ -3,9 +3,10 @@
 use crate::allowance::Ledger;
 use crate::fence::{Fence, FenceLimits, Step, Violation};
 use crate::registry::{Registry, Seat};
-use crate::{Admission, Denied, TlsConnection, UpEvent, UpMessage};
+use crate::{Admission, Denied, UpEvent, UpMessage};
 use bytes::BytesMut;
 use noderr_ca::NodeCertificate;
+use noderr_front::TlsConnection;
 use noderr_protocol::{NodeId, Topics};
 use rumqttc::mqttbytes::Error as PacketError;
 use rumqttc::mqttbytes::v4::{ConnAck, ConnectReturnCode, Packet};
@@ -16,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
 
-/// What a session needs of the world around it.
-pub(crate) struct Surroundings {
+/// What every session of a broker shares.
+pub(crate) struct SessionContext {
     pub(crate) topics: Topics,
     pub(crate) limits: FenceLimits,
     pub(crate) ledger: Ledger,
@@ -83,49 +84,49 @@ impl End {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve((stream, peer): TlsConnection, around: &Surroundings) {
+pub(crate) async fn serve((stream, peer): TlsConnection, context: &SessionContext) {
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let Some(identity) = leaf.and_then(|leaf| NodeCertificate::read(leaf).ok()) else {
         metrics::counter!("noderr_broker_sessions_ended_total", "reason" => "not_a_node").increment(1);
         tracing::info!(%peer, "a certificate of this authority that does not name a node was turned away");
         return;
     };
-    let mut wire = Wire { stream, input: BytesMut::new(), output: BytesMut::new(), max: around.max_packet };
-    let end = converse(&mut wire, &identity, around).await;
+    let mut wire = Wire { stream, input: BytesMut::new(), output: BytesMut::new(), max: context.max_packet };
+    let end = converse(&mut wire, &identity, context).await;
     metrics::counter!("noderr_broker_sessions_ended_total", "reason" => end.label()).increment(1);
     tracing::info!(node = %identity.subject.node.short(), %peer, reason = %end, "session ended");
     // Best effort: the peer may be gone already, and the socket closes either way.
     drop(tokio::time::timeout(Duration::from_millis(200), wire.stream.shutdown()).await);
 }
 
-async fn converse(wire: &mut Wire, identity: &NodeCertificate, around: &Surroundings) -> End {
+async fn converse(wire: &mut Wire, identity: &NodeCertificate, context: &SessionContext) -> End {
     let node = identity.subject.node;
-    let mut fence = match greet(wire, identity, around).await {
+    let mut fence = match greet(wire, identity, context).await {
         Ok(fence) => fence,
         Err(end) => return end,
     };
-    let mut seat = around.registry.seat(node);
+    let mut seat = context.registry.seat(node, identity.serial);
     // Asked again now that a revocation would find the seat: one that came between the two would have been missed.
-    if let Err(denied) = around.admission.admit(identity).await {
+    if let Err(denied) = context.admission.admit(identity).await {
         return denied.into();
     }
     tracing::info!(node = %node.short(), "session began");
     let end = tokio::select! {
-        end = talk(wire, &mut fence, &mut seat, node, around) => end,
+        end = talk(wire, &mut fence, &mut seat, node, context) => end,
         // One that cannot renew must not stay for as long as its connection holds.
         () = tokio::time::sleep(identity.left()) => End::Expired,
     };
     if !seat.is_taken_over() {
         drop(seat);
         // Ingest is gone only when the whole process is stopping.
-        drop(around.up.send(UpEvent::Disconnected(node)).await);
+        drop(context.up.send(UpEvent::Disconnected(node)).await);
     }
     end
 }
 
-async fn greet(wire: &mut Wire, identity: &NodeCertificate, around: &Surroundings) -> Result<Fence, End> {
+async fn greet(wire: &mut Wire, identity: &NodeCertificate, context: &SessionContext) -> Result<Fence, End> {
     let now = Instant::now();
-    let allowances = around.ledger.of(identity.subject.node, now);
+    let allowances = context.ledger.allowances_of(identity.subject.node, now);
     if !allowances.begin(now) {
         return Err(End::Hasty);
     }
@@ -134,8 +135,8 @@ async fn greet(wire: &mut Wire, identity: &NodeCertificate, around: &Surrounding
         Err(_) => return Err(End::Silent),
     };
     let (fence, welcome) =
-        Fence::connect(identity.subject.node, around.topics.clone(), around.limits, allowances, first)?;
-    if let Err(denied) = around.admission.admit(identity).await {
+        Fence::connect(identity.subject.node, context.topics.clone(), context.limits, allowances, first)?;
+    if let Err(denied) = context.admission.admit(identity).await {
         let code = match denied {
             Denied::Unwelcome | Denied::Unknown => ConnectReturnCode::NotAuthorized,
             Denied::Undecided(_) => ConnectReturnCode::ServiceUnavailable,
@@ -154,10 +155,10 @@ async fn talk(
     fence: &mut Fence,
     seat: &mut Seat<'_>,
     node: NodeId,
-    around: &Surroundings,
+    context: &SessionContext,
 ) -> End {
     loop {
-        let more = match take_all(wire, fence, seat, node, around).await {
+        let more = match take_all(wire, fence, seat, node, context).await {
             Ok(more) => more,
             Err(end) => return end,
         };
@@ -196,7 +197,7 @@ async fn take_all(
     fence: &mut Fence,
     seat: &Seat<'_>,
     node: NodeId,
-    around: &Surroundings,
+    context: &SessionContext,
 ) -> Result<bool, End> {
     let more = loop {
         if fence.delay(Instant::now()).is_some() {
@@ -210,7 +211,7 @@ async fn take_all(
             Step::Ingest { kind, payload, reply } => {
                 let event = UpEvent::Message(UpMessage { node, kind, payload });
                 tokio::select! {
-                    sent = around.up.send(event) => sent.map_err(|_| End::Stopping)?,
+                    sent = context.up.send(event) => sent.map_err(|_| End::Stopping)?,
                     () = seat.end.cancelled() => return Ok(false),
                 }
                 if let Some(reply) = reply {

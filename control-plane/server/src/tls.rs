@@ -1,8 +1,8 @@
 //! This instance's own certificate, shown by the API and the broker alike and renewed while it runs.
 
-use crate::app::unix_now;
 use arc_swap::ArcSwap;
 use noderr_ca::Authority;
+use noderr_kernel::unix_now;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The node's TLS key, wherever it is kept, and the certificate request it signs.
 
-use crate::{SoftwareKey, Tpm, TpmError};
+use crate::{KeyError, SoftwareKey, Tpm};
 use noderr_protocol::IdentityKind;
 use rcgen::{CertificateParams, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
 
@@ -11,20 +11,6 @@ pub enum NodeKeys {
     Tpm(Tpm),
     /// In a file.
     Software(SoftwareKey),
-}
-
-/// Why a key cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// The TPM said no, or nothing.
-    #[error(transparent)]
-    Tpm(#[from] TpmError),
-    /// The key file is unusable.
-    #[error("the software key cannot be used: {0}")]
-    Software(String),
-    /// The request could not be encoded.
-    #[error("the certificate request cannot be made: {0}")]
-    Request(#[from] rcgen::Error),
 }
 
 impl NodeKeys {

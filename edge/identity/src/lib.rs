@@ -6,6 +6,7 @@
 mod certificate;
 mod clock;
 mod enrolment;
+mod key_error;
 mod keys;
 mod software;
 pub mod tpm;
@@ -14,7 +15,8 @@ mod trust;
 pub use certificate::{CertificateResolver, client_config};
 pub use clock::{Backwards, LastSeen, TrustedClock};
 pub use enrolment::{Enrolment, EnrolmentError};
-pub use keys::{KeyError, NodeKeys, certificate_request};
+pub use key_error::KeyError;
+pub use keys::{NodeKeys, certificate_request};
 pub use software::SoftwareKey;
 pub use tpm::{Tpm, TpmConfig, TpmError, TpmStats};
 pub use trust::{TrustError, TrustRoots, certificate_validity};

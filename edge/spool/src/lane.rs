@@ -79,7 +79,7 @@ impl LaneTree {
     }
 
     /// Numbers that were on disk, and of which the database knows nothing more, are lost to damage.
-    pub(crate) fn miss(&mut self) -> Result<(), SpoolError> {
+    pub(crate) fn account_for_forgotten(&mut self) -> Result<(), SpoolError> {
         let first = self.found.max(self.numbers.acknowledged.saturating_add(1));
         let missing = self.numbers.written().saturating_sub(first);
         if missing == 0 {

@@ -20,10 +20,12 @@
 mod block;
 mod error;
 mod lane;
+mod lanes;
 mod odometer;
 mod reserve;
 mod spool;
 mod store;
 
 pub use error::SpoolError;
-pub use spool::{Appended, Spool, SpoolConfig, SpoolStats};
+pub use lanes::SpoolConfig;
+pub use spool::{Appended, Spool, SpoolStats};

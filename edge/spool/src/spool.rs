@@ -1,38 +1,14 @@
 //! The spool: three lanes over one store, one byte budget, one lock.
 
 use crate::error::SpoolError;
-use crate::lane::{LaneTree, Numbers};
+use crate::lane::Numbers;
+use crate::lanes::{Lanes, SpoolConfig};
 use crate::odometer::Odometer;
 use crate::reserve::Reserve;
-use crate::store::{Caught, PANICKED, Store, set_aside, unpanicked};
+use crate::store::{Caught, PANICKED, catch_panic, set_aside};
 use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
-use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Records of one block: few enough that a value stays small, many enough that appending is cheap.
-const BLOCK_RECORDS: usize = 50;
-const BLOCK_BYTES: usize = 16 * 1024;
-/// sled keeps about 11 bytes on disk for 5 bytes of value.
-const DISK_FACTOR: (u64, u64) = (11, 5);
-
-/// Where the spool is and how large it may grow.
-#[derive(Debug, Clone)]
-pub struct SpoolConfig {
-    /// Its folder.
-    pub path: PathBuf,
-    /// The boot epoch: greater than that of every earlier start.
-    pub epoch: u64,
-    /// Bytes it may take on disk.
-    pub budget_bytes: u64,
-}
-
-impl SpoolConfig {
-    /// With a budget of 256 MiB.
-    pub fn new(path: impl Into<PathBuf>, epoch: u64) -> Self {
-        Self { path: path.into(), epoch, budget_bytes: 256 << 20 }
-    }
-}
 
 /// What became of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +56,7 @@ impl Spool {
     pub fn open(config: SpoolConfig) -> Result<Self, SpoolError> {
         let (odometer, known) = Odometer::open(&config.path);
         let (mut lanes, replaced) = Lanes::open(&config, &known)?;
-        lanes.miss();
+        lanes.account_for_forgotten();
         let reserve = Reserve::new(&config.path);
         let state = State::Open(lanes);
         let figures = Mutex::new(state.figures());
@@ -167,13 +143,13 @@ impl Spool {
             let (mut lanes, replaced) = Lanes::open(&self.config, numbers)?;
             // A write that failed half-way gave numbers out too; only what was set aside with the database was on disk.
             if replaced.is_some() {
-                lanes.miss();
+                lanes.account_for_forgotten();
             }
             *state = State::Open(lanes);
         }
         let State::Open(lanes) = state else { unreachable!("opened just above") };
         let before = lanes.numbers();
-        let (result, panicked) = match unpanicked(|| operation(lanes)) {
+        let (result, panicked) = match catch_panic(|| operation(lanes)) {
             Caught::Done(result) => (result, false),
             Caught::Panicked => (Err(SpoolError::Database(PANICKED.to_owned())), true),
         };
@@ -190,7 +166,7 @@ impl Spool {
                 set_aside(&self.config.path).map_err(SpoolError::Disk)?;
                 if let State::Closed(numbers) = state {
                     let (mut lanes, _) = Lanes::open(&self.config, numbers)?;
-                    lanes.miss();
+                    lanes.account_for_forgotten();
                     *state = State::Open(lanes);
                 }
             }
@@ -231,137 +207,4 @@ impl State {
         };
         found.expect("every lane is known from the first opening on")
     }
-}
-
-struct Lanes {
-    store: Store,
-    lanes: Vec<LaneTree>,
-    meta: sled::Tree,
-}
-
-impl Lanes {
-    /// Opens the database and reads all of it. One that cannot be read is renamed and a new one begun: the box must
-    /// start. (A full or unwritable disk is no reason to give up what is on it.)
-    fn open(config: &SpoolConfig, known: &[Numbers]) -> Result<(Self, Option<PathBuf>), SpoolError> {
-        match Self::try_open(config, known) {
-            Err(SpoolError::Database(why)) => {
-                let aside = set_aside(&config.path).map_err(SpoolError::Disk)?;
-                tracing::error!(%why, aside = %aside.display(), "the spool could not be read and was set aside");
-                Ok((Self::try_open(config, known)?, Some(aside)))
-            }
-            result => Ok((result?, None)),
-        }
-    }
-
-    fn try_open(config: &SpoolConfig, known: &[Numbers]) -> Result<Self, SpoolError> {
-        let store = ManuallyDrop::new(Store::open(&config.path)?);
-        let read = unpanicked(|| {
-            let meta = store.db.open_tree("meta")?;
-            let lanes = known
-                .iter()
-                .map(|known| {
-                    let next = remembered(&meta, "next", known.lane)?;
-                    let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
-                    let tree = store.db.open_tree(known.lane.as_str())?;
-                    LaneTree::open(tree, config.epoch, next, Numbers { lost, ..*known })
-                })
-                .collect::<Result<_, SpoolError>>()?;
-            Ok((meta, lanes))
-        });
-        match read {
-            Caught::Done(read) => {
-                let store = ManuallyDrop::into_inner(store);
-                read.map(|(meta, lanes)| Self { store, lanes, meta })
-            }
-            // sled must not be dropped after a panic of its own.
-            Caught::Panicked => Err(SpoolError::Database(PANICKED.to_owned())),
-        }
-    }
-
-    fn numbers(&self) -> Vec<Numbers> {
-        self.lanes.iter().map(|lane| lane.numbers).collect()
-    }
-
-    /// Looks for what damage has made the database forget.
-    fn miss(&mut self) {
-        for lane in &mut self.lanes {
-            if let Err(error) = lane.miss() {
-                tracing::warn!(%error, "what is missing is counted, but cannot be written down");
-            }
-        }
-    }
-
-    fn append(&mut self, config: &SpoolConfig, lane: Lane, bodies: &[Vec<u8>]) -> Result<(), SpoolError> {
-        for block in blocks(bodies) {
-            self.lane(lane).append(block)?;
-        }
-        self.keep_to_budget(config.budget_bytes)?;
-        self.remember(lane)?;
-        self.store.flush()
-    }
-
-    fn acknowledge(&mut self, lane: Lane, through: Position) -> Result<u64, SpoolError> {
-        // Before the last block goes: an emptied tree forgets its numbers.
-        self.remember(lane)?;
-        let lost = self.lane(lane).numbers.lost;
-        let gone = self.lane(lane).acknowledge(through)?;
-        if self.lane(lane).numbers.lost != lost {
-            self.remember(lane)?;
-        }
-        Ok(gone)
-    }
-
-    fn keep_to_budget(&mut self, budget_bytes: u64) -> Result<(), SpoolError> {
-        let allowed = budget_bytes / DISK_FACTOR.0 * DISK_FACTOR.1;
-        while self.lanes.iter().map(|lane| lane.bytes).sum::<u64>() > allowed {
-            let mut dropped = None;
-            for lane in self.lanes.iter_mut().rev() {
-                if lane.drop_oldest()? {
-                    dropped = Some(lane.numbers.lane);
-                    break;
-                }
-            }
-            match dropped {
-                Some(lane) => self.remember(lane)?,
-                None => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    fn remember(&mut self, lane: Lane) -> Result<(), SpoolError> {
-        let Numbers { next, lost, .. } = self.lane(lane).numbers;
-        self.meta.insert(meta_key("next", lane), &next.to_be_bytes())?;
-        self.meta.insert(meta_key("lost", lane), &lost.to_be_bytes())?;
-        Ok(())
-    }
-
-    fn lane(&mut self, lane: Lane) -> &mut LaneTree {
-        let found = self.lanes.iter_mut().find(|tree| tree.numbers.lane == lane);
-        found.expect("every lane is opened with the store")
-    }
-}
-
-/// Cuts records into blocks.
-fn blocks(mut bodies: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = bodies.iter().take(BLOCK_RECORDS).take_while(|body| {
-            bytes += body.len();
-            bytes <= BLOCK_BYTES
-        });
-        let len = fits.count().max(1).min(bodies.len());
-        let (block, rest) = bodies.split_at(len);
-        bodies = rest;
-        (!block.is_empty()).then_some(block)
-    })
-}
-
-fn remembered(meta: &sled::Tree, what: &str, lane: Lane) -> Result<u64, SpoolError> {
-    let value = meta.get(meta_key(what, lane))?;
-    Ok(value.and_then(|value| value.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes))
-}
-
-fn meta_key(what: &str, lane: Lane) -> String {
-    format!("{what}/{lane}")
 }

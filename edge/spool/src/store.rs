@@ -43,7 +43,7 @@ impl Store {
             .mode(sled::Mode::LowSpace)
             .cache_capacity(CACHE)
             .flush_every_ms(Some(500));
-        let db = match unpanicked(|| Ok(config.open()?)) {
+        let db = match catch_panic(|| Ok(config.open()?)) {
             Caught::Done(opened) => opened?,
             Caught::Panicked => return Err(SpoolError::Database(PANICKED.to_owned())),
         };
@@ -59,7 +59,7 @@ impl Store {
 }
 
 /// sled panics on some damage, and reads what it has opened only when it is asked for.
-pub(crate) fn unpanicked<T>(operation: impl FnOnce() -> Result<T, SpoolError>) -> Caught<T> {
+pub(crate) fn catch_panic<T>(operation: impl FnOnce() -> Result<T, SpoolError>) -> Caught<T> {
     catch_unwind(AssertUnwindSafe(operation)).map_or(Caught::Panicked, Caught::Done)
 }
 

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use noderr_broker::{
-    Admission, Broker as _, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, GateLimits, Rates, UpEvent,
-    UpMessage,
+    Admission, Broker as _, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, Rates, UpEvent, UpMessage,
 };
 use noderr_ca::{Authority, Csr, FileKey, NodeCertificate, NodeSubject};
+use noderr_front::GateLimits;
 use noderr_protocol::{DesiredState, Down, IdentityKind, NodeId, Topics, UpKind};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use rumqttc::mqttbytes::v4::{Connect, Packet, Publish, Subscribe};

@@ -30,7 +30,6 @@ impl Printer {
         if self.json { self.raw(value) } else { println!("{sentence}") }
     }
 
-    #[expect(clippy::unused_self, reason = "reads as one of the ways to print")]
     fn raw(&self, value: &Value) {
         println!("{value:#}");
     }

@@ -1,66 +1,74 @@
 //! `noderr-control admin …`.
 
-use crate::config::Config;
-use crate::database::Database;
-use crate::features::{access, audit};
-use anyhow::ensure;
-use serde_json::json;
+use super::with_database;
+use anyhow::{anyhow, ensure};
+use noderr_kernel::{Email, Role};
+use noderr_people::{admins, second_factor};
 use std::io::{BufRead as _, IsTerminal as _};
+use std::path::Path;
 
 const SHORTEST: usize = 12;
 
-pub(crate) async fn admin_set(config: Config, email: &str) -> anyhow::Result<()> {
-    let email = email.trim().to_lowercase();
-    ensure!(email.contains('@'), "`{email}` is not an e-mail address");
-    let password = read_password(&format!("password for {email} (at least {SHORTEST} characters): "))?;
+pub(super) async fn set(config: Option<&Path>, email: &str, roles: &[Role]) -> anyhow::Result<()> {
+    let email = address(email)?;
+    let password = read_password(&format!("password for {} (at least {SHORTEST} characters): ", &*email))?;
     ensure!(password.chars().count() >= SHORTEST, "a password has at least {SHORTEST} characters");
-    let hash = access::hash_password(password).await?;
-    let database = Database::open(&config).await?;
-    let mut tx = database.begin().await?;
-    access::set_admin(&mut tx, &email, &hash).await?;
-    audit::record(&mut tx, "command line", "admin.set", &email, &json!({})).await?;
-    tx.commit().await?;
-    println!("{email} may log in");
-    database.close().await;
+    let hash = admins::hash_password(password).await?;
+    with_database(config, async |_, database| {
+        let mut tx = database.begin().await?;
+        admins::set(&mut tx, &email, &hash, roles).await?;
+        Ok(tx.commit().await?)
+    })
+    .await?;
+    println!("{} may log in", &*email);
     Ok(())
 }
 
-pub(crate) async fn admin_remove(config: Config, email: &str) -> anyhow::Result<()> {
-    let email = email.trim().to_lowercase();
-    let database = Database::open(&config).await?;
-    let mut tx = database.begin().await?;
-    ensure!(access::remove_admin(&mut tx, &email).await?, "there is no administrator {email}");
-    audit::record(&mut tx, "command line", "admin.remove", &email, &json!({})).await?;
-    tx.commit().await?;
-    println!("{email} may no longer log in");
-    database.close().await;
+pub(super) async fn remove(config: Option<&Path>, email: &str) -> anyhow::Result<()> {
+    let email = address(email)?;
+    with_database(config, async |_, database| {
+        let mut tx = database.begin().await?;
+        ensure!(admins::remove(&mut tx, &email).await?, "there is no administrator {}", &*email);
+        Ok(tx.commit().await?)
+    })
+    .await?;
+    println!("{} may no longer log in; their sessions have ended and their tokens are gone", &*email);
     Ok(())
 }
 
-pub(crate) async fn admin_reset_second_factor(config: Config, email: &str) -> anyhow::Result<()> {
-    let email = email.trim().to_lowercase();
-    let database = Database::open(&config).await?;
-    let mut tx = database.begin().await?;
-    ensure!(
-        access::reset_second_factor(&mut tx, &email).await?,
-        "there is no administrator {email} with a second factor"
+pub(super) async fn reset_second_factor(config: Option<&Path>, email: &str) -> anyhow::Result<()> {
+    let email = address(email)?;
+    with_database(config, async |_, database| {
+        let mut tx = database.begin().await?;
+        ensure!(
+            second_factor::reset(&mut tx, &email).await?,
+            "there is no administrator {} with a second factor",
+            &*email
+        );
+        Ok(tx.commit().await?)
+    })
+    .await?;
+    println!(
+        "{} logs in without a second factor until a new one is set up; their sessions have ended",
+        &*email
     );
-    audit::record(&mut tx, "command line", "second-factor.reset", &email, &json!({})).await?;
-    tx.commit().await?;
-    println!("{email} logs in without a second factor until a new one is set up; their sessions have ended");
-    database.close().await;
     Ok(())
 }
 
-pub(crate) async fn admin_list(config: Config) -> anyhow::Result<()> {
-    let database = Database::open(&config).await?;
-    let mut tx = database.begin().await?;
-    for email in access::list_admins(&mut tx).await? {
-        println!("{email}");
+pub(super) async fn list(config: Option<&Path>) -> anyhow::Result<()> {
+    let all = with_database(config, async |_, database| {
+        let mut tx = database.begin().await?;
+        Ok(admins::list(&mut tx).await?)
+    })
+    .await?;
+    for (email, roles) in all {
+        println!("{email}  {}", roles.join(", "));
     }
-    drop(tx);
-    database.close().await;
     Ok(())
+}
+
+fn address(email: &str) -> anyhow::Result<Email> {
+    Email::parse(email).map_err(|why| anyhow!("`{email}` {why}"))
 }
 
 /// From the terminal without an echo, or a line from whatever is piped in.

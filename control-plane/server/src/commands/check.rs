@@ -1,23 +1,31 @@
 //! `noderr-control check`: what the configuration means, without any secret in it.
 
-use crate::config::Config;
+use crate::features::load_configuration;
+use noderr_fleet::{FleetSettings, vendor_roots};
+use noderr_kernel::{DatabaseSettings, HttpSettings};
+use std::path::Path;
 
-pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
-    super::serve::vendor_roots(config)?;
-    println!("network    {}", config.network);
-    println!("api        {} as {}", config.http.listen, config.http.public_url);
-    match &config.broker.external {
+pub(super) fn check(config: Option<&Path>) -> anyhow::Result<()> {
+    let configuration = load_configuration(config)?;
+    let http: HttpSettings = configuration.section()?;
+    let database: DatabaseSettings = configuration.section()?;
+    let fleet = FleetSettings::read(&configuration)?;
+    vendor_roots(&fleet.enrolment)?;
+    let base = configuration.base();
+    println!("network    {}", base.network);
+    println!("api        {} as {}", http.listen, http.public_url);
+    match &fleet.broker.external {
         Some(external) => println!("broker     external, {}:{}", external.host, external.port),
-        None => println!("broker     {} as {}", config.broker.listen, config.broker.public_address),
+        None => println!("broker     {} as {}", fleet.broker.listen, fleet.broker.public_address),
     }
-    match &config.database.url {
+    match &database.url {
         Some(_) => println!("database   the configured one"),
-        None => println!("database   a private cluster in {}", config.data.join("postgres").display()),
+        None => println!("database   a private cluster in {}", base.data.join("postgres").display()),
     }
     println!(
         "enrolment  {}, software identities {}",
-        config.enrolment.ek_policy.as_str(),
-        if config.enrolment.allow_software { "allowed" } else { "refused" }
+        fleet.enrolment.ek_policy.as_str(),
+        if fleet.enrolment.allow_software { "allowed" } else { "refused" }
     );
     println!("ok");
     Ok(())

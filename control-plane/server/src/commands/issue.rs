@@ -1,10 +1,11 @@
 //! `noderr-control issue-server`: a certificate of the network's authority for a server that is not this one.
 
-use super::serve::open_authority;
-use crate::app::unix_now;
-use crate::config::Config;
-use crate::database::Database;
+use super::with_database;
 use anyhow::{Context as _, ensure};
+use noderr_ca::ServerIdentity;
+use noderr_fleet::{FleetSettings, open_authority};
+use noderr_kernel::{record, unix_now};
+use serde_json::json;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,28 +14,27 @@ use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-pub(crate) async fn issue_server(
-    config: Config,
+pub(super) async fn issue_server(
+    config: Option<&Path>,
     names: &[String],
     days: u16,
     folder: &Path,
 ) -> anyhow::Result<()> {
     ensure!(days > 0, "a certificate is good for a day at least");
-    let database = Database::open(&config).await?;
-    let written = write(&config, &database, names, days, folder).await;
-    database.close().await;
-    written
+    let server = with_database(config, async |configuration, database| {
+        let authority = open_authority(&FleetSettings::read(configuration)?, database).await?;
+        let server = authority.issue_server(names, unix_now(), DAY * u32::from(days))?;
+        let mut tx = database.begin().await?;
+        record(&mut tx, "command line", "certificate.issue", &names.join(" "), &json!({ "days": days }))
+            .await?;
+        tx.commit().await?;
+        Ok(server)
+    })
+    .await?;
+    write(&server, folder)
 }
 
-async fn write(
-    config: &Config,
-    database: &Database,
-    names: &[String],
-    days: u16,
-    folder: &Path,
-) -> anyhow::Result<()> {
-    let authority = open_authority(config, database).await?;
-    let server = authority.issue_server(names, unix_now(), DAY * u32::from(days))?;
+fn write(server: &ServerIdentity, folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let chain: Vec<_> = server.chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.to_vec())).collect();
     let key = pem::encode(&pem::Pem::new("PRIVATE KEY", server.key.secret_der()));

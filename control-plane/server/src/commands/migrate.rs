@@ -1,11 +1,15 @@
 //! `noderr-control migrate`.
 
-use crate::config::Config;
-use crate::database::Database;
+use crate::features::load_configuration;
+use noderr_kernel::Database;
+use std::path::Path;
 
-pub(crate) async fn migrate(config: Config) -> anyhow::Result<()> {
-    let database = Database::open(&config).await?;
-    println!("the database is up to date");
+/// Brings the database up to this version.
+pub(super) async fn migrate(config: Option<&Path>) -> anyhow::Result<()> {
+    let configuration = load_configuration(config)?;
+    let database =
+        Database::migrate(configuration.base(), &configuration.section()?, &crate::MIGRATIONS).await?;
     database.close().await;
+    println!("the database is up to date");
     Ok(())
 }

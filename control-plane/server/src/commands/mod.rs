@@ -1,4 +1,4 @@
-//! One file for each command of the CLI.
+//! The commands of `noderr-control`, one file each.
 
 mod admin;
 mod check;
@@ -6,16 +6,104 @@ mod issue;
 mod migrate;
 mod serve;
 
-pub(crate) use admin::{admin_list, admin_remove, admin_reset_second_factor, admin_set};
-pub(crate) use check::check;
-pub(crate) use issue::issue_server;
-pub(crate) use migrate::migrate;
-pub(crate) use serve::serve;
-
+use clap::{Parser, Subcommand};
+use noderr_kernel::{Database, Role};
+use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 
+/// The Noderr control plane.
+#[derive(Parser)]
+#[command(name = "noderr-control", version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// The configuration; without it, defaults and NODERR_… variables.
+    #[arg(long, short, global = true, env = "NODERR_CONTROL_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API and the broker until SIGTERM or Ctrl-C.
+    Serve,
+    /// Bring the database up to this version and exit.
+    Migrate,
+    /// Manage administrators; works without a running control plane.
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
+    /// Issue a certificate of the network's authority for an external broker.
+    IssueServer {
+        /// The host names and addresses it is reached by.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Days it is good for.
+        #[arg(long, default_value_t = 365)]
+        days: u16,
+        /// Where to write server.pem and server.key; neither may exist yet.
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+    },
+    /// Read the configuration and say what is wrong with it, or what it means.
+    Check,
+    /// Print a configuration with every setting, its default, and what it means.
+    Example,
+}
+
+#[derive(Subcommand)]
+enum AdminCommand {
+    /// Add an administrator, or set a new password for one. The password is read from standard input.
+    Set {
+        /// The administrator's e-mail address.
+        email: String,
+        /// What they are there for: owner, fleet, reviewer or auditor; may be given several times. A new administrator
+        /// is an owner if it is left out.
+        #[arg(long = "role")]
+        roles: Vec<Role>,
+    },
+    /// Remove an administrator with their sessions and tokens.
+    Remove {
+        /// The administrator's e-mail address.
+        email: String,
+    },
+    /// Remove an administrator's second factor, for one who has lost it, and end their sessions.
+    ResetSecondFactor {
+        /// The administrator's e-mail address.
+        email: String,
+    },
+    /// List the administrators.
+    List,
+}
+
+/// Does what was asked.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let runtime = runtime()?;
+    let config = arguments.config.as_deref();
+    match arguments.command {
+        Command::Serve => runtime.block_on(serve::serve(config)),
+        Command::Migrate => runtime.block_on(migrate::migrate(config)),
+        Command::Admin { command } => runtime.block_on(async {
+            match command {
+                AdminCommand::Set { email, roles } => admin::set(config, &email, &roles).await,
+                AdminCommand::Remove { email } => admin::remove(config, &email).await,
+                AdminCommand::ResetSecondFactor { email } => admin::reset_second_factor(config, &email).await,
+                AdminCommand::List => admin::list(config).await,
+            }
+        }),
+        Command::IssueServer { names, days, out } => {
+            runtime.block_on(issue::issue_server(config, &names, days, &out))
+        }
+        Command::Check => check::check(config),
+        Command::Example => {
+            print!("{}", crate::features::example_configuration());
+            Ok(())
+        }
+    }
+}
+
 /// The runtime, and the log: text on a terminal, JSON for a collector.
-pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let filter = EnvFilter::try_from_env("NODERR_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,rumqttd=warn,rumqttc=warn,sqlx=warn"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -25,4 +113,17 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         logs.json().init()
     }
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Does something with the database of a configuration, and closes it whatever comes of that.
+async fn with_database<T>(
+    config: Option<&Path>,
+    work: impl AsyncFnOnce(&noderr_kernel::Configuration, &Database) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let configuration = crate::features::load_configuration(config)?;
+    let database =
+        Database::open(configuration.base(), &configuration.section()?, &crate::MIGRATIONS).await?;
+    let done = work(&configuration, &database).await;
+    database.close().await;
+    done
 }

@@ -1,82 +1,158 @@
-//! One folder a feature: routes, statements, jobs. Features reach each other through their `mod.rs` only.
+//! The list of features. A feature that is added is named here, in the list of its area, and nowhere else.
 
-pub(crate) mod access;
-pub(crate) mod attestation;
-pub(crate) mod audit;
-pub(crate) mod enrolment;
-pub(crate) mod install_tokens;
-pub(crate) mod nodes;
-pub(crate) mod operators;
-pub(crate) mod reports;
-pub(crate) mod service;
+mod audit;
+mod service;
+mod work;
 
-use crate::app::App;
-use crate::http::Problem;
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::StatusCode;
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
-use std::time::Duration;
-use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, ServerBuilder};
-use utoipa_axum::router::OpenApiRouter;
+pub use service::Service;
 
-const MAX_BODY: usize = 1 << 20;
-const DEADLINE: Duration = Duration::from_secs(30);
+use noderr_fleet::{Fleet, attestation, enrolment, install_tokens, nodes, reports};
+use noderr_kernel::{
+    BaseSettings, Configuration, DatabaseSettings, Declared, Feature, HttpSettings, Kernel, Section,
+};
+use noderr_people::{People, operators, second_factor, sessions, tokens};
+use std::path::Path;
+use std::sync::Arc;
 
-/// Every route of the API, and the document that describes it.
-pub(crate) fn router(app: &App) -> Router {
-    let (router, mut document) = OpenApiRouter::with_openapi(document(&app.config.http.public_url))
-        .nest(
-            "/api/v1",
-            OpenApiRouter::new()
-                .merge(access::routes())
-                .merge(operators::routes())
-                .merge(nodes::routes())
-                .merge(install_tokens::routes())
-                .merge(enrolment::routes())
-                .merge(attestation::routes())
-                .merge(reports::routes())
-                .merge(audit::routes())
-                .merge(service::routes()),
-        )
-        .split_for_parts();
-    if let Some(components) = document.components.as_mut() {
-        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-    }
-    let served = axum::Json(document);
-    router
-        .route("/api/v1/openapi.json", get(move || async move { served.clone() }))
-        .fallback(|| async { Problem::not_found("page") })
-        .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this page does not know that method")
-        })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn(in_time))
-        .layer(CatchPanicLayer::custom(|_| {
-            Problem::from(anyhow::anyhow!("a handler panicked")).into_response()
-        }))
-        .with_state(app.clone())
+/// Features that stand on nothing but the kernel.
+pub const KERNEL: &[Feature<Arc<Kernel>>] = &[audit::FEATURE, work::FEATURE];
+
+/// Features of people.
+pub const PEOPLE: &[Feature<Arc<People>>] =
+    &[sessions::FEATURE, second_factor::FEATURE, tokens::FEATURE, operators::FEATURE];
+
+/// Features of boxes.
+pub const FLEET: &[Feature<Arc<Fleet>>] =
+    &[nodes::FEATURE, install_tokens::FEATURE, enrolment::FEATURE, attestation::FEATURE, reports::FEATURE];
+
+/// What is asked of any service.
+pub const SERVICE: &[Feature<Arc<Service>>] = &[service::FEATURE];
+
+/// What all of them declare.
+pub fn declared() -> Declared {
+    Declared::default().with(KERNEL).with(PEOPLE).with(FLEET).with(SERVICE)
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(DEADLINE, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "too-slow",
-            format!("no answer within {} s; ask for less at once, or again later", DEADLINE.as_secs()),
-        )
-        .into_response(),
-    }
+fn sections() -> Vec<Section> {
+    let mut sections = vec![Section::of::<HttpSettings>(), Section::of::<DatabaseSettings>()];
+    sections.extend(declared().sections);
+    sections
 }
 
-fn document(url: &str) -> OpenApi {
-    OpenApiBuilder::new()
-        .info(InfoBuilder::new().title("Noderr control plane").version(env!("CARGO_PKG_VERSION")).build())
-        .servers(Some([ServerBuilder::new().url(url).build()]))
-        .build()
+/// Reads the configuration: the file, if there is one, and the environment.
+pub fn load_configuration(path: Option<&Path>) -> anyhow::Result<Configuration> {
+    Configuration::load(path, &sections())
+}
+
+/// The configuration with every setting, its default, and what it means.
+pub fn example_configuration() -> String {
+    let head = "# Configuration of noderr-control. Every value below is the default; copy what you change. Without --config just these\n\
+                # hold. The environment overrides the file: http.listen is NODERR_HTTP_LISTEN; lists are written as here.\n\
+                # DATABASE_URL is read too, as database.url.\n";
+    let parts =
+        std::iter::once(BaseSettings::EXAMPLE).chain(sections().into_iter().map(|section| section.example));
+    parts.fold(head.to_owned(), |text, part| format!("{text}\n{part}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> anyhow::Result<Configuration> {
+        Configuration::parse(text, std::iter::empty(), &sections())
+    }
+
+    #[test]
+    fn the_example_is_what_the_program_says_it_is_and_shows_the_defaults() {
+        assert_eq!(include_str!("../../control.example.toml"), example_configuration());
+        let shown = |text: &str| {
+            let configuration = parse(text).unwrap();
+            let fleet = noderr_fleet::FleetSettings::read(&configuration).unwrap();
+            let http: HttpSettings = configuration.section().unwrap();
+            let database: DatabaseSettings = configuration.section().unwrap();
+            format!("{:?} {fleet:?} {http:?} {database:?}", configuration.base())
+        };
+        assert_eq!(shown(&example_configuration()), shown(""));
+    }
+
+    /// What serde knows a section to hold: it says so when it meets something else.
+    fn fields_of(section: &str) -> Vec<String> {
+        let error = parse(&format!("[{section}]\nzzz = 1")).unwrap_err();
+        let error = format!("{error:#}");
+        let expected = error.split_once("expected").unwrap().1.lines().next().unwrap_or_default();
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_example_documents_every_field() {
+        // With every commented setting switched on it must still be a configuration.
+        let switched_on: String = example_configuration()
+            .lines()
+            .map(|line| {
+                let setting = line.strip_prefix("# ").filter(|rest| {
+                    let word = rest.split([' ', ']']).next().unwrap_or_default();
+                    rest.starts_with('[') || rest[word.len()..].starts_with(" = ")
+                });
+                format!("{}\n", setting.unwrap_or(line))
+            })
+            .collect();
+        parse(&switched_on).unwrap();
+        let table: toml::Table = toml::from_str(&switched_on).unwrap();
+        let mut names: Vec<String> = sections().iter().map(|section| section.name.to_owned()).collect();
+        names.extend(["broker.external".to_owned(), "authority.pkcs11".to_owned()]);
+        for name in names {
+            let mut shown = &table;
+            for part in name.split('.') {
+                shown = shown[part].as_table().unwrap();
+            }
+            let fields = fields_of(&name);
+            assert!(fields.len() > 1, "{name}: {fields:?}");
+            for field in fields {
+                assert!(shown.contains_key(&field), "`{field}` of [{name}] is not in the example");
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, named) in [
+            ("[http]\nlisten = \"nowhere\"", "listen"),
+            ("[htp]\n", "htp"),
+            ("[http]\npublic_url = \"http://x\"", "public_url"),
+            ("[broker]\npublic_address = \"localhost\"", "public_address"),
+            ("[broker]\nprefix = \"a/#\"", "prefix"),
+            ("[enrolment]\nallowed_eks = [\"zz\"]", "allowed_eks"),
+            ("[telemetry]\nworkers = 0", "workers"),
+            ("[telemetry]\nbatch = 0", "batch"),
+            ("[enrolment]\nek_policy = \"sometimes\"", "sometimes"),
+            ("[enrolment]\nek_policy = \"require-ek-cert\"", "vendor_roots"),
+            ("[authority]\nrenew_leaves_days = 2\ncertificate_days = 2", "certificate_days"),
+        ] {
+            let error = format!("{:#}", parse(text).unwrap_err());
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_database_password_is_never_printed() {
+        let database: DatabaseSettings =
+            parse("[database]\nurl = \"postgres://u:sesame@h/d\"").unwrap().section().unwrap();
+        assert!(!format!("{database:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn names_are_given_once() {
+        let Declared { permissions, problems, sections, metrics } = declared();
+        let names = [
+            permissions.iter().map(|permission| permission.name).collect::<Vec<_>>(),
+            problems.iter().map(|kind| kind.name).collect(),
+            sections.iter().map(|section| section.name).collect(),
+            metrics.iter().map(|(name, _)| *name).collect(),
+        ];
+        for mut names in names {
+            names.sort_unstable();
+            let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+            assert!(twice.is_empty(), "{twice:?}");
+        }
+    }
 }

@@ -5,10 +5,11 @@ use super::line;
 use crate::bench::load::{Answer, Manner, connect, drive};
 use async_trait::async_trait;
 use noderr_broker::{
-    Admission, Denied, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits,
-    GateLimits, Rate, Rates, UpEvent,
+    Admission, Denied, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, Rates,
+    UpEvent,
 };
 use noderr_ca::{Authority, FileKey, NodeCertificate};
+use noderr_front::{GateLimits, Rate};
 use noderr_hil::{Mosquitto, Papers, until};
 use noderr_protocol::Topics;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};

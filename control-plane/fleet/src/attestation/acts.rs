@@ -1,0 +1,28 @@
+//! Asking for an attestation, accepting what one has shown as the baseline.
+
+use super::db;
+use super::terms::{ATTEST, NO_ATTESTATION, NOTHING_TO_ATTEST};
+use crate::nodes::find_node;
+use noderr_kernel::{Act, Problem};
+use noderr_protocol::NodeId;
+use serde_json::json;
+
+/// Puts a challenge to a node, or once more the one that is open; its name in hex.
+pub(super) async fn request(act: &mut Act, node: &NodeId, mask: u32) -> Result<String, Problem> {
+    act.require(&ATTEST)?;
+    find_node(act, node).await?.ok_or_else(|| Problem::not_found("node"))?;
+    let by = act.who().actor();
+    let challenge = hex::encode(db::request(act, node, &by, mask).await?.ok_or(NOTHING_TO_ATTEST)?);
+    act.record("node.attest", node, &json!({ "challenge": challenge })).await?;
+    Ok(challenge)
+}
+
+/// Accepts the registers that one attestation has shown as the node's baseline.
+pub(super) async fn accept(act: &mut Act, node: &NodeId, challenge: [u8; 16]) -> Result<(), Problem> {
+    act.require(&ATTEST)?;
+    find_node(act, node).await?.ok_or_else(|| Problem::not_found("node"))?;
+    let pcrs = db::accept_baseline(act, node, &challenge).await?.ok_or(NO_ATTESTATION)?;
+    let detail = json!({ "challenge": hex::encode(challenge), "registers": pcrs });
+    act.record("node.baseline", node, &detail).await?;
+    Ok(())
+}

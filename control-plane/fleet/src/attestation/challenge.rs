@@ -1,0 +1,26 @@
+//! Handing a challenge to its node.
+
+use super::db;
+use crate::state::Fleet;
+use noderr_protocol::{AttestationChallenge, Down, NodeId};
+
+/// A notice says that a challenge waits for a node: it is sent by the instance the node is connected to.
+pub(super) async fn tell(fleet: &Fleet, node: &str) -> anyhow::Result<()> {
+    let node = node.parse()?;
+    if fleet.serves(&node) {
+        send(fleet, &node).await?;
+    }
+    Ok(())
+}
+
+/// Sends a node the challenge it has not answered, if there is one.
+pub(super) async fn send(fleet: &Fleet, node: &NodeId) -> sqlx::Result<()> {
+    let answer_s = fleet.settings.enrolment.attest_answer_s.into();
+    let Some(open) = db::sent(fleet.kernel.database.system(), node, answer_s).await? else { return Ok(()) };
+    let (Ok(challenge), Ok(nonce)) = (open.challenge.try_into(), open.nonce.try_into()) else {
+        return Ok(());
+    };
+    let message = AttestationChallenge { challenge, nonce, pcr_mask: open.pcr_mask.cast_unsigned() };
+    fleet.say(node, &Down::AttestationChallenge(message)).await;
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Statements about attestations.
+
+use super::terms::CHALLENGED;
+use noderr_kernel::notify;
+use noderr_protocol::NodeId;
+use rand::RngCore as _;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+
+/// How one challenge came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "verdict", rename_all = "lowercase")]
+pub(super) enum Verdict {
+    Trusted,
+    Changed,
+    Refused,
+    Unavailable,
+    /// It had its time and did not answer.
+    Silent,
+    Software,
+}
+
+impl Verdict {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Changed => "changed",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+            Self::Silent => "silent",
+            Self::Software => "software",
+        }
+    }
+}
+
+/// Puts a challenge to a node, or once more the one that is open; `None` if there is no enrolled node to be seen.
+pub(super) async fn request(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    requested_by: &str,
+    mask: u32,
+) -> sqlx::Result<Option<Vec<u8>>> {
+    let (mut challenge, mut nonce) = ([0; 16], [0; 32]);
+    rand::rng().fill_bytes(&mut challenge);
+    rand::rng().fill_bytes(&mut nonce);
+    let done = sqlx::query_scalar!(
+        "INSERT INTO attestations (challenge, node_id, requested_by, nonce, pcr_mask)
+         SELECT $1, n.id, $3, $4, $5 FROM nodes n JOIN welcome USING (id) WHERE n.id = $2 AND n.kind IS NOT NULL
+         ON CONFLICT (node_id) WHERE verdict IS NULL DO UPDATE SET node_id = excluded.node_id
+         RETURNING attestations.challenge",
+        challenge.as_slice(),
+        node.as_bytes().as_slice(),
+        requested_by,
+        nonce.as_slice(),
+        mask.cast_signed()
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if done.is_some() {
+        notify(connection, &CHALLENGED, &node.to_string()).await?;
+    }
+    Ok(done)
+}
+
+/// A challenge that has not been answered.
+pub(super) struct Unanswered {
+    pub(super) challenge: Vec<u8>,
+    pub(super) nonce: Vec<u8>,
+    pub(super) pcr_mask: i32,
+}
+
+/// The challenge that a node has not answered, which is being sent now. From the first sending on its time runs: an answer
+/// that was prepared while the box was in order must not be kept for a worse day.
+pub(super) async fn sent(pool: &PgPool, node: &NodeId, answer_s: f64) -> sqlx::Result<Option<Unanswered>> {
+    sqlx::query_as!(
+        Unanswered,
+        "UPDATE attestations SET sent_at = coalesce(sent_at, now()) WHERE challenge = (
+           SELECT challenge FROM attestations WHERE node_id = $1 AND verdict IS NULL)
+           AND coalesce(sent_at, now()) > now() - make_interval(secs => $2)
+         RETURNING challenge, nonce, pcr_mask",
+        node.as_bytes().as_slice(),
+        answer_s
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+/// A challenge that waits for its answer, and what the answer is held against.
+pub(super) struct OpenChallenge {
+    pub(super) nonce: Vec<u8>,
+    pub(super) pcr_mask: i32,
+    pub(super) kind: String,
+    pub(super) ak_public: Option<Vec<u8>>,
+    pub(super) pcr_baseline: Option<Value>,
+}
+
+/// Takes a node's challenge up for its one answer, if that comes in time.
+pub(super) async fn take(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    challenge: &[u8; 16],
+    answer_s: f64,
+) -> sqlx::Result<Option<OpenChallenge>> {
+    sqlx::query_as!(
+        OpenChallenge,
+        r#"SELECT a.nonce, a.pcr_mask, n.kind::text AS "kind!", n.ak_public, n.pcr_baseline
+           FROM attestations a JOIN nodes n ON n.id = a.node_id JOIN welcome w ON w.id = n.id
+           WHERE a.challenge = $1 AND a.node_id = $2 AND a.verdict IS NULL
+             AND a.sent_at > now() - make_interval(secs => $3) AND n.kind IS NOT NULL FOR UPDATE OF a"#,
+        challenge.as_slice(),
+        node.as_bytes().as_slice(),
+        answer_s
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+pub(super) async fn conclude(
+    connection: &mut PgConnection,
+    challenge: &[u8; 16],
+    verdict: Verdict,
+    detail: &str,
+    pcrs: Option<&Value>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE attestations SET answered_at = now(), verdict = $2, detail = $3, pcrs = $4 WHERE challenge = $1",
+        challenge.as_slice(),
+        verdict as Verdict,
+        detail,
+        pcrs
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) struct AttestationRow {
+    pub(super) challenge: Vec<u8>,
+    pub(super) requested_by: String,
+    pub(super) requested_at: OffsetDateTime,
+    pub(super) answered_at: Option<OffsetDateTime>,
+    pub(super) verdict: Option<String>,
+    pub(super) detail: Option<String>,
+    pub(super) pcrs: Option<Value>,
+}
+
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    after: Option<OffsetDateTime>,
+    limit: i64,
+) -> sqlx::Result<Vec<AttestationRow>> {
+    sqlx::query_as!(
+        AttestationRow,
+        "SELECT challenge, requested_by, requested_at, answered_at, verdict::text, detail, pcrs FROM attestations
+         WHERE node_id = $1 AND ($2::timestamptz IS NULL OR requested_at < $2) ORDER BY requested_at DESC LIMIT $3",
+        node.as_bytes().as_slice(),
+        after,
+        limit + 1
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Makes the registers of one checked quote the baseline; `None` if that quote is none of this node's.
+pub(super) async fn accept_baseline(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    challenge: &[u8],
+) -> sqlx::Result<Option<Value>> {
+    sqlx::query_scalar!(
+        "UPDATE nodes SET pcr_baseline = a.pcrs FROM attestations a
+         WHERE nodes.id = $1 AND a.node_id = $1 AND a.challenge = $2 AND a.verdict IN ('trusted', 'changed')
+         RETURNING nodes.pcr_baseline",
+        node.as_bytes().as_slice(),
+        challenge
+    )
+    .fetch_optional(connection)
+    .await
+    .map(Option::flatten)
+}
+
+/// Online nodes whose last challenge is older than `every_s` or was not answered.
+pub(super) async fn due(pool: &PgPool, every_s: f64) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT n.id FROM nodes n JOIN welcome USING (id) JOIN heartbeats h ON h.node_id = n.id AND h.online
+         WHERE n.kind IS NOT NULL AND NOT EXISTS (
+           SELECT FROM (SELECT requested_at, sent_at, verdict FROM attestations WHERE node_id = n.id
+                        ORDER BY requested_at DESC LIMIT 1) newest
+           WHERE sent_at IS NOT NULL AND verdict IS NULL
+             OR requested_at > now() - make_interval(secs => $1) AND verdict IS DISTINCT FROM 'silent')
+         LIMIT 1000",
+        every_s
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Ends the wait for answers whose time is over: the node, and the verdict it had before.
+pub(super) async fn conclude_silent(
+    connection: &mut PgConnection,
+    answer_s: f64,
+) -> sqlx::Result<Vec<(Vec<u8>, Option<String>)>> {
+    let rows = sqlx::query!(
+        r#"UPDATE attestations a SET verdict = 'silent', detail = 'the node was asked and did not answer in time'
+           WHERE verdict IS NULL AND sent_at < now() - make_interval(secs => $1)
+           RETURNING node_id, (SELECT b.verdict::text FROM attestations b WHERE b.node_id = a.node_id
+             AND b.verdict IS NOT NULL ORDER BY b.requested_at DESC LIMIT 1) AS before"#,
+        answer_s
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.node_id, row.before)).collect())
+}

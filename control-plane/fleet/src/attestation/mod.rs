@@ -1,0 +1,49 @@
+//! Attestation of enrolled nodes: a challenge over the link, a quote, a verdict against the recorded baseline.
+
+mod acts;
+mod answer;
+mod challenge;
+mod db;
+mod jobs;
+mod routes;
+mod terms;
+
+pub(crate) use answer::note_registers;
+
+pub use terms::ATTEST;
+
+use crate::state::Fleet;
+use jobs::AttestNodes;
+use noderr_kernel::{Feature, Forget, Hears, Listens};
+use noderr_protocol::{Up, UpKind};
+use std::sync::Arc;
+use terms::{CHALLENGED, NO_ATTESTATION, NOTHING_TO_ATTEST};
+
+/// What this feature brings.
+pub const FEATURE: Feature<Arc<Fleet>> = Feature {
+    routes: routes::routes,
+    permissions: &[&ATTEST],
+    problems: &[NOTHING_TO_ATTEST, NO_ATTESTATION],
+    metrics: &[("noderr_attestations_total", "Answers to challenges, by verdict")],
+    jobs: &[&AttestNodes],
+    listens: &[Listens::each(CHALLENGED, |fleet, node| Box::pin(challenge::tell(fleet, node)))],
+    hears: &[Hears {
+        kind: UpKind::AttestationAnswer,
+        hear: |fleet, node, message| {
+            Box::pin(async move {
+                match message {
+                    Up::AttestationAnswer(answer) => answer::take(fleet, node, answer).await,
+                    _ => Ok(()),
+                }
+            })
+        },
+    }],
+    greets: Some(|fleet, node| Box::pin(challenge::send(fleet, node))),
+    forgets: |_| {
+        vec![
+            Forget::new("attestations", "requested_at < now() - interval '1 year'"),
+            Forget::new("attestations", "verdict = 'silent' AND requested_at < now() - interval '30 days'"),
+        ]
+    },
+    ..Feature::named("attestation")
+};

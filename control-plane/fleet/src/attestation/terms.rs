@@ -1,0 +1,26 @@
+//! What this feature declares for others to go by: permissions, kinds of problems, topics.
+
+use noderr_kernel::{Kind, Permission, Role, Topic};
+
+/// Ask nodes for attestation, accept new baselines.
+pub const ATTEST: Permission = Permission {
+    name: "attest",
+    about: "Ask nodes for attestation, accept new baselines",
+    roles: &[Role::Fleet],
+    operators: false,
+};
+
+/// A challenge waits for a node. The key is the node's id.
+pub(super) const CHALLENGED: Topic = Topic("challenge");
+
+pub(super) const NOTHING_TO_ATTEST: Kind = Kind::new(
+    409,
+    "nothing-to-attest",
+    "the node is not enrolled, or it is revoked, or its operator is suspended",
+);
+
+pub(super) const NO_ATTESTATION: Kind = Kind::new(
+    409,
+    "no-attestation",
+    "no attestation of this node with that challenge has shown its registers",
+);

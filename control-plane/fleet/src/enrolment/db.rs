@@ -1,0 +1,222 @@
+//! Statements about enrolments and what they leave behind.
+
+use noderr_ca::Issued;
+use noderr_protocol::{IdentityKind, NodeId};
+use serde_json::Value;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// An enrolment that has begun.
+pub(super) struct Exchange {
+    pub(super) node_id: Vec<u8>,
+    pub(super) token_id: Option<Uuid>,
+    pub(super) kind: String,
+    pub(super) ek_fingerprint: Option<Vec<u8>>,
+    pub(super) ek_certified: bool,
+    pub(super) ak_public: Option<Vec<u8>>,
+    pub(super) tls_public: Option<Vec<u8>>,
+    pub(super) pcr_mask: i32,
+}
+
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    session: &[u8],
+    exchange: &Exchange,
+    seconds: f64,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO enrolments (session, purpose, node_id, token_id, kind, ek_fingerprint, ek_certified, ak_public,
+           tls_public, pcr_mask, expires_at)
+         VALUES ($1, 'enrol', $2, $3, $4::text::identity_kind, $5, $6, $7, $8, $9, now() + make_interval(secs => $10))",
+        session,
+        exchange.node_id,
+        exchange.token_id,
+        exchange.kind,
+        exchange.ek_fingerprint,
+        exchange.ek_certified,
+        exchange.ak_public,
+        exchange.tls_public,
+        exchange.pcr_mask,
+        seconds
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Takes a session up for its one answer; `None` if it is unknown, expired or was answered already.
+pub(super) async fn take(connection: &mut PgConnection, session: &[u8]) -> sqlx::Result<Option<Exchange>> {
+    sqlx::query_as!(
+        Exchange,
+        r#"SELECT node_id, token_id, kind::text AS "kind!", ek_fingerprint, ek_certified, ak_public, tls_public, pcr_mask
+           FROM enrolments WHERE session = $1 AND purpose = 'enrol' AND finished_at IS NULL AND expires_at > now()
+           FOR UPDATE"#,
+        session
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Ends a session, and keeps what the box has shown of its start.
+pub(super) async fn finish(
+    connection: &mut PgConnection,
+    session: &[u8],
+    outcome: &str,
+    event_log: Option<&[u8]>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE enrolments SET finished_at = now(), outcome = $2, event_log = $3 WHERE session = $1",
+        session,
+        outcome,
+        event_log
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Puts a renewal on record whose asker has proven possession of the node's key; `false` if this session was used.
+pub(super) async fn record_renewal(
+    connection: &mut PgConnection,
+    session: &[u8],
+    node: &NodeId,
+    kind: IdentityKind,
+    mask: u32,
+    outcome: &str,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "INSERT INTO enrolments (session, purpose, node_id, kind, pcr_mask, expires_at, finished_at, outcome)
+         VALUES ($1, 'renew', $2, $3::text::identity_kind, $4, now(), now(), $5) ON CONFLICT DO NOTHING",
+        session,
+        node.as_bytes().as_slice(),
+        kind.as_str(),
+        mask.cast_signed(),
+        outcome
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Renewals of a node on record within so many seconds.
+pub(super) async fn renewals_within(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    seconds: f64,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM enrolments
+           WHERE node_id = $1 AND purpose = 'renew' AND created_at > now() - make_interval(secs => $2)"#,
+        node.as_bytes().as_slice(),
+        seconds
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Binds a node to the keys it has proven.
+pub(super) async fn bind(
+    connection: &mut PgConnection,
+    exchange: &Exchange,
+    tls_key: &[u8],
+    baseline: Option<&Value>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE nodes SET enrolled_at = now(), kind = $2::text::identity_kind, ek_fingerprint = $3, ek_certified = $4,
+           ak_public = $5, tls_key = $6, pcr_baseline = $7 WHERE id = $1",
+        exchange.node_id,
+        exchange.kind,
+        exchange.ek_fingerprint,
+        exchange.ek_certified,
+        exchange.ak_public,
+        tls_key,
+        baseline
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What a node is bound to.
+pub(super) struct Binding {
+    pub(super) ek_fingerprint: Option<Vec<u8>>,
+    pub(super) tls_key: Option<Vec<u8>>,
+}
+
+/// Locks a node until the end of the transaction, so that nothing about it changes between looking and acting.
+pub(super) async fn lock_binding(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Binding> {
+    sqlx::query_as!(
+        Binding,
+        "SELECT ek_fingerprint, tls_key FROM nodes WHERE id = $1 FOR NO KEY UPDATE",
+        node.as_bytes().as_slice()
+    )
+    .fetch_one(connection)
+    .await
+}
+
+pub(super) async fn insert_certificate(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    issued: &Issued,
+) -> sqlx::Result<()> {
+    let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    sqlx::query!(
+        "INSERT INTO node_certificates (serial, node_id, not_before, not_after) VALUES ($1, $2, $3, $4)",
+        issued.serial.as_slice(),
+        node.as_bytes().as_slice(),
+        at(issued.not_before),
+        at(issued.not_after)
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The highest boot epoch ever heard of this node.
+pub(super) async fn epoch_seen(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT greatest((SELECT max(epoch) FROM lanes WHERE node_id = $1),
+                           (SELECT epoch FROM heartbeats WHERE node_id = $1), 0) AS "epoch!""#,
+        node.as_bytes().as_slice()
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// What is on record of an enrolled node that may come in.
+pub(super) struct Known {
+    pub(super) kind: String,
+    pub(super) ak_public: Option<Vec<u8>>,
+    pub(super) tls_key: Vec<u8>,
+    pub(super) pcr_baseline: Option<Value>,
+}
+
+/// Looks without locking: whoever asks may be anybody.
+pub(super) async fn known(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Option<Known>> {
+    sqlx::query_as!(
+        Known,
+        r#"SELECT kind::text AS "kind!", ak_public, tls_key AS "tls_key!", pcr_baseline FROM nodes
+           WHERE id = $1 AND id IN (SELECT id FROM welcome) AND tls_key IS NOT NULL AND kind IS NOT NULL"#,
+        node.as_bytes().as_slice()
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Locks a node until the end of the transaction, if it may still come in with this key.
+pub(super) async fn hold(connection: &mut PgConnection, node: &NodeId, tls_key: &[u8]) -> sqlx::Result<bool> {
+    let held = sqlx::query!(
+        "SELECT id FROM nodes WHERE id = $1 AND tls_key = $2 AND id IN (SELECT id FROM welcome) FOR NO KEY UPDATE",
+        node.as_bytes().as_slice(),
+        tls_key
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(held.is_some())
+}
+
+/// Reads the kind column.
+pub(super) fn kind_of(text: &str) -> IdentityKind {
+    text.parse().expect("the column is an enum with just these values")
+}

@@ -1,0 +1,146 @@
+//! `finish`: does the answer prove that one TPM holds all three keys, and that it answers this very question?
+
+use super::begin::secret_of;
+use super::db::{self, Exchange};
+use super::issue::{issue, pcr_set};
+use super::problems::{CSR, INSTALL_TOKEN, OTHER_TPM, PROOF, SESSION, TPM_IN_USE, refused};
+use crate::install_tokens;
+use crate::nodes::{node_id, void_certificates};
+use crate::registers;
+use crate::state::Fleet;
+use noderr_attestation::{AttestationKey, PcrSet, Refusal, TlsKey};
+use noderr_ca::{Csr, NodeSubject};
+use noderr_kernel::{Problem, record};
+use noderr_protocol::enrol::{Enrolled, FinishRequest, TpmProof, enrol_binding};
+use noderr_protocol::{IdentityKind, NodeId};
+use serde_json::json;
+use sqlx::PgConnection;
+
+pub(super) async fn finish(fleet: &Fleet, request: FinishRequest) -> Result<Enrolled, Problem> {
+    let mut tx = fleet.kernel.database.begin().await?;
+    let exchange = db::take(&mut tx, &request.session).await?.ok_or(SESSION)?;
+    let node = node_id(&exchange.node_id);
+    let finished = finish_exchange(fleet, &mut tx, &exchange, node, &request).await;
+    let outcome = finished.as_ref().map_or_else(|problem| problem.kind().name, |_| "enrolled");
+    metrics::counter!("noderr_enrolments_total", "outcome" => outcome).increment(1);
+    match finished {
+        Ok(enrolled) => {
+            tx.commit().await?;
+            Ok(enrolled)
+        }
+        // The database is away, or the authority: the same answer may be given once more.
+        Err(problem) if problem.kind().status >= 500 => Err(problem),
+        Err(problem) => {
+            tx.rollback().await?;
+            refuse(fleet, &request.session, node, &problem).await?;
+            Err(problem)
+        }
+    }
+}
+
+/// One answer each: a session that was answered wrongly is over, and that is on record.
+async fn refuse(fleet: &Fleet, session: &[u8], node: NodeId, problem: &Problem) -> sqlx::Result<()> {
+    let why = problem.kind().name;
+    let mut tx = fleet.kernel.database.begin().await?;
+    // Whoever answered the same session meanwhile has ended it.
+    if db::take(&mut tx, session).await?.is_none() {
+        return Ok(());
+    }
+    db::finish(&mut tx, session, why, None).await?;
+    record(&mut tx, "enrolment", "node.enrol.refused", &node.to_string(), &json!({ "why": why })).await?;
+    tx.commit().await
+}
+
+async fn finish_exchange(
+    fleet: &Fleet,
+    connection: &mut PgConnection,
+    exchange: &Exchange,
+    node: NodeId,
+    request: &FinishRequest,
+) -> Result<Enrolled, Problem> {
+    let kind = db::kind_of(&exchange.kind);
+    let (csr, pcrs) = check(fleet, exchange, kind, request)?;
+    bind(connection, exchange, &csr, pcrs.as_ref()).await?;
+    // Certificates of an earlier enrolment are no longer good, and sessions with them end.
+    void_certificates(connection, &node).await?;
+    let enrolled = issue(fleet, connection, NodeSubject { node, kind }, &csr).await?;
+    let event_log = request.proof.as_ref().and_then(|proof| proof.event_log.as_deref());
+    db::finish(connection, &request.session, "enrolled", event_log).await?;
+    let detail = json!({
+        "identity": kind.as_str(),
+        "ek": exchange.ek_fingerprint.as_ref().map(hex::encode),
+        "ek_certified": exchange.ek_certified,
+        "event_log": event_log.is_some(),
+    });
+    record(connection, "enrolment", "node.enrol", &node.to_string(), &detail).await?;
+    Ok(enrolled)
+}
+
+/// Uses the token up and binds the node to the keys. What `begin` saw may have changed since: another box may have
+/// finished under the same id.
+async fn bind(
+    connection: &mut PgConnection,
+    exchange: &Exchange,
+    csr: &Csr,
+    pcrs: Option<&PcrSet>,
+) -> Result<(), Problem> {
+    let bound = db::lock_binding(connection, &node_id(&exchange.node_id)).await?;
+    if bound.ek_fingerprint.is_some() && bound.ek_fingerprint != exchange.ek_fingerprint {
+        return Err(OTHER_TPM.into());
+    }
+    let same_box = match &exchange.ek_fingerprint {
+        Some(ek_fingerprint) => bound.ek_fingerprint.as_ref() == Some(ek_fingerprint),
+        None => bound.tls_key.as_deref() == Some(csr.key_sec1()),
+    };
+    let token = exchange.token_id.ok_or(INSTALL_TOKEN)?;
+    if !install_tokens::consume(connection, token, same_box).await? {
+        return Err(INSTALL_TOKEN.into());
+    }
+    let baseline = pcrs.map(registers::to_json);
+    db::bind(connection, exchange, csr.key_sec1(), baseline.as_ref()).await.map_err(|error| {
+        match error.as_database_error() {
+            Some(inner) if inner.is_unique_violation() => TPM_IN_USE.into(),
+            _ => Problem::from(error),
+        }
+    })
+}
+
+fn check(
+    fleet: &Fleet,
+    exchange: &Exchange,
+    kind: IdentityKind,
+    request: &FinishRequest,
+) -> Result<(Csr, Option<PcrSet>), Problem> {
+    let csr = Csr::parse(&request.csr).map_err(|error| CSR.because(error.to_string()))?;
+    let pcrs = match (kind, &request.proof) {
+        (IdentityKind::Tpm, Some(proof)) => {
+            Some(check_proof(fleet, exchange, request, proof, &csr).map_err(|refusal| refused(&refusal))?)
+        }
+        (IdentityKind::Tpm, None) => {
+            return Err(PROOF.because("this session was begun with a TPM; its proof is missing"));
+        }
+        (IdentityKind::Software, None) => None,
+        (IdentityKind::Software, Some(_)) => {
+            return Err(PROOF.because("this session was begun without a TPM; begin again with its keys"));
+        }
+    };
+    Ok((csr, pcrs))
+}
+
+fn check_proof(
+    fleet: &Fleet,
+    exchange: &Exchange,
+    request: &FinishRequest,
+    proof: &TpmProof,
+    csr: &Csr,
+) -> Result<PcrSet, Refusal> {
+    let ak = AttestationKey::parse(exchange.ak_public.as_deref().unwrap_or_default())?;
+    let tls = TlsKey::parse(exchange.tls_public.as_deref().unwrap_or_default(), &ak)?;
+    let secret = secret_of(fleet, &request.session);
+    let binding = enrol_binding(&secret, &request.session, &request.csr, proof.event_log.as_deref());
+    let mask = exchange.pcr_mask.cast_unsigned();
+    let pcrs = ak.check_quote(&proof.quote, &proof.quote_sig, &binding, mask, pcr_set(&proof.pcrs)?)?;
+    ak.check_certify(&proof.certify, &proof.certify_sig, &binding, &tls)?;
+    tls.check_csr_key(csr.key_sec1())?;
+    Ok(pcrs)
+}

@@ -1,0 +1,91 @@
+//! Why an enrolment or a renewal is refused.
+
+use noderr_attestation::Refusal;
+use noderr_kernel::{Kind, Problem};
+
+/// Every kind of problem of this feature.
+pub(super) const ALL: &[Kind] = &[
+    INSTALL_TOKEN,
+    TOO_MANY_ATTEMPTS,
+    OTHER_TPM,
+    TPM_IN_USE,
+    EK_CERTIFICATE_REQUIRED,
+    EK_NOT_LISTED,
+    SOFTWARE_NOT_ALLOWED,
+    KNOWN_WITH_TPM,
+    SESSION,
+    CSR,
+    PROOF,
+    NOT_ENROLLED,
+    POSSESSION,
+    TOO_MANY_RENEWALS,
+    evidence("malformed"),
+    evidence("algorithm"),
+    evidence("ek-chain"),
+    evidence("ek-mismatch"),
+    evidence("ek-attributes"),
+    evidence("ak-attributes"),
+    evidence("tls-attributes"),
+    evidence("ak-as-tls-key"),
+    evidence("signature"),
+    evidence("not-of-tpm"),
+    evidence("nonce"),
+    evidence("pcr-selection"),
+    evidence("pcr-digest"),
+    evidence("certified-name"),
+    CSR_KEY,
+];
+
+/// Says no more to a stranger than that the token is of no use.
+pub(super) const INSTALL_TOKEN: Kind =
+    Kind::new(403, "install-token", "the install token is unknown, used, expired, or its node may not enrol");
+pub(super) const TOO_MANY_ATTEMPTS: Kind = Kind::new(
+    429,
+    "too-many-attempts",
+    "this install token was tried too often within an hour; wait, or ask for a new one",
+);
+pub(super) const OTHER_TPM: Kind =
+    Kind::new(403, "other-tpm", "this node id is bound to another TPM; an admin can unbind it");
+pub(super) const TPM_IN_USE: Kind =
+    Kind::new(409, "tpm-in-use", "this TPM stands behind another node already; one box is one node");
+pub(super) const EK_CERTIFICATE_REQUIRED: Kind = Kind::new(
+    403,
+    "ek-certificate-required",
+    "this network asks for a TPM with a vendor's endorsement certificate; this one has none",
+);
+pub(super) const EK_NOT_LISTED: Kind =
+    Kind::new(403, "ek-not-listed", "this TPM is not on this network's list (enrolment.allowed_eks)");
+pub(super) const SOFTWARE_NOT_ALLOWED: Kind = Kind::new(
+    403,
+    "software-not-allowed",
+    "this network does not let boxes without a TPM in (enrolment.allow_software)",
+);
+pub(super) const KNOWN_WITH_TPM: Kind = Kind::new(
+    403,
+    "known-with-tpm",
+    "this node is known with a TPM and does not fall back to a software key; an admin can unbind it",
+);
+pub(super) const SESSION: Kind =
+    Kind::new(403, "session", "the session is unknown, expired or was answered already; begin again");
+pub(super) const CSR: Kind = Kind::new(400, "csr", "the certificate request is not one");
+pub(super) const PROOF: Kind = Kind::new(400, "proof", "the proof does not fit how the exchange was begun");
+pub(super) const NOT_ENROLLED: Kind =
+    Kind::new(403, "not-enrolled", "this node is not enrolled, it is revoked, or its operator is suspended");
+pub(super) const CSR_KEY: Kind =
+    Kind::new(403, "csr-key", "the certificate request is not for the key this node has proven");
+pub(super) const POSSESSION: Kind =
+    Kind::new(403, "possession", "the proof of possession is not by the node's key");
+pub(super) const TOO_MANY_RENEWALS: Kind = Kind::new(
+    429,
+    "too-many-renewals",
+    "this node has renewed its certificate too often; it is valid for much longer than that",
+);
+
+const fn evidence(code: &'static str) -> Kind {
+    Kind::new(403, code, "the TPM's evidence does not prove what it claims; the detail says where")
+}
+
+/// Refused evidence, as a problem. The code is the refusal's own, so that people can look it up.
+pub(super) fn refused(refusal: &Refusal) -> Problem {
+    evidence(refusal.code()).because(refusal.to_string())
+}

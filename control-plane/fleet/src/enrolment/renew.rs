@@ -1,0 +1,155 @@
+//! Renewal: the same keys, a fresh question, a new certificate. It is the keys that prove who asks, not the old
+//! certificate, so a node that was off until its certificate had expired comes back by itself, unless it is revoked.
+//!
+//! Anybody may ask for a question, so asking leaves nothing behind: a session carries its own end, and its nonce is
+//! a MAC over it that every instance can compute again. Only an answer by the node's own key is put on record.
+
+use super::db::{self, Known};
+use super::issue::{issue, pcr_set};
+use super::problems::{CSR, CSR_KEY, NOT_ENROLLED, POSSESSION, PROOF, SESSION, TOO_MANY_RENEWALS, refused};
+use crate::attestation::note_registers;
+use crate::registers;
+use crate::state::Fleet;
+use hmac::{Hmac, Mac as _};
+use noderr_attestation::{AttestationKey, PcrSet};
+use noderr_ca::{Csr, NodeSubject};
+use noderr_kernel::{Problem, record, unix_now};
+use noderr_protocol::enrol::{Enrolled, RenewChallenge, RenewChallengeRequest, RenewRequest, renew_binding};
+use noderr_protocol::{IdentityKind, NodeId};
+use rand::RngCore as _;
+use serde_json::json;
+use sha2::Sha256;
+use sqlx::PgConnection;
+
+/// Renewals of one node within an hour, or within a certificate's life where that is shorter.
+const RENEWALS: i64 = 20;
+
+pub(super) async fn challenge(
+    fleet: &Fleet,
+    request: RenewChallengeRequest,
+) -> Result<RenewChallenge, Problem> {
+    let mut connection = fleet.kernel.database.system().acquire().await?;
+    let known = known(&mut connection, &request.node).await?;
+    let pcr_mask = mask_of(fleet, &known);
+    let mut session = [0; 32];
+    rand::rng().fill_bytes(&mut session);
+    let expires = unix_now() + i64::from(fleet.settings.enrolment.session_s);
+    session[..8].copy_from_slice(&expires.to_be_bytes());
+    let nonce = nonce_of(&fleet.exchange_key, &session, &request.node, pcr_mask);
+    Ok(RenewChallenge { session: session.to_vec(), nonce: nonce.to_vec(), pcr_mask })
+}
+
+pub(super) async fn renew(fleet: &Fleet, request: RenewRequest) -> Result<Enrolled, Problem> {
+    let session = <[u8; 32]>::try_from(request.session.as_slice()).map_err(|_| SESSION)?;
+    if i64::from_be_bytes(session[..8].try_into().expect("8 of 32 bytes")) < unix_now() {
+        return Err(SESSION.into());
+    }
+    let node = request.node;
+    let mut tx = fleet.kernel.database.begin().await?;
+    let known = known(&mut tx, &node).await?;
+    let mask = mask_of(fleet, &known);
+    let nonce = nonce_of(&fleet.exchange_key, &session, &node, mask);
+    let (csr, binding) = check_possession(&known, &nonce, &request)?;
+    // From here on it is the node itself that asks, and nothing about it may change meanwhile.
+    if !db::hold(&mut tx, &node, &known.tls_key).await? {
+        return Err(NOT_ENROLLED.into());
+    }
+    let window = fleet.settings.authority.node_validity().as_secs_f64().min(3600.0);
+    if db::renewals_within(&mut tx, &node, window).await? >= RENEWALS {
+        return Err(TOO_MANY_RENEWALS.into());
+    }
+    let kind = db::kind_of(&known.kind);
+    let checked = check_registers(&known, kind, mask, &binding, &request);
+    let outcome = checked.as_ref().map_or_else(|problem| problem.kind().name, |_| "renewed");
+    if !db::record_renewal(&mut tx, &session, &node, kind, mask, outcome).await? {
+        return Err(SESSION.into());
+    }
+    metrics::counter!("noderr_renewals_total", "outcome" => outcome).increment(1);
+    let enrolled = match checked {
+        Ok(pcrs) => renewed(fleet, &mut tx, NodeSubject { node, kind }, &csr, &known, pcrs).await?,
+        Err(problem) => {
+            let detail = json!({ "why": problem.kind().name });
+            record(&mut tx, "enrolment", "node.renew.refused", &node.to_string(), &detail).await?;
+            tx.commit().await?;
+            return Err(problem);
+        }
+    };
+    tx.commit().await?;
+    Ok(enrolled)
+}
+
+async fn renewed(
+    fleet: &Fleet,
+    connection: &mut PgConnection,
+    subject: NodeSubject,
+    csr: &Csr,
+    known: &Known,
+    pcrs: Option<PcrSet>,
+) -> Result<Enrolled, Problem> {
+    let node = subject.node;
+    let enrolled = issue(fleet, connection, subject, csr).await?;
+    // Last, as the audit log has one writer at a time.
+    if let Some(pcrs) = pcrs.as_ref().map(registers::to_json) {
+        note_registers(connection, &node, known.pcr_baseline.as_ref(), &pcrs, "renewal").await?;
+    }
+    record(connection, "enrolment", "node.renew", &node.to_string(), &json!({})).await?;
+    Ok(enrolled)
+}
+
+fn mask_of(fleet: &Fleet, known: &Known) -> u32 {
+    match db::kind_of(&known.kind) {
+        IdentityKind::Tpm => fleet.settings.enrolment.pcr_mask(),
+        IdentityKind::Software => 0,
+    }
+}
+
+fn nonce_of(key: &[u8], session: &[u8; 32], node: &NodeId, mask: u32) -> [u8; 32] {
+    Hmac::<Sha256>::new_from_slice(key)
+        .expect("HMAC takes keys of any length")
+        .chain_update(b"noderr-renew-nonce-v1")
+        .chain_update(session)
+        .chain_update(node.as_bytes())
+        .chain_update(mask.to_be_bytes())
+        .finalize()
+        .into_bytes()
+        .into()
+}
+
+async fn known(connection: &mut PgConnection, node: &NodeId) -> Result<Known, Problem> {
+    Ok(db::known(connection, node).await?.ok_or(NOT_ENROLLED)?)
+}
+
+/// The request is for the enrolled key and by the enrolled key. Whoever fails here is a stranger.
+fn check_possession(known: &Known, nonce: &[u8], request: &RenewRequest) -> Result<(Csr, [u8; 32]), Problem> {
+    let csr = Csr::parse(&request.csr).map_err(|error| CSR.because(error.to_string()))?;
+    if csr.key_sec1() != known.tls_key {
+        return Err(CSR_KEY.because("the certificate request is not for the key this node enrolled with"));
+    }
+    let binding = renew_binding(nonce, &request.session, &request.csr);
+    csr.check_signature(&binding, &request.possession).map_err(|_| POSSESSION)?;
+    Ok((csr, binding))
+}
+
+/// The registers, as the enrolled TPM quotes them.
+fn check_registers(
+    known: &Known,
+    kind: IdentityKind,
+    mask: u32,
+    binding: &[u8; 32],
+    request: &RenewRequest,
+) -> Result<Option<PcrSet>, Problem> {
+    match (kind, &request.proof) {
+        (IdentityKind::Software, _) => Ok(None),
+        (IdentityKind::Tpm, None) => {
+            Err(PROOF.because("this node is known with a TPM; its quote is missing"))
+        }
+        (IdentityKind::Tpm, Some(proof)) => {
+            AttestationKey::parse(known.ak_public.as_deref().unwrap_or_default())
+                .and_then(|ak| {
+                    ak.check_quote(&proof.quote, &proof.quote_sig, binding, mask, pcr_set(&proof.pcrs)?)
+                })
+                .map(Some)
+                .map_err(|refusal| refused(&refusal))
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Issuing an install token.
+
+use super::db::{self, TokenRow};
+use super::terms::MAY_NOT_ENROL;
+use crate::nodes::WRITE_NODES;
+use noderr_kernel::{Act, Problem, hash_secret, new_secret};
+use noderr_protocol::NodeId;
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+
+/// Issues one: the row, and the secret, which is shown this once.
+pub(super) async fn issue(
+    act: &mut Act,
+    node: &NodeId,
+    life: Duration,
+) -> Result<(TokenRow, String), Problem> {
+    act.require(&WRITE_NODES)?;
+    let may = db::node_may_enrol(act, node).await?.ok_or_else(|| Problem::not_found("node"))?;
+    if !may {
+        return Err(MAY_NOT_ENROL.into());
+    }
+    let secret = new_secret("nit");
+    let (created_by, expires_at) = (act.who().actor(), OffsetDateTime::now_utc() + life);
+    let row = db::insert(act, node, &hash_secret(&secret), &created_by, expires_at).await?;
+    act.record("install-token.issue", node, &json!({ "token": row.id })).await?;
+    Ok((row, secret))
+}

@@ -1,0 +1,27 @@
+//! Install tokens: single use, short-lived, stored as a hash. They turn an approved node id into an enrolled box.
+
+mod acts;
+mod db;
+mod routes;
+mod terms;
+
+pub(crate) use db::{GoodToken, consume, find_good};
+
+use crate::state::Fleet;
+use noderr_kernel::{Feature, Forget};
+use std::sync::Arc;
+use terms::MAY_NOT_ENROL;
+
+/// What this feature brings.
+pub const FEATURE: Feature<Arc<Fleet>> = Feature {
+    routes: routes::routes,
+    problems: &[MAY_NOT_ENROL],
+    forgets: |_| {
+        vec![Forget::new(
+            "install_tokens",
+            "expires_at < now() - interval '90 days'
+             AND NOT EXISTS (SELECT FROM enrolments e WHERE e.token_id = install_tokens.id)",
+        )]
+    },
+    ..Feature::named("install_tokens")
+};

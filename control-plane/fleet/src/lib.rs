@@ -1,0 +1,18 @@
+//! The boxes of a network: nodes and what they should be, install tokens, enrolment, attestation, reports.
+
+pub mod attestation;
+mod authority;
+mod broker;
+pub mod enrolment;
+pub mod install_tokens;
+pub mod nodes;
+mod registers;
+pub mod reports;
+mod settings;
+mod state;
+mod values;
+
+pub use authority::{open_authority, vendor_roots};
+pub use broker::start_broker;
+pub use settings::{AuthoritySettings, BrokerSettings, EnrolmentSettings, FleetSettings, TelemetrySettings};
+pub use state::Fleet;

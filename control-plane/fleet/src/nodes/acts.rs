@@ -1,0 +1,61 @@
+//! Adding, changing, revoking and unbinding nodes.
+
+use super::db::{self, Node};
+use super::desired::{self, Change};
+use super::revocation;
+use super::terms::WRITE_NODES;
+use super::terms::{OPERATOR_NOT_APPROVED, REVOKED};
+use noderr_kernel::{Act, Line, Problem};
+use noderr_protocol::NodeId;
+use rand::RngCore as _;
+use serde_json::json;
+use uuid::Uuid;
+
+/// Gives an approved operator a node: a new id, to be bound to the first TPM that enrols with its token.
+pub(super) async fn add(act: &mut Act, operator: Uuid, label: &Line<100>) -> Result<Node, Problem> {
+    act.require(&WRITE_NODES)?;
+    let mut salt = [0; 32];
+    rand::rng().fill_bytes(&mut salt);
+    let id = NodeId::derive(operator.as_bytes(), &salt);
+    if !db::insert(act, &id, operator, label).await? {
+        return Err(OPERATOR_NOT_APPROVED.into());
+    }
+    act.record("node.add", id, &json!({ "operator": operator, "label": &**label })).await?;
+    find(act, &id).await
+}
+
+/// Changes what a node should be: the version by which the node reports that it has.
+pub(super) async fn change(act: &mut Act, node: &NodeId, wish: &Change) -> Result<i64, Problem> {
+    act.require(&WRITE_NODES)?;
+    let version = desired::change(act, node, wish).await?.ok_or_else(|| Problem::not_found("node"))?;
+    let detail = json!({ "version": version, "paused": wish.paused, "sample_every_s": wish.sample_every_s });
+    act.record("node.change", node, &detail).await?;
+    Ok(version)
+}
+
+/// Revokes a node for good. One that is revoked already keeps its reason.
+pub(super) async fn revoke(act: &mut Act, node: &NodeId, reason: &Line<500>) -> Result<Node, Problem> {
+    act.require(&WRITE_NODES)?;
+    if revocation::revoke(act, node, reason).await? {
+        act.record("node.revoke", node, &json!({ "reason": &**reason })).await?;
+    }
+    find(act, node).await
+}
+
+/// Unbinds a node from its TPM, so that another box may enrol under its id.
+pub(super) async fn unbind(act: &mut Act, node: &NodeId) -> Result<(), Problem> {
+    act.require(&WRITE_NODES)?;
+    if find(act, node).await?.revoked_at.is_some() {
+        return Err(REVOKED.into());
+    }
+    if !db::unbind(act, node).await? {
+        return Err(Problem::not_found("node"));
+    }
+    revocation::void_certificates(act, node).await?;
+    act.record("node.unbind", node, &json!({})).await?;
+    Ok(())
+}
+
+async fn find(act: &mut Act, node: &NodeId) -> Result<Node, Problem> {
+    db::find(act, node).await?.ok_or_else(|| Problem::not_found("node"))
+}

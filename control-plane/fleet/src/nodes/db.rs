@@ -1,0 +1,202 @@
+//! Statements about nodes.
+
+use noderr_protocol::NodeId;
+use serde::Serialize;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A node as lists and details show it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Node {
+    /// 64 lowercase hex digits.
+    #[schema(value_type = String)]
+    pub(crate) id: NodeId,
+    pub(crate) operator: Uuid,
+    pub(crate) label: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub(crate) created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub(crate) enrolled_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub(crate) revoked_at: Option<OffsetDateTime>,
+    pub(crate) revoked_reason: Option<String>,
+    /// `tpm` or `software`, decided from evidence at enrolment.
+    pub(crate) identity: Option<String>,
+    /// Whether a vendor's certificate vouches for its TPM.
+    pub(crate) tpm_certified: bool,
+    pub(crate) online: bool,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub(crate) last_seen_at: Option<OffsetDateTime>,
+    pub(crate) software: Option<String>,
+    pub(crate) architecture: Option<String>,
+    /// Health checks that failed at the last heartbeat.
+    pub(crate) failing: Vec<String>,
+    /// Records that waited in its buffer at the last heartbeat.
+    pub(crate) backlog: i64,
+    /// Records it has lost to its budget or to damage.
+    pub(crate) lost: i64,
+    pub(crate) desired_version: i64,
+    pub(crate) actual_version: i64,
+    pub(crate) actual_error: Option<String>,
+    pub(crate) paused: bool,
+    pub(crate) sample_every_s: i32,
+    /// Outcome of the last attestation: `trusted`, `changed`, `refused`, `unavailable`, `silent`, `software`.
+    pub(crate) attestation: Option<String>,
+}
+
+pub(crate) struct NodeRow {
+    id: Vec<u8>,
+    operator: Uuid,
+    label: String,
+    created_at: OffsetDateTime,
+    enrolled_at: Option<OffsetDateTime>,
+    revoked_at: Option<OffsetDateTime>,
+    revoked_reason: Option<String>,
+    identity: Option<String>,
+    tpm_certified: bool,
+    online: bool,
+    last_seen_at: Option<OffsetDateTime>,
+    software: Option<String>,
+    architecture: Option<String>,
+    failing: Vec<String>,
+    backlog: i64,
+    lost: i64,
+    desired_version: i64,
+    actual_version: i64,
+    actual_error: Option<String>,
+    paused: bool,
+    sample_every_s: i32,
+    attestation: Option<String>,
+}
+
+impl From<NodeRow> for Node {
+    fn from(row: NodeRow) -> Self {
+        Self {
+            id: node_id(&row.id),
+            operator: row.operator,
+            label: row.label,
+            created_at: row.created_at,
+            enrolled_at: row.enrolled_at,
+            revoked_at: row.revoked_at,
+            revoked_reason: row.revoked_reason,
+            identity: row.identity,
+            tpm_certified: row.tpm_certified,
+            online: row.online,
+            last_seen_at: row.last_seen_at,
+            software: row.software,
+            architecture: row.architecture,
+            failing: row.failing,
+            backlog: row.backlog,
+            lost: row.lost,
+            desired_version: row.desired_version,
+            actual_version: row.actual_version,
+            actual_error: row.actual_error,
+            paused: row.paused,
+            sample_every_s: row.sample_every_s,
+            attestation: row.attestation,
+        }
+    }
+}
+
+/// Reads a node id column.
+pub(crate) fn node_id(bytes: &[u8]) -> NodeId {
+    NodeId::from_bytes(bytes.try_into().expect("a CHECK in the schema keeps ids at 32 bytes"))
+}
+
+/// What a list asks for.
+#[derive(Debug, Default)]
+pub(super) struct NodeFilter {
+    pub(super) operator: Option<Uuid>,
+    pub(super) online: Option<bool>,
+    pub(super) identity: Option<String>,
+    pub(super) revoked: Option<bool>,
+    pub(super) after: Option<(OffsetDateTime, Vec<u8>)>,
+    pub(super) id: Option<Vec<u8>>,
+    pub(super) limit: i64,
+}
+
+pub(super) async fn list(connection: &mut PgConnection, filter: NodeFilter) -> sqlx::Result<Vec<NodeRow>> {
+    let (after_at, after_id) = filter.after.unzip();
+    sqlx::query_as!(
+        NodeRow,
+        r#"SELECT n.id, n.operator_id AS operator, n.label, n.created_at, n.enrolled_at, n.revoked_at, n.revoked_reason,
+             n.kind::text AS identity, n.ek_certified AS tpm_certified, coalesce(h.online, false) AS "online!",
+             h.last_seen_at AS "last_seen_at?", h.software, h.architecture,
+             coalesce(h.failing, '{}') AS "failing!", coalesce(h.backlog, 0) AS "backlog!", coalesce(h.lost, 0) AS "lost!",
+             n.desired_version, n.actual_version, n.actual_error, n.desired_paused AS paused,
+             n.desired_sample_every_s AS sample_every_s,
+             (SELECT a.verdict::text FROM attestations a WHERE a.node_id = n.id AND a.verdict IS NOT NULL
+              ORDER BY a.requested_at DESC LIMIT 1) AS attestation
+           FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.id
+           WHERE ($1::uuid IS NULL OR n.operator_id = $1)
+             AND ($2::boolean IS NULL OR coalesce(h.online, false) = $2)
+             AND ($3::text IS NULL OR n.kind::text = $3)
+             AND ($4::boolean IS NULL OR (n.revoked_at IS NOT NULL) = $4)
+             AND ($5::timestamptz IS NULL OR (n.created_at, n.id) < ($5, $6::bytea))
+             AND ($7::bytea IS NULL OR n.id = $7)
+           ORDER BY n.created_at DESC, n.id DESC LIMIT $8"#,
+        filter.operator,
+        filter.online,
+        filter.identity,
+        filter.revoked,
+        after_at,
+        after_id,
+        filter.id,
+        filter.limit + 1
+    )
+    .fetch_all(&mut *connection)
+    .await
+}
+
+/// One node, if the scope may see it.
+pub(crate) async fn find(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Option<Node>> {
+    let filter = NodeFilter { id: Some(node.as_bytes().to_vec()), limit: 1, ..NodeFilter::default() };
+    Ok(list(connection, filter).await?.into_iter().next().map(Node::from))
+}
+
+/// Adds a node to an approved operator; `false` if the operator is not to be seen or not approved.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    operator: Uuid,
+    label: &str,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "INSERT INTO nodes (id, operator_id, label)
+         SELECT $1, o.id, $3 FROM operators o WHERE o.id = $2 AND o.state = 'approved'",
+        node.as_bytes().as_slice(),
+        operator,
+        label
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Unbinds a node from its TPM, so that another box may enrol under its id, whatever boot the old one claimed last.
+pub(super) async fn unbind(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<bool> {
+    let id = node.as_bytes().as_slice();
+    // Locked in the order in which a hello locks them. Honest epochs stand: the next one must be above them.
+    sqlx::query!(
+        "UPDATE heartbeats SET epoch = least(epoch, extract(epoch FROM now())::bigint) WHERE node_id = $1",
+        id
+    )
+    .execute(&mut *connection)
+    .await?;
+    let done = sqlx::query!(
+        "UPDATE nodes SET ek_fingerprint = NULL, ek_certified = false, ak_public = NULL, tls_key = NULL, kind = NULL,
+           pcr_baseline = NULL WHERE id = $1",
+        id
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "UPDATE lanes SET epoch = least(epoch, extract(epoch FROM now())::bigint) WHERE node_id = $1",
+        id
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

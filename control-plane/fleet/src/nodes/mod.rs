@@ -1,0 +1,47 @@
+//! Nodes: their ids, what they should be, revocation.
+
+mod acts;
+mod admission;
+mod db;
+mod desired;
+mod revocation;
+mod routes;
+mod terms;
+
+pub(crate) use admission::DatabaseAdmission;
+pub(crate) use db::{find as find_node, node_id};
+pub(crate) use revocation::void_certificates;
+
+pub use terms::{READ_NODES, WRITE_NODES};
+
+use crate::settings::BrokerSettings;
+use crate::state::Fleet;
+use noderr_kernel::{Feature, Forget, Listens, Section};
+use noderr_people::operators::STANDING;
+use std::sync::Arc;
+use terms::{DESIRED, OPERATOR_NOT_APPROVED, REVOKED, VOIDED};
+
+/// What this feature brings.
+pub const FEATURE: Feature<Arc<Fleet>> = Feature {
+    routes: routes::routes,
+    permissions: &[&READ_NODES, &WRITE_NODES],
+    problems: &[OPERATOR_NOT_APPROVED, REVOKED],
+    settings: &[Section::of::<BrokerSettings>()],
+    metrics: noderr_broker::METRICS,
+    listens: &[
+        Listens::each(VOIDED, |fleet, node| Box::pin(revocation::end_session(fleet, node))),
+        Listens::any(VOIDED, |fleet, _| Box::pin(revocation::publish(fleet))),
+        Listens::any(STANDING, |fleet, _| Box::pin(revocation::look_round(fleet))),
+        Listens::each(DESIRED, |fleet, node| Box::pin(desired::tell(fleet, node))),
+    ],
+    catch_up: Some(|fleet| Box::pin(catch_up(fleet))),
+    greets: Some(|fleet, node| Box::pin(desired::send(fleet, node))),
+    forgets: |_| vec![Forget::new("node_certificates", "not_after < now() - interval '90 days'")],
+    ..Feature::named("nodes")
+};
+
+/// Everything a notice might have said about the nodes connected here.
+async fn catch_up(fleet: &Arc<Fleet>) -> anyhow::Result<()> {
+    revocation::look_round(fleet).await?;
+    desired::look_round(fleet).await
+}

@@ -1,0 +1,31 @@
+//! What this feature declares for others to go by: permissions, kinds of problems, topics.
+
+use noderr_kernel::{Kind, Permission, Role, Topic};
+
+/// See nodes and what they report.
+pub const READ_NODES: Permission = Permission {
+    name: "read-nodes",
+    about: "See nodes and what they report",
+    roles: &[Role::Fleet, Role::Reviewer, Role::Auditor],
+    operators: true,
+};
+
+/// A node's certificates were voided: it was revoked or unbound, or it has enrolled anew. The key is the node's id.
+pub(crate) const VOIDED: Topic = Topic("voided");
+
+/// A node's desired state has changed. The key is the node's id.
+pub(crate) const DESIRED: Topic = Topic("desired");
+
+pub(super) const OPERATOR_NOT_APPROVED: Kind =
+    Kind::new(409, "operator-not-approved", "there is no such operator, or it is not approved yet");
+
+pub(super) const REVOKED: Kind =
+    Kind::new(409, "revoked", "the node is revoked, and for good: no box can enrol under its id");
+
+/// Add, change and revoke nodes; issue install tokens.
+pub const WRITE_NODES: Permission = Permission {
+    name: "write-nodes",
+    about: "Add, change and revoke nodes; issue install tokens",
+    roles: &[Role::Fleet],
+    operators: false,
+};

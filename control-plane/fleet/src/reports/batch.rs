@@ -1,0 +1,119 @@
+//! One transaction's worth of records of many nodes: judge, store, commit, answer.
+
+use super::lanes::{Marks, Remains, lock_lanes, set_marks};
+use super::sequence::{Step, step};
+use crate::state::Fleet;
+use noderr_kernel::Sink;
+use noderr_protocol::{Entry, Lane, LaneMark, NodeId, Record, RecordBatch, payload};
+use std::collections::BTreeMap;
+
+/// How one node's lanes stand after the commit.
+pub(super) struct Answer {
+    pub(super) node: NodeId,
+    pub(super) marks: Vec<LaneMark>,
+    /// Something was missing between: the node must send again.
+    pub(super) rewind: bool,
+}
+
+/// What to make of the records of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decoding {
+    /// Rows of the tables they are for.
+    Read,
+    /// Stored undecoded, so that their numbers are accounted for even if no table takes what they say.
+    Raw,
+}
+
+/// What is stored in one transaction.
+struct Gathered {
+    sinks: Vec<(&'static [u8], Box<dyn Sink>)>,
+    remains: Remains,
+    records: u64,
+}
+
+impl Gathered {
+    /// A record goes to the sink of its kind; one that none can read is kept as it came.
+    fn take(&mut self, node: &NodeId, lane: Lane, record: Record, decoding: Decoding) {
+        self.records += 1;
+        let kind = payload::kind_of(&record.body).filter(|_| decoding == Decoding::Read);
+        let taken = kind.is_some_and(|kind| {
+            let mut sinks = self.sinks.iter_mut().filter(|(kinds, _)| kinds.contains(&kind));
+            sinks.any(|(_, sink)| sink.take(node, lane, &record))
+        });
+        if !taken {
+            self.remains.push_unreadable(node, lane, record);
+        }
+    }
+}
+
+/// Stores a batch. Nodes that are unknown or revoked get no answer and nothing stored.
+pub(super) async fn store(
+    fleet: &Fleet,
+    batch: &[(NodeId, RecordBatch)],
+    decoding: Decoding,
+) -> sqlx::Result<Vec<Answer>> {
+    let mut wanted: Vec<(NodeId, Lane)> = batch.iter().map(|(node, records)| (*node, records.lane)).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut tx = fleet.kernel.database.begin().await?;
+    let mut marks = lock_lanes(&mut tx, &wanted).await?;
+    let sinks = fleet.kernel.hooks().sinks();
+    let mut gathered = Gathered { sinks, remains: Remains::default(), records: 0 };
+    let rewinds = judge(batch, &mut marks, &mut gathered, decoding);
+    for (_, sink) in &mut gathered.sinks {
+        sink.flush(&mut tx).await?;
+    }
+    gathered.remains.flush(&mut tx).await?;
+    set_marks(&mut tx, &marks).await?;
+    tx.commit().await?;
+    metrics::counter!("noderr_ingest_records_total").increment(gathered.records);
+    Ok(answers(&marks, &rewinds))
+}
+
+/// Takes what joins on and moves the marks; which nodes must send again.
+fn judge(
+    batch: &[(NodeId, RecordBatch)],
+    marks: &mut Marks,
+    gathered: &mut Gathered,
+    decoding: Decoding,
+) -> BTreeMap<NodeId, bool> {
+    let mut rewinds: BTreeMap<NodeId, bool> = BTreeMap::new();
+    for (node, records) in batch {
+        let Some(mark) = marks.get_mut(&(*node, records.lane)) else {
+            metrics::counter!("noderr_ingest_refused_total", "reason" => "unwelcome").increment(1);
+            continue;
+        };
+        let rewind = rewinds.entry(*node).or_default();
+        for entry in records.entries.iter() {
+            match step(*mark, entry.clone()) {
+                Step::Duplicate => metrics::counter!("noderr_ingest_duplicates_total").increment(1),
+                Step::Refused => {
+                    *rewind = true;
+                    break;
+                }
+                Step::Store(entry, next) => {
+                    *mark = next;
+                    match entry {
+                        Entry::Record(record) => gathered.take(node, records.lane, record, decoding),
+                        Entry::Gap(gap) => gathered.remains.push_gap(node, records.lane, &gap),
+                    }
+                }
+            }
+        }
+    }
+    rewinds
+}
+
+fn answers(marks: &Marks, rewinds: &BTreeMap<NodeId, bool>) -> Vec<Answer> {
+    rewinds
+        .iter()
+        .map(|(node, rewind)| Answer {
+            node: *node,
+            marks: Lane::ALL
+                .into_iter()
+                .filter_map(|lane| Some(LaneMark { lane, through: *marks.get(&(*node, lane))? }))
+                .collect(),
+            rewind: *rewind,
+        })
+        .collect()
+}

@@ -1,0 +1,213 @@
+//! From the broker's channel to the database: workers that gather, store and answer.
+
+use super::batch::{self, Decoding};
+use super::gather::{Gatherer, Single, Task};
+use super::{marks, presence};
+use crate::state::Fleet;
+use noderr_broker::UpEvent;
+use noderr_protocol::{Heartbeat, NodeId, RecordBatch, Up};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Messages of one worker that wait; beyond it reading from the nodes stops.
+const QUEUE: usize = 1024;
+/// For the last reports at a stop.
+const FINISH: Duration = Duration::from_secs(20);
+/// What a row costs in the database beside what it says: a node that sends many tiny ones pays for them.
+const ROW_BYTES: usize = 200;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The running workers.
+pub struct Ingest {
+    tasks: JoinSet<()>,
+    closing: CancellationToken,
+}
+
+impl Ingest {
+    /// Starts the workers behind `events`.
+    pub fn start(fleet: &Arc<Fleet>, mut events: mpsc::Receiver<UpEvent>) -> Self {
+        let mut tasks = JoinSet::new();
+        let workers: Vec<_> = (0..fleet.settings.telemetry.workers)
+            .map(|_| {
+                let (sender, queue) = mpsc::channel(QUEUE);
+                tasks.spawn(work(fleet.clone(), queue));
+                sender
+            })
+            .collect();
+        let closing = CancellationToken::new();
+        let close = closing.clone();
+        tasks.spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    event = events.recv() => event,
+                    () = close.cancelled(), if !events.is_closed() => {
+                        // Takes nothing new; what was taken is still handed on.
+                        events.close();
+                        continue;
+                    }
+                };
+                let Some(event) = event else { return };
+                // One node always goes to one worker: its messages stay in order.
+                let share = usize::from(node_of(&event).as_bytes()[0]) % workers.len();
+                if workers[share].send(event).await.is_err() {
+                    tracing::error!("an ingest worker is gone");
+                    return;
+                }
+            }
+        });
+        Self { tasks, closing }
+    }
+
+    /// Takes nothing more and waits until everything that was taken is stored; for some time only, as a database that
+    /// is away may stay away: what is not acknowledged is still in the nodes' spools.
+    pub async fn finish(mut self) {
+        self.closing.cancel();
+        let all = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "an ingest worker failed");
+                }
+            }
+        };
+        if tokio::time::timeout(FINISH, all).await.is_err() {
+            tracing::warn!("the database did not take what has come in; the nodes will send it again");
+        }
+    }
+}
+
+fn node_of(event: &UpEvent) -> &NodeId {
+    match event {
+        UpEvent::Disconnected(node) => node,
+        UpEvent::Message(message) => &message.node,
+    }
+}
+
+async fn work(fleet: Arc<Fleet>, queue: mpsc::Receiver<UpEvent>) {
+    let settings = &fleet.settings.telemetry;
+    let linger = Duration::from_millis(settings.linger_ms);
+    let mut gatherer = Gatherer::new(queue, settings.batch, linger);
+    while let Some(task) = gatherer.next().await {
+        match task {
+            Task::Bulk(bulk) => {
+                charge(&fleet, &bulk.records);
+                store(&fleet, &bulk.records).await;
+                store_heartbeats(&fleet, bulk.beats).await;
+            }
+            Task::Single(node, single) => {
+                if let Err(error) = insist(|| handle(&fleet, &node, &single)).await {
+                    give_up_on(&node, &error);
+                }
+            }
+        }
+    }
+}
+
+fn charge(fleet: &Arc<Fleet>, records: &[(NodeId, RecordBatch)]) {
+    let Some(broker) = fleet.broker() else { return };
+    for (node, batch) in records {
+        broker.charge(node, batch.entries.len() * ROW_BYTES);
+    }
+}
+
+async fn handle(fleet: &Arc<Fleet>, node: &NodeId, single: &Single) -> sqlx::Result<()> {
+    match single {
+        Single::Gone => presence::gone(fleet, node).await,
+        Single::Message(Up::Hello(hello)) => {
+            if presence::hello(fleet, node, hello).await? {
+                fleet.kernel.hooks().greet(node).await?;
+            }
+            Ok(())
+        }
+        Single::Message(Up::ActualState(actual)) => presence::actual_state(fleet, node, actual).await,
+        Single::Message(message) => {
+            if !fleet.kernel.hooks().hear(node, message).await? {
+                metrics::counter!("noderr_ingest_refused_total", "reason" => "unheard").increment(1);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Stores a batch and answers. What the database refuses for what it is, and not for how the database is, must not
+/// stop the nodes beside it: then each node's share is tried alone, and the one at fault is kept as it came, unread.
+async fn store(fleet: &Arc<Fleet>, records: &[(NodeId, RecordBatch)]) {
+    if records.is_empty() {
+        return;
+    }
+    if let Ok(answers) = insist(|| batch::store(fleet, records, Decoding::Read)).await {
+        return answer(fleet, answers).await;
+    }
+    for share in records.chunks(1) {
+        let mut stored = insist(|| batch::store(fleet, share, Decoding::Read)).await;
+        if let Err(error) = &stored {
+            tracing::warn!(node = %share[0].0.short(), %error, "the database refuses records for what they say");
+            stored = insist(|| batch::store(fleet, share, Decoding::Raw)).await;
+        }
+        match stored {
+            Ok(answers) => answer(fleet, answers).await,
+            Err(error) => give_up_on(&share[0].0, &error),
+        }
+    }
+}
+
+/// Notes heartbeats, all at once; if the database refuses one for what it says, each alone.
+async fn store_heartbeats(fleet: &Arc<Fleet>, beats: BTreeMap<NodeId, Heartbeat>) {
+    let beats: Vec<_> = beats.into_iter().collect();
+    if beats.is_empty() || insist(|| presence::heartbeats(fleet, &beats)).await.is_ok() {
+        return;
+    }
+    for beat in beats.chunks(1) {
+        if let Err(error) = insist(|| presence::heartbeats(fleet, beat)).await {
+            give_up_on(&beat[0].0, &error);
+        }
+    }
+}
+
+async fn answer(fleet: &Arc<Fleet>, answers: Vec<batch::Answer>) {
+    for answer in answers {
+        marks::send(fleet, &answer.node, answer.marks, answer.rewind).await;
+    }
+}
+
+fn give_up_on(node: &NodeId, error: &sqlx::Error) {
+    metrics::counter!("noderr_ingest_refused_total", "reason" => "poison").increment(1);
+    tracing::error!(node = %node.short(), %error, "the database refuses a report for what it says; it is dropped");
+}
+
+/// Whether the same statement may succeed later. What a record says can be at fault in few ways only: values that do
+/// not fit (22), a constraint with a name (23; a missing partition has none), limits of the database itself (54).
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error.as_database_error() {
+        Some(error) => error.code().is_none_or(|code| match &code[..2.min(code.len())] {
+            "22" | "54" => false,
+            "23" => error.constraint().is_none() && code != "23502",
+            _ => true,
+        }),
+        None => !matches!(
+            error,
+            sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }
+        ),
+    }
+}
+
+/// Tries until the database is there: meanwhile the queue fills, and the nodes keep what they have.
+async fn insist<T, F>(mut attempt: impl FnMut() -> F) -> sqlx::Result<T>
+where
+    F: Future<Output = sqlx::Result<T>>,
+{
+    loop {
+        match attempt().await {
+            Err(error) if !is_passing(&error) => return Err(error),
+            Ok(done) => return Ok(done),
+            Err(error) => {
+                metrics::counter!("noderr_ingest_retries_total").increment(1);
+                tracing::warn!(%error, "the database does not take a report; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

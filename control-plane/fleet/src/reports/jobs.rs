@@ -1,0 +1,66 @@
+//! What has to be looked after: partitions, and nodes that fell silent.
+
+use crate::settings::TelemetrySettings;
+use crate::state::Fleet;
+use async_trait::async_trait;
+use noderr_kernel::{Database, Job};
+use std::sync::Arc;
+
+/// Days for which partitions are made ahead.
+const AHEAD: i32 = 3;
+
+/// Makes tomorrow's partitions and drops those past retention.
+pub(super) struct KeepPartitions;
+
+#[async_trait]
+impl Job<Arc<Fleet>> for KeepPartitions {
+    fn name(&self) -> &'static str {
+        "keep-partitions"
+    }
+
+    fn every_s(&self) -> i32 {
+        3600
+    }
+
+    async fn run(&self, fleet: &Arc<Fleet>) -> anyhow::Result<String> {
+        Ok(format!(
+            "{} partitions made or dropped",
+            keep_partitions(&fleet.kernel.database, &fleet.settings.telemetry).await?
+        ))
+    }
+}
+
+/// Without today's partition nothing can be stored: also called before anything is taken in.
+pub async fn keep_partitions(database: &Database, settings: &TelemetrySettings) -> sqlx::Result<i32> {
+    let keep = i32::from(settings.retention_days);
+    sqlx::query_scalar!(r#"SELECT keep_telemetry_partitions($1, $2) AS "changed!""#, AHEAD, keep)
+        .fetch_one(database.system())
+        .await
+}
+
+/// Marks nodes offline that have given no sign of life, or must not: their instance may be gone with their sessions, or
+/// an external broker does not know yet.
+pub(super) struct MarkOffline;
+
+#[async_trait]
+impl Job<Arc<Fleet>> for MarkOffline {
+    fn name(&self) -> &'static str {
+        "mark-offline"
+    }
+
+    fn every_s(&self) -> i32 {
+        10
+    }
+
+    async fn run(&self, fleet: &Arc<Fleet>) -> anyhow::Result<String> {
+        let done = sqlx::query!(
+            "UPDATE heartbeats SET online = false WHERE node_id IN (
+               SELECT h.node_id FROM heartbeats h WHERE h.online AND (h.last_seen_at < now() - make_interval(secs => $1)
+                 OR NOT EXISTS (SELECT FROM welcome w WHERE w.id = h.node_id)) FOR UPDATE SKIP LOCKED)",
+            f64::from(fleet.settings.telemetry.offline_after_s)
+        )
+        .execute(fleet.kernel.database.system())
+        .await?;
+        Ok(format!("{} nodes fell silent", done.rows_affected()))
+    }
+}

@@ -1,0 +1,107 @@
+//! Who is there: hello, heartbeats, actual state, goodbye.
+
+use super::lanes::marks_at_hello;
+use super::marks;
+use super::sequence::EPOCH_BOUND;
+use crate::state::Fleet;
+use crate::values::{signed, text, timestamp};
+use noderr_protocol::{ActualState, Heartbeat, Hello, NodeId};
+
+/// Notes who has come, and answers with marks; `false` if the node is not one to be heard.
+pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::Result<bool> {
+    let id = node.as_bytes().as_slice();
+    let mut tx = fleet.kernel.database.begin().await?;
+    let known = sqlx::query!(
+        "INSERT INTO heartbeats (node_id, online, instance, last_seen_at, software, architecture, epoch, node_time)
+         SELECT id, true, $2, now(), $3, $4, $5, $6 FROM welcome WHERE id = $1
+         ON CONFLICT (node_id) DO UPDATE SET online = true, instance = $2, last_seen_at = now(), software = $3,
+           architecture = $4, epoch = greatest(heartbeats.epoch, $5), node_time = $6",
+        id,
+        fleet.kernel.instance,
+        text(&hello.software),
+        text(&hello.architecture),
+        signed(if hello.epoch < EPOCH_BOUND { hello.epoch } else { 0 }),
+        timestamp(hello.time)
+    )
+    .execute(&mut *tx)
+    .await?;
+    if known.rows_affected() == 0 {
+        // An external broker may still let an unwelcome node in; it is not heard.
+        metrics::counter!("noderr_ingest_refused_total", "reason" => "unwelcome").increment(1);
+        return Ok(false);
+    }
+    // A node with a newer document than this database has was told it by a database that is lost: what is wanted now
+    // must be newer still, or the node would never take it. Versions from 2^40 on are implausible and ignored, so that
+    // a hostile node cannot push ours up.
+    sqlx::query!(
+        "UPDATE nodes SET actual_version = $2,
+           desired_version = CASE WHEN $2 > desired_version AND $2 < (1::bigint << 40) THEN $2 + 1 ELSE desired_version END
+         WHERE id = $1",
+        id,
+        signed(hello.desired_version)
+    )
+    .execute(&mut *tx)
+    .await?;
+    let marks = marks_at_hello(&mut tx, node, &hello.lanes).await?;
+    tx.commit().await?;
+    marks::send(fleet, node, marks, false).await;
+    Ok(true)
+}
+
+/// Notes the newest heartbeat of each of these nodes. Locks them in one order, whoever asks.
+pub(super) async fn heartbeats(fleet: &Fleet, beats: &[(NodeId, Heartbeat)]) -> sqlx::Result<()> {
+    let nodes: Vec<_> = beats.iter().map(|(node, _)| node.as_bytes().to_vec()).collect();
+    let times: Vec<_> = beats.iter().map(|(_, beat)| timestamp(beat.time)).collect();
+    let uptimes: Vec<_> = beats.iter().map(|(_, beat)| i64::from(beat.process_uptime_s)).collect();
+    // Lists of different lengths do not go into one array.
+    let failing: Vec<_> = beats
+        .iter()
+        .map(|(_, beat)| beat.failing.iter().map(|check| text(check)).collect::<serde_json::Value>())
+        .collect();
+    let backlogs: Vec<_> = beats.iter().map(|(_, beat)| signed(beat.backlog)).collect();
+    let lost: Vec<_> = beats.iter().map(|(_, beat)| signed(beat.lost)).collect();
+    sqlx::query!(
+        "WITH held AS (SELECT node_id FROM heartbeats WHERE node_id = ANY($2) ORDER BY node_id FOR UPDATE)
+         UPDATE heartbeats h SET online = true, instance = $1, last_seen_at = now(), node_time = b.node_time,
+           uptime_s = b.uptime_s, failing = ARRAY(SELECT jsonb_array_elements_text(b.failing)), backlog = b.backlog,
+           lost = b.lost
+         FROM held JOIN unnest($2::bytea[], $3::timestamptz[], $4::bigint[], $5::jsonb[], $6::bigint[], $7::bigint[])
+           AS b (node_id, node_time, uptime_s, failing, backlog, lost) USING (node_id)
+         WHERE h.node_id = b.node_id AND EXISTS (SELECT FROM welcome w WHERE w.id = h.node_id)",
+        fleet.kernel.instance,
+        &nodes,
+        &times,
+        &uptimes,
+        &failing,
+        &backlogs,
+        &lost
+    )
+    .execute(fleet.kernel.database.system())
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn actual_state(fleet: &Fleet, node: &NodeId, actual: &ActualState) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE nodes SET actual_version = $2, actual_error = $3
+         WHERE id = $1 AND EXISTS (SELECT FROM welcome w WHERE w.id = nodes.id)",
+        node.as_bytes().as_slice(),
+        signed(actual.desired_version),
+        actual.error.as_deref().map(text)
+    )
+    .execute(fleet.kernel.database.system())
+    .await?;
+    Ok(())
+}
+
+/// A session with this instance ended. If the node has come to another one in the meantime, that one's word stands.
+pub(super) async fn gone(fleet: &Fleet, node: &NodeId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE heartbeats SET online = false WHERE node_id = $1 AND instance = $2",
+        node.as_bytes().as_slice(),
+        fleet.kernel.instance
+    )
+    .execute(fleet.kernel.database.system())
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! The MQTT broker: embedded unless an external one is named.
+
+use anyhow::Context as _;
+use noderr_broker::Rates;
+use noderr_front::Rate;
+use noderr_kernel::Settings;
+use noderr_protocol::Topics;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// `[broker]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BrokerSettings {
+    /// Where the embedded broker listens.
+    pub listen: SocketAddr,
+    /// Host and port that nodes are told at enrolment.
+    pub public_address: String,
+    /// Topic prefix of the network.
+    pub prefix: String,
+    /// Packets a second that the embedded broker takes of one node; above it, it reads no further.
+    pub node_packets_per_s: u32,
+    /// Kibibytes a second of reports that it takes of one node, sustained.
+    pub node_kib_per_s: u32,
+    /// Mebibytes of reports at once, before that counts: what a node has buffered while it was offline.
+    pub node_burst_mib: u32,
+    /// An external MQTT broker instead of the embedded one.
+    pub external: Option<ExternalSettings>,
+}
+
+/// A broker somewhere else.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalSettings {
+    /// Host name, as its certificate has it.
+    pub host: String,
+    /// TLS port.
+    pub port: u16,
+    /// Whom to trust, PEM; the network's own root if absent.
+    pub roots: Option<PathBuf>,
+    /// Where to keep the list of revoked certificates for the broker to read.
+    pub revocation_list: Option<PathBuf>,
+}
+
+impl Settings for BrokerSettings {
+    const SECTION: &'static str = "broker";
+    const EXAMPLE: &'static str = include_str!("broker.example.toml");
+
+    fn check(&self) -> anyhow::Result<()> {
+        let address = self.public_address.rsplit_once(':');
+        anyhow::ensure!(
+            address.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()),
+            "broker.public_address `{}` must be host:port",
+            self.public_address
+        );
+        self.topics()?;
+        Ok(())
+    }
+}
+
+impl Default for BrokerSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8883)),
+            public_address: "localhost:8883".to_owned(),
+            prefix: "/tenants".to_owned(),
+            node_packets_per_s: 2000,
+            node_kib_per_s: 64,
+            node_burst_mib: 32,
+            external: None,
+        }
+    }
+}
+
+impl BrokerSettings {
+    /// What one node may cost.
+    pub fn rates(&self) -> Rates {
+        let per_second = self.node_packets_per_s;
+        Rates {
+            packets: Rate { per_second, burst: per_second.saturating_mul(2) },
+            bytes: Rate {
+                per_second: self.node_kib_per_s.saturating_mul(1 << 10),
+                burst: self.node_burst_mib.saturating_mul(1 << 20),
+            },
+            ..Rates::default()
+        }
+    }
+
+    /// The network's topics.
+    pub fn topics(&self) -> anyhow::Result<Topics> {
+        Topics::new(&self.prefix).with_context(|| {
+            format!("broker.prefix `{}` must start with / and hold no wildcard", self.prefix)
+        })
+    }
+
+    /// Where nodes find the broker.
+    pub fn address_of_nodes(&self) -> String {
+        match &self.external {
+            Some(external) => format!("{}:{}", external.host, external.port),
+            None => self.public_address.clone(),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What nodes say, held to what PostgreSQL, people and their terminals can read.
+
+use noderr_protocol::UnixMillis;
+use time::OffsetDateTime;
+
+/// PostgreSQL has no unsigned integers; a node that counts beyond 2^63 is lying.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A node's time, held to what PostgreSQL and people can read.
+pub(crate) fn timestamp(time: UnixMillis) -> OffsetDateTime {
+    // From 1970 to the year 9999: PostgreSQL and RFC 3339 both end before the node's integer does.
+    let within = time.clamp(0, 253_402_300_799_000);
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(within) * 1_000_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// A node's text, without what PostgreSQL's cannot hold, and without orders to the terminal of whoever reads it.
+pub(crate) fn text(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_no_database_can_hold_is_brought_within_what_it_can() {
+        for time in [i64::MIN, -300_000_000_000_000, -1] {
+            assert_eq!(timestamp(time), OffsetDateTime::UNIX_EPOCH);
+        }
+        assert_eq!(timestamp(i64::MAX).year(), 9999);
+        assert_eq!(timestamp(1_700_000_000_000).unix_timestamp(), 1_700_000_000);
+    }
+
+    #[test]
+    fn text_loses_only_its_control_characters() {
+        assert_eq!(text("a\0b\u{1b}[2J ü"), "a\u{fffd}b\u{fffd}[2J ü");
+    }
+}

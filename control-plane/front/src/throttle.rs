@@ -1,0 +1,128 @@
+//! Slows guessing down: a few failures are free, then one must wait, twice as long each time.
+
+use crate::lock;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How long whoever has failed must wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Pauses {
+    /// Failures that cost nothing.
+    pub free: u32,
+    /// No pause is longer.
+    pub longest: Duration,
+}
+
+impl Pauses {
+    /// The pause after so many failures; `None` while they are free.
+    pub fn after(self, failures: u32) -> Option<Duration> {
+        let beyond = failures.checked_sub(self.free)?;
+        let doubled = 1_u64.checked_shl(beyond.min(63)).unwrap_or(u64::MAX);
+        Some(Duration::from_secs(doubled).min(self.longest))
+    }
+}
+
+/// Failures so far, by key. A hint of this instance alone; nothing is lost with it.
+pub struct Throttle<K> {
+    most: usize,
+    failures: Mutex<HashMap<K, Failures>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    count: u32,
+    last: Instant,
+    longest: Duration,
+}
+
+impl<K: Hash + Eq + Clone> Throttle<K> {
+    /// Remembers at most `most` keys.
+    pub fn new(most: usize) -> Self {
+        Self { most, failures: Mutex::default() }
+    }
+
+    /// Lets an attempt that goes by all these keys through, and counts it as failed until it has succeeded: many at once
+    /// are many. Or says how long to wait.
+    pub fn attempt(&self, keys: &[(K, Pauses)], now: Instant) -> Result<(), Duration> {
+        let mut failures = lock(&self.failures);
+        let wait = keys.iter().filter_map(|(key, pauses)| {
+            let known = failures.get(key)?;
+            let pause = pauses.after(known.count)?;
+            pause.checked_sub(now.saturating_duration_since(known.last)).filter(|left| !left.is_zero())
+        });
+        if let Some(wait) = wait.max() {
+            return Err(wait);
+        }
+        if failures.len() >= self.most {
+            failures.retain(|_, known| now.saturating_duration_since(known.last) < known.longest);
+        }
+        for (key, pauses) in keys {
+            if failures.len() < self.most || failures.contains_key(key) {
+                let fresh = Failures { count: 0, last: now, longest: pauses.longest };
+                let known = failures.entry(key.clone()).or_insert(fresh);
+                known.count = known.count.saturating_add(1);
+                known.last = now;
+            }
+        }
+        Ok(())
+    }
+
+    /// The attempts of these keys have come to a good end.
+    pub fn succeeded<'a>(&self, keys: impl IntoIterator<Item = &'a K>)
+    where
+        K: 'a,
+    {
+        let mut failures = lock(&self.failures);
+        for key in keys {
+            failures.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSES: Pauses = Pauses { free: 5, longest: Duration::from_secs(300) };
+
+    #[test]
+    fn pauses_double_and_end_at_the_longest() {
+        let seconds = |failures| PAUSES.after(failures).map(|pause| pause.as_secs());
+        assert_eq!([4, 5, 6, 8].map(seconds), [None, Some(1), Some(2), Some(8)]);
+        assert_eq!([14, 100, u32::MAX].map(seconds), [Some(300); 3]);
+    }
+
+    #[test]
+    fn a_few_mistakes_are_free_then_it_takes_longer_and_longer() {
+        let (throttle, now) = (Throttle::new(100), Instant::now());
+        for _ in 0..PAUSES.free {
+            assert_eq!(throttle.attempt(&[("a", PAUSES)], now), Ok(()));
+        }
+        let first = throttle.attempt(&[("a", PAUSES)], now).unwrap_err();
+        assert_eq!(throttle.attempt(&[("a", PAUSES)], now + first), Ok(()));
+        assert!(throttle.attempt(&[("a", PAUSES)], now + first).unwrap_err() > first);
+        assert_eq!(throttle.attempt(&[("b", PAUSES)], now), Ok(()));
+        throttle.succeeded([&"a"]);
+        assert_eq!(throttle.attempt(&[("a", PAUSES)], now), Ok(()));
+    }
+
+    #[test]
+    fn the_longest_pause_of_all_keys_counts() {
+        let (throttle, now) = (Throttle::new(100), Instant::now());
+        let strict = Pauses { free: 0, ..PAUSES };
+        assert_eq!(throttle.attempt(&[("pair", PAUSES), ("address", strict)], now), Ok(()));
+        assert!(throttle.attempt(&[("other", PAUSES), ("address", strict)], now).is_err());
+        assert_eq!(throttle.attempt(&[("pair", PAUSES)], now), Ok(()));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (throttle, now) = (Throttle::new(10), Instant::now());
+        for key in 0..100 {
+            assert_eq!(throttle.attempt(&[(key, PAUSES)], now), Ok(()));
+        }
+        assert_eq!(lock(&throttle.failures).len(), 10);
+    }
+}

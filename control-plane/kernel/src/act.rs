@@ -1,0 +1,56 @@
+//! A transaction on somebody's behalf: what an act is done in. Its audit entry is committed with it or not at all.
+
+use crate::audit;
+use crate::database::Tx;
+use crate::http::Problem;
+use crate::principal::{Permission, Principal};
+use serde_json::Value;
+use sqlx::PgConnection;
+use std::fmt::Display;
+use std::ops::{Deref, DerefMut};
+
+/// An open transaction with the rights of a principal. Undone unless it is committed.
+pub struct Act {
+    tx: Tx,
+    who: Principal,
+}
+
+impl Act {
+    pub(crate) const fn new(tx: Tx, who: Principal) -> Self {
+        Self { tx, who }
+    }
+
+    /// Who acts.
+    pub const fn who(&self) -> &Principal {
+        &self.who
+    }
+
+    /// Refuses whoever lacks the permission.
+    pub fn require(&self, permission: &Permission) -> Result<(), Problem> {
+        self.who.require(permission)
+    }
+
+    /// Puts the act on record, in its own transaction.
+    pub async fn record(&mut self, action: &str, subject: impl Display, detail: &Value) -> sqlx::Result<()> {
+        audit::record(&mut self.tx, &self.who.actor(), action, &subject.to_string(), detail).await
+    }
+
+    /// Makes it count.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        self.tx.commit().await
+    }
+}
+
+impl Deref for Act {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for Act {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}

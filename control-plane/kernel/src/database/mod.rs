@@ -1,0 +1,213 @@
+//! PostgreSQL: two pools with different rights, migrations, and what a transaction may see.
+
+mod private;
+mod settings;
+
+pub use settings::DatabaseSettings;
+
+use crate::principal::{Principal, Scope};
+use crate::settings::BaseSettings;
+use anyhow::{Context as _, ensure};
+use private::PrivateCluster;
+use sqlx::migrate::{Migrate as _, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Transaction};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+const ACQUIRE: Duration = Duration::from_secs(10);
+/// No statement may take longer, no transaction may wait longer for a lock, or do nothing for longer. A request is given up
+/// after 30 seconds; what it was doing must not go on for much longer.
+const TIMEOUTS: [(&str, &str); 3] =
+    [("statement_timeout", "25s"), ("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")];
+
+/// A transaction of either pool.
+pub type Tx = Transaction<'static, Postgres>;
+
+/// The database, as this instance holds it. Cheap to clone: all clones are one.
+#[derive(Clone)]
+pub struct Database {
+    system: PgPool,
+    api: PgPool,
+    private: Option<PrivateCluster>,
+}
+
+impl Database {
+    /// Connects, starting the private cluster if no database is configured, and brings the database up to this version.
+    /// For those who are told to: `serve` and `migrate`.
+    pub async fn migrate(
+        base: &BaseSettings,
+        settings: &DatabaseSettings,
+        to: &Migrator,
+    ) -> anyhow::Result<Self> {
+        let (owner, private) = connect(base, settings).await?;
+        let migrated = migrate(&owner, to).await;
+        Self::finish(owner, private, settings, migrated).await
+    }
+
+    /// Connects to a database that must be of this version.
+    pub async fn open(
+        base: &BaseSettings,
+        settings: &DatabaseSettings,
+        of: &Migrator,
+    ) -> anyhow::Result<Self> {
+        let (owner, private) = connect(base, settings).await?;
+        let checked = check_version(&owner, of).await;
+        Self::finish(owner, private, settings, checked).await
+    }
+
+    async fn finish(
+        owner: PgConnectOptions,
+        private: Option<PrivateCluster>,
+        settings: &DatabaseSettings,
+        ready: anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
+        if let Err(error) = ready {
+            if let Some(cluster) = &private {
+                cluster.stop().await;
+            }
+            return Err(error);
+        }
+        let owner = owner.options(TIMEOUTS);
+        let size = settings.connections;
+        let (system, api) = match (&private, &settings.api_url) {
+            (Some(cluster), _) => (
+                pool(cluster.options("noderr_system").options(TIMEOUTS), size),
+                pool(cluster.options("noderr_api").options(TIMEOUTS), size),
+            ),
+            (None, Some(url)) => {
+                let api = PgConnectOptions::from_str(url.expose())
+                    .context("database.api_url is not a PostgreSQL URL")?
+                    .options(TIMEOUTS);
+                (pool_as(owner, "noderr_system", size), pool(api, size))
+            }
+            (None, None) => {
+                tracing::warn!(
+                    "requests run on the owner's connection in another role; database.api_url gives them one of their own"
+                );
+                (pool_as(owner.clone(), "noderr_system", size), pool_as(owner, "noderr_api", size))
+            }
+        };
+        Ok(Self { system, api, private })
+    }
+
+    /// For ingest, enrolment, logins and jobs.
+    pub const fn system(&self) -> &PgPool {
+        &self.system
+    }
+
+    /// A transaction of the control plane itself.
+    pub async fn begin(&self) -> sqlx::Result<Tx> {
+        self.system.begin().await
+    }
+
+    /// A transaction on somebody's behalf: has the rights of their role and no others.
+    pub(crate) async fn scoped(&self, who: &Principal) -> sqlx::Result<Tx> {
+        // Nothing in here is anybody's to choose: roles have fixed names, and ids are UUIDs.
+        let (role, operator) = match who.scope {
+            Scope::Staff => ("noderr_staff", String::new()),
+            Scope::Operator(id) => ("noderr_operator", id.to_string()),
+        };
+        let begin = format!(
+            "BEGIN; SET LOCAL ROLE {role}; SET LOCAL noderr.operator = '{operator}'; SET LOCAL noderr.principal = '{}'",
+            who.actor()
+        );
+        self.api.begin_with(AssertSqlSafe(begin)).await
+    }
+
+    /// A URL of the private cluster that may read everything but secrets, for people and scripts.
+    pub fn reader_url(&self) -> Option<String> {
+        self.private.as_ref().map(PrivateCluster::reader_url)
+    }
+
+    /// Starts the private cluster again whenever it is down, for ever; with another database there is nothing to do.
+    pub async fn watch(&self) {
+        match &self.private {
+            Some(cluster) => cluster.watch().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Closes the pools, and stops the private cluster unless other instances are connected to it.
+    pub async fn close(&self) {
+        // A connection that is still at work is not waited for long: what it does is undone.
+        let closed =
+            tokio::time::timeout(ACQUIRE, async { tokio::join!(self.api.close(), self.system.close()) });
+        if closed.await.is_err() {
+            tracing::warn!("connections to the database did not close in time");
+        }
+        if let Some(cluster) = &self.private {
+            cluster.stop().await;
+        }
+    }
+}
+
+/// The owner's way in, and the private cluster if there is one.
+async fn connect(
+    base: &BaseSettings,
+    settings: &DatabaseSettings,
+) -> anyhow::Result<(PgConnectOptions, Option<PrivateCluster>)> {
+    match &settings.url {
+        Some(url) => {
+            let owner =
+                PgConnectOptions::from_str(url.expose()).context("database.url is not a PostgreSQL URL")?;
+            Ok((owner, None))
+        }
+        None => {
+            let cluster = PrivateCluster::start(&base.data, settings).await?;
+            Ok((cluster.options("noderr_owner"), Some(cluster)))
+        }
+    }
+}
+
+async fn migrate(owner: &PgConnectOptions, to: &Migrator) -> anyhow::Result<()> {
+    let mut connection = tokio::time::timeout(ACQUIRE, owner.connect())
+        .await
+        .context("cannot connect to PostgreSQL in time")?
+        .context("cannot connect to PostgreSQL")?;
+    // Takes an advisory lock: instances that start together migrate one after another.
+    let migrated = to.run(&mut connection).await;
+    migrated.context("cannot bring the database up to this version")?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Refuses a database that another version has made, or none.
+async fn check_version(owner: &PgConnectOptions, of: &Migrator) -> anyhow::Result<()> {
+    let mut connection = owner.connect().await.context("cannot connect to PostgreSQL")?;
+    let advice =
+        "bring it up to this version with `noderr-control migrate`, or by starting `noderr-control serve`";
+    let made = sqlx::query_scalar!(r#"SELECT to_regclass('public._sqlx_migrations') IS NOT NULL AS "made!""#)
+        .fetch_one(&mut connection)
+        .await?;
+    ensure!(made, "the database is empty; {advice}");
+    let applied = connection.list_applied_migrations("_sqlx_migrations").await?;
+    let newest = |versions: &mut dyn Iterator<Item = i64>| versions.max().unwrap_or_default();
+    let theirs = newest(&mut applied.iter().map(|migration| migration.version));
+    let ours = newest(&mut of.iter().map(|migration| migration.version));
+    ensure!(theirs >= ours, "the database is at migration {theirs}, this version needs {ours}; {advice}");
+    ensure!(
+        theirs <= ours,
+        "the database is at migration {theirs}, which a newer version has made; this one knows {ours}: use the newer one"
+    );
+    connection.close().await?;
+    Ok(())
+}
+
+fn pool(options: PgConnectOptions, size: u32) -> PgPool {
+    PgPoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE).connect_lazy_with(options)
+}
+
+/// A pool whose connections give the owner's rights up for those of `role`.
+fn pool_as(options: PgConnectOptions, role: &'static str, size: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(ACQUIRE)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(sqlx::AssertSqlSafe(format!("SET ROLE {role}"))).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options)
+}

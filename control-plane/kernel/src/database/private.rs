@@ -1,0 +1,265 @@
+//! A private PostgreSQL cluster in the data folder, run from the installed programs, reached over a Unix socket only.
+//!
+//! PostgreSQL refuses to run as root, so a control plane started by root runs it as an unprivileged user. The cluster
+//! outlives a killed control plane; the next start finds it running and goes on.
+
+use super::DatabaseSettings;
+use anyhow::{Context as _, bail};
+use sha2::{Digest as _, Sha256};
+use sqlx::postgres::PgConnectOptions;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+use tokio::process::Command;
+use uuid::Uuid;
+
+const SUPERUSER: &str = "noderr_owner";
+const DATABASE: &str = "noderr";
+/// A Unix socket's path may have 107 bytes; PostgreSQL adds its own file name.
+const MAX_SOCKET_FOLDER: usize = 80;
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// A cluster this control plane looks after.
+#[derive(Debug, Clone)]
+pub(super) struct PrivateCluster {
+    binaries: PathBuf,
+    data: PathBuf,
+    socket: PathBuf,
+    /// Whom to run it as, when started by root.
+    user: Option<String>,
+    /// What this process's connections are called, to tell them from other instances'.
+    name: String,
+}
+
+impl PrivateCluster {
+    /// Makes the cluster if there is none and starts it if it does not run.
+    pub(super) async fn start(data: &Path, settings: &DatabaseSettings) -> anyhow::Result<Self> {
+        let folder = data.join("postgres");
+        let root = rustix::process::geteuid().is_root();
+        let cluster = Self {
+            binaries: match &settings.binaries {
+                Some(binaries) => binaries.clone(),
+                None => newest_binaries()?,
+            },
+            data: folder.join("data"),
+            socket: socket_folder(&folder),
+            user: root.then(|| settings.user.clone()),
+            name: format!("noderr-control {}", Uuid::now_v7()),
+        };
+        cluster.prepare(&folder).await?;
+        if !cluster.data.join("PG_VERSION").exists() {
+            cluster.create().await?;
+        }
+        cluster.ensure_running().await?;
+        cluster.ensure_database().await?;
+        Ok(cluster)
+    }
+
+    /// How to connect as `role`.
+    pub(super) fn options(&self, role: &str) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass()
+            .socket(&self.socket)
+            .username(role)
+            .database(DATABASE)
+            .application_name(&self.name)
+    }
+
+    /// For people and scripts: a URL that may read everything.
+    pub(super) fn reader_url(&self) -> String {
+        let socket = self.socket.display().to_string().replace('/', "%2F");
+        format!("postgres://noderr_reader@{socket}/{DATABASE}")
+    }
+
+    /// Starts the cluster again whenever it is down.
+    pub(super) async fn watch(&self) {
+        loop {
+            tokio::time::sleep(WATCH_EVERY).await;
+            if !self.is_running().await {
+                tracing::warn!("the private PostgreSQL is down; starting it");
+                if let Err(error) = self.ensure_running().await {
+                    tracing::error!(error = format!("{error:#}"), "the private PostgreSQL cannot be started");
+                }
+            }
+        }
+    }
+
+    /// Stops the cluster, unless other instances are connected to it.
+    pub(super) async fn stop(&self) {
+        match self.others_are_connected().await {
+            Ok(true) => tracing::debug!("the private PostgreSQL is left running for other instances"),
+            _ => {
+                if let Err(error) = self.pg_ctl(["stop", "-m", "fast", "-w", "-t", "30"]).await {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "the private PostgreSQL did not stop cleanly"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn others_are_connected(&self) -> sqlx::Result<bool> {
+        use sqlx::ConnectOptions as _;
+        let mut connection = self.options(SUPERUSER).connect().await?;
+        let others = sqlx::query_scalar!(
+            r#"SELECT count(*) AS "count!" FROM pg_stat_activity
+               WHERE backend_type = 'client backend' AND application_name <> $1
+                 AND usename IN ('noderr_system', 'noderr_owner')"#,
+            self.name
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        Ok(others > 0)
+    }
+
+    async fn prepare(&self, folder: &Path) -> anyhow::Result<()> {
+        for path in [folder, &self.socket] {
+            fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
+            // Whoever reaches the socket may connect: nobody else may.
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+        }
+        if let Some(user) = &self.user {
+            let owner = format!("{user}:");
+            for path in [folder, &self.socket] {
+                let done = Command::new("chown").arg(&owner).arg(path).output().await?;
+                succeeded(&done).with_context(|| format!("cannot give {} to {user}", path.display()))?;
+            }
+            self.check_reachable(folder, user).await?;
+        }
+        Ok(())
+    }
+
+    /// The unprivileged user must be able to walk to the folder.
+    async fn check_reachable(&self, folder: &Path, user: &str) -> anyhow::Result<()> {
+        let done = self.command("test").arg("-x").arg(folder).output().await?;
+        anyhow::ensure!(
+            done.status.success(),
+            "the user `{user}` cannot reach {}: PostgreSQL does not run as root, so a folder above it must let \
+             others pass (chmod o+x), or `data` must be elsewhere",
+            folder.display()
+        );
+        Ok(())
+    }
+
+    async fn create(&self) -> anyhow::Result<()> {
+        tracing::info!(data = %self.data.display(), "making a private PostgreSQL cluster");
+        // Under another name until it is whole: a power cut in between must not leave half of one.
+        let new = self.data.with_extension("new");
+        if new.exists() {
+            fs::remove_dir_all(&new).with_context(|| format!("cannot clear {}", new.display()))?;
+        }
+        let done = self
+            .command(self.binaries.join("initdb"))
+            .args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--username", SUPERUSER, "-D"])
+            .arg(&new)
+            .output()
+            .await
+            .context("cannot run initdb")?;
+        succeeded(&done).context("initdb failed")?;
+        fs::rename(&new, &self.data).with_context(|| format!("cannot make {}", self.data.display()))
+    }
+
+    async fn ensure_running(&self) -> anyhow::Result<()> {
+        if self.is_running().await {
+            return Ok(());
+        }
+        let options = format!("-c listen_addresses= -c unix_socket_directories='{}'", self.socket.display());
+        let log = self.data.with_file_name("log");
+        let args = ["start", "-w", "-t", "60", "-o", &options, "-l"].map(OsStr::new);
+        let args = args.into_iter().chain([log.as_os_str()]);
+        match self.pg_ctl(args).await {
+            Ok(()) => Ok(()),
+            // Another instance may have started it in the same moment.
+            Err(_) if self.is_running().await => Ok(()),
+            Err(error) => {
+                Err(error).with_context(|| format!("PostgreSQL does not start; see {}", log.display()))
+            }
+        }
+    }
+
+    async fn is_running(&self) -> bool {
+        self.pg_ctl(["status"]).await.is_ok()
+    }
+
+    async fn ensure_database(&self) -> anyhow::Result<()> {
+        use sqlx::ConnectOptions as _;
+        let options = self.options(SUPERUSER).database("postgres");
+        let mut connection = options.connect().await.context("cannot connect to the private PostgreSQL")?;
+        let exists = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1) AS "exists!""#,
+            DATABASE
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        if !exists {
+            sqlx::raw_sql("CREATE DATABASE noderr").execute(&mut connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn pg_ctl<I, S>(&self, args: I) -> anyhow::Result<()>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let done = self
+            .command(self.binaries.join("pg_ctl"))
+            .args(args)
+            .arg("-D")
+            .arg(&self.data)
+            .output()
+            .await
+            .context("cannot run pg_ctl")?;
+        succeeded(&done)
+    }
+
+    /// A command as the unprivileged user, in a process group of its own: Ctrl-C is for the control plane.
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = match &self.user {
+            Some(user) => {
+                let mut command = Command::new("runuser");
+                command.args(["-u", user, "--"]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.stdin(Stdio::null()).current_dir("/").process_group(0);
+        command
+    }
+}
+
+fn succeeded(done: &Output) -> anyhow::Result<()> {
+    if done.status.success() {
+        return Ok(());
+    }
+    bail!("{}: {}", done.status, String::from_utf8_lossy(&done.stderr).trim())
+}
+
+fn newest_binaries() -> anyhow::Result<PathBuf> {
+    let missing = "no PostgreSQL is installed (apt install postgresql), and neither database.url nor \
+                   database.binaries is set";
+    let versions = fs::read_dir("/usr/lib/postgresql").context(missing)?;
+    versions
+        .flatten()
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
+        })
+        .filter(|(_, path)| path.join("initdb").exists())
+        .max()
+        .map(|(_, path)| path)
+        .context(missing)
+}
+
+/// Beside the data, or, where that path is too long for a socket, under /tmp by a name that is its own.
+fn socket_folder(folder: &Path) -> PathBuf {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let socket = absolute.join("socket");
+    if socket.as_os_str().len() <= MAX_SOCKET_FOLDER {
+        return socket;
+    }
+    let digest = Sha256::digest(absolute.as_os_str().as_encoded_bytes());
+    PathBuf::from(format!("/tmp/noderr-{}", hex::encode(&digest[..8])))
+}

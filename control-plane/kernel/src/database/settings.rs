@@ -1,0 +1,37 @@
+//! PostgreSQL: somebody's, or a private one.
+
+use crate::settings::{Secret, Settings};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// `[database]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseSettings {
+    /// The owner's URL. Without it a private cluster is run in the data folder.
+    pub url: Option<Secret>,
+    /// URL of the role `noderr_api`; without it the owner's connection takes that role on.
+    pub api_url: Option<Secret>,
+    /// Folder of PostgreSQL's programs for the private cluster; the newest installed if absent.
+    pub binaries: Option<PathBuf>,
+    /// User that the private cluster runs as when the control plane is started by root.
+    pub user: String,
+    /// Connections of each of the two pools.
+    pub connections: u32,
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self { url: None, api_url: None, binaries: None, user: "postgres".to_owned(), connections: 10 }
+    }
+}
+
+impl Settings for DatabaseSettings {
+    const SECTION: &'static str = "database";
+    const EXAMPLE: &'static str = include_str!("settings.example.toml");
+
+    fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.connections > 0, "database.connections must not be 0");
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! Who asks, as an extractor: the credential of the request, looked up, and counted against what a principal may ask.
+
+use super::Problem;
+use crate::kernel::HasKernel;
+use crate::principal::{Credential, Principal};
+use crate::problems::{THROTTLED, UNAUTHORISED};
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use std::time::Instant;
+
+impl<S: HasKernel> FromRequestParts<S> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let kernel = state.kernel();
+        let credential = bearer(parts).ok_or_else(|| {
+            UNAUTHORISED.because("send `Authorization: Bearer <token>`; log in at /api/v1/sessions")
+        })?;
+        let Some(found) = kernel.authenticate.identify(&credential).await? else {
+            return Err(UNAUTHORISED.because("the token is unknown, expired or revoked; log in again"));
+        };
+        let permissions = kernel.permissions.granted(&found.granted);
+        let who = Self { subject: found.subject, scope: found.scope, permissions };
+        if let Err(wait) = kernel.asking.spend(who.id(), Instant::now()) {
+            metrics::counter!("noderr_http_throttled_total").increment(1);
+            return Err(THROTTLED.after(wait, "you ask too often"));
+        }
+        Ok(who)
+    }
+}
+
+fn bearer(parts: &Parts) -> Option<Credential> {
+    let (scheme, secret) = parts.headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| Credential::Bearer(secret.trim().to_owned()))
+}

@@ -1,0 +1,94 @@
+//! Every route of the API under one roof, and the document that describes them.
+
+use super::Problem;
+use crate::principal::Permissions;
+use crate::problems::{Kind, METHOD, TOO_SLOW};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use std::time::Duration;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::PartialSchema as _;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, RefOr, ServerBuilder};
+use utoipa_axum::router::OpenApiRouter;
+
+const MAX_BODY: usize = 1 << 20;
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the API is made of.
+pub struct Api<'a> {
+    /// The features' routes.
+    pub routes: Vec<OpenApiRouter>,
+    /// Kinds of problems that there are, beside the kernel's.
+    pub problems: Vec<Kind>,
+    /// Everything there is to be allowed.
+    pub permissions: &'a Permissions,
+    /// How people and nodes reach the API.
+    pub public_url: &'a str,
+    /// Of the program.
+    pub version: &'a str,
+}
+
+/// Every route of the API, and the document that describes them, under `/api/v1`.
+pub fn router(api: Api<'_>) -> Router {
+    let routes = api.routes.into_iter().fold(OpenApiRouter::new(), OpenApiRouter::merge);
+    let (router, mut document) = OpenApiRouter::with_openapi(document(api.public_url, api.version))
+        .nest("/api/v1", routes)
+        .split_for_parts();
+    describe(&mut document, &api.problems, api.permissions);
+    let served = axum::Json(document);
+    router
+        .route("/api/v1/openapi.json", get(move || async move { served.clone() }))
+        .fallback(|| async { Problem::not_found("page") })
+        .method_not_allowed_fallback(|| async { Problem::from(METHOD) })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(in_time))
+        .layer(CatchPanicLayer::custom(|_| {
+            Problem::from(anyhow::anyhow!("a handler panicked")).into_response()
+        }))
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(DEADLINE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::from(TOO_SLOW).into_response(),
+    }
+}
+
+fn document(url: &str, version: &str) -> OpenApi {
+    OpenApiBuilder::new()
+        .info(InfoBuilder::new().title("Noderr control plane").version(version).build())
+        .servers(Some([ServerBuilder::new().url(url).build()]))
+        .security(Some([SecurityRequirement::new("bearer", [""; 0])]))
+        .build()
+}
+
+/// What only the composition knows: every kind of problem, and everything there is to be allowed.
+fn describe(document: &mut OpenApi, problems: &[Kind], permissions: &Permissions) {
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    let kinds = crate::problems::ALL.iter().chain(problems);
+    let kinds: Vec<_> = kinds.map(|kind| (format!("/problems/{}", kind.name), kind.meaning)).collect();
+    let mut problem = super::ProblemBody::schema();
+    if let RefOr::T(Schema::Object(object)) = &mut problem {
+        object.properties.insert("type".to_owned(), enumeration("Stable name of the problem", &kinds));
+    }
+    components.schemas.insert("ProblemBody".to_owned(), problem);
+    let names: Vec<_> =
+        permissions.all().iter().map(|permission| (permission.name.to_owned(), permission.about)).collect();
+    components.schemas.insert("Permission".to_owned(), enumeration("What may be allowed", &names));
+}
+
+fn enumeration(about: &str, values: &[(String, &str)]) -> RefOr<Schema> {
+    let lines: Vec<_> = values.iter().map(|(name, meaning)| format!("- `{name}`: {meaning}")).collect();
+    let schema = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .description(Some(format!("{about}:\n{}", lines.join("\n"))))
+        .enum_values(Some(values.iter().map(|(name, _)| name.clone())))
+        .build();
+    Schema::Object(schema).into()
+}

@@ -1,0 +1,113 @@
+//! Serves the router over the gate's finished TLS connections. Slow peers are cut off, crowds are turned away, a stop
+//! lets requests finish.
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::Request;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use noderr_front::{Busy, Crowd, Gate, Place, TlsConnection, subnet};
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+/// A request's head must be here by then; so long may a connection be idle, too.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// A connection takes no further request after so long.
+const LIFE: Duration = Duration::from_secs(60);
+/// From then on, or from a stop, the request under way gets so long.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+/// Where a request comes from, as far as limits are concerned; an extension of every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller(pub IpAddr);
+
+/// A body whose guest is busy until the last of it is written.
+struct Answering {
+    body: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Serves until `stop`, then until the requests under way are answered.
+pub async fn serve(mut gate: Gate, crowd: Crowd, router: Router, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    loop {
+        let connection = tokio::select! {
+            connection = gate.next() => connection,
+            () = stop.cancelled() => break,
+        };
+        match crowd.enter(subnet(connection.1.ip())) {
+            Some(place) => {
+                connections.spawn(converse(connection, place, router.clone(), stop.clone()));
+            }
+            None => metrics::counter!("noderr_http_turned_away_total").increment(1),
+        }
+    }
+    drop(gate);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn converse((stream, peer): TlsConnection, place: Place, router: Router, stop: CancellationToken) {
+    let (caller, busy) = (Caller(place.address()), place.busy());
+    let service = tower::service_fn(move |request: Request<Incoming>| {
+        let (router, busy) = (router.clone(), busy());
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(caller);
+        async move {
+            let answer = router.oneshot(request).await?;
+            Ok::<_, Infallible>(answer.map(|body| Answering { body, _busy: busy }))
+        }
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(64 * 1024);
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = tokio::time::sleep(LIFE) => None,
+        () = stop.cancelled() => None,
+        () = place.out().cancelled() => {
+            metrics::counter!("noderr_http_turned_away_total").increment(1);
+            return;
+        }
+    };
+    let ended = match ended {
+        Some(ended) => Ok(ended),
+        None => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(FAREWELL, connection).await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "an HTTP connection ended early"),
+        Err(_) => tracing::warn!(%peer, "a request that took too long was cut off"),
+    }
+}

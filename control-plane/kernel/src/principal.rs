@@ -1,0 +1,299 @@
+//! Who asks, and what they may do: an administrator or an operator with a session, or a program with a token.
+//!
+//! A feature declares its permissions and which roles hold them; who holds what follows from that in one place,
+//! [`Permissions`].
+
+use crate::http::Problem;
+use crate::problems::{NOT_A_SESSION, PERMISSION, PROOF_REQUIRED};
+use async_trait::async_trait;
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// How long a proof of the person counts as fresh.
+const FRESH: Duration = Duration::minutes(10);
+
+/// What an administrator is there for. Append only: the names are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Owner,
+    /// Nodes: adding, steering, revoking.
+    Fleet,
+    /// Operators: who may have nodes.
+    Reviewer,
+    /// Sees everything, changes nothing.
+    Auditor,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Owner, Self::Fleet, Self::Reviewer, Self::Auditor];
+
+    /// The name stored and typed.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Fleet => "fleet",
+            Self::Reviewer => "reviewer",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|role| role.as_str()).collect();
+            format!("there is no role `{text}`; there are: {}", known.join(", "))
+        })
+    }
+}
+
+/// One thing there is to be allowed.
+#[derive(Debug)]
+pub struct Permission {
+    /// As tokens name it.
+    pub name: &'static str,
+    /// What it allows.
+    pub about: &'static str,
+    /// The roles that hold it; an owner holds every one.
+    pub roles: &'static [Role],
+    /// Whether operators hold it, for what is theirs.
+    pub operators: bool,
+}
+
+/// All permissions of all features, and who holds which.
+#[derive(Debug, Clone, Default)]
+pub struct Permissions(Vec<&'static Permission>);
+
+impl Permissions {
+    /// Of what the features declare.
+    pub fn new(all: Vec<&'static Permission>) -> Self {
+        Self(all)
+    }
+
+    /// Every one.
+    pub fn all(&self) -> &[&'static Permission] {
+        &self.0
+    }
+
+    /// The permission of this name.
+    pub fn find(&self, name: &str) -> Option<&'static Permission> {
+        self.0.iter().copied().find(|permission| permission.name == name)
+    }
+
+    /// What somebody may do.
+    pub(crate) fn granted(&self, granted: &Granted) -> BTreeSet<&'static str> {
+        let holds = |permission: &&&'static Permission| match granted {
+            Granted::Roles(roles) => {
+                roles.contains(&Role::Owner) || roles.iter().any(|role| permission.roles.contains(role))
+            }
+            Granted::Operator => permission.operators,
+            Granted::Names(names) => names.iter().any(|name| name == permission.name),
+        };
+        self.0.iter().filter(holds).map(|permission| permission.name).collect()
+    }
+}
+
+/// What gives somebody their permissions.
+#[derive(Debug, Clone)]
+pub enum Granted {
+    /// An administrator's roles.
+    Roles(Vec<Role>),
+    /// Being an operator.
+    Operator,
+    /// A list, as a token has it.
+    Names(Vec<String>),
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// As whom.
+    pub subject: Subject,
+    /// What they may see.
+    pub scope: Scope,
+    /// Names of what they may do.
+    pub permissions: BTreeSet<&'static str>,
+}
+
+/// As whom somebody asks.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// An administrator who has logged in.
+    Admin {
+        /// Who.
+        id: Uuid,
+        /// Their address.
+        email: String,
+        /// With which session.
+        session: Session,
+    },
+    /// An operator who has logged in.
+    Operator {
+        /// Who.
+        id: Uuid,
+        /// With which session.
+        session: Session,
+    },
+    /// A program.
+    Token(Token),
+}
+
+/// A login's session.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// What is stored of its token.
+    pub hash: Vec<u8>,
+    /// When the person last proved who they are.
+    pub proven_at: OffsetDateTime,
+}
+
+/// An API token.
+#[derive(Debug, Clone, Copy)]
+pub struct Token {
+    /// Which.
+    pub id: Uuid,
+    /// The administrator who answers for it.
+    pub owner: Uuid,
+    /// When it ends.
+    pub expires_at: OffsetDateTime,
+}
+
+/// How somebody who asks presents themselves.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// A secret in the `Authorization` header.
+    Bearer(String),
+}
+
+/// What a principal may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Staff,
+    /// What belongs to one operator.
+    Operator(Uuid),
+}
+
+/// Somebody who was found.
+pub struct Identified {
+    /// As whom they ask.
+    pub subject: Subject,
+    /// What they may see.
+    pub scope: Scope,
+    /// What gives them their permissions.
+    pub granted: Granted,
+}
+
+/// Finds out who asks. The feature that keeps sessions and tokens does.
+#[async_trait]
+pub trait Authenticate: Send + Sync {
+    /// Whom a credential stands for.
+    async fn identify(&self, credential: &Credential) -> sqlx::Result<Option<Identified>>;
+}
+
+impl Principal {
+    /// Refuses whoever lacks the permission.
+    pub fn require(&self, permission: &Permission) -> Result<(), Problem> {
+        if self.permissions.contains(permission.name) {
+            return Ok(());
+        }
+        Err(PERMISSION.because(format!("this needs the permission `{}`", permission.name)))
+    }
+
+    /// Refuses a session whose person has not proven lately who they are: a session that was left open, or stolen, is not
+    /// enough for what lasts. A token is a program's, and has no person.
+    pub fn require_fresh_proof(&self, now: OffsetDateTime) -> Result<(), Problem> {
+        match &self.subject {
+            Subject::Admin { session, .. } | Subject::Operator { session, .. }
+                if session.proven_at + FRESH < now =>
+            {
+                Err(PROOF_REQUIRED.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// As the audit log names them.
+    pub fn actor(&self) -> String {
+        match &self.subject {
+            Subject::Admin { id, .. } => format!("admin {id}"),
+            Subject::Operator { id, .. } => format!("operator {id}"),
+            Subject::Token(token) => format!("token {}", token.id),
+        }
+    }
+
+    /// The administrator who asks, their address and their session; everybody else is refused.
+    pub fn admin(&self) -> Result<(Uuid, &str, &Session), Problem> {
+        match &self.subject {
+            Subject::Admin { id, email, session } => Ok((*id, email, session)),
+            Subject::Operator { .. } | Subject::Token(_) => Err(NOT_A_SESSION.into()),
+        }
+    }
+
+    /// The session they ask with; a token is refused.
+    pub fn session(&self) -> Result<&Session, Problem> {
+        match &self.subject {
+            Subject::Admin { session, .. } | Subject::Operator { session, .. } => Ok(session),
+            Subject::Token(_) => Err(NOT_A_SESSION.into()),
+        }
+    }
+
+    /// The API token they ask with, if it is one.
+    pub const fn token(&self) -> Option<&Token> {
+        match &self.subject {
+            Subject::Token(token) => Some(token),
+            Subject::Admin { .. } | Subject::Operator { .. } => None,
+        }
+    }
+
+    /// Who or what asks.
+    pub const fn id(&self) -> Uuid {
+        match &self.subject {
+            Subject::Admin { id, .. } | Subject::Operator { id, .. } => *id,
+            Subject::Token(token) => token.id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: Permission =
+        Permission { name: "read", about: "", roles: &[Role::Fleet, Role::Auditor], operators: true };
+    const WRITE: Permission =
+        Permission { name: "write", about: "", roles: &[Role::Fleet], operators: false };
+    const TREASURE: Permission = Permission { name: "treasure", about: "", roles: &[], operators: false };
+
+    fn granted(granted: &Granted) -> Vec<&'static str> {
+        Permissions::new(vec![&READ, &WRITE, &TREASURE]).granted(granted).into_iter().collect()
+    }
+
+    #[test]
+    fn permissions_follow_from_roles_and_an_owner_holds_them_all() {
+        assert_eq!(granted(&Granted::Roles(vec![Role::Owner])), ["read", "treasure", "write"]);
+        assert_eq!(granted(&Granted::Roles(vec![Role::Fleet])), ["read", "write"]);
+        assert_eq!(granted(&Granted::Roles(vec![Role::Auditor, Role::Reviewer])), ["read"]);
+        assert_eq!(granted(&Granted::Operator), ["read"]);
+        assert_eq!(granted(&Granted::Names(vec!["write".to_owned(), "gone".to_owned()])), ["write"]);
+    }
+
+    fn session(proven_at: OffsetDateTime) -> Principal {
+        let session = Session { hash: Vec::new(), proven_at };
+        let subject = Subject::Admin { id: Uuid::nil(), email: String::new(), session };
+        Principal { subject, scope: Scope::Staff, permissions: BTreeSet::new() }
+    }
+
+    #[test]
+    fn a_session_without_a_fresh_proof_does_nothing_that_lasts() {
+        let now = OffsetDateTime::now_utc();
+        assert!(session(now - Duration::minutes(9)).require_fresh_proof(now).is_ok());
+        assert!(session(now - Duration::minutes(11)).require_fresh_proof(now).is_err());
+    }
+}

@@ -1,0 +1,16 @@
+//! Secrets that are shown once: made here, stored as a hash.
+
+use rand::RngCore as _;
+use sha2::{Digest as _, Sha256};
+
+/// A fresh secret with a prefix that says what it is for.
+pub fn new_secret(prefix: &str) -> String {
+    let mut bytes = [0; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    format!("{prefix}_{}", hex::encode(bytes))
+}
+
+/// What is stored of a secret. It has 256 random bits, so a plain hash does.
+pub fn hash_secret(secret: &str) -> Vec<u8> {
+    Sha256::digest(secret).to_vec()
+}

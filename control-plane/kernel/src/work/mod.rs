@@ -1,0 +1,92 @@
+//! The work queue: pieces of work that are enqueued in the transaction that wants them done, and done once.
+//!
+//! A piece is taken under a lease that its worker renews; a worker that is killed leaves it to another. What a worker does
+//! in the database it does in the transaction in which it finishes the piece ([`Piece::finish`]), so that both count or
+//! neither. A piece that fails is tried again after a pause that grows, and is given up after so many attempts: an
+//! administrator sees it then, and revives it.
+
+mod db;
+mod worker;
+
+pub use db::{DeadPiece, dead, remove, revive};
+pub use worker::{WorkedQueue, run_queues};
+
+pub(crate) use worker::declared;
+
+use crate::notices::{Topic, notify};
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// Says that a queue has something to do.
+pub const ENQUEUED: Topic = Topic("work");
+
+/// A kind of work.
+#[async_trait]
+pub trait Queue<S>: Send + Sync {
+    /// Its name in the table.
+    fn name(&self) -> &'static str;
+
+    /// Pieces that one instance works on at once.
+    fn concurrency(&self) -> usize {
+        1
+    }
+
+    /// Attempts before a piece is given up.
+    fn attempts(&self) -> i32 {
+        10
+    }
+
+    /// Does a piece and finishes it; an error is tried again.
+    async fn run(&self, state: &S, piece: Piece) -> anyhow::Result<Done>;
+}
+
+/// A piece of work, taken under a lease.
+#[derive(Debug)]
+pub struct Piece {
+    pub(crate) id: Uuid,
+    pub(crate) lease: Uuid,
+    pub(crate) attempt: i32,
+    pub(crate) payload: Value,
+}
+
+/// A piece that was finished; only [`Piece::finish`] makes one.
+#[derive(Debug)]
+pub struct Done(());
+
+/// Somebody else has the piece now: what was done for it must not count.
+#[derive(Debug, thiserror::Error)]
+#[error("the lease of this piece of work has ended, and another worker has it")]
+pub struct LeaseLost;
+
+impl Piece {
+    /// What is to be done.
+    pub fn payload<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        T::deserialize(&self.payload)
+    }
+
+    /// How often it was tried, this time included.
+    pub const fn attempt(&self) -> i32 {
+        self.attempt
+    }
+
+    /// Finishes the piece in the transaction of what was done for it: commit that, and both count.
+    pub async fn finish(self, connection: &mut PgConnection) -> anyhow::Result<Done> {
+        if db::finish(connection, &self).await? { Ok(Done(())) } else { Err(LeaseLost.into()) }
+    }
+}
+
+/// Enqueues a piece in the caller's transaction. Of several with one `dedupe_key` that wait, one is enough.
+pub async fn enqueue(
+    connection: &mut PgConnection,
+    queue: &str,
+    dedupe_key: Option<&str>,
+    payload: &impl Serialize,
+) -> anyhow::Result<()> {
+    db::insert(&mut *connection, queue, dedupe_key, &serde_json::to_value(payload)?).await?;
+    notify(connection, &ENQUEUED, queue).await?;
+    Ok(())
+}

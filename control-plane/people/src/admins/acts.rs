@@ -1,0 +1,35 @@
+//! What the command line does about administrators. Each act and its audit entry are one transaction, which the caller
+//! commits.
+
+use super::db;
+use noderr_kernel::{Email, Role, record};
+use serde_json::json;
+use sqlx::PgConnection;
+
+/// Whom the audit log names for what was typed on the machine itself.
+pub(crate) const COMMAND_LINE: &str = "command line";
+
+/// Adds an administrator, or sets a new password for one; roles are changed if any are given. A new password ends the
+/// sessions of the old one.
+pub async fn set(
+    connection: &mut PgConnection,
+    email: &Email,
+    password_hash: &str,
+    roles: &[Role],
+) -> sqlx::Result<()> {
+    let names: Vec<_> = roles.iter().map(|role| role.as_str().to_owned()).collect();
+    let id = db::set(connection, email, password_hash, &names).await?;
+    record(connection, COMMAND_LINE, "admin.set", &id.to_string(), &json!({ "roles": names })).await
+}
+
+/// Removes an administrator with their sessions and tokens; `false` if there is none.
+pub async fn remove(connection: &mut PgConnection, email: &Email) -> sqlx::Result<bool> {
+    let Some(id) = db::remove(connection, email).await? else { return Ok(false) };
+    record(connection, COMMAND_LINE, "admin.remove", &id.to_string(), &json!({})).await?;
+    Ok(true)
+}
+
+/// Addresses of all administrators, and what each is there for.
+pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, Vec<String>)>> {
+    db::list(connection).await
+}

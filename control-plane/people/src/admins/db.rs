@@ -1,0 +1,51 @@
+//! Statements about administrators.
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+/// An administrator.
+pub(crate) struct Admin {
+    pub(crate) id: Uuid,
+    pub(crate) password_hash: String,
+}
+
+pub(super) async fn find(pool: &PgPool, email: &str) -> sqlx::Result<Option<Admin>> {
+    sqlx::query_as!(Admin, "SELECT id, password_hash FROM admins WHERE email = $1", email)
+        .fetch_optional(pool)
+        .await
+}
+
+/// No roles: an administrator who is new is an owner, another keeps what they have.
+pub(super) async fn set(
+    connection: &mut PgConnection,
+    email: &str,
+    password_hash: &str,
+    roles: &[String],
+) -> sqlx::Result<Uuid> {
+    let id = sqlx::query_scalar!(
+        "INSERT INTO admins (id, email, password_hash, roles)
+         VALUES ($1, $2, $3, CASE WHEN cardinality($4::text[]) > 0 THEN $4 ELSE '{owner}' END)
+         ON CONFLICT (email) DO UPDATE SET password_hash = $3,
+           roles = CASE WHEN cardinality($4::text[]) > 0 THEN $4 ELSE admins.roles END
+         RETURNING id",
+        Uuid::now_v7(),
+        email,
+        password_hash,
+        roles
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query!("DELETE FROM sessions WHERE admin_id = $1", id).execute(connection).await?;
+    Ok(id)
+}
+
+pub(super) async fn remove(connection: &mut PgConnection, email: &str) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar!("DELETE FROM admins WHERE email = $1 RETURNING id", email)
+        .fetch_optional(connection)
+        .await
+}
+
+pub(super) async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, Vec<String>)>> {
+    let rows = sqlx::query!("SELECT email, roles FROM admins ORDER BY email").fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.email, row.roles)).collect())
+}

@@ -1,0 +1,14 @@
+//! Administrators: who they are, what they are there for, their passwords. They are added and removed on the machine
+//! itself.
+
+mod acts;
+mod db;
+mod password;
+
+pub use acts::{list, remove, set};
+
+pub(crate) use acts::COMMAND_LINE;
+pub use password::hash as hash_password;
+
+pub(crate) use db::Admin;
+pub(crate) use password::{PASSWORD_WRONG, check as check_password, forgive};

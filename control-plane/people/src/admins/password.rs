@@ -1,0 +1,87 @@
+//! Passwords: argon2id, off the runtime's workers.
+
+use super::db::{self, Admin};
+use crate::People;
+use argon2::Argon2;
+use argon2::password_hash::rand_core::OsRng;
+use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use noderr_front::Pauses;
+use noderr_kernel::problems::{THROTTLED, VALUE};
+use noderr_kernel::{Kind, Problem};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// The password is wrong, or nobody has it.
+pub(crate) const PASSWORD_WRONG: Kind =
+    Kind::new(401, "password-wrong", "the e-mail address or the password is wrong");
+
+const LONGEST: Duration = Duration::from_secs(300);
+/// Of an account and an address together, so that nobody locks somebody else out.
+const OF_ACCOUNT: Pauses = Pauses { free: 5, longest: LONGEST };
+/// Of an address alone, whatever it tries.
+const OF_ADDRESS: Pauses = Pauses { free: 30, longest: LONGEST };
+
+static VERIFYING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
+
+/// What is stored of a password.
+pub async fn hash(password: String) -> anyhow::Result<String> {
+    let hashed = tokio::task::spawn_blocking(move || {
+        let salt = SaltString::generate(&mut OsRng);
+        Argon2::default().hash_password(password.as_bytes(), &salt).map(|hash| hash.to_string())
+    });
+    hashed.await?.map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))
+}
+
+/// Whose password it is. Until [`forgive`] is called, the attempt counts as failed.
+pub(crate) async fn check(
+    people: &People,
+    address: IpAddr,
+    email: &str,
+    password: &SecretString,
+) -> Result<Admin, Problem> {
+    // No address is longer, and what strangers send is kept for a while.
+    if email.len() > 254 {
+        return Err(VALUE.because("an e-mail address has at most 254 bytes"));
+    }
+    let [account, alone] = keys(address, email);
+    let keys = [(account, OF_ACCOUNT), (alone, OF_ADDRESS)];
+    if let Err(wait) = people.logins.attempt(&keys, Instant::now()) {
+        return Err(THROTTLED.after(wait, "too many failed logins from this address"));
+    }
+    let known = db::find(people.kernel.database.system(), email).await?;
+    let stored = known.as_ref().map(|admin| admin.password_hash.clone());
+    let matches = verify(password.expose_secret().to_owned(), stored).await?;
+    known.filter(|_| matches).ok_or_else(|| PASSWORD_WRONG.into())
+}
+
+/// The attempts of this address with this account have come to a good end.
+pub(crate) fn forgive(people: &People, address: IpAddr, email: &str) {
+    people.logins.succeeded(&keys(address, email));
+}
+
+fn keys(address: IpAddr, email: &str) -> [(IpAddr, Option<String>); 2] {
+    [(address, Some(email.to_owned())), (address, None)]
+}
+
+/// Whether the password is the one that was hashed. Takes its time for an unknown address too.
+async fn verify(password: String, stored: Option<String>) -> anyhow::Result<bool> {
+    // Each costs 19 MiB and a core for a while: strangers may queue, not fill the machine. The permit moves into the
+    // blocking task, so a client that disconnects does not free the slot early.
+    let turn = VERIFYING.clone().acquire_owned().await?;
+    Ok(tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let known = stored.is_some();
+        let stored = stored.unwrap_or_else(|| DUMMY_HASH.to_owned());
+        let matches = PasswordHash::new(&stored)
+            .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
+        known && matches
+    })
+    .await?)
+}
+
+/// Verified when the account does not exist, so that timing does not tell.
+const DUMMY_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$mPwSjXvx6YbzLqo4ZqPZ0Yz7s5sXh5bq5l3yq0mZl9E";

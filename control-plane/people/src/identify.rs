@@ -1,0 +1,65 @@
+//! Whom a credential stands for: a session's secret, or a token's.
+
+use async_trait::async_trait;
+use noderr_kernel::{
+    Authenticate, Credential, Database, Granted, Identified, Role, Scope, Session, Subject, Token,
+    hash_secret,
+};
+
+/// Looks credentials up in the database.
+pub struct Credentials(pub Database);
+
+#[async_trait]
+impl Authenticate for Credentials {
+    async fn identify(&self, credential: &Credential) -> sqlx::Result<Option<Identified>> {
+        let Credential::Bearer(secret) = credential;
+        let hash = hash_secret(secret);
+        match self.session(&hash).await? {
+            Some(found) => Ok(Some(found)),
+            None => self.token(&hash).await,
+        }
+    }
+}
+
+impl Credentials {
+    async fn session(&self, hash: &[u8]) -> sqlx::Result<Option<Identified>> {
+        let row = sqlx::query!(
+            r#"SELECT s.proven_at, s.operator_id, a.id AS "admin?", a.email AS "email?", a.roles AS "roles?"
+               FROM sessions s LEFT JOIN admins a ON a.id = s.admin_id WHERE s.hash = $1 AND s.expires_at > now()
+               AND NOT EXISTS (SELECT FROM operators o WHERE o.id = s.operator_id AND o.state = 'suspended')"#,
+            hash
+        )
+        .fetch_optional(self.0.system())
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let session = Session { hash: hash.to_vec(), proven_at: row.proven_at };
+        Ok(match (row.admin, row.operator_id) {
+            (Some(id), _) => {
+                let roles = row.roles.iter().flatten().filter_map(|role| role.parse::<Role>().ok()).collect();
+                let subject = Subject::Admin { id, email: row.email.unwrap_or_default(), session };
+                Some(Identified { subject, scope: Scope::Staff, granted: Granted::Roles(roles) })
+            }
+            (None, Some(id)) => {
+                let subject = Subject::Operator { id, session };
+                Some(Identified { subject, scope: Scope::Operator(id), granted: Granted::Operator })
+            }
+            (None, None) => None,
+        })
+    }
+
+    async fn token(&self, hash: &[u8]) -> sqlx::Result<Option<Identified>> {
+        let row = sqlx::query!(
+            "SELECT id, permissions, operator_id, owner_id, expires_at FROM api_tokens t
+             WHERE hash = $1 AND revoked_at IS NULL AND expires_at > now()
+               AND NOT EXISTS (SELECT FROM operators o WHERE o.id = t.operator_id AND o.state = 'suspended')",
+            hash
+        )
+        .fetch_optional(self.0.system())
+        .await?;
+        Ok(row.map(|row| Identified {
+            subject: Subject::Token(Token { id: row.id, owner: row.owner_id, expires_at: row.expires_at }),
+            scope: row.operator_id.map_or(Scope::Staff, Scope::Operator),
+            granted: Granted::Names(row.permissions),
+        }))
+    }
+}

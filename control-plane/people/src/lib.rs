@@ -1,0 +1,39 @@
+//! The people of a network: administrators with their sessions, second factors and tokens, and operators.
+
+pub mod admins;
+mod identify;
+pub mod operators;
+pub mod second_factor;
+pub mod sessions;
+pub mod tokens;
+
+pub use identify::Credentials;
+
+use noderr_front::Throttle;
+use noderr_kernel::{HasKernel, Kernel};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Addresses and accounts whose failed logins are remembered.
+const REMEMBERED: usize = 10_000;
+
+/// What the features of this area share.
+pub struct People {
+    /// What they stand on.
+    pub kernel: Arc<Kernel>,
+    /// Failed logins: of an address with an account, and of an address with any.
+    pub(crate) logins: Throttle<(IpAddr, Option<String>)>,
+}
+
+impl People {
+    /// The area, on its kernel.
+    pub fn new(kernel: Arc<Kernel>) -> Self {
+        Self { kernel, logins: Throttle::new(REMEMBERED) }
+    }
+}
+
+impl HasKernel for People {
+    fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+}

@@ -1,0 +1,66 @@
+//! Beginning a session, and proving again who one is.
+
+use super::db;
+use crate::People;
+use crate::admins::{Admin, PASSWORD_WRONG, check_password, forgive};
+use crate::second_factor::check_code;
+use noderr_kernel::{Problem, Session, Tx, hash_secret, new_secret, record};
+use secrecy::SecretString;
+use serde_json::json;
+use std::net::IpAddr;
+use time::{Duration, OffsetDateTime};
+
+const LIFE: Duration = Duration::hours(12);
+
+/// What a person gives to show who they are.
+pub(super) struct Person<'a> {
+    pub(super) address: IpAddr,
+    pub(super) email: &'a str,
+    pub(super) password: &'a SecretString,
+    pub(super) code: Option<&'a str>,
+}
+
+/// Begins a session: its secret, and when it ends.
+pub(super) async fn log_in(
+    people: &People,
+    person: &Person<'_>,
+) -> Result<(String, OffsetDateTime), Problem> {
+    let (mut tx, admin) = check(people, person).await?;
+    let (secret, expires_at) = (new_secret("nse"), OffsetDateTime::now_utc() + LIFE);
+    if !db::insert(&mut tx, &hash_secret(&secret), &admin, expires_at).await? {
+        return Err(PASSWORD_WRONG.into());
+    }
+    put_on_record(&mut tx, &admin, "session.begin").await?;
+    tx.commit().await?;
+    forgive(people, person.address, person.email);
+    Ok((secret, expires_at))
+}
+
+/// Notes that the person behind a session has just proven who they are.
+pub(super) async fn prove(people: &People, session: &Session, person: &Person<'_>) -> Result<(), Problem> {
+    let (mut tx, admin) = check(people, person).await?;
+    if !db::prove(&mut tx, &session.hash, &admin).await? {
+        return Err(PASSWORD_WRONG.into());
+    }
+    put_on_record(&mut tx, &admin, "session.prove").await?;
+    tx.commit().await?;
+    forgive(people, person.address, person.email);
+    Ok(())
+}
+
+/// Checks password and code; the transaction in which the code was used up.
+async fn check(people: &People, person: &Person<'_>) -> Result<(Tx, Admin), Problem> {
+    let admin = check_password(people, person.address, person.email, person.password).await?;
+    let mut tx = people.kernel.database.begin().await?;
+    match check_code(&mut tx, admin.id, person.code).await? {
+        None => Ok((tx, admin)),
+        Some(refusal) => {
+            tx.commit().await?;
+            Err(refusal)
+        }
+    }
+}
+
+async fn put_on_record(tx: &mut Tx, admin: &Admin, action: &str) -> sqlx::Result<()> {
+    record(tx, &format!("admin {}", admin.id), action, &admin.id.to_string(), &json!({})).await
+}

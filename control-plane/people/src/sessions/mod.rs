@@ -1,0 +1,18 @@
+//! Sessions: logging in, logging out, and proving again who one is before what lasts.
+
+mod acts;
+mod db;
+mod routes;
+
+use crate::People;
+use crate::admins::PASSWORD_WRONG;
+use noderr_kernel::{Feature, Forget};
+use std::sync::Arc;
+
+/// What this feature brings.
+pub const FEATURE: Feature<Arc<People>> = Feature {
+    routes: routes::routes,
+    problems: &[PASSWORD_WRONG],
+    forgets: |_| vec![Forget::new("sessions", "expires_at < now()")],
+    ..Feature::named("sessions")
+};

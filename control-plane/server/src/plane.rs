@@ -1,0 +1,109 @@
+//! An instance, opened and ready to be served: the kernel, the areas, and what their features brought.
+
+use crate::features::{self, Service};
+use axum::Router;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use noderr_ca::Authority;
+use noderr_fleet::{Fleet, FleetSettings};
+use noderr_front::{Limiter, Rate};
+use noderr_kernel::{
+    Api, Configuration, Database, ForgetExpired, HttpSettings, Kernel, NoticeBus, Permissions, Plugged,
+    ScheduledJob, plug,
+};
+use noderr_people::{Credentials, People};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Principals whose asking is counted at once.
+const PRINCIPALS: usize = 10_000;
+
+/// One instance.
+pub struct Plane {
+    /// What the features stand on.
+    pub kernel: Arc<Kernel>,
+    /// The boxes' side.
+    pub fleet: Arc<Fleet>,
+    /// How the API is served.
+    pub http: HttpSettings,
+    /// The whole API.
+    pub router: Router,
+    /// What goes on beside requests.
+    pub background: Background,
+}
+
+/// What the features do beside answering requests.
+pub struct Background {
+    /// Jobs on a beat.
+    pub jobs: Vec<ScheduledJob>,
+    /// Kinds of work.
+    pub queues: Vec<noderr_kernel::work::WorkedQueue>,
+    /// What they do about notices.
+    pub listeners: Vec<noderr_kernel::Listener>,
+    /// What they look at in case one was missed.
+    pub rounds: Vec<noderr_kernel::LookRound>,
+}
+
+impl Plane {
+    /// Opens an instance on a database that is of this version.
+    pub async fn open(
+        configuration: &Configuration,
+        database: Database,
+        authority: Arc<Authority>,
+    ) -> anyhow::Result<Self> {
+        let declared = features::declared();
+        let http: HttpSettings = configuration.section()?;
+        let rate = Rate { per_second: http.requests_per_s, burst: http.requests_per_s.saturating_mul(10) };
+        let kernel = Arc::new(Kernel {
+            instance: Uuid::now_v7(),
+            authenticate: Box::new(Credentials(database.clone())),
+            database,
+            permissions: Permissions::new(declared.permissions),
+            asking: Limiter::new(rate, PRINCIPALS),
+            notices: NoticeBus::default(),
+            hooks: OnceLock::new(),
+            metrics: recorder(&declared.metrics)?,
+            stop: CancellationToken::new(),
+        });
+        let people = Arc::new(People::new(kernel.clone()));
+        let fleet =
+            Arc::new(Fleet::open(kernel.clone(), FleetSettings::read(configuration)?, authority).await?);
+        let service = Arc::new(Service { kernel: kernel.clone(), fleet: fleet.clone() });
+
+        let mut plugged = Plugged::default();
+        plug(&mut plugged, features::KERNEL, &kernel);
+        plug(&mut plugged, features::PEOPLE, &people);
+        plug(&mut plugged, features::FLEET, &fleet);
+        plug(&mut plugged, features::SERVICE, &service);
+        let Plugged { routes, mut jobs, queues, listeners, rounds, hooks, forgets } = plugged;
+        anyhow::ensure!(kernel.hooks.set(hooks).is_ok(), "features are plugged in once");
+        jobs.push(ScheduledJob::new(ForgetExpired(forgets), kernel.clone()));
+        let router = noderr_kernel::router(Api {
+            routes,
+            problems: declared.problems,
+            permissions: &kernel.permissions,
+            public_url: &http.public_url,
+            version: env!("CARGO_PKG_VERSION"),
+        });
+        Ok(Self { kernel, fleet, http, router, background: Background { jobs, queues, listeners, rounds } })
+    }
+}
+
+/// The process's recorder of metrics, with a word about each.
+fn recorder(described: &[(&'static str, &'static str)]) -> anyhow::Result<PrometheusHandle> {
+    static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*recorder {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new().install_recorder()?;
+    for (name, help) in described.iter().chain(noderr_front::METRICS) {
+        if name.ends_with("_total") {
+            metrics::describe_counter!(*name, *help);
+        } else {
+            metrics::describe_gauge!(*name, *help);
+        }
+    }
+    *recorder = Some(handle.clone());
+    Ok(handle)
+}

@@ -1,0 +1,17 @@
+//! Why a key cannot be used, whoever keeps it.
+
+use crate::TpmError;
+
+/// Why a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The TPM said no, or nothing.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
+    /// The key file is unusable.
+    #[error("the software key cannot be used: {0}")]
+    Software(String),
+    /// The request could not be encoded.
+    #[error("the certificate request cannot be made: {0}")]
+    Request(#[from] rcgen::Error),
+}

@@ -1,0 +1,223 @@
+//! Tidy: dependencies run one way, files say what they own, documents link to what exists, nothing grows too large.
+
+mod circles;
+
+use anyhow::Context as _;
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap_or_default()
+}
+
+fn metadata() -> anyhow::Result<Metadata> {
+    Ok(MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec()?)
+}
+
+/// Files that are committed or about to be.
+fn files(endings: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+    let listed = std::process::Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .context("git ls-files")?;
+    let listed = String::from_utf8(listed.stdout)?;
+    let wanted = |path: &&str| endings.iter().any(|ending| path.ends_with(ending));
+    Ok(listed.lines().filter(wanted).map(|path| root().join(path)).filter(|path| path.exists()).collect())
+}
+
+/// What each crate may use of ours. Whatever is not here is an arrow that runs the wrong way.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("noderr-protocol", &[]),
+    ("noderr-identity", &["noderr-protocol"]),
+    ("noderr-spool", &["noderr-protocol"]),
+    ("noderr-link", &["noderr-protocol", "noderr-identity", "noderr-spool"]),
+    ("noderr-node", &["noderr-protocol", "noderr-identity", "noderr-spool", "noderr-link"]),
+    ("noderr-attestation", &[]),
+    ("noderr-ca", &["noderr-protocol"]),
+    ("noderr-front", &[]),
+    ("noderr-broker", &["noderr-protocol", "noderr-ca", "noderr-front"]),
+    // The kernel knows no feature.
+    ("noderr-kernel", &["noderr-protocol", "noderr-front"]),
+    ("noderr-people", &["noderr-front", "noderr-kernel"]),
+    // A node belongs to an operator, so the boxes' side knows the people's.
+    (
+        "noderr-fleet",
+        &[
+            "noderr-protocol",
+            "noderr-attestation",
+            "noderr-ca",
+            "noderr-front",
+            "noderr-broker",
+            "noderr-kernel",
+            "noderr-people",
+        ],
+    ),
+    (
+        "noderr-control",
+        &[
+            "noderr-protocol",
+            "noderr-ca",
+            "noderr-front",
+            "noderr-broker",
+            "noderr-kernel",
+            "noderr-people",
+            "noderr-fleet",
+        ],
+    ),
+    ("noderr-cli", &[]),
+];
+
+/// May see everything, and nothing sees it.
+const ABOVE_ALL: &str = "noderr-hil";
+
+#[test]
+fn dependencies_run_one_way() -> anyhow::Result<()> {
+    let allowed: BTreeMap<_, _> = ARROWS.iter().copied().collect();
+    for package in metadata()?.packages {
+        if package.name.as_str() == ABOVE_ALL {
+            continue;
+        }
+        let allowed = allowed.get(package.name.as_str());
+        let allowed = allowed.with_context(|| format!("{} is not in the list of arrows", package.name))?;
+        for dependency in package.dependencies.iter().filter(|dependency| dependency.path.is_some()) {
+            assert!(
+                allowed.contains(&dependency.name.as_str()),
+                "{} must not depend on {} ({:?})",
+                package.name,
+                dependency.name,
+                dependency.kind
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Crates whose files use one another in one direction only.
+const WITHOUT_CIRCLES: &[&str] = &[
+    "control-plane/front",
+    "control-plane/kernel",
+    "control-plane/people",
+    "control-plane/fleet",
+    "control-plane/server",
+    "edge/identity",
+    "edge/link",
+    "edge/node",
+    "edge/spool",
+];
+
+#[test]
+fn no_files_use_each_other_in_a_circle() -> anyhow::Result<()> {
+    for folder in WITHOUT_CIRCLES {
+        let circle = circles::House::read(&root().join(folder).join("src"))?.circle();
+        assert_eq!(circle, None, "in {folder}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_protocol_knows_no_socket_and_no_disk() -> anyhow::Result<()> {
+    let metadata = metadata()?;
+    let protocol = metadata.packages.iter().find(|package| package.name.as_str() == "noderr-protocol");
+    for dependency in &protocol.context("no protocol")?.dependencies {
+        let runtime = ["tokio", "rustls", "hyper", "sled", "sqlx", "mio"].contains(&dependency.name.as_str());
+        assert!(
+            !runtime || dependency.kind == DependencyKind::Development,
+            "protocol uses {}",
+            dependency.name
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn versions_and_lints_are_declared_once() -> anyhow::Result<()> {
+    for path in files(&["Cargo.toml"])? {
+        if path == root().join("Cargo.toml") || path.ends_with("fuzz/Cargo.toml") {
+            continue;
+        }
+        let text = fs::read_to_string(&path)?;
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{} does not take the workspace's lints",
+            path.display()
+        );
+        for line in text.lines() {
+            let names_a_version = line.contains(" = \"")
+                && line.split_once('=').is_some_and(|(_, value)| {
+                    value.trim().trim_matches('"').starts_with(|first: char| first.is_ascii_digit())
+                });
+            assert!(!names_a_version, "{}: `{line}` belongs in the root Cargo.toml", path.display());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_source_file_says_what_it_owns() -> anyhow::Result<()> {
+    for path in files(&[".rs"])? {
+        let text = fs::read_to_string(&path)?;
+        assert!(text.starts_with("//! "), "{} does not begin with `//! ` and what it owns", path.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn no_file_grows_beyond_what_one_can_hold_in_mind() -> anyhow::Result<()> {
+    for path in files(&[".rs"])? {
+        let lines = fs::read_to_string(&path)?.lines().count();
+        assert!(lines <= 350, "{} has {lines} lines; split it by what it does", path.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() -> anyhow::Result<()> {
+    let mut links = 0;
+    for path in files(&[".md"])? {
+        let text = fs::read_to_string(&path)?;
+        for target in
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+        {
+            let file = target.split('#').next().unwrap_or_default();
+            if file.is_empty() || target.contains("://") {
+                continue;
+            }
+            let here = path.parent().context("a file has a folder")?;
+            assert!(here.join(file).exists(), "{} links to {target}, which does not exist", path.display());
+            links += 1;
+        }
+    }
+    assert!(links > 20, "only {links} links were found; is this test still looking?");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_for_later_in_the_code() -> anyhow::Result<()> {
+    // Spelled apart, so that this file does not find itself.
+    let words = ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "XX".to_owned() + "X"];
+    for path in files(&[".rs", ".sh", ".sql", ".toml", "dev"])? {
+        let text = fs::read_to_string(&path)?;
+        for word in &words {
+            assert!(!text.contains(word.as_str()), "{} holds a {word}", path.display());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_guides_show_commands_that_exist() -> anyhow::Result<()> {
+    let script = fs::read_to_string(root().join("dev"))?;
+    for path in files(&[".md"])? {
+        let text = fs::read_to_string(&path)?;
+        for rest in text.split("./dev ").skip(1) {
+            let command: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
+            let known =
+                script.contains(&format!("\n  {command}) ")) || script.contains(&format!("\n  {command})\n"));
+            assert!(command.is_empty() || known, "{} shows `./dev {command}`", path.display());
+        }
+    }
+    Ok(())
+}
