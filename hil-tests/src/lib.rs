@@ -11,10 +11,12 @@ mod lab;
 mod leftovers;
 mod mosquitto;
 mod peer;
+pub mod plane;
 mod ports;
 mod proxy;
 mod rig;
 pub mod session;
+mod shared_postgres;
 mod tpm;
 mod wait;
 

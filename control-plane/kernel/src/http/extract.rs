@@ -2,21 +2,67 @@
 
 use super::Problem;
 use crate::problems::{BODY, MEDIA_TYPE, PATH, QUERY, TOO_LARGE};
+use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts};
-use axum::http::StatusCode;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use noderr_protocol::NodeId;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 /// A JSON body, in and out.
-#[derive(Debug, FromRequest)]
-#[from_request(via(axum::Json), rejection(Problem))]
+#[derive(Debug)]
 pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (body, _) = read_json(request, state, Empty::IsRefused).await?;
+        Ok(Self(body))
+    }
+}
+
+/// What an empty body stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Empty {
+    /// An empty object.
+    IsAnObject,
+    /// Nothing.
+    IsRefused,
+}
+
+/// Reads a body that is a JSON object; the bytes too.
+pub(super) async fn read_json<S: Send + Sync, T: DeserializeOwned>(
+    request: Request,
+    state: &S,
+    empty: Empty,
+) -> Result<(T, Bytes), Problem> {
+    let is_json = is_json(request.headers());
+    let bytes = Bytes::from_request(request, state).await?;
+    let absent = bytes.is_empty() && empty == Empty::IsAnObject;
+    if !is_json && !absent {
+        return Err(MEDIA_TYPE.into());
+    }
+    let text: &[u8] = if absent { b"{}" } else { &bytes };
+    // An array would pass for the fields in their order.
+    if text.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(BODY.because("the body must be a JSON object"));
+    }
+    Ok((axum::Json::from_bytes(text)?.0, bytes))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
@@ -92,4 +138,21 @@ fn plain(text: &str) -> String {
     ];
     let text = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
     text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn json_is_told_by_its_media_type() {
+        let headers = |kind| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        for kind in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+            assert!(is_json(&headers(kind)), "{kind}");
+        }
+        for kind in ["text/plain", "text/json", ""] {
+            assert!(!is_json(&headers(kind)), "{kind}");
+        }
+    }
 }

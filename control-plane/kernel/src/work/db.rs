@@ -7,9 +7,6 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// How long a piece counts as being worked on without a sign of life.
-pub(super) const LEASE_S: f64 = 60.0;
-
 pub(super) async fn insert(
     connection: &mut PgConnection,
     queue: &str,
@@ -30,7 +27,7 @@ pub(super) async fn insert(
 }
 
 /// Takes the piece that has waited longest, if there is one that is due and nobody's.
-pub(super) async fn take(pool: &PgPool, queue: &str) -> sqlx::Result<Option<Piece>> {
+pub(super) async fn take(pool: &PgPool, queue: &str, lease_s: f64) -> sqlx::Result<Option<Piece>> {
     let lease = Uuid::now_v7();
     let row = sqlx::query!(
         "UPDATE work SET lease = $2, leased_until = now() + make_interval(secs => $3), attempts = attempts + 1
@@ -39,7 +36,7 @@ pub(super) async fn take(pool: &PgPool, queue: &str) -> sqlx::Result<Option<Piec
          RETURNING id, attempts, payload",
         queue,
         lease,
-        LEASE_S
+        lease_s
     )
     .fetch_optional(pool)
     .await?;
@@ -47,12 +44,12 @@ pub(super) async fn take(pool: &PgPool, queue: &str) -> sqlx::Result<Option<Piec
 }
 
 /// Renews a lease; `false` if it was lost.
-pub(super) async fn renew(pool: &PgPool, id: Uuid, lease: Uuid) -> sqlx::Result<bool> {
+pub(super) async fn renew(pool: &PgPool, id: Uuid, lease: Uuid, lease_s: f64) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE work SET leased_until = now() + make_interval(secs => $3) WHERE id = $1 AND lease = $2",
         id,
         lease,
-        LEASE_S
+        lease_s
     )
     .execute(pool)
     .await?;

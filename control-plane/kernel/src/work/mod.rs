@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::PgConnection;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Says that a queue has something to do.
@@ -33,6 +34,11 @@ pub trait Queue<S>: Send + Sync {
     /// Pieces that one instance works on at once.
     fn concurrency(&self) -> usize {
         1
+    }
+
+    /// How long a piece counts as being worked on without a sign of life of its worker.
+    fn lease(&self) -> Duration {
+        Duration::from_secs(60)
     }
 
     /// Attempts before a piece is given up.

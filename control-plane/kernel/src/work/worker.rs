@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 /// A notice may be missed; a piece that is to be tried again gives none.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-const RENEW_EVERY: Duration = Duration::from_secs(20);
 const FIRST_PAUSE_S: f64 = 2.0;
 const LONGEST_PAUSE_S: f64 = 3600.0;
 
@@ -32,6 +31,7 @@ impl WorkedQueue {
 pub(crate) trait BoundQueue: Send + Sync {
     fn name(&self) -> &'static str;
     fn concurrency(&self) -> usize;
+    fn lease(&self) -> Duration;
     fn attempts(&self) -> i32;
     async fn run(&self, piece: Piece) -> anyhow::Result<Done>;
 }
@@ -55,6 +55,10 @@ impl<S: Send + Sync> Queue<S> for Declared<S> {
         self.0.concurrency()
     }
 
+    fn lease(&self) -> Duration {
+        self.0.lease()
+    }
+
     fn attempts(&self) -> i32 {
         self.0.attempts()
     }
@@ -72,6 +76,10 @@ impl<S: Send + Sync> BoundQueue for Bound<S> {
 
     fn concurrency(&self) -> usize {
         self.0.concurrency()
+    }
+
+    fn lease(&self) -> Duration {
+        self.0.lease()
     }
 
     fn attempts(&self) -> i32 {
@@ -100,7 +108,7 @@ pub async fn run_queues(kernel: Arc<Kernel>, queues: Vec<WorkedQueue>) {
 async fn work(kernel: Arc<Kernel>, queue: Arc<dyn BoundQueue>) {
     let mut notices = kernel.notices.subscribe();
     loop {
-        match db::take(kernel.database.system(), queue.name()).await {
+        match db::take(kernel.database.system(), queue.name(), queue.lease().as_secs_f64()).await {
             Ok(Some(piece)) => {
                 if let Err(error) = attempt(&kernel, &queue, piece).await {
                     tracing::warn!(queue = queue.name(), %error, "the outcome of a piece of work was not written down");
@@ -144,7 +152,7 @@ async fn attempt(kernel: &Kernel, queue: &Arc<dyn BoundQueue>, piece: Piece) -> 
         let mut running = AbortOnDropHandle::new(tokio::spawn(async move { running.run(piece).await }));
         let ended = tokio::select! {
             ended = &mut running => ended,
-            () = lease_lost(kernel, id, lease) => {
+            () = lease_lost(kernel, &**queue, id, lease) => {
                 count(&**queue, "lost");
                 return Ok(());
             }
@@ -180,10 +188,11 @@ fn pause_s(attempt: i32) -> f64 {
 }
 
 /// Renews the lease; returns once another worker has the piece.
-async fn lease_lost(kernel: &Kernel, id: Uuid, lease: Uuid) {
+async fn lease_lost(kernel: &Kernel, queue: &dyn BoundQueue, id: Uuid, lease: Uuid) {
     loop {
-        tokio::time::sleep(RENEW_EVERY).await;
-        if matches!(db::renew(kernel.database.system(), id, lease).await, Ok(false)) {
+        tokio::time::sleep(queue.lease() / 3).await;
+        let renewed = db::renew(kernel.database.system(), id, lease, queue.lease().as_secs_f64()).await;
+        if matches!(renewed, Ok(false)) {
             return;
         }
     }

@@ -33,7 +33,8 @@ pub fn declared() -> Declared {
     Declared::default().with(KERNEL).with(PEOPLE).with(FLEET).with(SERVICE)
 }
 
-fn sections() -> Vec<Section> {
+/// Every section of the configuration.
+pub fn sections() -> Vec<Section> {
     let mut sections = vec![Section::of::<HttpSettings>(), Section::of::<DatabaseSettings>()];
     sections.extend(declared().sections);
     sections

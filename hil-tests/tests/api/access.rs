@@ -1,0 +1,163 @@
+//! Who may do what: nobody, roles, tokens, operators' tokens; and a fresh proof before what lasts.
+
+use noderr_hil::plane::{Client, TestPlane};
+use serde_json::{Value, json};
+
+async fn token(admin: &Client, body: Value) -> anyhow::Result<(Value, Client)> {
+    let issued = admin.post("/tokens", &body).await?.expect(201)?;
+    let client = admin.with_secret(issued["secret"].as_str().unwrap_or_default());
+    Ok((issued, client))
+}
+
+fn revoke(token: &Value) -> String {
+    format!("/tokens/{}/revoke", token["id"].as_str().unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_or_does_more_than_they_may() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let admin = plane.admin();
+    let mine = plane.operator("mine@test.invalid").await?;
+    let node = plane.node(&mine, "mine").await?;
+
+    // Who may not, is told so.
+    let nobody = plane.nobody();
+    assert_eq!(nobody.get("/nodes").await?.problem(), "unauthorised");
+    assert_eq!(nobody.with_secret("nse_wrong").get("/nodes").await?.problem(), "unauthorised");
+    let (reader_token, reader) =
+        token(&admin, json!({ "name": "reader", "permissions": ["read-nodes"] })).await?;
+    assert_eq!(reader.get("/audit").await?.problem(), "permission");
+    let revocation = reader.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "x" })).await?;
+    assert_eq!(revocation.problem(), "permission");
+
+    // A token never holds more than whoever issued it, and what it is to hold must exist.
+    let (_, manager) = token(&admin, json!({ "name": "manager", "permissions": ["manage-tokens"] })).await?;
+    let more = json!({ "name": "more", "permissions": ["write-nodes"] });
+    assert_eq!(manager.post("/tokens", &more).await?.problem(), "permission");
+    let unknown = json!({ "name": "x", "permissions": ["fly"] });
+    assert_eq!(admin.post("/tokens", &unknown).await?.problem(), "unknown-permission");
+
+    // An operator's token sees the operator's rows and no others.
+    let stranger = plane.operator("stranger@test.invalid").await?;
+    let of = |operator: &str| json!({ "name": "o", "permissions": ["read-nodes", "read-operators"], "operator": operator });
+    let (_, mine) = token(&admin, of(&mine)).await?;
+    let (_, theirs) = token(&admin, of(&stranger)).await?;
+    for (client, seen) in [(&mine, 1), (&theirs, 0)] {
+        assert_eq!(client.get("/nodes").await?.expect(200)?["items"].as_array().map(Vec::len), Some(seen));
+        assert_eq!(client.get("/operators").await?.expect(200)?["items"].as_array().map(Vec::len), Some(1));
+    }
+    for page in ["", "/telemetry", "/alerts", "/lanes", "/attestations", "/install-tokens"] {
+        assert_eq!(theirs.get(&format!("/nodes/{node}{page}")).await?.problem(), "not-found", "{page}");
+    }
+    let write = json!({ "name": "w", "permissions": ["write-nodes"], "operator": stranger });
+    assert_eq!(admin.post("/tokens", &write).await?.problem(), "reads-only");
+
+    // A revoked token stops working.
+    admin.post(&revoke(&reader_token), &json!({})).await?.expect(204)?;
+    assert_eq!(reader.get("/nodes").await?.problem(), "unauthorised");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_may_what_it_is_there_for() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let operator = plane.operator("a@test.invalid").await?;
+    let (node, tokens, audit) = (json!({ "operator": operator, "label": "x" }), "/tokens", "/audit");
+    let new = json!({ "name": "O", "email": "o@test.invalid" });
+    for (role, adds_nodes, adds_operators, sees_audit) in
+        [("fleet", 201, 403, 403), ("reviewer", 403, 201, 403), ("auditor", 403, 403, 200)]
+    {
+        let client = plane.with_role(role).await?;
+        assert_eq!(client.get("/nodes").await?.status, 200, "{role}");
+        assert_eq!(client.post("/nodes", &node).await?.status, adds_nodes, "{role}");
+        assert_eq!(client.post("/operators", &new).await?.status, adds_operators, "{role}");
+        assert_eq!(client.get(audit).await?.status, sees_audit, "{role}");
+        assert_eq!(client.get(tokens).await?.problem(), "permission", "{role}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_who_has_logged_in_sees_what_is_theirs() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let (mine, theirs) = (plane.operator("a@test.invalid").await?, plane.operator("b@test.invalid").await?);
+    plane.node(&mine, "mine").await?;
+    plane.node(&theirs, "theirs").await?;
+    let session = noderr_kernel::new_secret("nse");
+    sqlx::query(
+        "INSERT INTO sessions (hash, operator_id, expires_at) VALUES ($1, $2::text::uuid, now() + interval '1 hour')",
+    )
+    .bind(noderr_kernel::hash_secret(&session))
+    .bind(&mine)
+    .execute(&plane.owner)
+    .await?;
+    let client = plane.nobody().with_secret(&session);
+    let nodes = client.get("/nodes").await?.expect(200)?;
+    assert_eq!(nodes["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(nodes["items"][0]["label"], "mine");
+    let new = json!({ "operator": mine, "label": "x" });
+    assert_eq!(client.post("/nodes", &new).await?.problem(), "permission");
+    assert_eq!(client.get("/second-factor").await?.problem(), "not-a-session");
+    plane.admin().post(&format!("/operators/{mine}/suspend"), &json!({})).await?.expect(200)?;
+    assert_eq!(client.get("/nodes").await?.problem(), "unauthorised");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_issues_none_that_outlives_it_and_revokes_none_that_may_more() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let admin = plane.admin();
+    let (issued, parent) = token(
+        &admin,
+        json!({ "name": "parent", "permissions": ["manage-tokens", "read-nodes"], "expires_in_days": 1 }),
+    )
+    .await?;
+    let (child_token, child) =
+        token(&parent, json!({ "name": "child", "permissions": ["read-nodes"] })).await?;
+    assert_eq!(child_token["expires_at"], issued["expires_at"]);
+    assert_eq!(child_token["owner"], json!(plane.admin_id));
+    child.get("/nodes").await?.expect(200)?;
+
+    let (mightier, _) = token(&admin, json!({ "name": "mightier", "permissions": ["write-nodes"] })).await?;
+    assert_eq!(parent.post(&revoke(&mightier), &json!({})).await?.problem(), "permission");
+
+    admin.post(&revoke(&issued), &json!({})).await?.expect(204)?;
+    for token in [&parent, &child] {
+        assert_eq!(token.get("/nodes").await?.problem(), "unauthorised");
+    }
+
+    // A suspended operator's token is out with the operator's nodes.
+    let operator = plane.operator("o@test.invalid").await?;
+    let of = json!({ "name": "theirs", "permissions": ["read-nodes"], "operator": operator });
+    let (_, theirs) = token(&admin, of).await?;
+    theirs.get("/nodes").await?.expect(200)?;
+    admin.post(&format!("/operators/{operator}/suspend"), &json!({})).await?.expect(200)?;
+    assert_eq!(theirs.get("/nodes").await?.problem(), "unauthorised");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_no_fresh_proof_issues_no_token_and_a_token_goes_with_its_owner()
+-> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let admin = plane.admin();
+    let body = json!({ "name": "x", "permissions": ["read-nodes"] });
+    let (_, token) = token(&admin, body.clone()).await?;
+    sqlx::query("UPDATE sessions SET proven_at = now() - interval '11 minutes'")
+        .execute(&plane.owner)
+        .await?;
+    assert_eq!(admin.post("/tokens", &body).await?.problem(), "proof-required");
+    let wrong = json!({ "password": "a guess" });
+    assert_eq!(admin.post("/sessions/current/proof", &wrong).await?.problem(), "password-wrong");
+
+    let password = "correct horse battery";
+    let hash = noderr_people::admins::hash_password(password.to_owned()).await?;
+    sqlx::query("UPDATE admins SET password_hash = $1").bind(hash).execute(&plane.owner).await?;
+    admin.post("/sessions/current/proof", &json!({ "password": password })).await?.expect(204)?;
+    admin.post("/tokens", &body).await?.expect(201)?;
+
+    token.get("/nodes").await?.expect(200)?;
+    sqlx::query("DELETE FROM admins").execute(&plane.owner).await?;
+    assert_eq!(token.get("/nodes").await?.problem(), "unauthorised");
+    Ok(())
+}
