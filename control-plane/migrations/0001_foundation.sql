@@ -144,7 +144,8 @@ CREATE TABLE nodes (
     desired_paused boolean NOT NULL DEFAULT false,
     desired_sample_every_s integer NOT NULL DEFAULT 10 CHECK (desired_sample_every_s BETWEEN 1 AND 3600),
     actual_version bigint NOT NULL DEFAULT 0,
-    actual_error text
+    -- What became of each section: kind, phase, error.
+    actual_sections jsonb NOT NULL DEFAULT '[]'
 );
 CREATE INDEX nodes_operator ON nodes (operator_id);
 CREATE INDEX nodes_created ON nodes (created_at, id);
@@ -228,6 +229,9 @@ CREATE TABLE heartbeats (
     last_seen_at timestamptz NOT NULL DEFAULT now(),
     software text,
     architecture text,
+    -- The newest wire version that the node reads, and the kinds of sections that it knows.
+    speaks smallint NOT NULL DEFAULT 1,
+    knows integer[] NOT NULL DEFAULT '{}',
     epoch bigint NOT NULL DEFAULT 0,
     node_time timestamptz,
     uptime_s bigint,
@@ -282,31 +286,36 @@ CREATE TABLE unreadable_records (
 );
 CREATE INDEX unreadable_records_received ON unreadable_records USING brin (received_at);
 
+-- What was measured has a column for each metric that this version knows, which `keep_telemetry_columns` adds.
 -- Partitioned by the day of arrival: a box may come back after a month, or with a clock that is years off.
 CREATE TABLE telemetry (
     node_id bytea NOT NULL,
     epoch bigint NOT NULL,
     seq bigint NOT NULL,
     sampled_at timestamptz NOT NULL,
-    received_at timestamptz NOT NULL,
-    uptime_s bigint NOT NULL,
-    cpu_permille integer NOT NULL,
-    memory_used_kib bigint NOT NULL,
-    memory_total_kib bigint NOT NULL,
-    disk_used_kib bigint NOT NULL,
-    disk_total_kib bigint NOT NULL,
-    temperature_decicelsius integer,
-    network_rx_bytes bigint NOT NULL,
-    network_tx_bytes bigint NOT NULL,
-    clock_offset_ms bigint,
-    tpm_commands bigint NOT NULL,
-    tpm_failures bigint NOT NULL,
-    link_connects bigint NOT NULL,
-    link_rtt_ms bigint,
-    spool_records bigint NOT NULL,
-    spool_lost bigint NOT NULL
+    received_at timestamptz NOT NULL
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX telemetry_node ON telemetry (node_id, sampled_at);
+
+-- Adds the columns of metrics that are missing. Runs as the table's owner.
+CREATE FUNCTION keep_telemetry_columns(metrics text[]) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    metric text;
+    added integer := 0;
+BEGIN
+    -- Instances that start together must not add the same column.
+    PERFORM pg_advisory_xact_lock(7061756469740003);
+    FOREACH metric IN ARRAY metrics LOOP
+        IF metric !~ '^[a-z][a-z0-9_]{0,40}$' THEN RAISE EXCEPTION 'a metric is not called %', metric; END IF;
+        IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'public.telemetry'::regclass AND attname = metric
+                       AND NOT attisdropped) THEN
+            EXECUTE format('ALTER TABLE public.telemetry ADD COLUMN %I bigint', metric);
+            added := added + 1;
+        END IF;
+    END LOOP;
+    RETURN added;
+END $$;
 
 -- Makes the partitions of today and the days ahead, drops those past retention. Runs as the tables' owner.
 CREATE FUNCTION keep_telemetry_partitions(ahead integer, keep integer) RETURNS integer
@@ -453,8 +462,11 @@ ALTER TABLE audit_end OWNER TO noderr_keeper;
 ALTER TABLE telemetry OWNER TO noderr_keeper;
 ALTER FUNCTION audit(text, text, text, jsonb) OWNER TO noderr_keeper;
 ALTER FUNCTION keep_telemetry_partitions(integer, integer) OWNER TO noderr_keeper;
+ALTER FUNCTION keep_telemetry_columns(text[]) OWNER TO noderr_keeper;
 REVOKE EXECUTE ON FUNCTION audit(text, text, text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit(text, text, text, jsonb) TO noderr_system, noderr_staff, noderr_operator;
 REVOKE EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION keep_telemetry_columns(text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keep_telemetry_partitions(integer, integer) TO noderr_system;
+GRANT EXECUTE ON FUNCTION keep_telemetry_columns(text[]) TO noderr_system;
 SELECT keep_telemetry_partitions(3, 36500);

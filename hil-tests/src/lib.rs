@@ -25,7 +25,7 @@ pub use control::{ControlOptions, ControlPlane};
 pub use lab::{Lab, LabOptions, demo_operator};
 pub use leftovers::{end_leftovers, leftovers};
 pub use mosquitto::Mosquitto;
-pub use peer::{Papers, Peer};
+pub use peer::{Papers, Peer, hello};
 pub use proxy::{LinkQuality, Proxy};
 pub use rig::{BoxOptions, ProcessRig};
 pub use tpm::{SoftTpm, TpmVendor};

@@ -5,7 +5,9 @@ use crate::Lab;
 use anyhow::{Context as _, bail};
 use bytes::BytesMut;
 use noderr_ca::{Authority, Csr, FileKey, NodeSubject};
-use noderr_protocol::{Down, IdentityKind, Message as _, NodeId, Topics, Up};
+use noderr_protocol::{
+    Down, Hello, IdentityKind, List, Message as _, NodeId, Text, Topics, Up, WIRE_VERSION,
+};
 use rcgen::{CertificateParams, KeyPair};
 use rumqttc::mqttbytes::v4::{Connect, Packet, PubAck, Publish, Subscribe};
 use rumqttc::mqttbytes::{Error as PacketError, QoS};
@@ -115,6 +117,22 @@ impl Papers {
     }
 }
 
+/// The first word of a node that holds nothing and knows nothing.
+pub fn hello(epoch: u64) -> Hello {
+    Hello {
+        software: Text::truncated("peer"),
+        architecture: Text::truncated("none"),
+        identity: IdentityKind::Software,
+        speaks: WIRE_VERSION,
+        knows: List::default(),
+        facts: List::default(),
+        epoch,
+        time: 0,
+        desired_version: 0,
+        lanes: List::default(),
+    }
+}
+
 /// One connection.
 pub struct Peer {
     node: NodeId,
@@ -128,8 +146,17 @@ pub struct Peer {
 impl Peer {
     /// Puts a message on its way at QoS 1; it leaves with the next [`Self::flush`].
     pub fn say(&mut self, message: &Up) -> anyhow::Result<()> {
-        let topic = self.topics.up(&self.node, message.kind());
-        let mut publish = Publish::new(topic, QoS::AtLeastOnce, message.encode()?);
+        self.publish(self.topics.up(&self.node, message.kind()), message.encode()?)
+    }
+
+    /// Puts bytes of its own on their way, under a kind of its own.
+    pub fn say_raw(&mut self, kind: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
+        let topic = format!("/tenants/{}/up/{kind}", self.node);
+        self.publish(topic, bytes)
+    }
+
+    fn publish(&mut self, topic: String, bytes: Vec<u8>) -> anyhow::Result<()> {
+        let mut publish = Publish::new(topic, QoS::AtLeastOnce, bytes);
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
         publish.pkid = self.last_id;
         self.put(&Packet::Publish(publish))

@@ -71,6 +71,15 @@ impl<T, const MAX: usize> List<T, MAX> {
     pub fn into_vec(self) -> Vec<T> {
         self.0
     }
+
+    /// Adds an element, if there is room.
+    pub fn push(&mut self, item: T) -> Result<(), TooLong> {
+        if self.0.len() == MAX {
+            return Err(TooLong { len: MAX + 1, max: MAX });
+        }
+        self.0.push(item);
+        Ok(())
+    }
 }
 
 impl<T, const MAX: usize> TryFrom<Vec<T>> for List<T, MAX> {

@@ -1,7 +1,9 @@
 //! What the control plane says to a node. There are no commands: only the newest state, marks and questions.
 
 use crate::envelope::{body, open, seal};
-use crate::{DecodeError, DownKind, EncodeError, Lane, List, Message, Position};
+use crate::open::open_enum;
+use crate::sections::DesiredState;
+use crate::{DecodeError, DownKind, EncodeError, LaneTag, List, Message, Position};
 use serde::{Deserialize, Serialize};
 
 /// Every message of the down direction.
@@ -46,17 +48,6 @@ impl Message for Down {
     }
 }
 
-/// What the node should be. A node that was away for a month needs only the newest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DesiredState {
-    /// Grows with every change; an older document is ignored.
-    pub version: u64,
-    /// Take no work, stay connected.
-    pub paused: bool,
-    /// Seconds between telemetry samples.
-    pub sample_every_s: u16,
-}
-
 /// A nonce to quote over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttestationChallenge {
@@ -73,15 +64,27 @@ pub struct AttestationChallenge {
 pub struct HighWaterMarks {
     /// One for each lane the server knows of.
     pub marks: List<LaneMark, 8>,
-    /// A batch did not join on to what is committed: send again from behind the marks.
-    pub rewind: bool,
+    /// What became of the batch that this answers.
+    pub outcome: BatchOutcome,
+}
+
+open_enum! {
+    /// What became of a batch of records.
+    BatchOutcome, "outcome" {
+        /// It is committed as far as the marks say.
+        Taken = 0, "taken";
+        /// It did not join on to what is committed: send again from behind the marks.
+        Rewind = 1, "rewind";
+        /// The control plane cannot read it, and sending it again changes nothing until the control plane is newer.
+        Unreadable = 2, "unreadable";
+    }
 }
 
 /// How far one lane is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneMark {
     /// Which lane.
-    pub lane: Lane,
+    pub lane: LaneTag,
     /// The last committed position.
     pub through: Position,
 }

@@ -4,10 +4,11 @@
 //! golden files in `tests/golden`; both sides depend on this crate and never on each other.
 //!
 //! ```
-//! use noderr_protocol::{Down, Message, HighWaterMarks, Lane, LaneMark, Position};
+//! use noderr_protocol::{BatchOutcome, Down, HighWaterMarks, Lane, LaneMark, Message, Position};
 //!
 //! let through = Position { epoch: 7, seq: 41 };
-//! let marks = HighWaterMarks { marks: vec![LaneMark { lane: Lane::Telemetry, through }].try_into().unwrap(), rewind: false };
+//! let marks = vec![LaneMark { lane: Lane::Telemetry.tag(), through }].try_into().unwrap();
+//! let marks = HighWaterMarks { marks, outcome: BatchOutcome::Taken };
 //! let bytes = Down::HighWaterMarks(marks.clone()).encode().unwrap();
 //! assert_eq!(Down::decode(&bytes).unwrap(), Down::HighWaterMarks(marks));
 //! ```
@@ -17,21 +18,27 @@ mod down;
 pub mod enrol;
 mod envelope;
 mod ids;
+mod open;
 pub mod payload;
+mod sections;
 mod spooled;
+mod telemetry;
 mod topics;
 mod up;
 
 pub use bounded::{Blob, List, Text, TooLong};
-pub use down::{AttestationChallenge, DesiredState, Down, HighWaterMarks, LaneMark};
+pub use down::{AttestationChallenge, BatchOutcome, Down, HighWaterMarks, LaneMark};
 pub use envelope::{DecodeError, EncodeError, MAX_ENVELOPE, Message, WIRE_VERSION};
 pub use ids::{IdentityKind, NodeId, ParseNodeIdError};
-pub use payload::{Alert, AlertCode, Payload, TelemetrySample};
-pub use spooled::{Entry, Gap, GapReason, Lane, MAX_RECORD, Position, Record};
+pub use payload::{Alert, AlertCode, Payload};
+pub use sections::{
+    ActualState, Base, DesiredState, MAX_SECTION, Phase, Section, SectionBody, SectionReport,
+};
+pub use spooled::{Entry, Gap, GapReason, Lane, LaneTag, MAX_RECORD, Position, Record};
+pub use telemetry::{Measured, Metric, TelemetrySample};
 pub use topics::{DownKind, Topics, UpKind};
 pub use up::{
-    ActualState, AttestationAnswer, Evidence, Heartbeat, Hello, LaneState, PcrValue, QuoteEvidence,
-    RecordBatch, Up,
+    AttestationAnswer, Evidence, Heartbeat, Hello, LaneState, PcrValue, QuoteEvidence, RecordBatch, Up,
 };
 
 /// Milliseconds since the Unix epoch, as the sender's clock had it.

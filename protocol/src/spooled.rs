@@ -1,14 +1,15 @@
 //! What the spool holds and the server stores exactly once: positions, records and the gaps between them.
 
 use crate::Blob;
+use crate::open::open_enum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The largest body of one spooled record.
 pub const MAX_RECORD: usize = 16 * 1024;
 
-/// A queue of its own with its own numbering; the order here is the order of importance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A queue of its own with its own numbering; the order here is the order of importance, and not that on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// What a person should know soon. Kept longest.
     Alert,
@@ -29,6 +30,38 @@ impl Lane {
             Self::Result => "result",
             Self::Telemetry => "telemetry",
         }
+    }
+}
+
+impl Lane {
+    /// Its byte on the wire, and what it is there. A byte is never given a second meaning.
+    pub const fn tag(self) -> LaneTag {
+        LaneTag(match self {
+            Self::Alert => 0,
+            Self::Result => 1,
+            Self::Telemetry => 2,
+        })
+    }
+}
+
+/// A lane, as messages name it: perhaps one that this build does not know, which it then passes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LaneTag(u8);
+
+impl LaneTag {
+    /// The lane, if this build knows it.
+    pub fn known(self) -> Option<Lane> {
+        Lane::ALL.into_iter().find(|lane| lane.tag() == self)
+    }
+
+    /// The byte.
+    pub const fn byte(self) -> u8 {
+        self.0
+    }
+
+    /// The lane of this byte.
+    pub const fn of_byte(byte: u8) -> Self {
+        Self(byte)
     }
 }
 
@@ -77,25 +110,15 @@ pub struct Gap {
     pub reason: GapReason,
 }
 
-/// Why records are missing. Append only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum GapReason {
-    /// Dropped by the byte budget.
-    Budget,
-    /// Damaged on disk.
-    Damaged,
-    /// The server had acknowledged them and has since lost them (restored from an older backup).
-    LostByServer,
-}
-
-impl GapReason {
-    /// The name stored and shown.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Budget => "budget",
-            Self::Damaged => "damaged",
-            Self::LostByServer => "lost_by_server",
-        }
+open_enum! {
+    /// Why records are missing.
+    GapReason, "reason" {
+        /// Dropped by the byte budget.
+        Budget = 0, "budget";
+        /// Damaged on disk.
+        Damaged = 1, "damaged";
+        /// The server had acknowledged them and has since lost them (restored from an older backup).
+        LostByServer = 2, "lost_by_server";
     }
 }
 

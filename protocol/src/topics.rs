@@ -128,6 +128,14 @@ impl Topics {
         Some((node, UpKind::from_level(kind)?))
     }
 
+    /// Whose up topic it is, of whatever kind: a newer node may say what this build has no kind for.
+    pub fn up_of(&self, topic: &str) -> Option<NodeId> {
+        let (node, direction, kind) = self.split(topic)?;
+        let plain = (1..=32).contains(&kind.len())
+            && kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        (direction == "up" && plain).then_some(node)
+    }
+
     /// Reads a down topic; `None` for anything that is not exactly one.
     pub fn parse_down(&self, topic: &str) -> Option<(NodeId, DownKind)> {
         let (node, direction, kind) = self.split(topic)?;

@@ -1,8 +1,9 @@
 //! What a node says to the control plane.
 
 use crate::envelope::{body, open, seal};
+use crate::sections::{ActualState, Section};
 use crate::{
-    Blob, DecodeError, EncodeError, Entry, IdentityKind, Lane, List, Message, Text, UnixMillis, UpKind,
+    Blob, DecodeError, EncodeError, Entry, IdentityKind, LaneTag, List, Message, Text, UnixMillis, UpKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,12 @@ pub struct Hello {
     pub architecture: Text<32>,
     /// What the node believes its identity is; the server's own record decides.
     pub identity: IdentityKind,
+    /// The newest wire version it reads. It is never sent anything newer.
+    pub speaks: u8,
+    /// Kinds of sections that it knows.
+    pub knows: List<u16, 64>,
+    /// What else there is to say about it, each as its kind has it: which slot booted, which release runs.
+    pub facts: List<Section, 16>,
     /// The boot epoch of this start.
     pub epoch: u64,
     /// The node's clock.
@@ -81,7 +88,7 @@ pub struct Hello {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneState {
     /// Which.
-    pub lane: Lane,
+    pub lane: LaneTag,
     /// The first number it still holds or accounts for; equal to `next` when the lane is empty.
     pub oldest: u64,
     /// The number the next record will get.
@@ -107,22 +114,9 @@ pub struct Heartbeat {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordBatch {
     /// The lane they are of.
-    pub lane: Lane,
+    pub lane: LaneTag,
     /// The entries.
     pub entries: List<Entry, 512>,
-}
-
-/// What the node has made of its desired state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActualState {
-    /// The version that is applied.
-    pub desired_version: u64,
-    /// Whether work is paused.
-    pub paused: bool,
-    /// Seconds between samples in force.
-    pub sample_every_s: u16,
-    /// Why the newest document could not be applied, if so.
-    pub error: Option<Text<256>>,
 }
 
 /// The answer to one challenge.

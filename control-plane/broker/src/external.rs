@@ -98,7 +98,10 @@ async fn session(
             }
             Event::Incoming(Packet::Publish(publish)) => {
                 let Some((node, kind)) = config.topics.parse_up(&publish.topic) else {
-                    metrics::counter!("noderr_broker_foreign_topics_total").increment(1);
+                    match config.topics.up_of(&publish.topic) {
+                        Some(_) => metrics::counter!("noderr_broker_unheard_total").increment(1),
+                        None => metrics::counter!("noderr_broker_foreign_topics_total").increment(1),
+                    }
                     continue;
                 };
                 let message = UpMessage { node, kind, payload: publish.payload };

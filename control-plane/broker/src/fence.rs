@@ -44,6 +44,11 @@ pub enum Step {
         /// PUBACK for QoS 1.
         reply: Option<Packet>,
     },
+    /// A publication of a kind that this build does not know, as a newer node may send: answered, counted, passed over.
+    Unheard {
+        /// PUBACK for QoS 1.
+        reply: Option<Packet>,
+    },
     /// Nothing.
     Nothing,
     /// The client said goodbye.
@@ -201,9 +206,12 @@ impl Fence {
             QoS::AtLeastOnce => Some(Packet::PubAck(PubAck::new(publish.pkid))),
             QoS::ExactlyOnce => return Err(Violation::ExactlyOnce),
         };
-        let kind = match self.topics.parse_up(&publish.topic) {
-            Some((node, kind)) if node == self.node => kind,
-            _ => return Err(Violation::Topic),
+        if self.topics.up_of(&publish.topic) != Some(self.node) {
+            return Err(Violation::Topic);
+        }
+        let Some((_, kind)) = self.topics.parse_up(&publish.topic) else {
+            self.allowances.publication(publish.payload.len(), false);
+            return Ok(Step::Unheard { reply });
         };
         self.allowances.publication(publish.payload.len(), kind == UpKind::Records);
         Ok(Step::Ingest { kind, payload: publish.payload, reply })
@@ -285,6 +293,27 @@ mod tests {
             publish(&mut fence, kind, len, beyond);
             assert_eq!(fence.delay(now), Some(wait), "{kind:?} of {len} bytes");
             assert_eq!(fence.delay(now + wait), None, "{kind:?} of {len} bytes");
+        }
+    }
+
+    #[test]
+    fn what_a_newer_node_says_is_answered_and_passed_over_and_costs_it_the_same() {
+        let now = Instant::now();
+        let mut fence = fence(now);
+        let topic = format!("/tenants/{NODE}/up/dreams");
+        for _ in 0..20 {
+            let mut publish = Publish::new(&topic, QoS::AtLeastOnce, vec![1]);
+            publish.pkid = 7;
+            let step = fence.packet(Packet::Publish(publish)).unwrap();
+            assert!(matches!(step, Step::Unheard { reply: Some(Packet::PubAck(ack)) } if ack.pkid == 7));
+        }
+        assert!(fence.delay(now).is_some());
+        for foreign in
+            ["/tenants/{}/up/a/b", "/tenants/{}/up/", "/tenants/{}/down/dreams", "/tenants/{}/up/A#"]
+        {
+            let topic = foreign.replace("{}", &NODE.to_string());
+            let publish = Publish::new(topic, QoS::AtMostOnce, vec![1]);
+            assert_eq!(fence.packet(Packet::Publish(publish)).unwrap_err(), Violation::Topic, "{foreign}");
         }
     }
 

@@ -207,6 +207,12 @@ async fn take_all(
         match fence.packet(packet)? {
             Step::Nothing => {}
             Step::Reply(reply) => wire.put(&reply)?,
+            Step::Unheard { reply } => {
+                metrics::counter!("noderr_broker_unheard_total").increment(1);
+                if let Some(reply) = reply {
+                    wire.put(&reply)?;
+                }
+            }
             Step::Goodbye => return Err(End::Goodbye),
             Step::Ingest { kind, payload, reply } => {
                 let event = UpEvent::Message(UpMessage { node, kind, payload });

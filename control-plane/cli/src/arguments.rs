@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use noderr_protocol::Metric;
 use std::path::PathBuf;
 
 /// Steer a Noderr network.
@@ -56,6 +57,9 @@ pub(crate) enum Command {
     /// The audit log.
     #[command(subcommand)]
     Audit(Audit),
+    /// Work that the control plane gave up after many attempts.
+    #[command(subcommand)]
+    Work(Work),
     /// Print a completion script for your shell.
     Completion {
         /// Which shell.
@@ -181,6 +185,9 @@ pub(crate) enum Nodes {
     Telemetry {
         /// The node.
         node: String,
+        /// Only these metrics; otherwise those that matter most.
+        #[arg(long = "metric", value_delimiter = ',', value_parser = metric)]
+        metrics: Vec<Metric>,
         /// At most so many samples.
         #[arg(long, default_value_t = 20)]
         limit: usize,
@@ -228,13 +235,14 @@ pub(crate) enum Tokens {
     Create {
         /// What it is for.
         name: String,
-        /// What it may do: read-operators, write-operators, read-nodes, write-nodes, attest, read-audit, manage-tokens.
+        /// What it may do: read-operators, write-operators, read-nodes, write-nodes, attest, read-audit, read-work, write-work,
+        /// manage-tokens.
         #[arg(long = "permission", short, required = true, value_delimiter = ',')]
         permissions: Vec<String>,
         /// Bind it to one operator (as above): it sees that operator's rows and may only read.
         #[arg(long)]
         operator: Option<String>,
-        /// Days it is good for.
+        /// Days it is good for, at most 365; 90 unless said otherwise.
         #[arg(long)]
         expires_in_days: Option<u16>,
     },
@@ -243,6 +251,33 @@ pub(crate) enum Tokens {
         /// The token's id.
         id: String,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Work {
+    /// List work that was given up, newest first, and why its last attempt failed.
+    List {
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Try a piece of work again, from its first attempt on.
+    Retry {
+        /// Its id.
+        id: String,
+    },
+    /// Forget a piece of work: it is never done.
+    Forget {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// A metric by its name.
+fn metric(name: &str) -> Result<Metric, String> {
+    let known = || Metric::ALL.iter().map(|metric| metric.name()).collect::<Vec<_>>().join(", ");
+    let found = Metric::ALL.iter().find(|metric| metric.name() == name);
+    found.copied().ok_or_else(|| format!("there is no such metric; there are {}", known()))
 }
 
 #[derive(Subcommand)]

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(40);
+/// What a request to make something is known by, if it has to be sent again.
+const KEY: &str = "idempotency-key";
 
 /// Speaks to one control plane on behalf of one token.
 #[derive(Clone)]
@@ -97,22 +99,27 @@ impl Client {
 
     /// GETs a path under `/api/v1`.
     pub async fn get(&self, path: &str) -> Result<Value, ApiError> {
-        self.call(Method::GET, path, None::<&()>).await
+        self.call(Method::GET, path, None::<&()>, None).await
     }
 
-    /// POSTs a body to a path under `/api/v1`.
+    /// POSTs a body to a path under `/api/v1`. If the answer is lost, it is sent once more under the same key: what it makes
+    /// is made once.
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, ApiError> {
-        self.call(Method::POST, path, Some(body)).await
+        let key = format!("{:032x}", rand::random::<u128>());
+        match self.call(Method::POST, path, Some(body), Some(&key)).await {
+            Err(ApiError::Unreachable { .. }) => self.call(Method::POST, path, Some(body), Some(&key)).await,
+            answered => answered,
+        }
     }
 
     /// PATCHes a path under `/api/v1`.
     pub async fn patch(&self, path: &str, body: &impl Serialize) -> Result<Value, ApiError> {
-        self.call(Method::PATCH, path, Some(body)).await
+        self.call(Method::PATCH, path, Some(body), None).await
     }
 
     /// DELETEs a path under `/api/v1`.
     pub async fn delete(&self, path: &str) -> Result<Value, ApiError> {
-        self.call(Method::DELETE, path, None::<&()>).await
+        self.call(Method::DELETE, path, None::<&()>, None).await
     }
 
     /// All items of a paged list, up to `most`.
@@ -139,6 +146,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
+        key: Option<&str>,
     ) -> Result<Value, ApiError> {
         let mut request = self.http.request(method, format!("{}/api/v1{path}", self.base));
         if let Some(token) = &self.token {
@@ -146,6 +154,9 @@ impl Client {
         }
         if let Some(body) = body {
             request = request.json(body);
+        }
+        if let Some(key) = key {
+            request = request.header(KEY, key);
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();

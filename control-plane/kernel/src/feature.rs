@@ -2,7 +2,7 @@
 
 use crate::forget::Forget;
 use crate::listen::{CatchUp, Listener, Listens, LookRound};
-use crate::node::{Greets, Hears, NodeHooks, Takes};
+use crate::node::{DoesAboutNodes, NodeHooks};
 use crate::principal::Permission;
 use crate::problems::Kind;
 use crate::schedule::{Bound, Job, ScheduledJob};
@@ -33,12 +33,8 @@ pub struct Feature<S: 'static> {
     pub listens: &'static [Listens<S>],
     /// What it looks at in case a notice was missed.
     pub catch_up: Option<CatchUp<S>>,
-    /// What it does with messages of nodes.
-    pub hears: &'static [Hears<S>],
-    /// What it says to a node that has said hello.
-    pub greets: Option<Greets<S>>,
-    /// Which records of nodes it stores.
-    pub records: &'static [Takes],
+    /// What it does about nodes.
+    pub nodes: DoesAboutNodes<S>,
     /// What of its tables is forgotten when.
     pub forgets: fn(&S) -> Vec<Forget>,
 }
@@ -60,9 +56,7 @@ impl<S> Feature<S> {
             queues: &[],
             listens: &[],
             catch_up: None,
-            hears: &[],
-            greets: None,
-            records: &[],
+            nodes: DoesAboutNodes::nothing(),
             forgets: |_| Vec::new(),
         }
     }
@@ -106,7 +100,7 @@ pub fn plug<S: Clone + Send + Sync + 'static>(
         );
         plugged.listeners.extend(feature.listens.iter().map(|listens| listens.bind(state)));
         plugged.rounds.extend(feature.catch_up.map(|catch_up| LookRound::new(catch_up, state)));
-        plugged.hooks.bind(feature.hears, feature.greets, feature.records, state);
+        plugged.hooks.bind(&feature.nodes, state);
         plugged.forgets.extend((feature.forgets)(state));
     }
 }

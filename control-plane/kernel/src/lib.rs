@@ -34,7 +34,7 @@ pub use http::{
 };
 pub use kernel::{HasKernel, Kernel};
 pub use listen::{CatchUp, Listener, Listens, LookRound, listen};
-pub use node::{Greets, Hears, NodeHooks, Sink, Takes};
+pub use node::{DoesAboutNodes, Greets, Hears, NodeHooks, Sink, Takes, Wants};
 pub use notices::{Notice, NoticeBus, Topic, notify};
 pub use principal::{
     Authenticate, Credential, Granted, Identified, Permission, Permissions, Principal, Role, Scope, Session,

@@ -1,11 +1,11 @@
 //! What features do about nodes: what they hear of them, what they say at a hello, which records they store.
 
 use async_trait::async_trait;
-use noderr_protocol::{Lane, NodeId, Record, Up, UpKind};
+use noderr_protocol::{Lane, NodeId, Record, Section, Up, UpKind};
 use sqlx::PgConnection;
 use std::pin::Pin;
 
-type Doing<'a> = Pin<Box<dyn Future<Output = sqlx::Result<()>> + Send + 'a>>;
+type Doing<'a, T = ()> = Pin<Box<dyn Future<Output = sqlx::Result<T>> + Send + 'a>>;
 
 /// What a feature does with a kind of message.
 pub struct Hears<S> {
@@ -17,6 +17,10 @@ pub struct Hears<S> {
 
 /// What a feature says to a node that has said hello.
 pub type Greets<S> = for<'a> fn(&'a S, &'a NodeId) -> Doing<'a>;
+
+/// What a feature wants a node to be: its section of the desired state, if there is one for this node. Whatever it is made
+/// of, a change of it must give the node's document a new version.
+pub type Wants<S> = for<'a> fn(&'a S, &'a NodeId) -> Doing<'a, Option<Section>>;
 
 /// Which records a feature stores.
 #[derive(Debug, Clone, Copy)]
@@ -37,31 +41,50 @@ pub trait Sink: Send {
     async fn flush(&mut self, connection: &mut PgConnection) -> sqlx::Result<()>;
 }
 
+/// What a feature does about nodes. Declare it with what there is: `DoesAboutNodes { greets, ..DoesAboutNodes::nothing() }`.
+pub struct DoesAboutNodes<S: 'static> {
+    /// What it does with their messages.
+    pub hears: &'static [Hears<S>],
+    /// What it says to a node that has said hello.
+    pub greets: Option<Greets<S>>,
+    /// What it wants a node to be.
+    pub wants: Option<Wants<S>>,
+    /// Which records it stores.
+    pub records: &'static [Takes],
+}
+
+impl<S> DoesAboutNodes<S> {
+    /// Nothing.
+    pub const fn nothing() -> Self {
+        Self { hears: &[], greets: None, wants: None, records: &[] }
+    }
+}
+
 /// All of it, of all features, bound to their states.
 #[derive(Default)]
 pub struct NodeHooks {
     hears: Vec<(UpKind, BoundHears)>,
     greets: Vec<BoundGreets>,
+    wants: Vec<BoundWants>,
     takes: Vec<Takes>,
 }
 
 type BoundHears = Box<dyn Fn(NodeId, Up) -> Doing<'static> + Send + Sync>;
 type BoundGreets = Box<dyn Fn(NodeId) -> Doing<'static> + Send + Sync>;
+type BoundWants = Box<dyn Fn(NodeId) -> Doing<'static, Option<Section>> + Send + Sync>;
 
 impl NodeHooks {
     pub(crate) const fn none() -> Self {
-        Self { hears: Vec::new(), greets: Vec::new(), takes: Vec::new() }
+        Self { hears: Vec::new(), greets: Vec::new(), wants: Vec::new(), takes: Vec::new() }
     }
 
     /// Binds what a feature does about nodes to its state.
     pub(crate) fn bind<S: Clone + Send + Sync + 'static>(
         &mut self,
-        hears: &'static [Hears<S>],
-        greets: Option<Greets<S>>,
-        takes: &[Takes],
+        does: &'static DoesAboutNodes<S>,
         state: &S,
     ) {
-        for Hears { kind, hear } in hears {
+        for Hears { kind, hear } in does.hears {
             let state = state.clone();
             let bound = move |node: NodeId, message: Up| -> Doing<'static> {
                 let state = state.clone();
@@ -69,7 +92,7 @@ impl NodeHooks {
             };
             self.hears.push((*kind, Box::new(bound)));
         }
-        if let Some(greet) = greets {
+        if let Some(greet) = does.greets {
             let state = state.clone();
             let bound = move |node: NodeId| -> Doing<'static> {
                 let state = state.clone();
@@ -77,7 +100,24 @@ impl NodeHooks {
             };
             self.greets.push(Box::new(bound));
         }
-        self.takes.extend(takes);
+        if let Some(want) = does.wants {
+            let state = state.clone();
+            let bound = move |node: NodeId| -> Doing<'static, Option<Section>> {
+                let state = state.clone();
+                Box::pin(async move { want(&state, &node).await })
+            };
+            self.wants.push(Box::new(bound));
+        }
+        self.takes.extend(does.records);
+    }
+
+    /// The sections of a node's desired state, of all features.
+    pub async fn sections(&self, node: &NodeId) -> sqlx::Result<Vec<Section>> {
+        let mut sections = Vec::new();
+        for want in &self.wants {
+            sections.extend(want(*node).await?);
+        }
+        Ok(sections)
     }
 
     /// Tells every feature that hears this kind of message; `false` if none does.

@@ -1,14 +1,11 @@
 //! What enrolment left behind: one file that says who the box is and whom it trusts. Holds no secret.
 
-use atomic_write_file::AtomicWriteFile;
+use noderr_part::{Document, DocumentError, Folder};
 use noderr_protocol::{IdentityKind, NodeId, enrol::Enrolled};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io::Write as _;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
 
 /// The box's place in the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,25 +27,16 @@ pub struct Enrolment {
 /// Why the enrolment cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolmentError {
-    /// The file system refused.
-    #[error("cannot read or write {path}", path = path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file does not hold an enrolment.
-    #[error("{path} is not an enrolment: {why}. Enrol again with a new install token", path = path.display())]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
+    /// The file cannot be read or written.
+    #[error("{0}. If it is damaged, move it away and enrol again with a new install token")]
+    Document(#[from] DocumentError),
     /// The certificate is unusable.
     #[error("the node certificate is unusable: {0}")]
     Certificate(String),
+}
+
+impl Document for Enrolment {
+    const FILE: &str = "enrolment.json";
 }
 
 impl From<Enrolled> for Enrolment {
@@ -65,26 +53,14 @@ impl From<Enrolled> for Enrolment {
 }
 
 impl Enrolment {
-    /// Reads the file; `None` where the box has not enrolled yet.
-    pub fn load(path: &Path) -> Result<Option<Self>, EnrolmentError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(EnrolmentError::Io { path: path.to_owned(), source }),
-        };
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|error| EnrolmentError::Unreadable { path: path.to_owned(), why: error.to_string() })
+    /// Reads it; `None` where the box has not enrolled yet.
+    pub fn load(folder: &Folder) -> Result<Option<Self>, EnrolmentError> {
+        Ok(folder.read()?)
     }
 
-    /// Writes the file, whole or not at all.
-    pub fn save(&self, path: &Path) -> Result<(), EnrolmentError> {
-        let io = |source| EnrolmentError::Io { path: path.to_owned(), source };
-        let text = serde_json::to_vec_pretty(self)
-            .map_err(|error| EnrolmentError::Unreadable { path: path.to_owned(), why: error.to_string() })?;
-        let mut file = AtomicWriteFile::open(path).map_err(io)?;
-        file.write_all(&text).map_err(io)?;
-        file.commit().map_err(io)
+    /// Writes it, whole or not at all.
+    pub fn save(&self, folder: &Folder) -> Result<(), EnrolmentError> {
+        Ok(folder.write(self)?)
     }
 
     /// From when until when the node's certificate is valid, in seconds since the Unix epoch.

@@ -3,15 +3,15 @@
 //! A message has arrived when the server's high-water mark says that it is committed; PUBACK is flow control and
 //! nothing more. The spool is the source of truth: after any trouble a fresh client begins again from it.
 
-mod backoff;
 mod enrol;
 mod https;
+mod mqtt;
 mod session;
 mod time;
 mod window;
 
-pub use backoff::Backoff;
 pub use enrol::{ExchangeError, enrol, renew};
 pub use https::{CallError, HttpsClient, Problem};
-pub use session::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
+pub use mqtt::LinkConfig;
+pub use session::{Link, LinkHandles, LinkState, SpoolSignal};
 pub use time::ask_time;

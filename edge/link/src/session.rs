@@ -1,44 +1,28 @@
 //! One component that keeps a session alive: connect, say hello, learn the marks, send the spool, begin again.
 
-use crate::backoff::Backoff;
+use crate::mqtt::{self, Arrivals, CONNECT_DEADLINE, LinkConfig, Lost, next};
 use crate::window::Window;
+use noderr_part::Backoff;
 use noderr_protocol::{
-    Down, Hello, HighWaterMarks, Lane, LaneState, List, MAX_ENVELOPE, Message as _, NodeId, RecordBatch,
-    Topics, Up,
+    ActualState, BatchOutcome, Down, Hello, HighWaterMarks, Lane, LaneState, List, MAX_ENVELOPE,
+    Message as _, RecordBatch, Up,
 };
 use noderr_spool::{Spool, SpoolError};
-use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Packet, QoS};
-use rumqttc::{TlsConfiguration, Transport};
-use rustls::ClientConfig;
+use rumqttc::{AsyncClient, Packet, QoS};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 
-const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 /// Marks that do not come for so long: begin again from the spool.
 const STALL: Duration = Duration::from_secs(20);
+/// Between two attempts to hand in records that the control plane cannot read: it may be an hour before it is newer.
+const HOLD: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 /// Rewinds in a row before the session begins anew.
 const REWINDS: u32 = 2;
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const BATCH_ENTRIES: usize = 256;
 /// Leaves room for the envelope around the entries.
 const BATCH_BYTES: usize = MAX_ENVELOPE - 4096;
-
-/// Where to connect and as whom.
-#[derive(Clone)]
-pub struct LinkConfig {
-    /// Host and port of the broker.
-    pub broker: (String, u16),
-    /// The node.
-    pub node: NodeId,
-    /// Topic grammar.
-    pub topics: Topics,
-    /// mTLS with the node's key.
-    pub tls: Arc<ClientConfig>,
-    /// Shortest and longest pause between attempts.
-    pub pauses: (Duration, Duration),
-}
 
 /// How the session is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +49,8 @@ pub struct LinkHandles {
     pub outgoing: mpsc::Receiver<Up>,
     /// Desired states and challenges.
     pub incoming: mpsc::Sender<Down>,
+    /// What the node has made of its desired state, the newest, said again in every session.
+    pub actual: watch::Receiver<Option<ActualState>>,
     /// How the session is.
     pub state: watch::Sender<LinkState>,
     /// Rung after an append.
@@ -78,39 +64,38 @@ pub struct Link<H> {
     handles: LinkHandles,
     hello: H,
     connects: u32,
-}
-
-/// Why a session ended.
-#[derive(Debug, thiserror::Error)]
-enum Lost {
-    #[error("{0}")]
-    Connection(String),
-    #[error(
-        "the broker turned this node away: it is revoked or suspended, or its certificate is not on record"
-    )]
-    TurnedAway,
-    #[error("the broker did not answer in time")]
-    Silent,
-    #[error("the spool cannot be read: {0}")]
-    Spool(#[from] SpoolError),
-    #[error("too much is waiting to be sent")]
-    Congested,
-    #[error("the node is stopping")]
-    Stopping,
+    /// Pauses for records that the control plane cannot read; they grow across sessions.
+    hold: Backoff,
 }
 
 /// How a session gets on.
 #[derive(Default)]
 struct Progress {
     window: Window,
+    /// The lanes that the control plane knows: it named them all in its answer to the hello.
+    lanes: Vec<Lane>,
     /// Demands in a row to send again.
     rewinds: u32,
+    /// Until when no records are sent, because the control plane cannot read them.
+    held_until: Option<Instant>,
+}
+
+impl Progress {
+    fn of(marks: &HighWaterMarks) -> Self {
+        let known = |lane: &Lane| marks.marks.iter().any(|mark| mark.lane == lane.tag());
+        Self { lanes: Lane::ALL.into_iter().filter(known).collect(), ..Self::default() }
+    }
+
+    fn may_send(&self) -> bool {
+        self.held_until.is_none() && self.window.has_room()
+    }
 }
 
 impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
     /// `hello` says who is there, given what the spool holds.
     pub const fn new(config: LinkConfig, spool: Arc<Spool>, handles: LinkHandles, hello: H) -> Self {
-        Self { config, spool, handles, hello, connects: 0 }
+        let hold = Backoff::new(HOLD.0, HOLD.1);
+        Self { config, spool, handles, hello, connects: 0, hold }
     }
 
     /// Runs until the other ends of the handles are gone.
@@ -142,36 +127,7 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
     }
 
     async fn session(&mut self, backoff: &mut Backoff) -> Lost {
-        // A fresh client each time: one that lost its session can stall for ever on packet ids of the old one.
-        let mut options = MqttOptions::new(
-            self.config.node.to_string(),
-            self.config.broker.0.clone(),
-            self.config.broker.1,
-        );
-        options.set_transport(Transport::Tls(TlsConfiguration::Rustls(self.config.tls.clone())));
-        options.set_keep_alive(KEEP_ALIVE).set_clean_session(true).set_inflight(64);
-        options.set_max_packet_size(MAX_ENVELOPE + 512, MAX_ENVELOPE + 512);
-        let (client, mut events) = AsyncClient::new(options, 256);
-        events.network_options.set_tcp_nodelay(true);
-        events.network_options.set_connection_timeout(CONNECT_DEADLINE.as_secs());
-        let (sender, mut arrivals) = mpsc::channel(64);
-        // A thread of its own: polling must go on while the spool is read, must not be cancelled half-way, and waits for
-        // the TPM in the middle of a handshake. It ends with the arrivals.
-        let reactor = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || {
-            reactor.block_on(async {
-                loop {
-                    let event = tokio::select! {
-                        event = events.poll() => event,
-                        () = sender.closed() => return,
-                    };
-                    let over = event.is_err();
-                    if sender.send(event).await.is_err() || over {
-                        return;
-                    }
-                }
-            });
-        });
+        let (client, mut arrivals) = mqtt::client(&self.config);
         let lost = match self.open(&client, &mut arrivals).await {
             Ok(marks) => {
                 backoff.reset();
@@ -186,11 +142,7 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
     }
 
     /// CONNACK, subscription, hello, and the marks that answer it.
-    async fn open(
-        &self,
-        client: &AsyncClient,
-        arrivals: &mut mpsc::Receiver<Result<Event, ConnectionError>>,
-    ) -> Result<HighWaterMarks, Lost> {
+    async fn open(&self, client: &AsyncClient, arrivals: &mut Arrivals) -> Result<HighWaterMarks, Lost> {
         let deadline = tokio::time::sleep(CONNECT_DEADLINE);
         tokio::pin!(deadline);
         loop {
@@ -221,16 +173,18 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
     async fn exchange(
         &mut self,
         client: &AsyncClient,
-        arrivals: &mut mpsc::Receiver<Result<Event, ConnectionError>>,
+        arrivals: &mut Arrivals,
         marks: HighWaterMarks,
     ) -> Result<Infallible, Lost> {
-        let mut progress = Progress::default();
+        let mut progress = Progress::of(&marks);
         self.acknowledge(&marks).await?;
         self.report_up(None);
         let signal = self.handles.signal.clone();
+        self.handles.actual.mark_changed();
         loop {
-            self.send_batches(client, &mut progress.window).await?;
+            self.send_batches(client, &mut progress).await?;
             let stall = progress.window.waits_since().map(|since| STALL.saturating_sub(since.elapsed()));
+            let held = progress.held_until.map(|end| end.saturating_duration_since(Instant::now()));
             tokio::select! {
                 packet = next(arrivals) => if let Packet::Publish(publish) = packet? {
                     match Down::decode(&publish.payload) {
@@ -242,19 +196,35 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
                 message = self.handles.outgoing.recv() => {
                     self.publish(client, &message.ok_or(Lost::Stopping)?)?;
                 }
-                () = signal.notified(), if progress.window.has_room() => {}
+                changed = self.handles.actual.changed() => {
+                    changed.map_err(|_| Lost::Stopping)?;
+                    let actual = self.handles.actual.borrow_and_update().clone();
+                    actual.map_or(Ok(()), |actual| self.publish(client, &Up::ActualState(actual)))?;
+                }
+                () = signal.notified(), if progress.may_send() => {}
                 () = tokio::time::sleep(stall.unwrap_or(STALL)), if stall.is_some() => {
                     tracing::warn!("no high-water mark for {STALL:?}; sending again from the spool");
                     progress.window.rewind();
                 }
+                () = tokio::time::sleep(held.unwrap_or_default()), if held.is_some() => progress.held_until = None,
             }
         }
     }
 
     /// Marks: what they cover may be forgotten, and there is room for more; or everything from there again.
-    async fn heed(&self, marks: &HighWaterMarks, progress: &mut Progress) -> Result<(), Lost> {
+    async fn heed(&mut self, marks: &HighWaterMarks, progress: &mut Progress) -> Result<(), Lost> {
         self.acknowledge(marks).await?;
-        progress.rewinds = if marks.rewind { progress.rewinds + 1 } else { 0 };
+        match marks.outcome {
+            BatchOutcome::Taken => progress.rewinds = 0,
+            BatchOutcome::Rewind => progress.rewinds += 1,
+            // One that this build does not know is no reason to forget, and none to send the same again at once.
+            BatchOutcome::Unreadable | BatchOutcome::Other(_) if progress.held_until.is_none() => {
+                let pause = self.hold.pause();
+                tracing::warn!(?pause, "the control plane cannot read these records; they wait until it can");
+                progress.held_until = Some(Instant::now() + pause);
+            }
+            BatchOutcome::Unreadable | BatchOutcome::Other(_) => {}
+        }
         if progress.rewinds > REWINDS {
             // Only a hello lets the server put on record that it has lost what we were told to forget.
             return Err(Lost::Connection("the control plane keeps asking for what is gone".to_owned()));
@@ -262,20 +232,23 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         if let Some(round_trip) = progress.window.marks(marks, Instant::now()) {
             self.report_up(Some(round_trip));
         }
+        if progress.held_until.is_none() && progress.window.waits_since().is_none() {
+            self.hold.reset();
+        }
         Ok(())
     }
 
     /// Sends what the spool holds, the most important lane first, as far as the window allows.
-    async fn send_batches(&self, client: &AsyncClient, window: &mut Window) -> Result<(), Lost> {
-        for lane in Lane::ALL {
-            while window.has_room() {
-                let after = window.cursor(lane);
+    async fn send_batches(&self, client: &AsyncClient, progress: &mut Progress) -> Result<(), Lost> {
+        for lane in progress.lanes.clone() {
+            while progress.may_send() {
+                let after = progress.window.cursor(lane);
                 let entries =
                     self.with_spool(move |spool| spool.read(lane, after, BATCH_ENTRIES, BATCH_BYTES)).await?;
                 let Some(last) = entries.last().map(noderr_protocol::Entry::last) else { break };
                 let entries: List<_, 512> = entries.try_into().map_err(|_| Lost::Congested)?;
-                self.publish(client, &Up::Records(RecordBatch { lane, entries }))?;
-                window.sent(lane, last, Instant::now());
+                self.publish(client, &Up::Records(RecordBatch { lane: lane.tag(), entries }))?;
+                progress.window.sent(lane, last, Instant::now());
             }
         }
         Ok(())
@@ -284,7 +257,8 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
     async fn acknowledge(&self, marks: &HighWaterMarks) -> Result<(), Lost> {
         let marks = marks.marks.to_vec();
         self.with_spool(move |spool| {
-            marks.iter().try_for_each(|mark| spool.acknowledge(mark.lane, mark.through).map(drop))
+            let known = marks.iter().filter_map(|mark| Some((mark.lane.known()?, mark.through)));
+            known.into_iter().try_for_each(|(lane, through)| spool.acknowledge(lane, through).map(drop))
         })
         .await
     }
@@ -315,19 +289,5 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
 
     fn report_up(&self, round_trip: Option<Duration>) {
         self.handles.state.send_replace(LinkState::Up { connects: self.connects, round_trip });
-    }
-}
-
-async fn next(arrivals: &mut mpsc::Receiver<Result<Event, ConnectionError>>) -> Result<Packet, Lost> {
-    loop {
-        match arrivals.recv().await {
-            Some(Ok(Event::Incoming(packet))) => return Ok(packet),
-            Some(Ok(Event::Outgoing(_))) => {}
-            Some(Err(ConnectionError::ConnectionRefused(
-                ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword,
-            ))) => return Err(Lost::TurnedAway),
-            Some(Err(error)) => return Err(Lost::Connection(error.to_string())),
-            None => return Err(Lost::Connection("the MQTT client ended".to_owned())),
-        }
     }
 }

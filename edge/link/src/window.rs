@@ -1,6 +1,6 @@
 //! Which records have been sent and which are known to have arrived: pure bookkeeping, no clock of its own, no socket.
 
-use noderr_protocol::{HighWaterMarks, Lane, Position};
+use noderr_protocol::{BatchOutcome, HighWaterMarks, Lane, Position};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -41,13 +41,15 @@ impl Window {
 
     /// The server has committed this much; returns how long the newest batch that has arrived took.
     pub(crate) fn marks(&mut self, marks: &HighWaterMarks, now: Instant) -> Option<Duration> {
-        if marks.rewind {
+        if marks.outcome != BatchOutcome::Taken {
             self.rewind();
             return None;
         }
         let mut took = None;
         self.under_way.retain_mut(|batch| {
-            let Some(mark) = marks.marks.iter().find(|mark| mark.lane == batch.lane) else { return true };
+            let Some(mark) = marks.marks.iter().find(|mark| mark.lane == batch.lane.tag()) else {
+                return true;
+            };
             batch.waits_since = now;
             let waits = mark.through.seq < batch.last;
             if !waits {
@@ -74,9 +76,10 @@ mod tests {
     use super::*;
     use noderr_protocol::LaneMark;
 
-    fn marks(lane: Lane, seq: u64, rewind: bool) -> HighWaterMarks {
+    fn marks(lane: Lane, seq: u64) -> HighWaterMarks {
         let through = Position { epoch: 1, seq };
-        HighWaterMarks { marks: vec![LaneMark { lane, through }].try_into().unwrap(), rewind }
+        let marks = vec![LaneMark { lane: lane.tag(), through }].try_into().unwrap();
+        HighWaterMarks { marks, outcome: BatchOutcome::Taken }
     }
 
     #[test]
@@ -88,8 +91,8 @@ mod tests {
         }
         assert!(!window.has_room());
         let later = now + Duration::from_secs(3);
-        assert_eq!(window.marks(&marks(Lane::Alert, 1000, false), later), None, "another lane's mark");
-        assert_eq!(window.marks(&marks(Lane::Result, 25, false), later), Some(Duration::from_secs(3)));
+        assert_eq!(window.marks(&marks(Lane::Alert, 1000), later), None, "another lane's mark");
+        assert_eq!(window.marks(&marks(Lane::Result, 25), later), Some(Duration::from_secs(3)));
         assert!(window.has_room());
         assert_eq!(window.cursor(Lane::Result), BATCHES as u64 * 10);
     }
@@ -101,10 +104,10 @@ mod tests {
         for second in 1..=30 {
             let then = now + Duration::from_secs(second);
             window.sent(Lane::Telemetry, Position { epoch: 1, seq: second }, then);
-            window.marks(&marks(Lane::Telemetry, second, false), then);
+            window.marks(&marks(Lane::Telemetry, second), then);
         }
         assert_eq!(window.waits_since(), Some(now));
-        window.marks(&marks(Lane::Alert, 1, false), now);
+        window.marks(&marks(Lane::Alert, 1), now);
         assert_eq!(window.waits_since(), None);
     }
 
@@ -114,7 +117,7 @@ mod tests {
         window.sent(Lane::Telemetry, Position { epoch: 1, seq: 10 }, now);
         window.sent(Lane::Telemetry, Position { epoch: 1, seq: 20 }, now);
         let later = now + Duration::from_secs(15);
-        window.marks(&marks(Lane::Telemetry, 10, false), later);
+        window.marks(&marks(Lane::Telemetry, 10), later);
         assert_eq!(window.waits_since(), Some(later));
     }
 
@@ -122,7 +125,8 @@ mod tests {
     fn a_rewind_forgets_everything_that_was_sent() {
         let (mut window, now) = (Window::default(), Instant::now());
         window.sent(Lane::Telemetry, Position { epoch: 1, seq: 9 }, now);
-        window.marks(&marks(Lane::Telemetry, 3, true), now);
+        let outcome = BatchOutcome::Rewind;
+        window.marks(&HighWaterMarks { outcome, ..marks(Lane::Telemetry, 3) }, now);
         assert_eq!(window.waits_since(), None);
         assert_eq!(window.cursor(Lane::Telemetry), 0);
     }

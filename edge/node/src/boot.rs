@@ -1,42 +1,43 @@
 //! What changes with every start: the boot epoch, and the latest time the box has seen.
 
-use crate::data::DataFolder;
 use noderr_identity::{LastSeen, TrustedClock};
+use noderr_part::{Document, DocumentError, Folder};
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-const FILE: &str = "boot.json";
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Boot {
     epoch: u64,
     /// The latest time that was vouched for, and how far the system clock was ahead of it.
     seen_ms: i64,
-    #[serde(default)]
     system_ahead_ms: i64,
+}
+
+impl Document for Boot {
+    const FILE: &str = "boot.json";
 }
 
 /// Begins a boot epoch that is above every earlier one: above the last on this disk, above what the server has seen
 /// (a wiped disk), and, where the clock is right, above anything before this second.
-pub(crate) fn begin(data: &DataFolder, floor: u64) -> anyhow::Result<u64> {
-    let last: Boot = data.read(FILE).unwrap_or_default();
+pub(crate) fn begin(data: &Folder, floor: u64) -> Result<u64, DocumentError> {
+    let last: Boot = data.read_or_default();
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let epoch = (last.epoch.max(floor) + 1).max(seconds);
-    data.write(FILE, &Boot { epoch, ..last })?;
+    data.write(&Boot { epoch, ..last })?;
     Ok(epoch)
 }
 
 /// The clock to start with.
-pub(crate) fn clock(data: &DataFolder) -> TrustedClock {
-    let Boot { seen_ms, system_ahead_ms, .. } = data.read(FILE).unwrap_or_default();
+pub(crate) fn clock(data: &Folder) -> TrustedClock {
+    let Boot { seen_ms, system_ahead_ms, .. } = data.read_or_default();
     TrustedClock::new(LastSeen { vouched_ms: seen_ms, system_ahead_ms })
 }
 
 /// Remembers a time that was vouched for, so that the next start does not begin before it.
-pub(crate) fn remember(data: &DataFolder, clock: &TrustedClock) -> anyhow::Result<()> {
-    let last: Boot = data.read(FILE).unwrap_or_default();
+pub(crate) fn remember(data: &Folder, clock: &TrustedClock) -> Result<(), DocumentError> {
+    let last: Boot = data.read_or_default();
     let Some(LastSeen { vouched_ms, system_ahead_ms }) = clock.last_seen() else { return Ok(()) };
-    data.write(FILE, &Boot { seen_ms: vouched_ms, system_ahead_ms, ..last })
+    data.write(&Boot { seen_ms: vouched_ms, system_ahead_ms, ..last })
 }
 
 #[cfg(test)]
@@ -46,7 +47,7 @@ mod tests {
     #[test]
     fn epochs_only_grow_whatever_the_clock_and_the_disk_say() {
         let folder = tempfile::tempdir().unwrap();
-        let data = DataFolder::open(folder.path()).unwrap();
+        let data = Folder::open(folder.path()).unwrap();
         let first = begin(&data, 0).unwrap();
         let second = begin(&data, 0).unwrap();
         assert!(second > first);

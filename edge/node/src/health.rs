@@ -1,41 +1,21 @@
 //! Looks after the box: checks on a beat, alerts on change, heartbeats, the systemd watchdog.
 
 use crate::probes::disk;
-use crate::pulse::Pulse;
-use crate::status::Board;
-use noderr_identity::{NodeKeys, TrustedClock};
-use noderr_link::{LinkState, SpoolSignal};
-use noderr_protocol::{Alert, AlertCode, Heartbeat, Lane, Message as _, Payload, Text, Up};
-use noderr_spool::Spool;
-use std::path::PathBuf;
-use std::sync::Arc;
+use crate::shared::Shared;
+use noderr_identity::NodeKeys;
+use noderr_link::LinkState;
+use noderr_part::{Pulse, SLOW_DISK};
+use noderr_protocol::{AlertCode, Heartbeat, Text, Up};
+use noderr_spool::TELEMETRY_STOPS_BELOW;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// Between two looks.
 const BEAT: Duration = Duration::from_secs(1);
 /// Between two questions to the TPM: often enough to notice, seldom enough not to wear it.
 const TPM_EVERY: Duration = Duration::from_secs(15);
-/// Below this the spool stops taking telemetry.
-const DISK_LOW_KIB: u64 = 4 * 1024;
 /// A certificate does not bear more.
 const CLOCK_WRONG_MS: u64 = 60 * 60 * 1000;
-
-/// What health needs; cheap to clone, so that it can be started again.
-#[derive(Clone)]
-pub(crate) struct Health {
-    pub(crate) data: PathBuf,
-    pub(crate) keys: NodeKeys,
-    pub(crate) clock: TrustedClock,
-    pub(crate) spool: Arc<Spool>,
-    pub(crate) signal: SpoolSignal,
-    pub(crate) board: Board,
-    pub(crate) link: watch::Receiver<LinkState>,
-    pub(crate) outgoing: mpsc::Sender<Up>,
-    pub(crate) heartbeat_every: Duration,
-    pub(crate) started: Instant,
-    pub(crate) pulse: Pulse,
-}
 
 /// What was wrong at the last look.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,95 +27,93 @@ struct Ailments {
     damaged: u64,
 }
 
-impl Health {
-    pub(crate) async fn run(self) {
-        let mut before = Ailments::default();
-        let mut last_heartbeat: Option<Instant> = None;
-        let (tpm_sender, tpm) = watch::channel(None);
-        let asker = tokio::spawn(ask_tpm(self.keys.clone(), tpm_sender));
-        let _asker = tokio_util::task::AbortOnDropHandle::new(asker);
-        let mut beat = tokio::time::interval(BEAT);
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            beat.tick().await;
-            let _busy = self.pulse.busy();
-            let ailments = Ailments {
-                tpm: tpm.borrow().clone(),
-                disk_low: disk(&self.data).free_kib < DISK_LOW_KIB,
-                clock_wrong: self.clock.is_vouched()
-                    && self.clock.system_offset_ms().unsigned_abs() > CLOCK_WRONG_MS,
-                damaged: self.spool.stats().damaged,
-            };
-            for (code, detail) in changes(&before, &ailments) {
-                self.alert(code, &detail).await;
-            }
-            let online = self.look_around(&ailments);
-            if online && last_heartbeat.is_none_or(|at| at.elapsed() >= self.heartbeat_every) {
-                last_heartbeat = Some(Instant::now());
-                self.heartbeat();
-            }
-            before = ailments;
+pub(crate) async fn run(shared: Shared) {
+    let heartbeat_every = Duration::from_secs(shared.config.link.heartbeat_every_s);
+    let mut before = Ailments::default();
+    let mut last_heartbeat: Option<Instant> = None;
+    let (tpm_sender, tpm) = watch::channel(None);
+    let asker = tokio::spawn(ask_tpm(shared.keys.clone(), tpm_sender));
+    let _asker = tokio_util::task::AbortOnDropHandle::new(asker);
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        let _busy = shared.outbox.pulse.busy(SLOW_DISK);
+        let ailments = Ailments {
+            tpm: tpm.borrow().clone(),
+            disk_low: disk(shared.data.root())
+                .is_some_and(|disk| disk.free_kib < TELEMETRY_STOPS_BELOW / 1024),
+            clock_wrong: shared.clock.is_vouched()
+                && shared.clock.system_offset_ms().unsigned_abs() > CLOCK_WRONG_MS,
+            damaged: shared.outbox.spool.stats().damaged,
+        };
+        for (code, detail) in changes(&before, &ailments) {
+            shared.outbox.alert(shared.clock.now_ms(), code, &detail).await;
         }
+        let online = look_around(&shared, &ailments);
+        if online && last_heartbeat.is_none_or(|at| at.elapsed() >= heartbeat_every) {
+            last_heartbeat = Some(Instant::now());
+            heartbeat(&shared);
+        }
+        before = ailments;
     }
+}
 
-    /// Writes what is seen on the board; returns whether the node is online.
-    fn look_around(&self, ailments: &Ailments) -> bool {
-        let link = self.link.borrow().clone();
-        let spool = self.spool.stats();
-        let free_kib = disk(&self.data).free_kib;
-        let tpm = match &self.keys {
-            NodeKeys::Tpm(tpm) => tpm.stats(),
-            NodeKeys::Software(_) => noderr_identity::TpmStats::default(),
-        };
-        let online = matches!(link, LinkState::Up { .. });
-        self.board.update(|status| {
-            status.online = online;
-            status.doing = match &link {
-                LinkState::Up { .. } => "reporting".to_owned(),
-                LinkState::TurnedAway => {
-                    "turned away: revoked, suspended, or the certificate is not on record".to_owned()
-                }
-                LinkState::Down(Some(why)) => format!("buffering: {why}"),
-                LinkState::Down(None) => "connecting".to_owned(),
-            };
-            if let LinkState::Up { connects, round_trip } = link {
-                status.connects = connects;
-                status.round_trip_ms = round_trip.and_then(|trip| u64::try_from(trip.as_millis()).ok());
-            }
-            status.uptime_s = self.started.elapsed().as_secs();
-            status.clock_vouched = self.clock.is_vouched();
-            status.clock_offset_ms = self.clock.system_offset_ms();
-            status.spool_records = spool.records;
-            status.spool_bytes = spool.bytes;
-            status.spool_disk_bytes = spool.disk_bytes;
-            status.spool_lost = spool.lost;
-            status.tpm_answered = tpm.answered;
-            status.tpm_failed = tpm.failed;
-            status.disk_free_kib = free_kib;
-            status.failing = ailments.in_words();
-        });
-        online
-    }
+/// Writes what is seen on the board; returns whether the node is online.
+fn look_around(shared: &Shared, ailments: &Ailments) -> bool {
+    let link = shared.link.borrow().clone();
+    let spool = shared.outbox.spool.stats();
+    let disk = disk(shared.data.root());
+    let tpm = match &shared.keys {
+        NodeKeys::Tpm(tpm) => tpm.stats(),
+        NodeKeys::Software(_) => noderr_identity::TpmStats::default(),
+    };
+    let online = matches!(link, LinkState::Up { .. });
+    shared.board.update(|status| {
+        status.online = online;
+        status.doing = doing(&link);
+        if let LinkState::Up { connects, round_trip } = link {
+            status.connects = connects;
+            status.round_trip_ms = round_trip.and_then(|trip| u64::try_from(trip.as_millis()).ok());
+        }
+        status.uptime_s = shared.started.elapsed().as_secs();
+        status.clock_vouched = shared.clock.is_vouched();
+        status.clock_offset_ms = shared.clock.system_offset_ms();
+        status.spool_records = spool.records;
+        status.spool_bytes = spool.bytes;
+        status.spool_disk_bytes = spool.disk_bytes;
+        status.spool_lost = spool.lost;
+        status.tpm_answered = tpm.answered;
+        status.tpm_failed = tpm.failed;
+        status.disk_free_kib = disk.map_or(0, |disk| disk.free_kib);
+        status.failing = ailments.in_words();
+    });
+    online
+}
 
-    fn heartbeat(&self) {
-        let status = self.board.read();
-        let failing: Vec<_> = status.failing.iter().take(16).map(|check| Text::truncated(check)).collect();
-        let beat = Heartbeat {
-            time: self.clock.now_ms(),
-            process_uptime_s: u32::try_from(status.uptime_s).unwrap_or(u32::MAX),
-            failing: failing.try_into().unwrap_or_default(),
-            backlog: status.spool_records,
-            lost: status.spool_lost,
-        };
-        // Dropped while the queue is full: the next one says more.
-        drop(self.outgoing.try_send(Up::Heartbeat(beat)));
+fn doing(link: &LinkState) -> String {
+    match link {
+        LinkState::Up { .. } => "reporting".to_owned(),
+        LinkState::TurnedAway => {
+            "turned away: revoked, suspended, or the certificate is not on record".to_owned()
+        }
+        LinkState::Down(Some(why)) => format!("buffering: {why}"),
+        LinkState::Down(None) => "connecting".to_owned(),
     }
+}
 
-    async fn alert(&self, code: AlertCode, detail: &str) {
-        tracing::warn!(code = code.as_str(), detail, "alert");
-        let alert = Alert { time: self.clock.now_ms(), code, detail: Text::truncated(detail) };
-        write_alert(&self.spool, &self.signal, alert).await;
-    }
+fn heartbeat(shared: &Shared) {
+    let status = shared.board.read();
+    let failing: Vec<_> = status.failing.iter().take(16).map(|check| Text::truncated(check)).collect();
+    let beat = Heartbeat {
+        time: shared.clock.now_ms(),
+        process_uptime_s: u32::try_from(status.uptime_s).unwrap_or(u32::MAX),
+        failing: failing.try_into().unwrap_or_default(),
+        backlog: status.spool_records,
+        lost: status.spool_lost,
+    };
+    // Dropped while the queue is full: the next one says more.
+    drop(shared.outgoing.try_send(Up::Heartbeat(beat)));
 }
 
 /// Tells systemd that the node gets things done, from the first moment on: enrolment may have to wait for days.
@@ -150,21 +128,6 @@ pub(crate) async fn feed_watchdog(pulse: Pulse) {
         if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]) {
             tracing::debug!(%error, "systemd does not listen");
         }
-    }
-}
-
-/// Spools an alert; also used before health runs.
-pub(crate) async fn write_alert(spool: &Arc<Spool>, signal: &SpoolSignal, alert: Alert) {
-    let spool = spool.clone();
-    let written = tokio::task::spawn_blocking(move || {
-        let bytes = Payload::Alert(alert).encode().map_err(|error| error.to_string())?;
-        spool.append(Lane::Alert, &[bytes]).map_err(|error| error.to_string())
-    })
-    .await;
-    match written {
-        Ok(Ok(_)) => signal.notify_one(),
-        Ok(Err(error)) => tracing::error!(%error, "an alert could not be written to the spool"),
-        Err(error) => tracing::error!(%error, "the spool panicked"),
     }
 }
 

@@ -1,18 +1,21 @@
 //! `noderr-node`: the runtime on the box, and its own CLI.
 
+mod attester;
+mod base;
 mod boot;
 mod commands;
 mod config;
-mod data;
+mod desired;
 mod health;
+mod inbox;
+mod keeper;
+mod outbox;
 mod probes;
-mod pulse;
 mod registrar;
 mod runtime;
 mod sampler;
+mod shared;
 mod status;
-mod steward;
-mod supervise;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

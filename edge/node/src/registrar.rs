@@ -2,13 +2,13 @@
 
 use crate::boot;
 use crate::config::{Config, KeyPlace};
-use crate::data::DataFolder;
 use crate::status::Board;
 use anyhow::{Context as _, bail};
 use noderr_identity::{
     CertificateResolver, Enrolment, NodeKeys, SoftwareKey, Tpm, TpmConfig, TrustRoots, TrustedClock,
 };
-use noderr_link::{Backoff, ExchangeError, HttpsClient, ask_time, enrol, renew};
+use noderr_link::{ExchangeError, HttpsClient, ask_time, enrol, renew};
+use noderr_part::{Backoff, Folder};
 use noderr_protocol::IdentityKind;
 use secrecy::ExposeSecret as _;
 use std::ops::RangeInclusive;
@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Opens the keys the configuration asks for. A box that enrolled with a TPM never runs with a file key.
 pub(crate) fn open_keys(
     config: &Config,
-    data: &DataFolder,
+    data: &Folder,
     enrolment: Option<&Enrolment>,
 ) -> anyhow::Result<NodeKeys> {
     match (config.identity.keys, enrolment.map(|enrolment| enrolment.kind)) {
@@ -35,7 +35,9 @@ pub(crate) fn open_keys(
              install token",
             data.root().display()
         ),
-        (KeyPlace::Software, _) => Ok(NodeKeys::Software(SoftwareKey::open_or_create(&data.software_key())?)),
+        (KeyPlace::Software, _) => {
+            Ok(NodeKeys::Software(SoftwareKey::open_or_create(&data.root().join("software.key"))?))
+        }
         (KeyPlace::Tpm, _) => Ok(NodeKeys::Tpm(Tpm::start(TpmConfig {
             tcti: config.identity.tcti.clone(),
             deadline: Duration::from_secs(config.identity.tpm_deadline_s.max(1)),
@@ -49,7 +51,7 @@ pub(crate) struct Registrar {
     pub(crate) deadline: Duration,
     pub(crate) roots: TrustRoots,
     pub(crate) clock: TrustedClock,
-    pub(crate) data: Arc<DataFolder>,
+    pub(crate) data: Arc<Folder>,
     pub(crate) keys: NodeKeys,
     pub(crate) board: Board,
 }
@@ -64,7 +66,7 @@ impl Registrar {
             tracing::warn!(off_ms = off, "the clock was wrong and now follows the control plane");
         }
         let clock = self.clock.clone();
-        if let Err(error) = self.data.on_disk(move |data| boot::remember(data, &clock)).await {
+        if let Err(error) = self.data.on_disk(move |data| anyhow::Ok(boot::remember(data, &clock)?)).await {
             tracing::warn!(%error, "the time cannot be remembered across a start");
         }
         Ok(())
@@ -146,7 +148,7 @@ impl Registrar {
     ) -> anyhow::Result<Enrolment> {
         let renewed: Enrolment = renew(&self.client()?, &self.keys, enrolment.node).await?.into();
         let kept = renewed.clone();
-        self.data.on_disk(move |data| Ok(kept.save(&data.enrolment())?)).await?;
+        self.data.on_disk(move |data| anyhow::Ok(kept.save(data)?)).await?;
         resolver.replace(&self.keys, &renewed.certificate_chain)?;
         tracing::info!("the certificate was renewed");
         Ok(renewed)

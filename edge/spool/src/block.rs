@@ -1,5 +1,8 @@
 //! One value in a lane's tree: some records, or the gap where records were. Every record has its own checksum, so
 //! that damage costs what it touched and no more.
+//!
+//! Kinds above those of this build are in a frame that every build can read: kind, epoch, count, anything, checksum. A
+//! build that was put back over a newer one keeps such blocks and says nothing of them, until the newer one is back.
 
 use noderr_protocol::{Gap, GapReason};
 
@@ -14,6 +17,8 @@ pub(crate) enum Block {
     Records { epoch: u64, bodies: Vec<Option<Vec<u8>>> },
     /// Numbers that will never come.
     Gap { epoch: u64, last: u64, reason: GapReason },
+    /// Whole, and of a kind that a later build writes.
+    Foreign,
     /// Not even the header can be believed.
     Damaged,
 }
@@ -45,6 +50,7 @@ pub(crate) fn decode(first: u64, count: u64, value: &[u8]) -> Block {
     match value.split_first() {
         Some((&RECORDS, _)) => decode_records(first, count, value),
         Some((&GAP, rest)) => decode_gap(rest).unwrap_or(Block::Damaged),
+        _ if foreign_count(value).is_some() => Block::Foreign,
         _ => Block::Damaged,
     }
 }
@@ -65,8 +71,19 @@ pub(crate) fn census(first: u64, value: &[u8]) -> Option<(u64, u64)> {
             Block::Gap { last, .. } => Some((last.checked_sub(first)? + 1, 0)),
             _ => None,
         },
-        _ => None,
+        _ => foreign_count(value).map(|count| (count, count)),
     }
+}
+
+/// How many numbers a block of a later build accounts for, if it is one and whole.
+fn foreign_count(value: &[u8]) -> Option<u64> {
+    let (rest, sum) = value.split_last_chunk::<4>()?;
+    let (kind, fields) = rest.split_first()?;
+    let (_epoch, fields) = fields.split_first_chunk::<8>()?;
+    let (count, _) = fields.split_first_chunk::<4>()?;
+    let count = u32::from_be_bytes(*count);
+    let sound = *kind > GAP && count > 0 && crc32fast::hash(rest) == u32::from_be_bytes(*sum);
+    sound.then_some(count.into())
 }
 
 fn decode_records(first: u64, count: u64, value: &[u8]) -> Block {
@@ -90,7 +107,7 @@ fn decode_gap(rest: &[u8]) -> Option<Block> {
     let (reason, sum) = rest.split_first()?;
     let (epoch, last) = (u64::from_be_bytes(*epoch), u64::from_be_bytes(*last));
     let sound = u32::from_be_bytes(sum.try_into().ok()?) == checksum(epoch, last, &[*reason]);
-    sound.then_some(Block::Gap { epoch, last, reason: byte_reason(*reason)? })
+    sound.then_some(Block::Gap { epoch, last, reason: byte_reason(*reason) })
 }
 
 fn split_record(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
@@ -108,21 +125,13 @@ fn checksum(epoch: u64, seq: u64, body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// On the disk reasons begin at one, so that a zeroed byte is none.
 const fn reason_byte(reason: GapReason) -> u8 {
-    match reason {
-        GapReason::Budget => 1,
-        GapReason::Damaged => 2,
-        GapReason::LostByServer => 3,
-    }
+    reason.byte().wrapping_add(1)
 }
 
-const fn byte_reason(byte: u8) -> Option<GapReason> {
-    match byte {
-        1 => Some(GapReason::Budget),
-        2 => Some(GapReason::Damaged),
-        3 => Some(GapReason::LostByServer),
-        _ => None,
-    }
+const fn byte_reason(byte: u8) -> GapReason {
+    GapReason::of_byte(byte.wrapping_sub(1))
 }
 
 #[cfg(test)]
@@ -151,7 +160,7 @@ mod tests {
             value[at] ^= 1 << bit;
             let read = match decode(10, bodies.len() as u64, &value) {
                 Block::Records { bodies, .. } => bodies,
-                Block::Gap { .. } | Block::Damaged => vec![None; bodies.len()],
+                Block::Gap { .. } | Block::Foreign | Block::Damaged => vec![None; bodies.len()],
             };
             prop_assert!(read.iter().any(Option::is_none));
             for (read, written) in read.into_iter().zip(bodies) {

@@ -133,9 +133,11 @@ impl LaneTree {
                     self.replace(before, first, count, &value, epoch, GapReason::Budget)?;
                     return Ok(true);
                 }
-                Block::Damaged => {
+                block @ (Block::Foreign | Block::Damaged) => {
                     let epoch = before.map_or(self.epoch, |gap| gap.epoch);
-                    self.replace(before, first, count, &value, epoch, GapReason::Damaged)?;
+                    let damaged = block == Block::Damaged;
+                    let reason = if damaged { GapReason::Damaged } else { GapReason::Budget };
+                    self.replace(before, first, count, &value, epoch, reason)?;
                     return Ok(true);
                 }
             }
@@ -213,8 +215,12 @@ impl LaneTree {
                 let gap = Gap { epoch, first: expected, last: first - 1, reason: GapReason::Damaged };
                 entries.push(Entry::Gap(gap));
             }
+            let Some(of_block) = entries_of(first, count, &value, &mut epoch) else {
+                // Of a later build, and not to be passed over: what is behind it would tell the server that it is lost.
+                return Ok(entries);
+            };
             expected = first + count;
-            for entry in entries_of(first, count, &value, &mut epoch) {
+            for entry in of_block {
                 if entry.last().seq <= after {
                     continue;
                 }
@@ -251,6 +257,7 @@ impl LaneTree {
                     (epoch, bodies.len() as u64, bodies.iter().filter(|body| body.is_none()).count() as u64)
                 }
                 Block::Gap { epoch, .. } => (epoch, 0, 0),
+                Block::Foreign => (0, count, 0),
                 Block::Damaged => (0, 0, count),
             };
             if first + count - 1 > through.seq || epoch > through.epoch {
@@ -279,29 +286,26 @@ impl LaneTree {
     }
 }
 
-fn entries_of(first: u64, count: u64, value: &[u8], epoch: &mut u64) -> Vec<Entry> {
+/// What a block says of its numbers; `None` if only a later build could say.
+fn entries_of(first: u64, count: u64, value: &[u8], epoch: &mut u64) -> Option<Vec<Entry>> {
     match block::decode(first, count, value) {
+        Block::Foreign => None,
         Block::Gap { epoch: of, last, reason } => {
             *epoch = of;
-            vec![Entry::Gap(Gap { epoch: of, first, last, reason })]
+            Some(vec![Entry::Gap(Gap { epoch: of, first, last, reason })])
         }
         Block::Damaged => {
-            vec![Entry::Gap(Gap {
-                epoch: *epoch,
-                first,
-                last: first + count - 1,
-                reason: GapReason::Damaged,
-            })]
+            let last = first + count - 1;
+            Some(vec![Entry::Gap(Gap { epoch: *epoch, first, last, reason: GapReason::Damaged })])
         }
         Block::Records { epoch: of, bodies } => {
             *epoch = of;
-            (first..)
-                .zip(bodies)
-                .map(|(seq, body)| match body.and_then(|body| body.try_into().ok()) {
-                    Some(body) => Entry::Record(Record { position: Position { epoch: of, seq }, body }),
-                    None => Entry::Gap(Gap { epoch: of, first: seq, last: seq, reason: GapReason::Damaged }),
-                })
-                .collect()
+            let entry = |(seq, body): (u64, Option<Vec<u8>>)| match body.and_then(|body| body.try_into().ok())
+            {
+                Some(body) => Entry::Record(Record { position: Position { epoch: of, seq }, body }),
+                None => Entry::Gap(Gap { epoch: of, first: seq, last: seq, reason: GapReason::Damaged }),
+            };
+            Some((first..).zip(bodies).map(entry).collect())
         }
     }
 }

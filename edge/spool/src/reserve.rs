@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 const MIB: u64 = 1 << 20;
+/// With less than this on the file system, telemetry is dropped and counted.
+pub const TELEMETRY_STOPS_BELOW: u64 = 4 * MIB;
 /// Given up when the disk is full, so that the alert that says so can still be written.
 const SET_ASIDE: u64 = 3 * MIB;
 /// Set aside again only when there is plenty.
@@ -21,7 +23,7 @@ pub(crate) struct Reserve {
 impl Reserve {
     /// Sets space aside beside the spool's folder, if there is plenty.
     pub(crate) fn new(spool: &Path) -> Self {
-        let reserve = Self { file: spool.with_extension("reserve"), folder: spool.to_owned() };
+        let reserve = Self { file: file(spool), folder: spool.to_owned() };
         reserve.make_room(Lane::Telemetry);
         reserve
     }
@@ -58,10 +60,19 @@ impl Reserve {
     }
 }
 
+/// Gives the space back that a spool has set aside beside itself.
+pub(crate) fn give_up(spool: &Path) -> std::io::Result<()> {
+    fs::remove_file(file(spool))
+}
+
+fn file(spool: &Path) -> PathBuf {
+    spool.with_extension("reserve")
+}
+
 /// What the file system must still have: the least important lane stops first.
 const fn needs(lane: Lane) -> u64 {
     match lane {
-        Lane::Telemetry => 4 * MIB,
+        Lane::Telemetry => TELEMETRY_STOPS_BELOW,
         Lane::Result => 2 * MIB,
         Lane::Alert => MIB,
     }

@@ -4,7 +4,7 @@ use crate::error::SpoolError;
 use crate::lane::Numbers;
 use crate::lanes::{Lanes, SpoolConfig};
 use crate::odometer::Odometer;
-use crate::reserve::Reserve;
+use crate::reserve::{self, Reserve};
 use crate::store::{Caught, PANICKED, catch_panic, set_aside};
 use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
 use std::path::{Path, PathBuf};
@@ -63,6 +63,11 @@ impl Spool {
         Ok(Self { config, replaced, reserve, odometer, state: Mutex::new(state), figures })
     }
 
+    /// Gives the space back that the spool of this folder has set aside, for a start that needs it more.
+    pub fn give_up_reserve(path: &Path) -> std::io::Result<()> {
+        reserve::give_up(path)
+    }
+
     /// Where the previous spool was moved, if it could not be opened.
     pub fn replaced(&self) -> Option<&Path> {
         self.replaced.as_deref()
@@ -114,7 +119,7 @@ impl Spool {
                 .iter()
                 .map(|lane| {
                     let Numbers { lane: name, next, .. } = lane.numbers;
-                    Ok(LaneState { lane: name, oldest: lane.oldest()?, next })
+                    Ok(LaneState { lane: name.tag(), oldest: lane.oldest()?, next })
                 })
                 .collect()
         })

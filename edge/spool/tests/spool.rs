@@ -195,7 +195,7 @@ fn a_spool_damaged_anywhere_opens_and_takes_records() {
         let spool = open(folder.path(), 2);
         assert_eq!(spool.append(Lane::Alert, &bodies(0..3)).unwrap(), Appended::Kept, "damaged at {at}");
         for (lane, next) in [(Lane::Alert, 14), (Lane::Telemetry, 1501)] {
-            let state = spool.lanes().unwrap().into_iter().find(|state| state.lane == lane).unwrap();
+            let state = spool.lanes().unwrap().into_iter().find(|state| state.lane == lane.tag()).unwrap();
             assert_eq!(state.next, next, "numbers are given out twice, damaged at {at}");
             assert!(spool.stats().damaged >= state.oldest - 1, "lost without a word, damaged at {at}");
             assert_accounted(&drain(&spool, lane), state.oldest, next);
@@ -203,6 +203,45 @@ fn a_spool_damaged_anywhere_opens_and_takes_records() {
         damaged_numbers = damaged_numbers.max(spool.stats().damaged);
     }
     assert!(damaged_numbers > 1000, "the damage that makes sled forget most was not among these");
+}
+
+#[test]
+fn blocks_of_a_later_build_wait_for_it_and_only_the_budget_takes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        |epoch| SpoolConfig { budget_bytes: 100_000, ..SpoolConfig::new(folder.path().join("spool"), epoch) };
+    let spool = Spool::open(config(1)).unwrap();
+    for start in [0, 10, 20] {
+        spool.append(Lane::Result, &bodies(start..start + 10)).unwrap();
+    }
+    drop(spool);
+    let mut later = vec![9];
+    later.extend_from_slice(&1_u64.to_be_bytes());
+    later.extend_from_slice(&10_u32.to_be_bytes());
+    later.extend_from_slice(b"as nobody writes it yet");
+    later.extend_from_slice(&crc32fast::hash(&later).to_be_bytes());
+    {
+        let db = raw(folder.path());
+        db.open_tree("result").unwrap().insert(11_u64.to_be_bytes(), later.clone()).unwrap();
+        db.flush().unwrap();
+    }
+    let spool = Spool::open(config(2)).unwrap();
+    assert_accounted(&drain(&spool, Lane::Result), 1, 11);
+    spool.acknowledge(Lane::Result, Position { epoch: 1, seq: 10 }).unwrap();
+    spool.append(Lane::Result, &bodies(30..31)).unwrap();
+    assert_eq!((drain(&spool, Lane::Result), spool.stats().lost), (vec![], 0));
+    drop(spool);
+    assert_eq!(
+        raw(folder.path()).open_tree("result").unwrap().get(11_u64.to_be_bytes()).unwrap().unwrap(),
+        later
+    );
+    let spool = Spool::open(config(3)).unwrap();
+    for _ in 0..60 {
+        spool.append(Lane::Result, &[vec![7; 1000]]).unwrap();
+    }
+    let entries = drain(&spool, Lane::Result);
+    assert_accounted(&entries, 11, 92);
+    assert!(matches!(&entries[0], Entry::Gap(gap) if gap.reason == GapReason::Budget));
 }
 
 #[test]

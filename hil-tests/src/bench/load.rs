@@ -1,10 +1,9 @@
 //! Load that does not depend on what is measured: peers that keep so many messages under way, for so long.
 
 use anyhow::Context as _;
-use noderr_hil::{Papers, Peer};
+use noderr_hil::{Papers, Peer, hello};
 use noderr_protocol::{
-    Down, Entry, Hello, IdentityKind, Lane, List, Message as _, Payload, Position, Record, RecordBatch,
-    TelemetrySample, Text, Up,
+    Down, Entry, Lane, Message as _, Metric, Payload, Position, Record, RecordBatch, TelemetrySample, Up,
 };
 use rumqttc::mqttbytes::v4::Packet;
 use std::collections::VecDeque;
@@ -63,7 +62,7 @@ pub(super) async fn connect(papers: &[Papers], broker: SocketAddr) -> anyhow::Re
 /// One record in one message: what a node sends that reports at once.
 pub(super) fn batch(first: u64, count: u64) -> anyhow::Result<Up> {
     let sample =
-        TelemetrySample { memory_total_kib: 4 << 20, disk_total_kib: 64 << 20, ..TelemetrySample::default() };
+        Metric::ALL.iter().fold(TelemetrySample::at(0), |sample, metric| sample.with(*metric, Some(1 << 20)));
     let body = Payload::Telemetry(sample).encode()?;
     let entries = (first..first + count).map(|seq| {
         let body = body.clone().try_into().ok().context("a record is too long")?;
@@ -71,22 +70,14 @@ pub(super) fn batch(first: u64, count: u64) -> anyhow::Result<Up> {
     });
     let entries = entries.collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Up::Records(RecordBatch {
-        lane: Lane::Telemetry,
+        lane: Lane::Telemetry.tag(),
         entries: entries.try_into().ok().context("too many")?,
     }))
 }
 
 /// Says hello, so that the control plane knows the node's lanes.
 pub(super) async fn greet(peer: &mut Peer) -> anyhow::Result<()> {
-    peer.say(&Up::Hello(Hello {
-        software: Text::truncated("bench"),
-        architecture: Text::truncated("bench"),
-        identity: IdentityKind::Software,
-        epoch: 1,
-        time: 0,
-        desired_version: 0,
-        lanes: List::default(),
-    }))?;
+    peer.say(&Up::Hello(hello(1)))?;
     peer.flush().await?;
     while !matches!(peer.hear().await?, Down::HighWaterMarks(_)) {}
     Ok(())
@@ -157,7 +148,7 @@ async fn talk(
             }
             Answer::Stored => {
                 let Down::HighWaterMarks(marks) = peer.hear().await? else { continue };
-                let through = marks.marks.iter().find(|mark| mark.lane == Lane::Telemetry);
+                let through = marks.marks.iter().find(|mark| mark.lane == Lane::Telemetry.tag());
                 let Some(through) = through else { continue };
                 while under_way.front().is_some_and(|(last, _)| *last <= through.through.seq) {
                     let (_, said) = under_way.pop_front().context("it was there just now")?;

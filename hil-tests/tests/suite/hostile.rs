@@ -3,27 +3,32 @@
 
 use crate::{LIVELY, SOON, lab};
 use anyhow::Context as _;
-use noderr_hil::{ControlPlane, LabOptions, Papers, Peer, account, until};
+use noderr_hil::{ControlPlane, LabOptions, Papers, Peer, account, hello, until};
 use noderr_protocol::{
-    Alert, AlertCode, Down, Entry, Gap, GapReason, Heartbeat, Hello, IdentityKind, Lane, List, Message as _,
-    Payload, Position, Record, RecordBatch, TelemetrySample, Text, Up,
+    Alert, AlertCode, BatchOutcome, Down, Entry, Gap, GapReason, Heartbeat, Hello, IdentityKind, Lane,
+    LaneTag, Measured, Message as _, Metric, Payload, Position, Record, RecordBatch, TelemetrySample, Text,
+    Up,
 };
 use sqlx::postgres::PgPool;
 
-fn hello(epoch: u64) -> Up {
+fn absurd_hello(epoch: u64) -> Up {
     Up::Hello(Hello {
         software: Text::truncated("hostile \0 1.0"),
         architecture: Text::truncated("\u{7f}\0"),
         identity: IdentityKind::Tpm,
-        epoch,
+        speaks: u8::MAX,
+        knows: (0..64).collect::<Vec<_>>().try_into().unwrap_or_default(),
         time: i64::MAX,
         desired_version: u64::MAX,
-        lanes: List::default(),
+        ..hello(epoch)
     })
 }
 
 fn records(lane: Lane, entries: Vec<Entry>) -> anyhow::Result<Up> {
-    Ok(Up::Records(RecordBatch { lane, entries: entries.try_into().ok().context("too many entries")? }))
+    Ok(Up::Records(RecordBatch {
+        lane: lane.tag(),
+        entries: entries.try_into().ok().context("too many entries")?,
+    }))
 }
 
 fn record(epoch: u64, seq: u64, payload: &Payload) -> anyhow::Result<Entry> {
@@ -35,7 +40,7 @@ async fn marks(peer: &mut Peer, lane: Lane, seq: u64) -> anyhow::Result<()> {
     tokio::time::timeout(SOON, async {
         loop {
             if let Down::HighWaterMarks(marks) = peer.hear().await?
-                && marks.marks.iter().any(|mark| mark.lane == lane && mark.through.seq >= seq)
+                && marks.marks.iter().any(|mark| mark.lane == lane.tag() && mark.through.seq >= seq)
             {
                 return Ok(());
             }
@@ -47,7 +52,7 @@ async fn marks(peer: &mut Peer, lane: Lane, seq: u64) -> anyhow::Result<()> {
 
 async fn introduced(papers: &Papers, control: &ControlPlane) -> anyhow::Result<Peer> {
     let mut peer = papers.connect(control.broker()).await?;
-    peer.say(&hello(1))?;
+    peer.say(&absurd_hello(1))?;
     peer.flush().await?;
     marks(&mut peer, Lane::Telemetry, 0).await?;
     Ok(peer)
@@ -58,17 +63,9 @@ async fn numbers_times_and_texts_beyond_any_sense_are_stored_within_sense() -> a
     let (_folder, lab) = lab(LabOptions::default()).await?;
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
     let mut peer = introduced(&papers, &lab.control).await?;
-    let absurd = TelemetrySample {
-        time: i64::MIN,
-        uptime_s: u32::MAX,
-        cpu_permille: u16::MAX,
-        memory_used_kib: u64::MAX,
-        disk_total_kib: u64::MAX,
-        network_rx_bytes: u64::MAX,
-        spool_lost: u64::MAX,
-        clock_offset_ms: Some(i64::MIN),
-        ..TelemetrySample::default()
-    };
+    let metrics = (0..128_u16).map(|metric| Measured { metric: metric / 2, value: i64::MIN });
+    let values = metrics.collect::<Vec<_>>().try_into().ok().context("too many")?;
+    let absurd = TelemetrySample { time: i64::MIN, values };
     let alert = Alert { time: i64::MAX, code: AlertCode::ClockWrong, detail: Text::truncated("\0\u{202e}") };
     peer.say(&records(Lane::Telemetry, vec![record(1, 1, &Payload::Telemetry(absurd))?])?)?;
     peer.say(&records(Lane::Alert, vec![record(u64::MAX, 1, &Payload::Alert(alert.clone()))?])?)?;
@@ -109,7 +106,7 @@ async fn a_record_the_database_refuses_is_kept_unread_and_stops_nobody() -> anyh
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
     let mut peer = introduced(&papers, &lab.control).await?;
     for (seq, cpu_permille) in [(1, 1), (2, 777), (3, 3)] {
-        let sample = TelemetrySample { cpu_permille, ..TelemetrySample::default() };
+        let sample = TelemetrySample::at(0).with(Metric::Cpu, Some(cpu_permille));
         peer.say(&records(Lane::Telemetry, vec![record(1, seq, &Payload::Telemetry(sample))?])?)?;
     }
     peer.flush().await?;
@@ -132,7 +129,7 @@ async fn a_node_that_floods_reports_beside_its_records_is_slowed_down() -> anyho
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
     let mut peer = introduced(&papers, &lab.control).await?;
     for epoch in 0..2000 {
-        peer.say(&hello(epoch))?;
+        peer.say(&absurd_hello(epoch))?;
     }
     let flood = tokio::spawn(async move {
         // It need not all be taken: the broker stops reading.
@@ -154,4 +151,60 @@ async fn a_node_that_floods_reports_beside_its_records_is_slowed_down() -> anyho
     assert!(epoch().await? < 1000, "the rest waits");
     flood.abort();
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_build_says_costs_neither_its_session_nor_a_record() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let papers = Papers::enrolled(&lab, 1).await?.remove(0);
+    let mut peer = introduced(&papers, &lab.control).await?;
+    // A kind of message, a lane, a wire version, a metric, a code and a payload that nobody here has heard of.
+    peer.say_raw("tasks", vec![1, 0x77, 1, 2, 3])?;
+    let lane = RecordBatch {
+        lane: LaneTag::of_byte(9),
+        entries: vec![raw(1, &[1, 2])?].try_into().unwrap_or_default(),
+    };
+    peer.say(&Up::Records(lane))?;
+    assert_eq!(outcome(&mut peer).await?, BatchOutcome::Unreadable);
+    peer.say_raw("records", vec![200, 3, 0])?;
+    assert_eq!(outcome(&mut peer).await?, BatchOutcome::Unreadable);
+    let later = vec![Measured { metric: 4711, value: 5 }, Measured { metric: Metric::Cpu.id(), value: 7 }];
+    let sample = TelemetrySample { time: 1, values: later.try_into().unwrap_or_default() };
+    peer.say(&records(Lane::Telemetry, vec![record(1, 1, &Payload::Telemetry(sample))?])?)?;
+    peer.flush().await?;
+    marks(&mut peer, Lane::Telemetry, 1).await?;
+    let alert = Alert { time: 1, code: AlertCode::Other(99), detail: Text::truncated("new") };
+    let entries = vec![record(1, 1, &Payload::Alert(alert))?, raw(2, &[1, 0x66, 5, 5])?];
+    peer.say(&records(Lane::Alert, entries)?)?;
+    peer.flush().await?;
+    marks(&mut peer, Lane::Alert, 2).await?;
+
+    let node = papers.node.to_string();
+    let alerts = lab.admin.list(&format!("/nodes/{node}/alerts"), 10).await?;
+    assert_eq!(alerts[0]["code"], "code_99");
+    let samples = lab.admin.list(&format!("/nodes/{node}/telemetry"), 10).await?;
+    assert_eq!(samples[0]["cpu_permille"], 7);
+    let kept: Vec<u8> = sqlx::query_scalar("SELECT body FROM unreadable_records WHERE lane = 'alert'")
+        .fetch_one(&lab.database)
+        .await?;
+    assert_eq!(kept, [1, 0x66, 5, 5], "kept as it came, for a build that can read it");
+    Ok(())
+}
+
+fn raw(seq: u64, body: &[u8]) -> anyhow::Result<Entry> {
+    let body = body.to_vec().try_into().ok().context("too long a body")?;
+    Ok(Entry::Record(Record { position: Position { epoch: 1, seq }, body }))
+}
+
+/// What the next marks say of a batch.
+async fn outcome(peer: &mut Peer) -> anyhow::Result<BatchOutcome> {
+    peer.flush().await?;
+    let heard = async {
+        loop {
+            if let Down::HighWaterMarks(marks) = peer.hear().await? {
+                return anyhow::Ok(marks.outcome);
+            }
+        }
+    };
+    tokio::time::timeout(SOON, heard).await.context("no answer came")?
 }

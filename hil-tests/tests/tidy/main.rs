@@ -31,10 +31,11 @@ fn files(endings: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
 /// What each crate may use of ours. Whatever is not here is an arrow that runs the wrong way.
 const ARROWS: &[(&str, &[&str])] = &[
     ("noderr-protocol", &[]),
-    ("noderr-identity", &["noderr-protocol"]),
+    ("noderr-part", &[]),
+    ("noderr-identity", &["noderr-protocol", "noderr-part"]),
     ("noderr-spool", &["noderr-protocol"]),
-    ("noderr-link", &["noderr-protocol", "noderr-identity", "noderr-spool"]),
-    ("noderr-node", &["noderr-protocol", "noderr-identity", "noderr-spool", "noderr-link"]),
+    ("noderr-link", &["noderr-protocol", "noderr-part", "noderr-identity", "noderr-spool"]),
+    ("noderr-node", &["noderr-protocol", "noderr-part", "noderr-identity", "noderr-spool", "noderr-link"]),
     ("noderr-attestation", &[]),
     ("noderr-ca", &["noderr-protocol"]),
     ("noderr-front", &[]),
@@ -67,7 +68,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "noderr-fleet",
         ],
     ),
-    ("noderr-cli", &[]),
+    // The names of metrics.
+    ("noderr-cli", &["noderr-protocol"]),
 ];
 
 /// May see everything, and nothing sees it.
@@ -105,6 +107,7 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "edge/identity",
     "edge/link",
     "edge/node",
+    "edge/part",
     "edge/spool",
 ];
 

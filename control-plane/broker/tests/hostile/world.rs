@@ -175,7 +175,7 @@ impl World {
         heard.await.expect("an honest node is heard");
         assert_eq!(self.heard_of(&node), [payload]);
         assert!(matches!(client.next().await, Some(Packet::PubAck(_))));
-        let state = DesiredState { version: 9, paused: false, sample_every_s: 1 };
+        let state = DesiredState { version: 9, ..DesiredState::default() };
         self.send(&node, &Down::DesiredState(state)).await;
         assert!(matches!(client.next().await, Some(Packet::Publish(_))), "an honest node hears");
     }

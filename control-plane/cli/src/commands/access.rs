@@ -4,13 +4,14 @@ use super::Printer;
 use crate::arguments::{SecondFactor, Tokens};
 use crate::login::Login;
 use anyhow::ensure;
-use noderr_cli::Client;
+use noderr_cli::{ApiError, Client};
 use qrcode::QrCode;
 use qrcode::render::unicode;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _};
 
 const PASSWORD: &str = "your password: ";
+const PROOF: &str = "/sessions/current/proof";
 const CODE: &str = "code of your authenticator: ";
 
 pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> anyhow::Result<()> {
@@ -31,6 +32,25 @@ pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> an
         eprintln!("NODERR_TOKEN is set, and goes before this login: unset it");
     }
     Ok(())
+}
+
+/// Does what may take a fresh proof that the person at the keyboard is still the one who logged in.
+async fn proven<T>(client: &Client, call: impl AsyncFn() -> Result<T, ApiError>) -> anyhow::Result<T> {
+    match call().await {
+        Err(refused) if refused.kind() == Some("proof-required") => {
+            let mut proof = json!({ "password": read_secret(PASSWORD)? });
+            let mut proved = client.post(PROOF, &proof).await;
+            if let Err(refused) = &proved
+                && refused.kind() == Some("code-required")
+            {
+                proof["code"] = read_secret(CODE)?.into();
+                proved = client.post(PROOF, &proof).await;
+            }
+            proved?;
+            Ok(call().await?)
+        }
+        answered => Ok(answered?),
+    }
 }
 
 /// From the terminal without an echo, or a line from whatever is piped in.
@@ -115,7 +135,7 @@ pub(crate) async fn tokens(client: &Client, printer: &Printer, command: Tokens) 
             let body = json!({
                 "name": name, "permissions": permissions, "operator": operator, "expires_in_days": expires_in_days,
             });
-            let token = client.post("/tokens", &body).await?;
+            let token = proven(client, async || client.post("/tokens", &body).await).await?;
             printer.fields(&token);
             if !std::io::stdout().is_terminal() {
                 return Ok(());

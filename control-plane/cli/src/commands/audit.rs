@@ -12,6 +12,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Audit) -> a
                 ("seq", "seq"),
                 ("at", "at"),
                 ("actor", "actor"),
+                ("called", "actor_name"),
                 ("action", "action"),
                 ("subject", "subject"),
                 ("detail", "detail"),

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod nodes;
 mod operators;
+mod work;
 
 use crate::arguments::{Arguments, Command};
 use crate::login::Login;
@@ -50,6 +51,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Nodes(command) => nodes::run(&client, &printer, command).await,
         Command::Tokens(command) => access::tokens(&client, &printer, command).await,
         Command::Audit(command) => audit::run(&client, &printer, command).await,
+        Command::Work(command) => work::run(&client, &printer, command).await,
         // Answered before anything was looked up.
         Command::Completion { .. } | Command::Logout => Ok(()),
     }

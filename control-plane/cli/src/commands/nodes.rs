@@ -2,8 +2,10 @@
 
 use super::{Printer, query};
 use crate::arguments::Nodes;
+use crate::table::Column;
 use anyhow::bail;
 use noderr_cli::Client;
+use noderr_protocol::Metric;
 use serde_json::{Value, json};
 
 pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> anyhow::Result<()> {
@@ -37,8 +39,9 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
             let answer = client.post(&path(client, &node, "/unbind").await?, &json!({})).await?;
             printer.done(&answer, &format!("unbound {node}; issue an install token for its new box"));
         }
-        Nodes::Telemetry { node, limit } => {
-            printer.rows(client.list(&path(client, &node, "/telemetry").await?, limit).await?, &TELEMETRY);
+        Nodes::Telemetry { node, metrics, limit } => {
+            let samples = client.list(&path(client, &node, "/telemetry").await?, limit).await?;
+            printer.rows(samples, &telemetry_columns(&metrics));
         }
         Nodes::Alerts { node, limit } => {
             printer.rows(client.list(&path(client, &node, "/alerts").await?, limit).await?, &ALERTS);
@@ -78,16 +81,12 @@ const LIST: [(&str, &str); 9] = [
     ("revoked", "revoked_at"),
 ];
 
-const TELEMETRY: [(&str, &str); 8] = [
-    ("sampled", "sampled_at"),
-    ("seq", "seq"),
-    ("cpu ‰", "cpu_permille"),
-    ("memory KiB", "memory_used_kib"),
-    ("disk KiB", "disk_used_kib"),
-    ("clock ms", "clock_offset_ms"),
-    ("waiting", "spool_records"),
-    ("lost", "spool_lost"),
-];
+/// When, which, and the metrics that were asked for, or else those that a table has room for.
+fn telemetry_columns(asked: &[Metric]) -> Vec<Column> {
+    let shown = |metric: &&Metric| if asked.is_empty() { metric.is_listed() } else { asked.contains(metric) };
+    let metrics = Metric::ALL.iter().filter(shown).map(|metric| (metric.name(), metric.name()));
+    [("sampled", "sampled_at"), ("seq", "seq")].into_iter().chain(metrics).collect()
+}
 
 const ALERTS: [(&str, &str); 3] = [("raised", "raised_at"), ("code", "code"), ("detail", "detail")];
 

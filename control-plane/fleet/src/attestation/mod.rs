@@ -14,7 +14,7 @@ pub use terms::ATTEST;
 
 use crate::state::Fleet;
 use jobs::AttestNodes;
-use noderr_kernel::{Feature, Forget, Hears, Listens};
+use noderr_kernel::{DoesAboutNodes, Feature, Forget, Hears, Listens};
 use noderr_protocol::{Up, UpKind};
 use std::sync::Arc;
 use terms::{CHALLENGED, NO_ATTESTATION, NOTHING_TO_ATTEST};
@@ -27,18 +27,21 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     metrics: &[("noderr_attestations_total", "Answers to challenges, by verdict")],
     jobs: &[&AttestNodes],
     listens: &[Listens::each(CHALLENGED, |fleet, node| Box::pin(challenge::tell(fleet, node)))],
-    hears: &[Hears {
-        kind: UpKind::AttestationAnswer,
-        hear: |fleet, node, message| {
-            Box::pin(async move {
-                match message {
-                    Up::AttestationAnswer(answer) => answer::take(fleet, node, answer).await,
-                    _ => Ok(()),
-                }
-            })
-        },
-    }],
-    greets: Some(|fleet, node| Box::pin(challenge::send(fleet, node))),
+    nodes: DoesAboutNodes {
+        hears: &[Hears {
+            kind: UpKind::AttestationAnswer,
+            hear: |fleet, node, message| {
+                Box::pin(async move {
+                    match message {
+                        Up::AttestationAnswer(answer) => answer::take(fleet, node, answer).await,
+                        _ => Ok(()),
+                    }
+                })
+            },
+        }],
+        greets: Some(|fleet, node| Box::pin(challenge::send(fleet, node))),
+        ..DoesAboutNodes::nothing()
+    },
     forgets: |_| {
         vec![
             Forget::new("attestations", "requested_at < now() - interval '1 year'"),

@@ -2,6 +2,7 @@
 
 use noderr_protocol::NodeId;
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -31,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) last_seen_at: Option<OffsetDateTime>,
     pub(crate) software: Option<String>,
     pub(crate) architecture: Option<String>,
+    /// The newest wire version that the node reads.
+    pub(crate) speaks: Option<i16>,
     /// Health checks that failed at the last heartbeat.
     pub(crate) failing: Vec<String>,
     /// Records that waited in its buffer at the last heartbeat.
@@ -39,7 +42,9 @@ pub(crate) struct Node {
     pub(crate) lost: i64,
     pub(crate) desired_version: i64,
     pub(crate) actual_version: i64,
-    pub(crate) actual_error: Option<String>,
+    /// What became of each section of the desired state: its kind, its phase (`applied`, `working`, `failed`,
+    /// `unsupported`), and what went wrong.
+    pub(crate) sections: Value,
     pub(crate) paused: bool,
     pub(crate) sample_every_s: i32,
     /// Outcome of the last attestation: `trusted`, `changed`, `refused`, `unavailable`, `silent`, `software`.
@@ -60,12 +65,13 @@ pub(crate) struct NodeRow {
     last_seen_at: Option<OffsetDateTime>,
     software: Option<String>,
     architecture: Option<String>,
+    speaks: Option<i16>,
     failing: Vec<String>,
     backlog: i64,
     lost: i64,
     desired_version: i64,
     actual_version: i64,
-    actual_error: Option<String>,
+    sections: Value,
     paused: bool,
     sample_every_s: i32,
     attestation: Option<String>,
@@ -87,12 +93,13 @@ impl From<NodeRow> for Node {
             last_seen_at: row.last_seen_at,
             software: row.software,
             architecture: row.architecture,
+            speaks: row.speaks,
             failing: row.failing,
             backlog: row.backlog,
             lost: row.lost,
             desired_version: row.desired_version,
             actual_version: row.actual_version,
-            actual_error: row.actual_error,
+            sections: row.sections,
             paused: row.paused,
             sample_every_s: row.sample_every_s,
             attestation: row.attestation,
@@ -123,9 +130,9 @@ pub(super) async fn list(connection: &mut PgConnection, filter: NodeFilter) -> s
         NodeRow,
         r#"SELECT n.id, n.operator_id AS operator, n.label, n.created_at, n.enrolled_at, n.revoked_at, n.revoked_reason,
              n.kind::text AS identity, n.ek_certified AS tpm_certified, coalesce(h.online, false) AS "online!",
-             h.last_seen_at AS "last_seen_at?", h.software, h.architecture,
+             h.last_seen_at AS "last_seen_at?", h.software, h.architecture, h.speaks AS "speaks?",
              coalesce(h.failing, '{}') AS "failing!", coalesce(h.backlog, 0) AS "backlog!", coalesce(h.lost, 0) AS "lost!",
-             n.desired_version, n.actual_version, n.actual_error, n.desired_paused AS paused,
+             n.desired_version, n.actual_version, n.actual_sections AS sections, n.desired_paused AS paused,
              n.desired_sample_every_s AS sample_every_s,
              (SELECT a.verdict::text FROM attestations a WHERE a.node_id = n.id AND a.verdict IS NOT NULL
               ORDER BY a.requested_at DESC LIMIT 1) AS attestation

@@ -4,7 +4,7 @@ use super::db::node_id;
 use super::terms::DESIRED;
 use crate::state::Fleet;
 use noderr_kernel::notify;
-use noderr_protocol::{DesiredState, Down, NodeId};
+use noderr_protocol::{Base, DesiredState, Down, NodeId, Section, SectionBody as _};
 use sqlx::PgConnection;
 
 /// What an admin may change.
@@ -45,21 +45,36 @@ pub(super) async fn tell(fleet: &Fleet, node: &str) -> anyhow::Result<()> {
 
 /// Sends the newest document to a node. A node that is not there learns it at its next hello.
 pub(super) async fn send(fleet: &Fleet, node: &NodeId) -> sqlx::Result<()> {
-    let row = sqlx::query!(
-        "SELECT desired_version, desired_paused, desired_sample_every_s FROM nodes WHERE id = $1 AND revoked_at IS NULL",
+    // The version first: a change between the two makes a newer one, and the document is sent again.
+    let version = sqlx::query_scalar!(
+        "SELECT desired_version FROM nodes WHERE id = $1 AND revoked_at IS NULL",
         node.as_bytes().as_slice()
     )
     .fetch_optional(fleet.kernel.database.system())
     .await?;
-    if let Some(row) = row {
-        let desired = DesiredState {
-            version: row.desired_version.unsigned_abs(),
-            paused: row.desired_paused,
-            sample_every_s: u16::try_from(row.desired_sample_every_s).unwrap_or(u16::MAX),
-        };
-        fleet.say(node, &Down::DesiredState(desired)).await;
-    }
+    let Some(version) = version else { return Ok(()) };
+    let sections = fleet.kernel.hooks().sections(node).await?;
+    let Ok(sections) = sections.try_into() else {
+        tracing::error!(node = %node.short(), "a desired state has too many sections and is not sent");
+        return Ok(());
+    };
+    fleet.say(node, &Down::DesiredState(DesiredState { version: version.unsigned_abs(), sections })).await;
     Ok(())
+}
+
+/// What every node is told, whatever else it does.
+pub(super) async fn base(fleet: &Fleet, node: &NodeId) -> sqlx::Result<Option<Section>> {
+    let row = sqlx::query!(
+        "SELECT desired_paused, desired_sample_every_s FROM nodes WHERE id = $1",
+        node.as_bytes().as_slice()
+    )
+    .fetch_optional(fleet.kernel.database.system())
+    .await?;
+    let base = row.map(|row| Base {
+        paused: row.desired_paused,
+        sample_every_s: u16::try_from(row.desired_sample_every_s).unwrap_or(u16::MAX),
+    });
+    Ok(base.and_then(|base| base.section().ok()))
 }
 
 /// Sends the newest document to every node connected here that has not applied it.

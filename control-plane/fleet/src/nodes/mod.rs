@@ -16,7 +16,7 @@ pub use terms::{READ_NODES, WRITE_NODES};
 
 use crate::settings::BrokerSettings;
 use crate::state::Fleet;
-use noderr_kernel::{Feature, Forget, Listens, Section};
+use noderr_kernel::{DoesAboutNodes, Feature, Forget, Listens, Section};
 use noderr_people::operators::STANDING;
 use std::sync::Arc;
 use terms::{DESIRED, OPERATOR_NOT_APPROVED, REVOKED, VOIDED};
@@ -35,7 +35,11 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
         Listens::each(DESIRED, |fleet, node| Box::pin(desired::tell(fleet, node))),
     ],
     catch_up: Some(|fleet| Box::pin(catch_up(fleet))),
-    greets: Some(|fleet, node| Box::pin(desired::send(fleet, node))),
+    nodes: DoesAboutNodes {
+        greets: Some(|fleet, node| Box::pin(desired::send(fleet, node))),
+        wants: Some(|fleet, node| Box::pin(desired::base(fleet, node))),
+        ..DoesAboutNodes::nothing()
+    },
     forgets: |_| vec![Forget::new("node_certificates", "not_after < now() - interval '90 days'")],
     ..Feature::named("nodes")
 };

@@ -27,7 +27,7 @@ impl Sink for Alerts {
         self.epoch.push(signed(epoch));
         self.seq.push(signed(seq));
         self.raised_at.push(timestamp(alert.time));
-        self.code.push(alert.code.as_str().to_owned());
+        self.code.push(alert.code.name().into_owned());
         self.detail.push(text(&alert.detail));
         true
     }

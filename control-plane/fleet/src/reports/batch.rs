@@ -4,15 +4,14 @@ use super::lanes::{Marks, Remains, lock_lanes, set_marks};
 use super::sequence::{Step, step};
 use crate::state::Fleet;
 use noderr_kernel::Sink;
-use noderr_protocol::{Entry, Lane, LaneMark, NodeId, Record, RecordBatch, payload};
+use noderr_protocol::{BatchOutcome, Entry, Lane, LaneMark, NodeId, Record, RecordBatch, payload};
 use std::collections::BTreeMap;
 
 /// How one node's lanes stand after the commit.
 pub(super) struct Answer {
     pub(super) node: NodeId,
     pub(super) marks: Vec<LaneMark>,
-    /// Something was missing between: the node must send again.
-    pub(super) rewind: bool,
+    pub(super) outcome: BatchOutcome,
 }
 
 /// What to make of the records of a batch.
@@ -52,14 +51,15 @@ pub(super) async fn store(
     batch: &[(NodeId, RecordBatch)],
     decoding: Decoding,
 ) -> sqlx::Result<Vec<Answer>> {
-    let mut wanted: Vec<(NodeId, Lane)> = batch.iter().map(|(node, records)| (*node, records.lane)).collect();
+    let mut wanted: Vec<(NodeId, Lane)> =
+        batch.iter().filter_map(|(node, records)| Some((*node, records.lane.known()?))).collect();
     wanted.sort_unstable();
     wanted.dedup();
     let mut tx = fleet.kernel.database.begin().await?;
     let mut marks = lock_lanes(&mut tx, &wanted).await?;
     let sinks = fleet.kernel.hooks().sinks();
     let mut gathered = Gathered { sinks, remains: Remains::default(), records: 0 };
-    let rewinds = judge(batch, &mut marks, &mut gathered, decoding);
+    let outcomes = judge(batch, &mut marks, &mut gathered, decoding);
     for (_, sink) in &mut gathered.sinks {
         sink.flush(&mut tx).await?;
     }
@@ -67,53 +67,58 @@ pub(super) async fn store(
     set_marks(&mut tx, &marks).await?;
     tx.commit().await?;
     metrics::counter!("noderr_ingest_records_total").increment(gathered.records);
-    Ok(answers(&marks, &rewinds))
+    Ok(answers(&marks, &outcomes))
 }
 
-/// Takes what joins on and moves the marks; which nodes must send again.
+/// Takes what joins on and moves the marks; what became of each node's.
 fn judge(
     batch: &[(NodeId, RecordBatch)],
     marks: &mut Marks,
     gathered: &mut Gathered,
     decoding: Decoding,
-) -> BTreeMap<NodeId, bool> {
-    let mut rewinds: BTreeMap<NodeId, bool> = BTreeMap::new();
+) -> BTreeMap<NodeId, BatchOutcome> {
+    let mut outcomes: BTreeMap<NodeId, BatchOutcome> = BTreeMap::new();
     for (node, records) in batch {
-        let Some(mark) = marks.get_mut(&(*node, records.lane)) else {
+        let Some(lane) = records.lane.known() else {
+            metrics::counter!("noderr_ingest_refused_total", "reason" => "lane").increment(1);
+            outcomes.insert(*node, BatchOutcome::Unreadable);
+            continue;
+        };
+        let Some(mark) = marks.get_mut(&(*node, lane)) else {
             metrics::counter!("noderr_ingest_refused_total", "reason" => "unwelcome").increment(1);
             continue;
         };
-        let rewind = rewinds.entry(*node).or_default();
+        let outcome = outcomes.entry(*node).or_insert(BatchOutcome::Taken);
         for entry in records.entries.iter() {
             match step(*mark, entry.clone()) {
                 Step::Duplicate => metrics::counter!("noderr_ingest_duplicates_total").increment(1),
                 Step::Refused => {
-                    *rewind = true;
+                    *outcome = BatchOutcome::Rewind;
                     break;
                 }
                 Step::Store(entry, next) => {
                     *mark = next;
                     match entry {
-                        Entry::Record(record) => gathered.take(node, records.lane, record, decoding),
-                        Entry::Gap(gap) => gathered.remains.push_gap(node, records.lane, &gap),
+                        Entry::Record(record) => gathered.take(node, lane, record, decoding),
+                        Entry::Gap(gap) => gathered.remains.push_gap(node, lane, &gap),
                     }
                 }
             }
         }
     }
-    rewinds
+    outcomes
 }
 
-fn answers(marks: &Marks, rewinds: &BTreeMap<NodeId, bool>) -> Vec<Answer> {
-    rewinds
+fn answers(marks: &Marks, outcomes: &BTreeMap<NodeId, BatchOutcome>) -> Vec<Answer> {
+    outcomes
         .iter()
-        .map(|(node, rewind)| Answer {
+        .map(|(node, outcome)| Answer {
             node: *node,
             marks: Lane::ALL
                 .into_iter()
-                .filter_map(|lane| Some(LaneMark { lane, through: *marks.get(&(*node, lane))? }))
+                .filter_map(|lane| Some(LaneMark { lane: lane.tag(), through: *marks.get(&(*node, lane))? }))
                 .collect(),
-            rewind: *rewind,
+            outcome: *outcome,
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! What a worker takes from its queue at a time: records and heartbeats in bulk, everything else alone and in its place.
 
 use noderr_broker::{UpEvent, UpMessage};
-use noderr_protocol::{Heartbeat, Message as _, NodeId, RecordBatch, Up};
+use noderr_protocol::{Heartbeat, Message as _, NodeId, RecordBatch, Up, UpKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,6 +24,8 @@ pub(super) struct Bulk {
 pub(super) enum Single {
     /// Neither records nor a heartbeat.
     Message(Up),
+    /// Records that this version cannot read.
+    Unreadable,
     /// The session ended.
     Gone,
 }
@@ -107,7 +109,8 @@ fn read(event: UpEvent) -> Option<(NodeId, Report)> {
         Err(error) => {
             tracing::debug!(node = %node.short(), %error, "a message is not readable");
             metrics::counter!("noderr_unreadable_total", "what" => "message").increment(1);
-            return None;
+            // Unanswered, records would be sent again for ever.
+            return (kind == UpKind::Records).then_some((node, Report::Single(Single::Unreadable)));
         }
     };
     Some((node, report))
@@ -130,7 +133,7 @@ mod tests {
     fn records(first: u64) -> Up {
         let gap = Gap { epoch: 1, first, last: first, reason: GapReason::Budget };
         let entries = vec![noderr_protocol::Entry::Gap(gap)].try_into().expect("one fits");
-        Up::Records(RecordBatch { lane: Lane::Telemetry, entries })
+        Up::Records(RecordBatch { lane: Lane::Telemetry.tag(), entries })
     }
 
     fn beat(backlog: u64) -> Up {

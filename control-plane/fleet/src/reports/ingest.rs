@@ -116,6 +116,7 @@ fn charge(fleet: &Arc<Fleet>, records: &[(NodeId, RecordBatch)]) {
 async fn handle(fleet: &Arc<Fleet>, node: &NodeId, single: &Single) -> sqlx::Result<()> {
     match single {
         Single::Gone => presence::gone(fleet, node).await,
+        Single::Unreadable => marks::unreadable(fleet, node).await,
         Single::Message(Up::Hello(hello)) => {
             if presence::hello(fleet, node, hello).await? {
                 fleet.kernel.hooks().greet(node).await?;
@@ -169,7 +170,7 @@ async fn store_heartbeats(fleet: &Arc<Fleet>, beats: BTreeMap<NodeId, Heartbeat>
 
 async fn answer(fleet: &Arc<Fleet>, answers: Vec<batch::Answer>) {
     for answer in answers {
-        marks::send(fleet, &answer.node, answer.marks, answer.rewind).await;
+        marks::send(fleet, &answer.node, answer.marks, answer.outcome).await;
     }
 }
 

@@ -4,6 +4,7 @@ use crate::settings::TelemetrySettings;
 use crate::state::Fleet;
 use async_trait::async_trait;
 use noderr_kernel::{Database, Job};
+use noderr_protocol::Metric;
 use std::sync::Arc;
 
 /// Days for which partitions are made ahead.
@@ -30,8 +31,16 @@ impl Job<Arc<Fleet>> for KeepPartitions {
     }
 }
 
-/// Without today's partition nothing can be stored: also called before anything is taken in.
-pub async fn keep_partitions(database: &Database, settings: &TelemetrySettings) -> sqlx::Result<i32> {
+/// Makes room for what is to come: called before anything is taken in. Without today's partition, or the column of a metric,
+/// nothing can be stored.
+pub async fn prepare(database: &Database, settings: &TelemetrySettings) -> sqlx::Result<()> {
+    let metrics: Vec<String> = Metric::ALL.iter().map(|metric| metric.name().to_owned()).collect();
+    sqlx::query_scalar!("SELECT keep_telemetry_columns($1)", &metrics).fetch_one(database.system()).await?;
+    keep_partitions(database, settings).await?;
+    Ok(())
+}
+
+async fn keep_partitions(database: &Database, settings: &TelemetrySettings) -> sqlx::Result<i32> {
     let keep = i32::from(settings.retention_days);
     sqlx::query_scalar!(r#"SELECT keep_telemetry_partitions($1, $2) AS "changed!""#, AHEAD, keep)
         .fetch_one(database.system())

@@ -120,7 +120,7 @@ impl Remains {
             && columns.node.last().is_some_and(|last| last == node.as_bytes())
             && columns.lane.last().is_some_and(|last| last == lane.as_str())
             && columns.epoch.last() == Some(&signed(gap.epoch))
-            && columns.reason.last().is_some_and(|last| last == gap.reason.as_str());
+            && columns.reason.last().is_some_and(|last| *last == gap.reason.name());
         if let Some(last) = columns.last.last_mut().filter(|_| joins) {
             *last = signed(gap.last);
             return;
@@ -130,7 +130,7 @@ impl Remains {
         columns.epoch.push(signed(gap.epoch));
         columns.first.push(signed(gap.first));
         columns.last.push(signed(gap.last));
-        columns.reason.push(gap.reason.as_str().to_owned());
+        columns.reason.push(gap.reason.name().into_owned());
     }
 
     /// Stores both.
@@ -208,12 +208,28 @@ pub(super) async fn marks_at_hello(
     for row in rows {
         let lane = Lane::from(row.lane);
         let mut through = Position { epoch: row.epoch.unsigned_abs(), seq: row.seq.unsigned_abs() };
-        if let Some(held) = held.iter().find(|held| held.lane == lane) {
+        if let Some(held) = held.iter().find(|held| held.lane == lane.tag()) {
             catch_up(&mut *connection, id, row.lane, &mut through, held.oldest).await?;
         }
-        marks.push(LaneMark { lane, through });
+        marks.push(LaneMark { lane: lane.tag(), through });
     }
     Ok(marks)
+}
+
+/// How far a node's lanes are committed; nothing if the node is not one to be heard.
+pub(super) async fn marks_of(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Vec<LaneMark>> {
+    let rows = sqlx::query!(
+        r#"SELECT lane AS "lane: LaneName", epoch, seq FROM lanes
+           WHERE node_id = $1 AND node_id IN (SELECT id FROM welcome) ORDER BY lane"#,
+        node.as_bytes().as_slice()
+    )
+    .fetch_all(connection)
+    .await?;
+    let mark = |lane: LaneName, epoch: i64, seq: i64| {
+        let through = Position { epoch: epoch.unsigned_abs(), seq: seq.unsigned_abs() };
+        LaneMark { lane: Lane::from(lane).tag(), through }
+    };
+    Ok(rows.into_iter().map(|row| mark(row.lane, row.epoch, row.seq)).collect())
 }
 
 /// A node whose oldest record lies beyond the next one expected was told that the rest is committed, and has deleted
@@ -237,7 +253,7 @@ async fn catch_up(
         signed(through.epoch),
         signed(through.seq + 1),
         signed(oldest - 1),
-        GapReason::LostByServer.as_str()
+        &*GapReason::LostByServer.name()
     )
     .execute(&mut *connection)
     .await?;

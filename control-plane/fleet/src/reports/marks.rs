@@ -1,12 +1,24 @@
 //! The answer to records: how far a node may forget.
 
+use super::lanes::marks_of;
 use crate::state::Fleet;
-use noderr_protocol::{Down, HighWaterMarks, LaneMark, NodeId};
+use noderr_protocol::{BatchOutcome, Down, HighWaterMarks, LaneMark, NodeId};
 
 /// Tells a node how far it may forget. A node that misses the message asks again at its next hello, or sends again when no
 /// mark comes.
-pub(super) async fn send(fleet: &Fleet, node: &NodeId, marks: Vec<LaneMark>, rewind: bool) {
+pub(super) async fn send(fleet: &Fleet, node: &NodeId, marks: Vec<LaneMark>, outcome: BatchOutcome) {
     if let Ok(marks) = marks.try_into() {
-        fleet.say(node, &Down::HighWaterMarks(HighWaterMarks { marks, rewind })).await;
+        fleet.say(node, &Down::HighWaterMarks(HighWaterMarks { marks, outcome })).await;
     }
+}
+
+/// Answers records that this version cannot read: sending them again changes nothing.
+pub(super) async fn unreadable(fleet: &Fleet, node: &NodeId) -> sqlx::Result<()> {
+    let mut connection = fleet.kernel.database.system().acquire().await?;
+    let marks = marks_of(&mut connection, node).await?;
+    drop(connection);
+    if !marks.is_empty() {
+        send(fleet, node, marks, BatchOutcome::Unreadable).await;
+    }
+    Ok(())
 }

@@ -18,12 +18,12 @@ mod sequence;
 mod telemetry;
 
 pub use ingest::Ingest;
-pub use jobs::keep_partitions;
+pub use jobs::prepare;
 
 use crate::settings::TelemetrySettings;
 use crate::state::Fleet;
 use jobs::{KeepPartitions, MarkOffline};
-use noderr_kernel::{Feature, Forget, Section, Takes};
+use noderr_kernel::{DoesAboutNodes, Feature, Forget, Section, Takes};
 use noderr_protocol::payload;
 use std::sync::Arc;
 
@@ -45,10 +45,13 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
         ),
     ],
     jobs: &[&KeepPartitions, &MarkOffline],
-    records: &[
-        Takes { kinds: &[payload::TELEMETRY], sink: || Box::<telemetry::Samples>::default() },
-        Takes { kinds: &[payload::ALERT], sink: || Box::<alerts::Alerts>::default() },
-    ],
+    nodes: DoesAboutNodes {
+        records: &[
+            Takes { kinds: &[payload::TELEMETRY], sink: || Box::<telemetry::Samples>::default() },
+            Takes { kinds: &[payload::ALERT], sink: || Box::<alerts::Alerts>::default() },
+        ],
+        ..DoesAboutNodes::nothing()
+    },
     forgets: |fleet| {
         let days = fleet.settings.telemetry.alert_retention_days;
         ["alerts", "gaps", "unreadable_records"]

@@ -5,23 +5,27 @@ use super::marks;
 use super::sequence::EPOCH_BOUND;
 use crate::state::Fleet;
 use crate::values::{signed, text, timestamp};
-use noderr_protocol::{ActualState, Heartbeat, Hello, NodeId};
+use noderr_protocol::{ActualState, BatchOutcome, Heartbeat, Hello, NodeId};
+use serde_json::json;
 
 /// Notes who has come, and answers with marks; `false` if the node is not one to be heard.
 pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::Result<bool> {
     let id = node.as_bytes().as_slice();
     let mut tx = fleet.kernel.database.begin().await?;
     let known = sqlx::query!(
-        "INSERT INTO heartbeats (node_id, online, instance, last_seen_at, software, architecture, epoch, node_time)
-         SELECT id, true, $2, now(), $3, $4, $5, $6 FROM welcome WHERE id = $1
+        "INSERT INTO heartbeats (node_id, online, instance, last_seen_at, software, architecture, epoch, node_time, speaks,
+           knows)
+         SELECT id, true, $2, now(), $3, $4, $5, $6, $7, $8 FROM welcome WHERE id = $1
          ON CONFLICT (node_id) DO UPDATE SET online = true, instance = $2, last_seen_at = now(), software = $3,
-           architecture = $4, epoch = greatest(heartbeats.epoch, $5), node_time = $6",
+           architecture = $4, epoch = greatest(heartbeats.epoch, $5), node_time = $6, speaks = $7, knows = $8",
         id,
         fleet.kernel.instance,
         text(&hello.software),
         text(&hello.architecture),
         signed(if hello.epoch < EPOCH_BOUND { hello.epoch } else { 0 }),
-        timestamp(hello.time)
+        timestamp(hello.time),
+        i16::from(hello.speaks),
+        &hello.knows.iter().map(|kind| i32::from(*kind)).collect::<Vec<_>>()
     )
     .execute(&mut *tx)
     .await?;
@@ -44,7 +48,7 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
     .await?;
     let marks = marks_at_hello(&mut tx, node, &hello.lanes).await?;
     tx.commit().await?;
-    marks::send(fleet, node, marks, false).await;
+    marks::send(fleet, node, marks, BatchOutcome::Taken).await;
     Ok(true)
 }
 
@@ -81,13 +85,22 @@ pub(super) async fn heartbeats(fleet: &Fleet, beats: &[(NodeId, Heartbeat)]) -> 
     Ok(())
 }
 
+/// Notes what a node has made of its desired state.
 pub(super) async fn actual_state(fleet: &Fleet, node: &NodeId, actual: &ActualState) -> sqlx::Result<()> {
+    let sections: serde_json::Value = actual
+        .sections
+        .iter()
+        .map(|report| {
+            let error = report.error.as_deref().map(text);
+            json!({ "kind": report.kind, "phase": report.phase.name(), "error": error })
+        })
+        .collect();
     sqlx::query!(
-        "UPDATE nodes SET actual_version = $2, actual_error = $3
+        "UPDATE nodes SET actual_version = $2, actual_sections = $3
          WHERE id = $1 AND EXISTS (SELECT FROM welcome w WHERE w.id = nodes.id)",
         node.as_bytes().as_slice(),
         signed(actual.desired_version),
-        actual.error.as_deref().map(text)
+        sections
     )
     .execute(fleet.kernel.database.system())
     .await?;

@@ -2,15 +2,20 @@
 
 use super::alerts::{self, AlertRow};
 use super::lanes::{self, LaneRow};
-use super::telemetry::{self, TelemetryRow};
+use super::telemetry::{self, SampleRow, Wanted};
 use crate::nodes::{READ_NODES, find_node};
 use crate::state::Fleet;
 use axum::extract::State;
 use noderr_kernel::{Asked, Json, NodeParam, NodePath, PageQuery, Paged, Path, Principal, Problem, Refused};
+use noderr_protocol::Metric;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -22,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Fleet>> {
 }
 
 /// One look at a box.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct Sample {
     epoch: i64,
     seq: i64,
@@ -31,48 +36,52 @@ struct Sample {
     sampled_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     received_at: OffsetDateTime,
-    uptime_s: i64,
-    cpu_permille: i32,
-    memory_used_kib: i64,
-    memory_total_kib: i64,
-    disk_used_kib: i64,
-    disk_total_kib: i64,
-    temperature_decicelsius: Option<i32>,
-    network_rx_bytes: i64,
-    network_tx_bytes: i64,
-    clock_offset_ms: Option<i64>,
-    tpm_commands: i64,
-    tpm_failures: i64,
-    link_connects: i64,
-    link_rtt_ms: Option<i64>,
-    spool_records: i64,
-    spool_lost: i64,
+    /// What was measured; null where the box could not.
+    #[serde(flatten)]
+    metrics: BTreeMap<&'static str, Option<i64>>,
 }
 
-impl From<TelemetryRow> for Sample {
-    fn from(row: TelemetryRow) -> Self {
+impl From<SampleRow> for Sample {
+    fn from(row: SampleRow) -> Self {
         Self {
             epoch: row.epoch,
             seq: row.seq,
             sampled_at: row.sampled_at,
             received_at: row.received_at,
-            uptime_s: row.uptime_s,
-            cpu_permille: row.cpu_permille,
-            memory_used_kib: row.memory_used_kib,
-            memory_total_kib: row.memory_total_kib,
-            disk_used_kib: row.disk_used_kib,
-            disk_total_kib: row.disk_total_kib,
-            temperature_decicelsius: row.temperature_decicelsius,
-            network_rx_bytes: row.network_rx_bytes,
-            network_tx_bytes: row.network_tx_bytes,
-            clock_offset_ms: row.clock_offset_ms,
-            tpm_commands: row.tpm_commands,
-            tpm_failures: row.tpm_failures,
-            link_connects: row.link_connects,
-            link_rtt_ms: row.link_rtt_ms,
-            spool_records: row.spool_records,
-            spool_lost: row.spool_lost,
+            metrics: row.metrics.into_iter().map(|(metric, value)| (metric.name(), value)).collect(),
         }
+    }
+}
+
+impl PartialSchema for Sample {
+    fn schema() -> RefOr<Schema> {
+        let number = || ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer));
+        let time = || {
+            ObjectBuilder::new()
+                .schema_type(SchemaType::Type(Type::String))
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        };
+        let mut sample = ObjectBuilder::new()
+            .property("epoch", number())
+            .property("seq", number())
+            .property("sampled_at", time())
+            .property("received_at", time());
+        for required in ["epoch", "seq", "sampled_at", "received_at"] {
+            sample = sample.required(required);
+        }
+        for metric in Metric::ALL {
+            let value = number()
+                .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
+                .description(Some(metric.about()));
+            sample = sample.property(metric.name(), value);
+        }
+        sample.build().into()
+    }
+}
+
+impl ToSchema for Sample {
+    fn name() -> Cow<'static, str> {
+        "Sample".into()
     }
 }
 
@@ -109,7 +118,8 @@ async fn list_telemetry(
     let mut act = fleet.kernel.begin(who).await?;
     find_node(&mut act, &node).await?.ok_or_else(|| Problem::not_found("node"))?;
     let after = page.after.map(|Key(at, seq)| (at, seq));
-    let rows = telemetry::list(&mut act, &node, span.since, span.until, after, page.limit).await?;
+    let wanted = Wanted { since: span.since, until: span.until, after, limit: page.limit };
+    let rows = telemetry::list(&mut act, &node, wanted).await?;
     Ok(Json(Paged::new(rows, page.limit, |sample: &Sample| Key(sample.sampled_at, sample.seq))))
 }
 

@@ -7,7 +7,7 @@ use crate::plane::{Background, Plane};
 use crate::tls::{ServerCertificate, api_config};
 use anyhow::Context as _;
 use noderr_ca::Authority;
-use noderr_fleet::reports::{Ingest, keep_partitions};
+use noderr_fleet::reports::{self, Ingest};
 use noderr_fleet::{FleetSettings, open_authority, start_broker};
 use noderr_front::{Crowd, CrowdLimits, Gate, GateLimits};
 use noderr_kernel::{Configuration, Database, Kernel, listen, run_schedule, work};
@@ -50,7 +50,7 @@ async fn serve_with(
         Plane::open(configuration, database.clone(), authority.clone()).await?;
     let certificate = ServerCertificate::issue(&authority, &http.names)?;
 
-    keep_partitions(&database, &fleet.settings.telemetry).await.context("cannot make room for telemetry")?;
+    reports::prepare(&database, &fleet.settings.telemetry).await.context("cannot make room for telemetry")?;
     let (up, events) = mpsc::channel(UP_QUEUE);
     let ingest = Ingest::start(&fleet, events);
     let embedded = start_broker(&fleet, certificate.clone(), up).await?;

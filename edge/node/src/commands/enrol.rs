@@ -26,7 +26,7 @@ pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<()> {
     let enrolled = super::runtime()?.block_on(registrar.enrol_once(&token));
     registrar.keys.close();
     let enrolment = enrolled?;
-    enrolment.save(&registrar.data.enrolment())?;
+    enrolment.save(&registrar.data)?;
     println!("enrolled as {} ({})", enrolment.node, enrolment.kind);
     Ok(())
 }

@@ -6,5 +6,5 @@ use std::path::Path;
 pub(crate) fn run(path: &Path) -> anyhow::Result<()> {
     super::init_logs();
     let config = Config::load(path)?;
-    super::runtime()?.block_on(crate::runtime::run(config))
+    super::runtime()?.block_on(crate::runtime::run(config.into()))
 }

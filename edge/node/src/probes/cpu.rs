@@ -1,24 +1,26 @@
 //! Busy share of all cores between two looks at /proc/stat.
 
+use super::Probe;
+use noderr_protocol::Metric;
 use std::fs;
 
+pub(super) fn probe() -> Probe {
+    let mut meter = CpuMeter::default();
+    Box::new(move |sample| sample.with(Metric::Cpu, meter.permille()))
+}
+
 #[derive(Default)]
-pub(crate) struct CpuMeter {
+struct CpuMeter {
     last: Option<(u64, u64)>,
 }
 
 impl CpuMeter {
-    /// Thousandths since the last call; 0 at the first.
-    pub(crate) fn permille(&mut self) -> u16 {
-        let now = fs::read_to_string("/proc/stat").ok().and_then(|text| parse(&text));
-        let result = match (self.last, now) {
-            (Some((busy_then, total_then)), Some((busy, total))) if total > total_then => {
-                busy.saturating_sub(busy_then) * 1000 / (total - total_then)
-            }
-            _ => 0,
-        };
-        self.last = now.or(self.last);
-        u16::try_from(result.min(1000)).unwrap_or(1000)
+    /// Thousandths since the last call; the first has nothing to compare with.
+    fn permille(&mut self) -> Option<u64> {
+        let (busy, total) = fs::read_to_string("/proc/stat").ok().and_then(|text| parse(&text))?;
+        let (busy_then, total_then) = self.last.replace((busy, total))?;
+        let ticks = total.checked_sub(total_then).filter(|ticks| *ticks > 0)?;
+        Some((busy.saturating_sub(busy_then) * 1000 / ticks).min(1000))
     }
 }
 

@@ -1,10 +1,19 @@
 //! Memory in use, from /proc/meminfo.
 
+use super::Probe;
+use noderr_protocol::Metric;
 use std::fs;
 
+pub(super) fn probe() -> Probe {
+    Box::new(|sample| {
+        let (used_kib, total_kib) = memory().unzip();
+        sample.with(Metric::MemoryUsed, used_kib).with(Metric::MemoryTotal, total_kib)
+    })
+}
+
 /// Used and total KiB; what the kernel could give back at once does not count as used.
-pub(crate) fn memory() -> (u64, u64) {
-    fs::read_to_string("/proc/meminfo").ok().and_then(|text| parse(&text)).unwrap_or_default()
+fn memory() -> Option<(u64, u64)> {
+    fs::read_to_string("/proc/meminfo").ok().and_then(|text| parse(&text))
 }
 
 fn parse(meminfo: &str) -> Option<(u64, u64)> {

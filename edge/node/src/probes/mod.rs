@@ -1,15 +1,34 @@
-//! What the box can say about itself, read from /proc and /sys. A value that cannot be read is left out, never guessed.
+//! What the box can say about itself: one line adds a probe. A value that cannot be read is left out, never guessed.
 
 mod cpu;
 mod disk;
+mod fan;
+mod heat;
 mod memory;
 mod network;
+mod own;
 mod temperature;
 mod uptime;
 
-pub(crate) use cpu::CpuMeter;
+use crate::shared::Shared;
+use noderr_protocol::TelemetrySample;
+
 pub(crate) use disk::disk;
-pub(crate) use memory::memory;
-pub(crate) use network::network;
-pub(crate) use temperature::temperature;
-pub(crate) use uptime::uptime_s;
+
+/// Adds what it sees to a sample.
+pub(crate) type Probe = Box<dyn FnMut(TelemetrySample) -> TelemetrySample + Send>;
+
+/// Every probe there is.
+pub(crate) fn all(shared: &Shared) -> Vec<Probe> {
+    vec![
+        uptime::probe(),
+        cpu::probe(),
+        memory::probe(),
+        disk::probe(shared.data.root()),
+        temperature::probe(),
+        fan::probe(),
+        heat::probe(),
+        network::probe(),
+        own::probe(shared),
+    ]
+}

@@ -1,10 +1,19 @@
 //! Bytes over all interfaces but loopback, from /proc/net/dev.
 
+use super::Probe;
+use noderr_protocol::Metric;
 use std::fs;
 
+pub(super) fn probe() -> Probe {
+    Box::new(|sample| {
+        let (received, sent) = network().unzip();
+        sample.with(Metric::NetworkReceived, received).with(Metric::NetworkSent, sent)
+    })
+}
+
 /// Received and sent since boot.
-pub(crate) fn network() -> (u64, u64) {
-    fs::read_to_string("/proc/net/dev").map(|text| parse(&text)).unwrap_or_default()
+fn network() -> Option<(u64, u64)> {
+    fs::read_to_string("/proc/net/dev").ok().map(|text| parse(&text))
 }
 
 fn parse(dev: &str) -> (u64, u64) {

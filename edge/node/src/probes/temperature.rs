@@ -1,9 +1,15 @@
 //! The warmest thermal zone.
 
+use super::Probe;
+use noderr_protocol::Metric;
 use std::fs;
 
+pub(super) fn probe() -> Probe {
+    Box::new(|sample| sample.with(Metric::Temperature, temperature()))
+}
+
 /// Tenths of a degree Celsius; `None` where the box has no sensor.
-pub(crate) fn temperature() -> Option<i16> {
+fn temperature() -> Option<i16> {
     let zones = fs::read_dir("/sys/class/thermal").ok()?;
     zones
         .flatten()

@@ -1,10 +1,16 @@
 //! How long the box has been up.
 
+use super::Probe;
+use noderr_protocol::Metric;
 use std::fs;
 
+pub(super) fn probe() -> Probe {
+    Box::new(|sample| sample.with(Metric::Uptime, uptime_s()))
+}
+
 /// Seconds since boot.
-pub(crate) fn uptime_s() -> u32 {
-    fs::read_to_string("/proc/uptime").ok().and_then(|text| parse(&text)).unwrap_or_default()
+fn uptime_s() -> Option<u32> {
+    fs::read_to_string("/proc/uptime").ok().and_then(|text| parse(&text))
 }
 
 fn parse(uptime: &str) -> Option<u32> {

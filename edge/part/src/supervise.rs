@@ -1,7 +1,7 @@
 //! Keeps the parts of the node running: a part that ends or panics is started again after a pause. The box stands in
 //! a stranger's home; there is nobody to press a button.
 
-use noderr_link::Backoff;
+use crate::backoff::Backoff;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,18 +16,19 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The parts, and the order to stop.
 #[derive(Default)]
-pub(crate) struct Supervisor {
+pub struct Supervisor {
     parts: JoinSet<()>,
     stop: CancellationToken,
 }
 
 impl Supervisor {
-    pub(crate) fn stop_token(&self) -> CancellationToken {
+    /// Cancelled when the node is told to stop.
+    pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
     /// Runs what `start` makes, again and again, until told to stop: then it is dropped where it waits.
-    pub(crate) fn keep<F>(&mut self, name: &'static str, start: impl FnMut() -> F + Send + 'static)
+    pub fn keep<F>(&mut self, name: &'static str, start: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -35,7 +36,7 @@ impl Supervisor {
     }
 
     /// The same for a part that watches [`stop_token`](Self::stop_token) because it has something to put in order.
-    pub(crate) fn keep_until_tidy<F>(&mut self, name: &'static str, start: impl FnMut() -> F + Send + 'static)
+    pub fn keep_until_tidy<F>(&mut self, name: &'static str, start: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -84,7 +85,7 @@ impl Supervisor {
     }
 
     /// Tells every part to stop and waits for them.
-    pub(crate) async fn stop(mut self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
         while self.parts.join_next().await.is_some() {}
     }

@@ -1,0 +1,29 @@
+//! Work that was given up.
+
+use super::Printer;
+use crate::arguments::Work;
+use noderr_cli::Client;
+use serde_json::json;
+
+pub(crate) async fn run(client: &Client, printer: &Printer, command: Work) -> anyhow::Result<()> {
+    match command {
+        Work::List { limit } => printer.rows(client.list("/work", limit).await?, &COLUMNS),
+        Work::Retry { id } => {
+            let answer = client.post(&format!("/work/{id}/retry"), &json!({})).await?;
+            printer.done(&answer, "it will be tried again");
+        }
+        Work::Forget { id } => {
+            let answer = client.delete(&format!("/work/{id}")).await?;
+            printer.done(&answer, "forgotten");
+        }
+    }
+    Ok(())
+}
+
+const COLUMNS: [(&str, &str); 5] = [
+    ("work", "id"),
+    ("queue", "queue"),
+    ("given up", "dead_at"),
+    ("attempts", "attempts"),
+    ("why", "last_error"),
+];

@@ -1,0 +1,22 @@
+//! Hands what the control plane says to the part that it concerns.
+
+use crate::shared::Shared;
+use noderr_protocol::Down;
+
+pub(crate) async fn run(shared: Shared) {
+    let mut incoming = shared.incoming.lock().await;
+    while let Some(message) = incoming.recv().await {
+        match message {
+            Down::DesiredState(state) => {
+                shared.desired.adopt(state);
+                shared.board.update(|status| status.desired_version = shared.desired.version());
+            }
+            // Only the newest matters: whoever asks again no longer waits for the answer before.
+            Down::AttestationChallenge(challenge) => {
+                shared.challenge.send_replace(Some(challenge));
+            }
+            // The link heeds them itself.
+            Down::HighWaterMarks(_) => {}
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What the parts put into the spool, and the bell that tells the link of it.
+
+use noderr_link::SpoolSignal;
+use noderr_part::{Pulse, SLOW_DISK};
+use noderr_protocol::{Alert, AlertCode, Lane, Message as _, Payload, Text, UnixMillis};
+use noderr_spool::{Appended, Spool};
+use std::sync::Arc;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Outbox {
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) signal: SpoolSignal,
+    pub(crate) pulse: Pulse,
+}
+
+impl Outbox {
+    /// Spools encoded payloads. What could not be kept for lack of space is counted, and the health check says so.
+    pub(crate) async fn put(&self, lane: Lane, payloads: Vec<Vec<u8>>) {
+        let _busy = self.pulse.busy(SLOW_DISK);
+        let spool = self.spool.clone();
+        let written = tokio::task::spawn_blocking(move || spool.append(lane, &payloads)).await;
+        match written {
+            Ok(Ok(Appended::Kept | Appended::DiskFull)) => self.signal.notify_one(),
+            Ok(Err(error)) => tracing::error!(%lane, %error, "records could not be written to the spool"),
+            Err(error) => tracing::error!(%lane, %error, "the spool panicked"),
+        }
+    }
+
+    /// Spools an alert.
+    pub(crate) async fn alert(&self, time: UnixMillis, code: AlertCode, detail: &str) {
+        tracing::warn!(code = %code.name(), detail, "alert");
+        let alert = Alert { time, code, detail: Text::truncated(detail) };
+        match Payload::Alert(alert).encode() {
+            Ok(bytes) => self.put(Lane::Alert, vec![bytes]).await,
+            Err(error) => tracing::error!(%error, "an alert cannot be encoded"),
+        }
+    }
+}

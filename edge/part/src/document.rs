@@ -1,0 +1,204 @@
+//! Small documents of the data folder: JSON with a format number, written whole or not at all, the one before kept beside it.
+//!
+//! A document may grow by fields that have a default. A change that an earlier build would misread raises the format; a
+//! build that is put back over a newer one then falls back to the copy before, or begins anew.
+
+use crate::folder::Folder;
+use atomic_write_file::AtomicWriteFile;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// A document of one kind; there is one of it in a folder.
+pub trait Document: Serialize + DeserializeOwned {
+    /// Its file.
+    const FILE: &str;
+    /// The format that is written.
+    const FORMAT: u32 = 1;
+}
+
+/// Why a document cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// The file system refused.
+    #[error("cannot read or write {path}: {why}", path = path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: io::Error,
+    },
+    /// Neither the document nor the copy before it can be read.
+    #[error("{path} is damaged: {why}", path = path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Written<'a, T> {
+    format: u32,
+    document: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+#[derive(Deserialize)]
+struct Body<T> {
+    document: T,
+}
+
+impl Folder {
+    /// Reads a document, or, where it is damaged, the copy before it; `None` if there has never been one.
+    pub fn read<T: Document>(&self) -> Result<Option<T>, DocumentError> {
+        let path = self.root().join(T::FILE);
+        let newest = read_file(&path);
+        let Err(DocumentError::Damaged { .. }) = &newest else { return newest };
+        match read_file(&before(&path)) {
+            Ok(Some(document)) => {
+                tracing::error!(path = %path.display(), "a damaged document is replaced by the copy before it");
+                Ok(Some(document))
+            }
+            _ => newest,
+        }
+    }
+
+    /// Reads a document that can be done without: a damaged one counts as none, with a word in the log.
+    pub fn read_or_default<T: Document + Default>(&self) -> T {
+        self.read()
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "a document is begun anew");
+                None
+            })
+            .unwrap_or_default()
+    }
+
+    /// Writes a document, whole or not at all.
+    pub fn write<T: Document>(&self, document: &T) -> Result<(), DocumentError> {
+        let path = self.root().join(T::FILE);
+        let io = |why| DocumentError::Io { path: path.clone(), why };
+        let json = serde_json::to_vec_pretty(&Written { format: T::FORMAT, document });
+        let json = json.map_err(|error| io(error.into()))?;
+        // A damaged document must not take the place of the good copy before it.
+        if let Ok(Some(_)) = read_file::<T>(&path) {
+            keep_before(&path).map_err(io)?;
+        }
+        let mut file = AtomicWriteFile::open(&path).map_err(io)?;
+        file.write_all(&json).map_err(io)?;
+        file.commit().map_err(io)
+    }
+}
+
+fn read_file<T: Document>(path: &Path) -> Result<Option<T>, DocumentError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(why) => return Err(DocumentError::Io { path: path.to_owned(), why }),
+    };
+    let damaged = |why: String| DocumentError::Damaged { path: path.to_owned(), why };
+    let Format { format } = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if format > T::FORMAT {
+        return Err(damaged(format!("it is in format {format}, and this build reads {}", T::FORMAT)));
+    }
+    let Body { document } = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    Ok(Some(document))
+}
+
+/// A second name for the document as it is now; the document itself stays where it is all the time.
+fn keep_before(path: &Path) -> io::Result<()> {
+    let fresh = path.with_extension("linking");
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::hard_link(path, &fresh)?;
+    fs::rename(&fresh, before(path))
+}
+
+fn before(path: &Path) -> PathBuf {
+    path.with_extension("before.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
+    struct Count {
+        count: u32,
+        #[serde(default)]
+        since: u32,
+    }
+
+    impl Document for Count {
+        const FILE: &str = "count.json";
+    }
+
+    fn count(count: u32) -> Count {
+        Count { count, since: 0 }
+    }
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        (place, folder)
+    }
+
+    #[test]
+    fn the_newest_is_read_and_the_one_before_where_the_newest_is_damaged() {
+        let (place, folder) = folder();
+        assert_eq!(folder.read::<Count>().unwrap(), None);
+        for n in 1..=3 {
+            folder.write(&count(n)).unwrap();
+        }
+        assert_eq!(folder.read().unwrap(), Some(count(3)));
+        for torn in ["", "{\"format\":1,\"docu", "\0\0\0\0"] {
+            fs::write(place.path().join(Count::FILE), torn).unwrap();
+            assert_eq!(folder.read().unwrap(), Some(count(2)), "{torn:?}");
+        }
+        folder.write(&count(4)).unwrap();
+        fs::write(place.path().join(Count::FILE), "").unwrap();
+        assert_eq!(
+            folder.read().unwrap(),
+            Some(count(2)),
+            "a damaged one took the place of the copy before it"
+        );
+    }
+
+    #[test]
+    fn one_that_is_gone_is_not_damaged_and_one_without_a_good_copy_is() {
+        let (place, folder) = folder();
+        folder.write(&count(1)).unwrap();
+        fs::write(place.path().join(Count::FILE), "").unwrap();
+        assert!(matches!(folder.read::<Count>(), Err(DocumentError::Damaged { .. })));
+        assert_eq!(folder.read_or_default::<Count>(), count(0));
+        folder.write(&count(1)).unwrap();
+        folder.write(&count(2)).unwrap();
+        fs::remove_file(place.path().join(Count::FILE)).unwrap();
+        assert_eq!(folder.read::<Count>().unwrap(), None, "whoever takes it away wants it gone");
+    }
+
+    #[test]
+    fn fields_of_later_builds_are_passed_over_and_later_formats_are_not_guessed_at() {
+        let (place, folder) = folder();
+        let file = place.path().join(Count::FILE);
+        fs::write(&file, r#"{"format":1,"signed_by":"x","document":{"count":7,"colour":"red"}}"#).unwrap();
+        assert_eq!(folder.read().unwrap(), Some(count(7)));
+        fs::write(&file, r#"{"format":2,"document":{"count":7}}"#).unwrap();
+        assert!(folder.read::<Count>().is_err());
+    }
+
+    #[test]
+    fn two_nodes_do_not_share_a_folder() {
+        let (place, _folder) = folder();
+        assert!(matches!(Folder::open(place.path()), Err(crate::FolderError::InUse(_))));
+    }
+}

@@ -1,0 +1,65 @@
+//! The data folder: everything that must survive a power cut, used by one node at a time.
+
+use crate::pulse::{Pulse, SLOW_DISK};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::task::JoinError;
+
+/// An open data folder; locked for as long as the value lives.
+pub struct Folder {
+    root: PathBuf,
+    /// Told of what waits for the disk.
+    pulse: Pulse,
+    _lock: File,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The file system refused.
+    #[error("cannot use the data folder {path}: {why}", path = path.display())]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// Another process holds the lock.
+    #[error("another noderr-node uses {path}", path = .0.display())]
+    InUse(PathBuf),
+}
+
+impl Folder {
+    /// Creates it if needed and takes the lock.
+    pub fn open(root: &Path) -> Result<Self, FolderError> {
+        let unusable = |why| FolderError::Unusable { path: root.to_owned(), why };
+        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(unusable)?;
+        let lock = File::create(root.join("lock")).map_err(unusable)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| FolderError::InUse(root.to_owned()))?;
+        Ok(Self { root: root.to_owned(), pulse: Pulse::default(), _lock: lock })
+    }
+
+    /// What waits for the disk, and whatever else must end.
+    pub const fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// Does what may have to wait for the disk away from the thread on which everything else waits, and in sight of the
+    /// watchdog.
+    pub async fn on_disk<T: Send + 'static, E: From<JoinError> + Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let (folder, _busy) = (self.clone(), self.pulse.busy(SLOW_DISK));
+        tokio::task::spawn_blocking(move || work(&folder)).await?
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
