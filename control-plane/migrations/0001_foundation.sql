@@ -138,6 +138,8 @@ CREATE TABLE nodes (
     ek_certified boolean NOT NULL DEFAULT false,
     ak_public bytea,
     tls_key bytea,
+    -- What signs the node's results: an uncompressed P-256 point.
+    result_key bytea,
     -- Register index -> hex value, as found at enrolment or as accepted by an admin since.
     pcr_baseline jsonb,
     desired_version bigint NOT NULL DEFAULT 1,

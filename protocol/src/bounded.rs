@@ -171,6 +171,17 @@ impl<'de, const MAX: usize> Deserialize<'de> for Blob<MAX> {
                 }
                 Ok(Blob(bytes.to_vec()))
             }
+            // Formats that have no bytes, such as JSON, write them as a list.
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = items.next_element()? {
+                    if bytes.len() == MAX {
+                        return Err(A::Error::custom(TooLong { len: MAX + 1, max: MAX }));
+                    }
+                    bytes.push(byte);
+                }
+                Ok(Blob(bytes))
+            }
         }
         deserializer.deserialize_bytes(Bytes)
     }

@@ -62,14 +62,14 @@ pub struct AttestationChallenge {
 /// What is committed; the node may delete up to and including these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HighWaterMarks {
-    /// One for each lane the server knows of.
+    /// One for each lane that it is about; in the answer to a hello every lane that the server knows.
     pub marks: List<LaneMark, 8>,
-    /// What became of the batch that this answers.
+    /// What became of what this answers.
     pub outcome: BatchOutcome,
 }
 
 open_enum! {
-    /// What became of a batch of records.
+    /// What became of a batch of records, or of a hello.
     BatchOutcome, "outcome" {
         /// It is committed as far as the marks say.
         Taken = 0, "taken";
@@ -77,6 +77,8 @@ open_enum! {
         Rewind = 1, "rewind";
         /// The control plane cannot read it, and sending it again changes nothing until the control plane is newer.
         Unreadable = 2, "unreadable";
+        /// The hello was heard: the node sends no lane that is not named here.
+        Welcome = 3, "welcome";
     }
 }
 

@@ -72,6 +72,23 @@ pub struct FinishRequest {
     /// What the TPM answered; absent for a software identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<TpmProof>,
+    /// The key that will sign results.
+    pub result_key: ResultKey,
+}
+
+/// The key that signs a node's results, and the proof that the node holds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultKey {
+    /// TPMT_PUBLIC; of a software identity the uncompressed SEC1 point.
+    #[serde(with = "b64")]
+    pub public: Vec<u8>,
+    /// TPMS_ATTEST of its certification by the attestation key over the exchange's binding; absent for a software identity.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "b64::option")]
+    pub certify: Option<Vec<u8>>,
+    /// TPMT_SIGNATURE of the certification; of a software identity ECDSA by the key itself over the exchange's binding, DER.
+    #[serde(with = "b64")]
+    pub signature: Vec<u8>,
 }
 
 /// Quote over the registers and certification of the TLS key, both by the attestation key.
@@ -133,8 +150,8 @@ pub struct Enrolled {
     pub broker: String,
 }
 
-/// `POST /enrol/renew/challenge`: asks for a nonce. Bound to the TLS key by a signature, so that a node whose
-/// certificate expired while it was off can still come back with its old keys.
+/// `POST /enrol/renew/challenge`: asks for a nonce. Anybody may ask; only the node's own key can answer, so that a node
+/// whose certificate expired while it was off can still come back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RenewChallengeRequest {
@@ -167,12 +184,14 @@ pub struct RenewRequest {
     /// PKCS#10, DER, signed by the enrolled TLS key.
     #[serde(with = "b64")]
     pub csr: Vec<u8>,
-    /// The quote; absent for a software identity, whose CSR signature over a fresh session must do.
+    /// The quote; absent for a software identity, whose proof of possession must do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<RenewProof>,
     /// ECDSA by the TLS key over [`renew_binding`], DER.
     #[serde(with = "b64")]
     pub possession: Vec<u8>,
+    /// The key that will sign results.
+    pub result_key: ResultKey,
 }
 
 /// A fresh quote by the attestation key.
@@ -196,7 +215,7 @@ pub struct ServerTime {
     pub unix_ms: i64,
 }
 
-/// `extraData` of the enrolment's quote and certification.
+/// `extraData` of the enrolment's quote and certifications; without a TPM the secret is empty.
 pub fn enrol_binding(secret: &[u8], session: &[u8], csr: &[u8], event_log: Option<&[u8]>) -> [u8; 32] {
     Sha256::new_with_prefix(b"noderr-enrol-v1")
         .chain_update(secret)

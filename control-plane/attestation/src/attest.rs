@@ -1,8 +1,8 @@
 //! TPMS_ATTEST and TPMT_SIGNATURE: what a TPM says of its registers and of its keys.
 
-use crate::public::{ALG_ECDSA, ALG_SHA256, coordinate};
+use crate::public::{ALG_ECDSA, ALG_SHA256, Name, coordinate};
 use crate::reader::Reader;
-use crate::{AttestationKey, Refusal, TlsKey};
+use crate::{AttestationKey, Refusal};
 use p256::ecdsa::Signature;
 use p256::ecdsa::signature::Verifier as _;
 use sha2::{Digest as _, Sha256};
@@ -67,17 +67,17 @@ impl AttestationKey {
         Ok(pcrs)
     }
 
-    /// Checks that `tls_key` lives in this key's TPM, in answer to `binding`.
+    /// Checks that the key of this name lives in this key's TPM, in answer to `binding`.
     pub fn check_certify(
         &self,
         attest: &[u8],
         signature: &[u8],
         binding: &[u8; 32],
-        tls_key: &TlsKey,
+        certified: &Name,
     ) -> Result<(), Refusal> {
         self.check_signature(attest, signature, "certification")?;
         match Statement::parse(attest, "certification", binding)?.attested {
-            Attested::Certify { name } if name == tls_key.name().as_bytes() => Ok(()),
+            Attested::Certify { name } if name == certified.as_bytes() => Ok(()),
             Attested::Certify { .. } => Err(Refusal::CertifiedName),
             Attested::Quote { .. } => Err(Refusal::NotOfTpm { what: "certification" }),
         }

@@ -88,13 +88,7 @@ impl TlsKey {
         if area.name() == ak.name() {
             return Err(Refusal::AkAsTlsKey);
         }
-        let made_inside = Attributes::FIXED_TPM
-            | Attributes::FIXED_PARENT
-            | Attributes::SENSITIVE_DATA_ORIGIN
-            | Attributes::SIGN;
-        if !area.attributes.has(made_inside)
-            || !area.attributes.lacks(Attributes::DECRYPT | Attributes::RESTRICTED)
-        {
+        if !is_unrestricted(&area) {
             return Err(Refusal::TlsAttributes);
         }
         let key = p256_of(&area, "TLS key")?;
@@ -118,6 +112,46 @@ impl TlsKey {
     pub fn check_csr_key(&self, csr_key_sec1: &[u8]) -> Result<(), Refusal> {
         if self.sec1() == csr_key_sec1 { Ok(()) } else { Err(Refusal::CsrKey) }
     }
+}
+
+/// The unrestricted key that signs a node's results.
+#[derive(Debug, Clone)]
+pub struct ResultKey {
+    key: p256::PublicKey,
+    name: Name,
+}
+
+impl ResultKey {
+    /// Reads an unrestricted P-256 signing key that is neither the attestation key nor that of the certificate: what one
+    /// of them signs must never pass for what another does.
+    pub fn parse(tpmt_public: &[u8], ak: &AttestationKey, tls_sec1: &[u8]) -> Result<Self, Refusal> {
+        let area = PublicArea::parse(tpmt_public, "result key")?;
+        let key = p256_of(&area, "result key")?;
+        let read = Self { key, name: area.name().clone() };
+        if !is_unrestricted(&area) || VerifyingKey::from(key) == ak.key || read.sec1() == tls_sec1 {
+            return Err(Refusal::ResultKey);
+        }
+        Ok(read)
+    }
+
+    /// What the certification must name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The key as an uncompressed SEC1 point.
+    pub fn sec1(&self) -> Vec<u8> {
+        self.key.to_encoded_point(false).as_bytes().to_vec()
+    }
+}
+
+/// A signing key that was made in its TPM, cannot leave it, and signs whatever it is given.
+fn is_unrestricted(area: &PublicArea) -> bool {
+    let made_inside = Attributes::FIXED_TPM
+        | Attributes::FIXED_PARENT
+        | Attributes::SENSITIVE_DATA_ORIGIN
+        | Attributes::SIGN;
+    area.attributes.has(made_inside) && area.attributes.lacks(Attributes::DECRYPT | Attributes::RESTRICTED)
 }
 
 fn p256_of(area: &PublicArea, what: &'static str) -> Result<p256::PublicKey, Refusal> {

@@ -16,7 +16,7 @@ mod refusal;
 pub use attest::PcrSet;
 pub use credential::{Credential, make_credential};
 pub use ek::{EkCertificate, VendorRoots};
-pub use keys::{AttestationKey, EndorsementKey, TlsKey};
+pub use keys::{AttestationKey, EndorsementKey, ResultKey, TlsKey};
 pub use public::{Name, PublicArea};
 pub use refusal::Refusal;
 pub use rustls_pki_types::UnixTime;

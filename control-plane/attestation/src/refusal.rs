@@ -33,6 +33,9 @@ pub enum Refusal {
     /// The attestation key was presented as the TLS key.
     #[error("the attestation key was presented as the TLS key")]
     AkAsTlsKey,
+    /// The result key has the wrong attributes, or is one of the others.
+    #[error("the result key is not an unrestricted signing key of its own, made in and fixed to its TPM")]
+    ResultKey,
     /// The signature is not by the attestation key over these bytes.
     #[error("the signature of the {what} is not by the attestation key")]
     Signature {
@@ -58,7 +61,7 @@ pub enum Refusal {
     #[error("the register values are not those that were quoted")]
     PcrDigest,
     /// The certification is of another key.
-    #[error("the certification is of another key than the TLS key")]
+    #[error("the certification is of another key than the one presented")]
     CertifiedName,
     /// The CSR asks for a key that was not certified.
     #[error("the certificate request is for another key than the certified TLS key")]
@@ -77,6 +80,7 @@ impl Refusal {
             Self::AkAttributes => "ak-attributes",
             Self::TlsAttributes => "tls-attributes",
             Self::AkAsTlsKey => "ak-as-tls-key",
+            Self::ResultKey => "result-key",
             Self::Signature { .. } => "signature",
             Self::NotOfTpm { .. } => "not-of-tpm",
             Self::Nonce { .. } => "nonce",

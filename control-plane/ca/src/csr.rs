@@ -34,15 +34,18 @@ impl Csr {
 
     /// Checks an ECDSA-SHA256 signature (DER) by the request's key over `message`.
     pub fn check_signature(&self, message: &[u8], signature: &[u8]) -> Result<(), CsrError> {
-        let key = ring::signature::UnparsedPublicKey::new(
-            &ring::signature::ECDSA_P256_SHA256_ASN1,
-            self.key_sec1(),
-        );
-        key.verify(message, signature).map_err(|_| CsrError::Signature)
+        check_signature(self.key_sec1(), message, signature)
     }
 
     /// The key as an uncompressed SEC1 point.
     pub fn key_sec1(&self) -> &[u8] {
         self.key.der_bytes()
     }
+}
+
+/// Checks an ECDSA-SHA256 signature (DER) over `message` by a key that is given as an uncompressed SEC1 point.
+pub fn check_signature(key_sec1: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CsrError> {
+    ring::signature::UnparsedPublicKey::new(&ring::signature::ECDSA_P256_SHA256_ASN1, key_sec1)
+        .verify(message, signature)
+        .map_err(|_| CsrError::Signature)
 }

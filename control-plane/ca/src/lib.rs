@@ -13,7 +13,7 @@ mod subject;
 mod tests;
 
 pub use authority::{Authority, IssueError, Issued, OpenError, ServerIdentity};
-pub use csr::{Csr, CsrError};
+pub use csr::{Csr, CsrError, check_signature};
 pub use key::{CaKey, FileKey};
 pub use pkcs11::{Pkcs11Config, Pkcs11Error, Pkcs11Key};
 pub use subject::{NodeCertificate, NodeSubject, SubjectError};

@@ -1,7 +1,8 @@
-//! The node's TLS key, wherever it is kept, and the certificate request it signs.
+//! The node's keys, wherever they are kept: that of the certificate, with its request, and that of results.
 
 use crate::{KeyError, SoftwareKey, Tpm};
 use noderr_protocol::IdentityKind;
+use noderr_protocol::enrol::ResultKey;
 use rcgen::{CertificateParams, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
 
 /// Where the node's keys live.
@@ -9,8 +10,13 @@ use rcgen::{CertificateParams, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureA
 pub enum NodeKeys {
     /// In a TPM.
     Tpm(Tpm),
-    /// In a file.
-    Software(SoftwareKey),
+    /// In files.
+    Software {
+        /// Of the certificate.
+        tls: SoftwareKey,
+        /// Of results.
+        results: SoftwareKey,
+    },
 }
 
 impl NodeKeys {
@@ -18,7 +24,7 @@ impl NodeKeys {
     pub const fn kind(&self) -> IdentityKind {
         match self {
             Self::Tpm(_) => IdentityKind::Tpm,
-            Self::Software(_) => IdentityKind::Software,
+            Self::Software { .. } => IdentityKind::Software,
         }
     }
 
@@ -26,7 +32,7 @@ impl NodeKeys {
     pub fn public_sec1(&self) -> Result<[u8; 65], KeyError> {
         match self {
             Self::Tpm(tpm) => Ok(tpm.tls_public_sec1()?),
-            Self::Software(key) => Ok(key.public_sec1()),
+            Self::Software { tls, .. } => Ok(tls.public_sec1()),
         }
     }
 
@@ -34,7 +40,30 @@ impl NodeKeys {
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         match self {
             Self::Tpm(tpm) => Ok(tpm.sign(message)?),
-            Self::Software(key) => Ok(key.sign(message)),
+            Self::Software { tls, .. } => Ok(tls.sign(message)),
+        }
+    }
+
+    /// ECDSA by the key of results with SHA-256 over `message`, DER. Blocks for as long as the keeper takes.
+    pub fn sign_result(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        match self {
+            Self::Tpm(tpm) => Ok(tpm.sign_result(message)?),
+            Self::Software { results, .. } => Ok(results.sign(message)),
+        }
+    }
+
+    /// The key of results with the proof that it is held here, for one exchange.
+    pub fn prove_result_key(&self, binding: &[u8; 32]) -> Result<ResultKey, KeyError> {
+        match self {
+            Self::Tpm(tpm) => {
+                let (public, evidence) = tpm.certify_result_key(*binding)?;
+                let certify = Some(evidence.attest);
+                Ok(ResultKey { public, certify, signature: evidence.signature })
+            }
+            Self::Software { results, .. } => {
+                let public = results.public_sec1().to_vec();
+                Ok(ResultKey { public, certify: None, signature: results.sign(binding) })
+            }
         }
     }
 

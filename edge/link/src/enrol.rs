@@ -5,7 +5,8 @@ use noderr_identity::tpm::{Evidence, Tpm};
 use noderr_identity::{Backwards, KeyError, NodeKeys, TpmError, certificate_request};
 use noderr_protocol::enrol::{
     ActivationChallenge, BeginRequest, BeginResponse, Enrolled, FinishRequest, HexDigest, RenewChallenge,
-    RenewChallengeRequest, RenewProof, RenewRequest, TpmKeys, TpmProof, enrol_binding, renew_binding,
+    RenewChallengeRequest, RenewProof, RenewRequest, ResultKey, TpmKeys, TpmProof, enrol_binding,
+    renew_binding,
 };
 use noderr_protocol::{NodeId, PcrValue};
 
@@ -61,18 +62,22 @@ pub async fn enrol(client: &HttpsClient, keys: &NodeKeys, token: &str) -> Result
                 tls_pub: public.tls,
             })
         }
-        NodeKeys::Software(_) => None,
+        NodeKeys::Software { .. } => None,
     };
     let begin = BeginRequest { token: token.to_owned(), tpm };
     let begun: BeginResponse = client.post("/enrol/begin", &begin).await?;
     let csr = request(keys).await?;
-    let proof = match (keys, begun.challenge) {
-        (NodeKeys::Tpm(tpm), Some(challenge)) => Some(prove(tpm, challenge, &begun.session, &csr).await?),
-        (NodeKeys::Software(_), None) => None,
-        (NodeKeys::Software(_), Some(_)) => return Err(ExchangeError::WantsTpm),
+    let (proof, binding) = match (keys, begun.challenge) {
+        (NodeKeys::Tpm(tpm), Some(challenge)) => {
+            let (proof, binding) = prove(tpm, challenge, &begun.session, &csr).await?;
+            (Some(proof), binding)
+        }
+        (NodeKeys::Software { .. }, None) => (None, enrol_binding(&[], &begun.session, &csr, None)),
+        (NodeKeys::Software { .. }, Some(_)) => return Err(ExchangeError::WantsTpm),
         (NodeKeys::Tpm(_), None) => return Err(ExchangeError::WantsNothing),
     };
-    let finish = FinishRequest { session: begun.session, csr, proof };
+    let result_key = result_key(keys, binding).await?;
+    let finish = FinishRequest { session: begun.session, csr, proof, result_key };
     Ok(client.post("/enrol/finish", &finish).await?)
 }
 
@@ -81,7 +86,7 @@ async fn prove(
     challenge: ActivationChallenge,
     session: &[u8],
     csr: &[u8],
-) -> Result<TpmProof, ExchangeError> {
+) -> Result<(TpmProof, [u8; 32]), ExchangeError> {
     let event_log = event_log().await;
     let (session, csr) = (session.to_vec(), csr.to_vec());
     blocking(tpm, move |tpm| {
@@ -89,14 +94,15 @@ async fn prove(
         let binding = enrol_binding(&secret, &session, &csr, event_log.as_deref());
         let (quote, pcrs) = tpm.quote(binding, challenge.pcr_mask)?;
         let certify = tpm.certify(binding)?;
-        Ok(TpmProof {
+        let proof = TpmProof {
             pcrs: pairs(pcrs),
             event_log,
             quote: quote.attest,
             quote_sig: quote.signature,
             certify: certify.attest,
             certify_sig: certify.signature,
-        })
+        };
+        Ok((proof, binding))
     })
     .await
 }
@@ -115,17 +121,23 @@ pub async fn renew(client: &HttpsClient, keys: &NodeKeys, node: NodeId) -> Resul
                 blocking(tpm, move |tpm| tpm.quote(binding, mask)).await?;
             Some(RenewProof { pcrs: pairs(pcrs), quote: attest, quote_sig: signature })
         }
-        NodeKeys::Software(_) => None,
+        NodeKeys::Software { .. } => None,
     };
     let signer = keys.clone();
     let possession = join(tokio::task::spawn_blocking(move || signer.sign(&binding)).await)?;
-    let renew = RenewRequest { node, session: challenge.session, csr, proof, possession };
+    let result_key = result_key(keys, binding).await?;
+    let renew = RenewRequest { node, session: challenge.session, csr, proof, possession, result_key };
     Ok(client.post("/enrol/renew", &renew).await?)
 }
 
 async fn request(keys: &NodeKeys) -> Result<Vec<u8>, ExchangeError> {
     let keys = keys.clone();
     Ok(join(tokio::task::spawn_blocking(move || certificate_request(&keys)).await)?)
+}
+
+async fn result_key(keys: &NodeKeys, binding: [u8; 32]) -> Result<ResultKey, ExchangeError> {
+    let keys = keys.clone();
+    Ok(join(tokio::task::spawn_blocking(move || keys.prove_result_key(&binding)).await)?)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -4,8 +4,10 @@
 //! nothing more. The spool is the source of truth: after any trouble a fresh client begins again from it.
 
 mod enrol;
+mod hold;
 mod https;
 mod mqtt;
+mod progress;
 mod session;
 mod time;
 mod window;

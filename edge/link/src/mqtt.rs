@@ -39,6 +39,8 @@ pub(crate) enum Lost {
         "the broker turned this node away: it is revoked or suspended, or its certificate is not on record"
     )]
     TurnedAway,
+    #[error("the control plane keeps asking for what is gone")]
+    Astray,
     #[error("the broker did not answer in time")]
     Silent,
     #[error("the spool cannot be read: {0}")]

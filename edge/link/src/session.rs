@@ -1,11 +1,12 @@
 //! One component that keeps a session alive: connect, say hello, learn the marks, send the spool, begin again.
 
+use crate::hold::Holds;
 use crate::mqtt::{self, Arrivals, CONNECT_DEADLINE, LinkConfig, Lost, next};
-use crate::window::Window;
+use crate::progress::{Heard, Progress};
 use noderr_part::Backoff;
 use noderr_protocol::{
-    ActualState, BatchOutcome, Down, Hello, HighWaterMarks, Lane, LaneState, List, MAX_ENVELOPE,
-    Message as _, RecordBatch, Up,
+    ActualState, BatchOutcome, Down, Hello, HighWaterMarks, LaneState, List, MAX_ENVELOPE, Message as _,
+    RecordBatch, Up,
 };
 use noderr_spool::{Spool, SpoolError};
 use rumqttc::{AsyncClient, Packet, QoS};
@@ -16,10 +17,6 @@ use tokio::sync::{Notify, mpsc, watch};
 
 /// Marks that do not come for so long: begin again from the spool.
 const STALL: Duration = Duration::from_secs(20);
-/// Between two attempts to hand in records that the control plane cannot read: it may be an hour before it is newer.
-const HOLD: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
-/// Rewinds in a row before the session begins anew.
-const REWINDS: u32 = 2;
 const BATCH_ENTRIES: usize = 256;
 /// Leaves room for the envelope around the entries.
 const BATCH_BYTES: usize = MAX_ENVELOPE - 4096;
@@ -64,38 +61,13 @@ pub struct Link<H> {
     handles: LinkHandles,
     hello: H,
     connects: u32,
-    /// Pauses for records that the control plane cannot read; they grow across sessions.
-    hold: Backoff,
-}
-
-/// How a session gets on.
-#[derive(Default)]
-struct Progress {
-    window: Window,
-    /// The lanes that the control plane knows: it named them all in its answer to the hello.
-    lanes: Vec<Lane>,
-    /// Demands in a row to send again.
-    rewinds: u32,
-    /// Until when no records are sent, because the control plane cannot read them.
-    held_until: Option<Instant>,
-}
-
-impl Progress {
-    fn of(marks: &HighWaterMarks) -> Self {
-        let known = |lane: &Lane| marks.marks.iter().any(|mark| mark.lane == lane.tag());
-        Self { lanes: Lane::ALL.into_iter().filter(known).collect(), ..Self::default() }
-    }
-
-    fn may_send(&self) -> bool {
-        self.held_until.is_none() && self.window.has_room()
-    }
+    holds: Holds,
 }
 
 impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
     /// `hello` says who is there, given what the spool holds.
-    pub const fn new(config: LinkConfig, spool: Arc<Spool>, handles: LinkHandles, hello: H) -> Self {
-        let hold = Backoff::new(HOLD.0, HOLD.1);
-        Self { config, spool, handles, hello, connects: 0, hold }
+    pub fn new(config: LinkConfig, spool: Arc<Spool>, handles: LinkHandles, hello: H) -> Self {
+        Self { config, spool, handles, hello, connects: 0, holds: Holds::new() }
     }
 
     /// Runs until the other ends of the handles are gone.
@@ -160,7 +132,11 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
                     self.publish(client, &Up::Hello((self.hello)(&lanes)))?;
                 }
                 Packet::Publish(publish) => match Down::decode(&publish.payload) {
-                    Ok(Down::HighWaterMarks(marks)) => return Ok(marks),
+                    // Marks of an earlier session may still be on their way.
+                    Ok(Down::HighWaterMarks(marks)) if marks.outcome == BatchOutcome::Welcome => {
+                        return Ok(marks);
+                    }
+                    Ok(Down::HighWaterMarks(marks)) => self.acknowledge(&marks).await?,
                     Ok(other) => self.hand_in(other),
                     Err(error) => tracing::warn!(%error, "a message of the control plane is not understood"),
                 },
@@ -184,7 +160,8 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         loop {
             self.send_batches(client, &mut progress).await?;
             let stall = progress.window.waits_since().map(|since| STALL.saturating_sub(since.elapsed()));
-            let held = progress.held_until.map(|end| end.saturating_duration_since(Instant::now()));
+            let held =
+                self.holds.next_end(Instant::now()).map(|end| end.saturating_duration_since(Instant::now()));
             tokio::select! {
                 packet = next(arrivals) => if let Packet::Publish(publish) = packet? {
                     match Down::decode(&publish.payload) {
@@ -201,47 +178,31 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
                     let actual = self.handles.actual.borrow_and_update().clone();
                     actual.map_or(Ok(()), |actual| self.publish(client, &Up::ActualState(actual)))?;
                 }
-                () = signal.notified(), if progress.may_send() => {}
+                () = signal.notified(), if progress.window.has_room() => {}
                 () = tokio::time::sleep(stall.unwrap_or(STALL)), if stall.is_some() => {
                     tracing::warn!("no high-water mark for {STALL:?}; sending again from the spool");
                     progress.window.rewind();
                 }
-                () = tokio::time::sleep(held.unwrap_or_default()), if held.is_some() => progress.held_until = None,
+                () = tokio::time::sleep(held.unwrap_or_default()), if held.is_some() => {}
             }
         }
     }
 
-    /// Marks: what they cover may be forgotten, and there is room for more; or everything from there again.
+    /// Marks: what they cover may be forgotten, and there is room for more; or some of it again, now or later.
     async fn heed(&mut self, marks: &HighWaterMarks, progress: &mut Progress) -> Result<(), Lost> {
         self.acknowledge(marks).await?;
-        match marks.outcome {
-            BatchOutcome::Taken => progress.rewinds = 0,
-            BatchOutcome::Rewind => progress.rewinds += 1,
-            // One that this build does not know is no reason to forget, and none to send the same again at once.
-            BatchOutcome::Unreadable | BatchOutcome::Other(_) if progress.held_until.is_none() => {
-                let pause = self.hold.pause();
-                tracing::warn!(?pause, "the control plane cannot read these records; they wait until it can");
-                progress.held_until = Some(Instant::now() + pause);
-            }
-            BatchOutcome::Unreadable | BatchOutcome::Other(_) => {}
-        }
-        if progress.rewinds > REWINDS {
-            // Only a hello lets the server put on record that it has lost what we were told to forget.
-            return Err(Lost::Connection("the control plane keeps asking for what is gone".to_owned()));
-        }
-        if let Some(round_trip) = progress.window.marks(marks, Instant::now()) {
-            self.report_up(Some(round_trip));
-        }
-        if progress.held_until.is_none() && progress.window.waits_since().is_none() {
-            self.hold.reset();
+        match progress.heed(marks, &mut self.holds, Instant::now()) {
+            Heard::Nothing => {}
+            Heard::Arrived(took) => self.report_up(Some(took)),
+            Heard::Astray => return Err(Lost::Astray),
         }
         Ok(())
     }
 
     /// Sends what the spool holds, the most important lane first, as far as the window allows.
     async fn send_batches(&self, client: &AsyncClient, progress: &mut Progress) -> Result<(), Lost> {
-        for lane in progress.lanes.clone() {
-            while progress.may_send() {
+        for lane in progress.open_lanes(&self.holds, Instant::now()) {
+            while progress.window.has_room() {
                 let after = progress.window.cursor(lane);
                 let entries =
                     self.with_spool(move |spool| spool.read(lane, after, BATCH_ENTRIES, BATCH_BYTES)).await?;

@@ -1,6 +1,6 @@
 //! Which records have been sent and which are known to have arrived: pure bookkeeping, no clock of its own, no socket.
 
-use noderr_protocol::{BatchOutcome, HighWaterMarks, Lane, Position};
+use noderr_protocol::{HighWaterMarks, Lane, Position};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -41,10 +41,6 @@ impl Window {
 
     /// The server has committed this much; returns how long the newest batch that has arrived took.
     pub(crate) fn marks(&mut self, marks: &HighWaterMarks, now: Instant) -> Option<Duration> {
-        if marks.outcome != BatchOutcome::Taken {
-            self.rewind();
-            return None;
-        }
         let mut took = None;
         self.under_way.retain_mut(|batch| {
             let Some(mark) = marks.marks.iter().find(|mark| mark.lane == batch.lane.tag()) else {
@@ -65,6 +61,17 @@ impl Window {
         self.under_way.iter().map(|batch| batch.waits_since).min()
     }
 
+    /// Whether anything of a lane is under way.
+    pub(crate) fn is_under_way(&self, lane: Lane) -> bool {
+        self.under_way.iter().any(|batch| batch.lane == lane)
+    }
+
+    /// Start one lane over from the oldest record the spool still holds.
+    pub(crate) fn rewind_lane(&mut self, lane: Lane) {
+        self.cursors[lane as usize] = 0;
+        self.under_way.retain(|batch| batch.lane != lane);
+    }
+
     /// Start over from the oldest record the spool still holds.
     pub(crate) fn rewind(&mut self) {
         *self = Self::default();
@@ -74,7 +81,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use noderr_protocol::LaneMark;
+    use noderr_protocol::{BatchOutcome, LaneMark};
 
     fn marks(lane: Lane, seq: u64) -> HighWaterMarks {
         let through = Position { epoch: 1, seq };
@@ -125,8 +132,7 @@ mod tests {
     fn a_rewind_forgets_everything_that_was_sent() {
         let (mut window, now) = (Window::default(), Instant::now());
         window.sent(Lane::Telemetry, Position { epoch: 1, seq: 9 }, now);
-        let outcome = BatchOutcome::Rewind;
-        window.marks(&HighWaterMarks { outcome, ..marks(Lane::Telemetry, 3) }, now);
+        window.rewind();
         assert_eq!(window.waits_since(), None);
         assert_eq!(window.cursor(Lane::Telemetry), 0);
     }

@@ -7,7 +7,12 @@ pub(crate) async fn run(shared: Shared) {
     let mut wishes = shared.desired.wishes::<Base>();
     while let Some(wish) = wishes.next().await {
         let Base { paused, sample_every_s } = wish.body;
-        shared.sample_every_s.send_replace(sample_every_s.max(1));
+        // The same pace again must not make the sampler wait anew.
+        shared.sample_every_s.send_if_modified(|every_s| {
+            let changed = *every_s != sample_every_s.max(1);
+            *every_s = sample_every_s.max(1);
+            changed
+        });
         shared.board.update(|status| {
             status.paused = paused;
             status.sample_every_s = sample_every_s.max(1);

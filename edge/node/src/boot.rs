@@ -20,11 +20,16 @@ impl Document for Boot {
 /// Begins a boot epoch that is above every earlier one: above the last on this disk, above what the server has seen
 /// (a wiped disk), and, where the clock is right, above anything before this second.
 pub(crate) fn begin(data: &Folder, floor: u64) -> Result<u64, DocumentError> {
+    let epoch = next(data, floor);
+    data.write(&Boot { epoch, ..data.read_or_default() })?;
+    Ok(epoch)
+}
+
+/// The epoch that would begin now.
+pub(crate) fn next(data: &Folder, floor: u64) -> u64 {
     let last: Boot = data.read_or_default();
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let epoch = (last.epoch.max(floor) + 1).max(seconds);
-    data.write(&Boot { epoch, ..last })?;
-    Ok(epoch)
+    (last.epoch.max(floor) + 1).max(seconds)
 }
 
 /// The clock to start with.

@@ -46,8 +46,12 @@ impl From<&DesiredState> for Kept {
 impl Desired {
     /// Begins with what was in force when the box went down.
     pub(crate) fn new(kept: Kept, knows: &'static [u16]) -> Self {
-        let state =
-            DesiredState { version: kept.version, sections: kept.sections.try_into().unwrap_or_default() };
+        // More sections than this build can hold: none of it counts, so that the control plane says it again.
+        let sections = kept.sections.try_into();
+        let state = sections.map_or_else(
+            |_| DesiredState::default(),
+            |sections| DesiredState { version: kept.version, sections },
+        );
         let desired = Self {
             knows,
             newest: watch::Sender::new(Arc::default()),
@@ -223,6 +227,22 @@ mod tests {
         assert_eq!(phases(&desired), [(Base::KIND, Phase::Unsupported)]);
         desired.adopt(document(2, vec![base(9)]));
         assert_eq!(wishes.next().await.unwrap().body.sample_every_s, 9);
+    }
+
+    #[test]
+    fn what_is_kept_on_the_disk_is_what_is_in_force_after_a_start() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = noderr_part::Folder::open(place.path()).unwrap();
+        let state = document(5, vec![base(300), Section { kind: 9, body: vec![0, 255].try_into().unwrap() }]);
+        folder.write(&Kept::from(&state)).unwrap();
+        let desired = Desired::new(folder.read().unwrap().unwrap(), &[Base::KIND]);
+        assert_eq!(**desired.subscribe().borrow(), state);
+    }
+
+    #[test]
+    fn a_document_of_more_sections_than_this_build_can_hold_is_not_taken_for_an_empty_one() {
+        let desired = Desired::new(Kept { version: 5, sections: vec![base(7); 33] }, &[Base::KIND]);
+        assert_eq!(desired.version(), 0);
     }
 
     #[test]

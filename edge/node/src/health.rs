@@ -66,7 +66,7 @@ fn look_around(shared: &Shared, ailments: &Ailments) -> bool {
     let disk = disk(shared.data.root());
     let tpm = match &shared.keys {
         NodeKeys::Tpm(tpm) => tpm.stats(),
-        NodeKeys::Software(_) => noderr_identity::TpmStats::default(),
+        NodeKeys::Software { .. } => noderr_identity::TpmStats::default(),
     };
     let online = matches!(link, LinkState::Up { .. });
     shared.board.update(|status| {

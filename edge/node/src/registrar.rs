@@ -35,9 +35,10 @@ pub(crate) fn open_keys(
              install token",
             data.root().display()
         ),
-        (KeyPlace::Software, _) => {
-            Ok(NodeKeys::Software(SoftwareKey::open_or_create(&data.root().join("software.key"))?))
-        }
+        (KeyPlace::Software, _) => Ok(NodeKeys::Software {
+            tls: SoftwareKey::open_or_create(&data.root().join("software.key"))?,
+            results: SoftwareKey::open_or_create(&data.root().join("results.key"))?,
+        }),
         (KeyPlace::Tpm, _) => Ok(NodeKeys::Tpm(Tpm::start(TpmConfig {
             tcti: config.identity.tcti.clone(),
             deadline: Duration::from_secs(config.identity.tpm_deadline_s.max(1)),

@@ -118,7 +118,7 @@ async fn start_parts(
     let floor = enrolment.epoch_floor;
     let spool_folder = config.storage.data.join("spool");
     let begun = spool_folder.clone();
-    let epoch = registrar.data.on_disk(move |data| begin_epoch(data, floor, &begun)).await?;
+    let epoch = registrar.data.on_disk(move |data| anyhow::Ok(begin_epoch(data, floor, &begun))).await?;
     let outbox = open_outbox(config, registrar, spool_folder, epoch).await?;
     let (outgoing, outgoing_end) = mpsc::channel(64);
     let (incoming, incoming_end) = mpsc::channel(64);
@@ -161,12 +161,21 @@ async fn start_parts(
     keep_link(&shared, registrar, enrolment, (epoch, resolver, handles), supervisor)
 }
 
-fn begin_epoch(data: &Folder, floor: u64, spool: &Path) -> anyhow::Result<u64> {
-    boot::begin(data, floor).or_else(|first| {
-        // A full disk must not keep the box from starting: the spool's reserve is for such a day.
-        Spool::give_up_reserve(spool).with_context(|| format!("cannot begin a boot epoch: {first:#}"))?;
-        boot::begin(data, floor).context("cannot begin a boot epoch")
-    })
+/// A full disk must not keep the box from starting: the spool's reserve is for such a day, and if it is spent already, the
+/// epoch counts without being written down.
+fn begin_epoch(data: &Folder, floor: u64, spool: &Path) -> u64 {
+    boot::begin(data, floor)
+        .or_else(|error| {
+            tracing::warn!(%error, "no boot epoch can be written down; giving up the reserve");
+            if let Err(error) = Spool::give_up_reserve(spool) {
+                tracing::warn!(%error, "there is no reserve to give up");
+            }
+            boot::begin(data, floor)
+        })
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "this boot epoch is not written down");
+            boot::next(data, floor)
+        })
 }
 
 async fn open_outbox(

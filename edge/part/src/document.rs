@@ -88,13 +88,22 @@ impl Folder {
         let json = serde_json::to_vec_pretty(&Written { format: T::FORMAT, document });
         let json = json.map_err(|error| io(error.into()))?;
         // A damaged document must not take the place of the good copy before it.
-        if let Ok(Some(_)) = read_file::<T>(&path) {
-            keep_before(&path).map_err(io)?;
+        let last = read_file::<T>(&path).ok().flatten().and_then(|_| fs::read(&path).ok());
+        write_file(&path, &json).map_err(io)?;
+        // Behind the document itself: whatever happens in between, one of the two is whole.
+        if let Some(last) = last
+            && let Err(error) = write_file(&before(&path), &last)
+        {
+            tracing::warn!(path = %path.display(), %error, "no copy of the document before could be kept");
         }
-        let mut file = AtomicWriteFile::open(&path).map_err(io)?;
-        file.write_all(&json).map_err(io)?;
-        file.commit().map_err(io)
+        Ok(())
     }
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = AtomicWriteFile::open(path)?;
+    file.write_all(bytes)?;
+    file.commit()
 }
 
 fn read_file<T: Document>(path: &Path) -> Result<Option<T>, DocumentError> {
@@ -110,17 +119,6 @@ fn read_file<T: Document>(path: &Path) -> Result<Option<T>, DocumentError> {
     }
     let Body { document } = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     Ok(Some(document))
-}
-
-/// A second name for the document as it is now; the document itself stays where it is all the time.
-fn keep_before(path: &Path) -> io::Result<()> {
-    let fresh = path.with_extension("linking");
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    fs::hard_link(path, &fresh)?;
-    fs::rename(&fresh, before(path))
 }
 
 fn before(path: &Path) -> PathBuf {

@@ -18,7 +18,7 @@ pub(crate) enum Block {
     /// Numbers that will never come.
     Gap { epoch: u64, last: u64, reason: GapReason },
     /// Whole, and of a kind that a later build writes.
-    Foreign,
+    Foreign { epoch: u64 },
     /// Not even the header can be believed.
     Damaged,
 }
@@ -50,8 +50,7 @@ pub(crate) fn decode(first: u64, count: u64, value: &[u8]) -> Block {
     match value.split_first() {
         Some((&RECORDS, _)) => decode_records(first, count, value),
         Some((&GAP, rest)) => decode_gap(rest).unwrap_or(Block::Damaged),
-        _ if foreign_count(value).is_some() => Block::Foreign,
-        _ => Block::Damaged,
+        _ => foreign(value).map_or(Block::Damaged, |(epoch, _)| Block::Foreign { epoch }),
     }
 }
 
@@ -71,19 +70,19 @@ pub(crate) fn census(first: u64, value: &[u8]) -> Option<(u64, u64)> {
             Block::Gap { last, .. } => Some((last.checked_sub(first)? + 1, 0)),
             _ => None,
         },
-        _ => foreign_count(value).map(|count| (count, count)),
+        _ => foreign(value).map(|(_, count)| (count, count)),
     }
 }
 
-/// How many numbers a block of a later build accounts for, if it is one and whole.
-fn foreign_count(value: &[u8]) -> Option<u64> {
+/// Epoch and count of a block of a later build, if it is one and whole.
+fn foreign(value: &[u8]) -> Option<(u64, u64)> {
     let (rest, sum) = value.split_last_chunk::<4>()?;
     let (kind, fields) = rest.split_first()?;
-    let (_epoch, fields) = fields.split_first_chunk::<8>()?;
+    let (epoch, fields) = fields.split_first_chunk::<8>()?;
     let (count, _) = fields.split_first_chunk::<4>()?;
     let count = u32::from_be_bytes(*count);
     let sound = *kind > GAP && count > 0 && crc32fast::hash(rest) == u32::from_be_bytes(*sum);
-    sound.then_some(count.into())
+    sound.then_some((u64::from_be_bytes(*epoch), count.into()))
 }
 
 fn decode_records(first: u64, count: u64, value: &[u8]) -> Block {
@@ -125,7 +124,7 @@ fn checksum(epoch: u64, seq: u64, body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// On the disk reasons begin at one, so that a zeroed byte is none.
+/// On the disk reasons begin at one.
 const fn reason_byte(reason: GapReason) -> u8 {
     reason.byte().wrapping_add(1)
 }
@@ -160,7 +159,7 @@ mod tests {
             value[at] ^= 1 << bit;
             let read = match decode(10, bodies.len() as u64, &value) {
                 Block::Records { bodies, .. } => bodies,
-                Block::Gap { .. } | Block::Foreign | Block::Damaged => vec![None; bodies.len()],
+                Block::Gap { .. } | Block::Foreign { .. } | Block::Damaged => vec![None; bodies.len()],
             };
             prop_assert!(read.iter().any(Option::is_none));
             for (read, written) in read.into_iter().zip(bodies) {

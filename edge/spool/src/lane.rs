@@ -133,7 +133,7 @@ impl LaneTree {
                     self.replace(before, first, count, &value, epoch, GapReason::Budget)?;
                     return Ok(true);
                 }
-                block @ (Block::Foreign | Block::Damaged) => {
+                block @ (Block::Foreign { .. } | Block::Damaged) => {
                     let epoch = before.map_or(self.epoch, |gap| gap.epoch);
                     let damaged = block == Block::Damaged;
                     let reason = if damaged { GapReason::Damaged } else { GapReason::Budget };
@@ -257,7 +257,7 @@ impl LaneTree {
                     (epoch, bodies.len() as u64, bodies.iter().filter(|body| body.is_none()).count() as u64)
                 }
                 Block::Gap { epoch, .. } => (epoch, 0, 0),
-                Block::Foreign => (0, count, 0),
+                Block::Foreign { epoch } => (epoch, count, 0),
                 Block::Damaged => (0, 0, count),
             };
             if first + count - 1 > through.seq || epoch > through.epoch {
@@ -289,7 +289,7 @@ impl LaneTree {
 /// What a block says of its numbers; `None` if only a later build could say.
 fn entries_of(first: u64, count: u64, value: &[u8], epoch: &mut u64) -> Option<Vec<Entry>> {
     match block::decode(first, count, value) {
-        Block::Foreign => None,
+        Block::Foreign { .. } => None,
         Block::Gap { epoch: of, last, reason } => {
             *epoch = of;
             Some(vec![Entry::Gap(Gap { epoch: of, first, last, reason })])

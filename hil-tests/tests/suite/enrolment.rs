@@ -50,8 +50,10 @@ impl Cheat {
         let challenge = begun.challenge.clone().context("no challenge")?;
         let csr = certificate_request(csr_keys)?;
         let secret = self.tpm.activate(challenge.credential_blob, challenge.encrypted_secret)?;
-        let proof = self.proof(&enrol_binding(&secret, &begun.session, &csr, None), challenge.pcr_mask)?;
-        Ok(FinishRequest { session: begun.session.clone(), csr, proof: Some(proof) })
+        let binding = enrol_binding(&secret, &begun.session, &csr, None);
+        let proof = self.proof(&binding, challenge.pcr_mask)?;
+        let result_key = self.own().prove_result_key(&binding)?;
+        Ok(FinishRequest { session: begun.session.clone(), csr, proof: Some(proof), result_key })
     }
 
     fn proof(&self, binding: &[u8; 32], mask: u32) -> anyhow::Result<TpmProof> {
@@ -115,12 +117,16 @@ async fn an_answer_with_any_lie_in_it_is_refused_and_ends_its_session() -> anyho
     }
 
     // A key outside the TPM, with the TPM's word for its own.
-    let outside = NodeKeys::Software(SoftwareKey::open_or_create(&folder.path().join("key"))?);
+    let outside = NodeKeys::Software {
+        tls: SoftwareKey::open_or_create(&folder.path().join("key"))?,
+        results: SoftwareKey::open_or_create(&folder.path().join("results.key"))?,
+    };
     let begun = cheat.begun(&token).await?;
     assert_eq!(refused_as(cheat.finish(&cheat.honest(&begun, &outside)?).await), "csr-key");
     // A software key that claims a TPM began, and answers without one.
     let begun = cheat.begun(&token).await?;
-    let bare = FinishRequest { session: begun.session, csr: certificate_request(&outside)?, proof: None };
+    let (csr, result_key) = (certificate_request(&outside)?, outside.prove_result_key(&[0; 32])?);
+    let bare = FinishRequest { session: begun.session, csr, proof: None, result_key };
     assert_eq!(refused_as(cheat.finish(&bare).await), "proof");
     // The right answer to another session's question.
     let (one, other) = (cheat.begun(&token).await?, cheat.begun(&token).await?);
@@ -139,6 +145,45 @@ async fn an_answer_with_any_lie_in_it_is_refused_and_ends_its_session() -> anyho
     let answer = cheat.honest(&begun, &cheat.own())?;
     cheat.finish(&answer).await?;
     assert_eq!(refused_as(cheat.finish(&answer).await), "session");
+    Ok(())
+}
+
+/// One way to cheat about the key of results.
+type ResultLie = (&'static str, fn(&mut FinishRequest, &TpmKeys));
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_are_signed_by_a_key_of_their_own_that_the_tpm_vouches_for() -> anyhow::Result<()> {
+    let (folder, lab) = lab(LabOptions::default()).await?;
+    let cheat = Cheat::new(&lab, &lab.vendor, &folder.path().join("cheat")).await?;
+    let (_, token) = lab.add_node("cheated").await?;
+    let lies: [ResultLie; 4] = [
+        ("proof", |answer, _| answer.result_key.certify = None),
+        ("certified-name", |answer, _| {
+            let proof = answer.proof.clone().map(|proof| (proof.certify, proof.certify_sig));
+            let (certify, signature) = proof.unwrap_or_default();
+            (answer.result_key.certify, answer.result_key.signature) = (Some(certify), signature);
+        }),
+        ("result-key", |answer, keys| answer.result_key.public.clone_from(&keys.tls_pub)),
+        ("result-key", |answer, keys| answer.result_key.public.clone_from(&keys.ak_pub)),
+    ];
+    for (refusal, lie) in lies {
+        let begun = cheat.begun(&token).await?;
+        let mut answer = cheat.honest(&begun, &cheat.own())?;
+        lie(&mut answer, &cheat.keys()?);
+        assert_eq!(refused_as(cheat.finish(&answer).await), refusal);
+    }
+    // Certified for another exchange: whoever has seen one cannot use it again.
+    let begun = cheat.begun(&token).await?;
+    let stale = cheat.own().prove_result_key(&[7; 32])?;
+    let stale = FinishRequest { result_key: stale, ..cheat.honest(&begun, &cheat.own())? };
+    assert_eq!(refused_as(cheat.finish(&stale).await), "nonce");
+
+    cheat.enrol(&token).await?;
+    let result_key: Vec<u8> = sqlx::query_scalar("SELECT result_key FROM nodes WHERE label = 'cheated'")
+        .fetch_one(&lab.database)
+        .await?;
+    noderr_ca::check_signature(&result_key, b"42", &cheat.tpm.sign_result(b"42")?)?;
+    assert!(noderr_ca::check_signature(&result_key, b"42", &cheat.tpm.sign(b"42")?).is_err());
     Ok(())
 }
 
@@ -175,7 +220,8 @@ async fn a_tpm_that_is_not_the_one_it_shows_does_not_begin() -> anyhow::Result<(
     }
     let csr = certificate_request(&foreign.own())?;
     let guessed = foreign.proof(&enrol_binding(&[0; 32], &begun.session, &csr, None), challenge.pcr_mask)?;
-    let guess = FinishRequest { session: begun.session, csr, proof: Some(guessed) };
+    let result_key = foreign.own().prove_result_key(&[0; 32])?;
+    let guess = FinishRequest { session: begun.session, csr, proof: Some(guessed), result_key };
     assert_eq!(refused_as(cheat.finish(&guess).await), "nonce");
     Ok(())
 }

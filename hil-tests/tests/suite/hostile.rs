@@ -165,9 +165,10 @@ async fn what_a_later_build_says_costs_neither_its_session_nor_a_record() -> any
         entries: vec![raw(1, &[1, 2])?].try_into().unwrap_or_default(),
     };
     peer.say(&Up::Records(lane))?;
-    assert_eq!(outcome(&mut peer).await?, BatchOutcome::Unreadable);
     peer.say_raw("records", vec![200, 3, 0])?;
-    assert_eq!(outcome(&mut peer).await?, BatchOutcome::Unreadable);
+    assert_eq!(unreadable_lanes(&mut peer).await?, Lane::ALL.map(Lane::tag), "nobody can tell which lane");
+    peer.say_raw("records", vec![1, 3, Lane::Alert.tag().byte(), 1, 77])?;
+    assert_eq!(unreadable_lanes(&mut peer).await?, [Lane::Alert.tag()]);
     let later = vec![Measured { metric: 4711, value: 5 }, Measured { metric: Metric::Cpu.id(), value: 7 }];
     let sample = TelemetrySample { time: 1, values: later.try_into().unwrap_or_default() };
     peer.say(&records(Lane::Telemetry, vec![record(1, 1, &Payload::Telemetry(sample))?])?)?;
@@ -196,13 +197,16 @@ fn raw(seq: u64, body: &[u8]) -> anyhow::Result<Entry> {
     Ok(Entry::Record(Record { position: Position { epoch: 1, seq }, body }))
 }
 
-/// What the next marks say of a batch.
-async fn outcome(peer: &mut Peer) -> anyhow::Result<BatchOutcome> {
+/// The lanes of the next answer, which says that records cannot be read.
+async fn unreadable_lanes(peer: &mut Peer) -> anyhow::Result<Vec<LaneTag>> {
     peer.flush().await?;
     let heard = async {
         loop {
             if let Down::HighWaterMarks(marks) = peer.hear().await? {
-                return anyhow::Ok(marks.outcome);
+                assert_eq!(marks.outcome, BatchOutcome::Unreadable);
+                let mut lanes: Vec<_> = marks.marks.iter().map(|mark| mark.lane).collect();
+                lanes.sort_by_key(|lane| lane.byte());
+                return anyhow::Ok(lanes);
             }
         }
     };

@@ -196,8 +196,10 @@ async fn strangers_who_ask_for_renewals_leave_nothing_behind() -> anyhow::Result
     let stranger = lab.control.anonymous()?;
     for _ in 0..30 {
         let question = stranger.post("/enrol/renew/challenge", &json!({ "node": node })).await?;
-        let answer =
-            json!({ "node": node, "session": question["session"], "csr": "AAAA", "possession": "AAAA" });
+        let result_key = json!({ "public": "AAAA", "signature": "AAAA" });
+        let answer = json!({
+            "node": node, "session": question["session"], "csr": "AAAA", "possession": "AAAA", "result_key": result_key,
+        });
         let refused = stranger.post("/enrol/renew", &answer).await.expect_err("a stranger's answer is taken");
         assert!(refused.to_string().contains("certificate request"), "{refused}");
     }

@@ -28,7 +28,7 @@ fn honest_evidence_is_accepted() {
     let verified = forge.ak().check_quote(&quote.attest, &quote.signature, &BINDING, MASK, pcrs()).unwrap();
     assert_eq!(verified, pcrs());
     let certify = forge.certify(&BINDING);
-    forge.ak().check_certify(&certify.attest, &certify.signature, &BINDING, &forge.tls()).unwrap();
+    forge.ak().check_certify(&certify.attest, &certify.signature, &BINDING, forge.tls().name()).unwrap();
     forge.tls().check_csr_key(&forge.tls().sec1()).unwrap();
 }
 
@@ -67,7 +67,7 @@ fn one_kind_of_statement_does_not_pass_for_another() {
     let (quote, certify) = (forge.quote(&BINDING, MASK, &pcrs()), forge.certify(&BINDING));
     let as_quote = forge.ak().check_quote(&certify.attest, &certify.signature, &BINDING, MASK, pcrs());
     assert_eq!(as_quote, Err(Refusal::NotOfTpm { what: "quote" }));
-    let as_certify = forge.ak().check_certify(&quote.attest, &quote.signature, &BINDING, &forge.tls());
+    let as_certify = forge.ak().check_certify(&quote.attest, &quote.signature, &BINDING, forge.tls().name());
     assert_eq!(as_certify, Err(Refusal::NotOfTpm { what: "certification" }));
 }
 
@@ -78,7 +78,8 @@ fn signatures_and_names_of_others_are_refused() {
     let by_other = other.ak().check_quote(&quote.attest, &quote.signature, &BINDING, MASK, pcrs());
     assert_eq!(by_other, Err(Refusal::Signature { what: "quote" }));
     let certify = forge.certify(&BINDING);
-    let of_other = forge.ak().check_certify(&certify.attest, &certify.signature, &BINDING, &other.tls());
+    let of_other =
+        forge.ak().check_certify(&certify.attest, &certify.signature, &BINDING, other.tls().name());
     assert_eq!(of_other, Err(Refusal::CertifiedName));
     assert_eq!(forge.tls().check_csr_key(&other.tls().sec1()), Err(Refusal::CsrKey));
 }
@@ -102,12 +103,15 @@ fn evidence_truncated_at_any_length_or_followed_by_anything_is_refused() {
             let short = &evidence.attest[..len];
             let signature = forge.sign(short);
             assert!(forge.ak().check_quote(short, &signature, &BINDING, MASK, pcrs()).is_err(), "{len}");
-            assert!(forge.ak().check_certify(short, &signature, &BINDING, &forge.tls()).is_err(), "{len}");
+            assert!(
+                forge.ak().check_certify(short, &signature, &BINDING, forge.tls().name()).is_err(),
+                "{len}"
+            );
         }
         let long = [&evidence.attest[..], &[0]].concat();
         let signature = forge.sign(&long);
         assert!(forge.ak().check_quote(&long, &signature, &BINDING, MASK, pcrs()).is_err());
-        assert!(forge.ak().check_certify(&long, &signature, &BINDING, &forge.tls()).is_err());
+        assert!(forge.ak().check_certify(&long, &signature, &BINDING, forge.tls().name()).is_err());
         for len in 0..evidence.signature.len() {
             let short = &evidence.signature[..len];
             assert!(
@@ -191,7 +195,7 @@ proptest! {
         prop_assert!(forge.ak().check_quote(&bytes, &signature, &BINDING, MASK, pcrs()).is_err());
         let signed = forge.sign(&bytes);
         prop_assert!(forge.ak().check_quote(&bytes, &signed, &BINDING, MASK, pcrs()).is_err());
-        prop_assert!(forge.ak().check_certify(&bytes, &signed, &BINDING, &forge.tls()).is_err());
+        prop_assert!(forge.ak().check_certify(&bytes, &signed, &BINDING, forge.tls().name()).is_err());
     }
 
     #[test]

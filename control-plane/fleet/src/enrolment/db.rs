@@ -120,22 +120,40 @@ pub(super) async fn bind(
     connection: &mut PgConnection,
     exchange: &Exchange,
     tls_key: &[u8],
+    result_key: &[u8],
     baseline: Option<&Value>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE nodes SET enrolled_at = now(), kind = $2::text::identity_kind, ek_fingerprint = $3, ek_certified = $4,
-           ak_public = $5, tls_key = $6, pcr_baseline = $7 WHERE id = $1",
+           ak_public = $5, tls_key = $6, pcr_baseline = $7, result_key = $8 WHERE id = $1",
         exchange.node_id,
         exchange.kind,
         exchange.ek_fingerprint,
         exchange.ek_certified,
         exchange.ak_public,
         tls_key,
-        baseline
+        baseline,
+        result_key
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Notes the key of results that a node has proven anew; `true` if it is another than before.
+pub(super) async fn note_result_key(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    result_key: &[u8],
+) -> sqlx::Result<bool> {
+    let changed = sqlx::query!(
+        "UPDATE nodes SET result_key = $2 WHERE id = $1 AND result_key IS DISTINCT FROM $2",
+        node.as_bytes().as_slice(),
+        result_key
+    )
+    .execute(connection)
+    .await?;
+    Ok(changed.rows_affected() == 1)
 }
 
 /// What a node is bound to.

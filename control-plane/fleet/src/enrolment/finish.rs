@@ -4,6 +4,7 @@ use super::begin::secret_of;
 use super::db::{self, Exchange};
 use super::issue::{issue, pcr_set};
 use super::problems::{CSR, INSTALL_TOKEN, OTHER_TPM, PROOF, SESSION, TPM_IN_USE, refused};
+use super::result_key;
 use crate::install_tokens;
 use crate::nodes::{node_id, void_certificates};
 use crate::registers;
@@ -59,11 +60,12 @@ async fn finish_exchange(
     request: &FinishRequest,
 ) -> Result<Enrolled, Problem> {
     let kind = db::kind_of(&exchange.kind);
-    let (csr, pcrs) = check(fleet, exchange, kind, request)?;
-    bind(connection, exchange, &csr, pcrs.as_ref()).await?;
+    let proven = check(fleet, exchange, kind, request)?;
+    let csr = &proven.csr;
+    bind(connection, exchange, &proven).await?;
     // Certificates of an earlier enrolment are no longer good, and sessions with them end.
     void_certificates(connection, &node).await?;
-    let enrolled = issue(fleet, connection, NodeSubject { node, kind }, &csr).await?;
+    let enrolled = issue(fleet, connection, NodeSubject { node, kind }, csr).await?;
     let event_log = request.proof.as_ref().and_then(|proof| proof.event_log.as_deref());
     db::finish(connection, &request.session, "enrolled", event_log).await?;
     let detail = json!({
@@ -81,8 +83,7 @@ async fn finish_exchange(
 async fn bind(
     connection: &mut PgConnection,
     exchange: &Exchange,
-    csr: &Csr,
-    pcrs: Option<&PcrSet>,
+    Proven { csr, pcrs, result_key }: &Proven,
 ) -> Result<(), Problem> {
     let bound = db::lock_binding(connection, &node_id(&exchange.node_id)).await?;
     if bound.ek_fingerprint.is_some() && bound.ek_fingerprint != exchange.ek_fingerprint {
@@ -96,13 +97,20 @@ async fn bind(
     if !install_tokens::consume(connection, token, same_box).await? {
         return Err(INSTALL_TOKEN.into());
     }
-    let baseline = pcrs.map(registers::to_json);
-    db::bind(connection, exchange, csr.key_sec1(), baseline.as_ref()).await.map_err(|error| {
-        match error.as_database_error() {
-            Some(inner) if inner.is_unique_violation() => TPM_IN_USE.into(),
-            _ => Problem::from(error),
-        }
+    let baseline = pcrs.as_ref().map(registers::to_json);
+    let bound = db::bind(connection, exchange, csr.key_sec1(), result_key, baseline.as_ref()).await;
+    bound.map_err(|error| match error.as_database_error() {
+        Some(inner) if inner.is_unique_violation() => TPM_IN_USE.into(),
+        _ => Problem::from(error),
     })
+}
+
+/// What an answer has proven.
+struct Proven {
+    csr: Csr,
+    /// Of a node with a TPM.
+    pcrs: Option<PcrSet>,
+    result_key: Vec<u8>,
 }
 
 fn check(
@@ -110,37 +118,41 @@ fn check(
     exchange: &Exchange,
     kind: IdentityKind,
     request: &FinishRequest,
-) -> Result<(Csr, Option<PcrSet>), Problem> {
+) -> Result<Proven, Problem> {
     let csr = Csr::parse(&request.csr).map_err(|error| CSR.because(error.to_string()))?;
-    let pcrs = match (kind, &request.proof) {
+    let (pcrs, ak, binding) = match (kind, &request.proof) {
         (IdentityKind::Tpm, Some(proof)) => {
-            Some(check_proof(fleet, exchange, request, proof, &csr).map_err(|refusal| refused(&refusal))?)
+            let secret = secret_of(fleet, &request.session);
+            let binding = enrol_binding(&secret, &request.session, &request.csr, proof.event_log.as_deref());
+            let checked =
+                check_proof(exchange, proof, &csr, &binding).map_err(|refusal| refused(&refusal))?;
+            (Some(checked.0), Some(checked.1), binding)
         }
         (IdentityKind::Tpm, None) => {
             return Err(PROOF.because("this session was begun with a TPM; its proof is missing"));
         }
-        (IdentityKind::Software, None) => None,
+        (IdentityKind::Software, None) => {
+            (None, None, enrol_binding(&[], &request.session, &request.csr, None))
+        }
         (IdentityKind::Software, Some(_)) => {
             return Err(PROOF.because("this session was begun without a TPM; begin again with its keys"));
         }
     };
-    Ok((csr, pcrs))
+    let result_key = result_key::check(&request.result_key, ak.as_ref(), csr.key_sec1(), &binding)?;
+    Ok(Proven { csr, pcrs, result_key })
 }
 
 fn check_proof(
-    fleet: &Fleet,
     exchange: &Exchange,
-    request: &FinishRequest,
     proof: &TpmProof,
     csr: &Csr,
-) -> Result<PcrSet, Refusal> {
+    binding: &[u8; 32],
+) -> Result<(PcrSet, AttestationKey), Refusal> {
     let ak = AttestationKey::parse(exchange.ak_public.as_deref().unwrap_or_default())?;
     let tls = TlsKey::parse(exchange.tls_public.as_deref().unwrap_or_default(), &ak)?;
-    let secret = secret_of(fleet, &request.session);
-    let binding = enrol_binding(&secret, &request.session, &request.csr, proof.event_log.as_deref());
     let mask = exchange.pcr_mask.cast_unsigned();
-    let pcrs = ak.check_quote(&proof.quote, &proof.quote_sig, &binding, mask, pcr_set(&proof.pcrs)?)?;
-    ak.check_certify(&proof.certify, &proof.certify_sig, &binding, &tls)?;
+    let pcrs = ak.check_quote(&proof.quote, &proof.quote_sig, binding, mask, pcr_set(&proof.pcrs)?)?;
+    ak.check_certify(&proof.certify, &proof.certify_sig, binding, tls.name())?;
     tls.check_csr_key(csr.key_sec1())?;
-    Ok(pcrs)
+    Ok((pcrs, ak))
 }

@@ -10,6 +10,7 @@ mod finish;
 mod issue;
 mod problems;
 mod renew;
+mod result_key;
 mod routes;
 
 use crate::settings::{AuthoritySettings, EnrolmentSettings};

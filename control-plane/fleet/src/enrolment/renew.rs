@@ -7,11 +7,12 @@
 use super::db::{self, Known};
 use super::issue::{issue, pcr_set};
 use super::problems::{CSR, CSR_KEY, NOT_ENROLLED, POSSESSION, PROOF, SESSION, TOO_MANY_RENEWALS, refused};
+use super::result_key;
 use crate::attestation::note_registers;
 use crate::registers;
 use crate::state::Fleet;
 use hmac::{Hmac, Mac as _};
-use noderr_attestation::{AttestationKey, PcrSet};
+use noderr_attestation::{AttestationKey, PcrSet, Refusal};
 use noderr_ca::{Csr, NodeSubject};
 use noderr_kernel::{Problem, record, unix_now};
 use noderr_protocol::enrol::{Enrolled, RenewChallenge, RenewChallengeRequest, RenewRequest, renew_binding};
@@ -59,14 +60,14 @@ pub(super) async fn renew(fleet: &Fleet, request: RenewRequest) -> Result<Enroll
         return Err(TOO_MANY_RENEWALS.into());
     }
     let kind = db::kind_of(&known.kind);
-    let checked = check_registers(&known, kind, mask, &binding, &request);
+    let checked = check_keys(&known, kind, mask, &binding, &request);
     let outcome = checked.as_ref().map_or_else(|problem| problem.kind().name, |_| "renewed");
     if !db::record_renewal(&mut tx, &session, &node, kind, mask, outcome).await? {
         return Err(SESSION.into());
     }
     metrics::counter!("noderr_renewals_total", "outcome" => outcome).increment(1);
     let enrolled = match checked {
-        Ok(pcrs) => renewed(fleet, &mut tx, NodeSubject { node, kind }, &csr, &known, pcrs).await?,
+        Ok(shown) => renewed(fleet, &mut tx, NodeSubject { node, kind }, &csr, &known, shown).await?,
         Err(problem) => {
             let detail = json!({ "why": problem.kind().name });
             record(&mut tx, "enrolment", "node.renew.refused", &node.to_string(), &detail).await?;
@@ -84,7 +85,7 @@ async fn renewed(
     subject: NodeSubject,
     csr: &Csr,
     known: &Known,
-    pcrs: Option<PcrSet>,
+    Shown { pcrs, result_key }: Shown,
 ) -> Result<Enrolled, Problem> {
     let node = subject.node;
     let enrolled = issue(fleet, connection, subject, csr).await?;
@@ -92,7 +93,8 @@ async fn renewed(
     if let Some(pcrs) = pcrs.as_ref().map(registers::to_json) {
         note_registers(connection, &node, known.pcr_baseline.as_ref(), &pcrs, "renewal").await?;
     }
-    record(connection, "enrolment", "node.renew", &node.to_string(), &json!({})).await?;
+    let detail = json!({ "new_result_key": db::note_result_key(connection, &node, &result_key).await? });
+    record(connection, "enrolment", "node.renew", &node.to_string(), &detail).await?;
     Ok(enrolled)
 }
 
@@ -130,26 +132,35 @@ fn check_possession(known: &Known, nonce: &[u8], request: &RenewRequest) -> Resu
     Ok((csr, binding))
 }
 
-/// The registers, as the enrolled TPM quotes them.
-fn check_registers(
+/// What the node has shown besides that it holds its key.
+struct Shown {
+    /// The registers, as the enrolled TPM quotes them.
+    pcrs: Option<PcrSet>,
+    result_key: Vec<u8>,
+}
+
+fn check_keys(
     known: &Known,
     kind: IdentityKind,
     mask: u32,
     binding: &[u8; 32],
     request: &RenewRequest,
-) -> Result<Option<PcrSet>, Problem> {
-    match (kind, &request.proof) {
-        (IdentityKind::Software, _) => Ok(None),
+) -> Result<Shown, Problem> {
+    let (ak, pcrs) = match (kind, &request.proof) {
+        (IdentityKind::Software, _) => (None, None),
         (IdentityKind::Tpm, None) => {
-            Err(PROOF.because("this node is known with a TPM; its quote is missing"))
+            return Err(PROOF.because("this node is known with a TPM; its quote is missing"));
         }
         (IdentityKind::Tpm, Some(proof)) => {
-            AttestationKey::parse(known.ak_public.as_deref().unwrap_or_default())
-                .and_then(|ak| {
-                    ak.check_quote(&proof.quote, &proof.quote_sig, binding, mask, pcr_set(&proof.pcrs)?)
-                })
-                .map(Some)
-                .map_err(|refusal| refused(&refusal))
+            let refused = |refusal: Refusal| refused(&refusal);
+            let ak =
+                AttestationKey::parse(known.ak_public.as_deref().unwrap_or_default()).map_err(refused)?;
+            let pcrs = pcr_set(&proof.pcrs).map_err(refused)?;
+            let pcrs =
+                ak.check_quote(&proof.quote, &proof.quote_sig, binding, mask, pcrs).map_err(refused)?;
+            (Some(ak), Some(pcrs))
         }
-    }
+    };
+    let result_key = result_key::check(&request.result_key, ak.as_ref(), &known.tls_key, binding)?;
+    Ok(Shown { pcrs, result_key })
 }

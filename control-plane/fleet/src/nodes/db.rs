@@ -193,7 +193,7 @@ pub(super) async fn unbind(connection: &mut PgConnection, node: &NodeId) -> sqlx
     .execute(&mut *connection)
     .await?;
     let done = sqlx::query!(
-        "UPDATE nodes SET ek_fingerprint = NULL, ek_certified = false, ak_public = NULL, tls_key = NULL, kind = NULL,
+        "UPDATE nodes SET ek_fingerprint = NULL, ek_certified = false, ak_public = NULL, tls_key = NULL, result_key = NULL, kind = NULL,
            pcr_baseline = NULL WHERE id = $1",
         id
     )

@@ -1,7 +1,9 @@
 //! What a worker takes from its queue at a time: records and heartbeats in bulk, everything else alone and in its place.
 
 use noderr_broker::{UpEvent, UpMessage};
-use noderr_protocol::{Heartbeat, Message as _, NodeId, RecordBatch, Up, UpKind};
+use noderr_protocol::{
+    Heartbeat, Lane, LaneTag, Message as _, NodeId, RecordBatch, Up, UpKind, WIRE_VERSION,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,8 +26,8 @@ pub(super) struct Bulk {
 pub(super) enum Single {
     /// Neither records nor a heartbeat.
     Message(Up),
-    /// Records that this version cannot read.
-    Unreadable,
+    /// Records that this version cannot read, and the lane that they are of, as far as that can be read.
+    Unreadable(Option<Lane>),
     /// The session ended.
     Gone,
 }
@@ -110,10 +112,17 @@ fn read(event: UpEvent) -> Option<(NodeId, Report)> {
             tracing::debug!(node = %node.short(), %error, "a message is not readable");
             metrics::counter!("noderr_unreadable_total", "what" => "message").increment(1);
             // Unanswered, records would be sent again for ever.
-            return (kind == UpKind::Records).then_some((node, Report::Single(Single::Unreadable)));
+            return (kind == UpKind::Records)
+                .then_some((node, Report::Single(Single::Unreadable(lane_of(&payload)))));
         }
     };
     Some((node, report))
+}
+
+/// The lane of records whose entries cannot be read: it comes first, behind version and kind.
+fn lane_of(payload: &[u8]) -> Option<Lane> {
+    let [WIRE_VERSION, _, lane, ..] = payload else { return None };
+    LaneTag::of_byte(*lane).known()
 }
 
 #[cfg(test)]

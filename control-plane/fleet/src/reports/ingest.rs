@@ -19,6 +19,8 @@ const QUEUE: usize = 1024;
 const FINISH: Duration = Duration::from_secs(20);
 /// What a row costs in the database beside what it says: a node that sends many tiny ones pays for them.
 const ROW_BYTES: usize = 200;
+/// What records cost that cannot be read: a look at the database and an answer of their own.
+const UNREADABLE_BYTES: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The running workers.
@@ -116,7 +118,12 @@ fn charge(fleet: &Arc<Fleet>, records: &[(NodeId, RecordBatch)]) {
 async fn handle(fleet: &Arc<Fleet>, node: &NodeId, single: &Single) -> sqlx::Result<()> {
     match single {
         Single::Gone => presence::gone(fleet, node).await,
-        Single::Unreadable => marks::unreadable(fleet, node).await,
+        Single::Unreadable(lane) => {
+            if let Some(broker) = fleet.broker() {
+                broker.charge(node, UNREADABLE_BYTES);
+            }
+            marks::unreadable(fleet, node, *lane).await
+        }
         Single::Message(Up::Hello(hello)) => {
             if presence::hello(fleet, node, hello).await? {
                 fleet.kernel.hooks().greet(node).await?;

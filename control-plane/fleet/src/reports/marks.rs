@@ -2,7 +2,7 @@
 
 use super::lanes::marks_of;
 use crate::state::Fleet;
-use noderr_protocol::{BatchOutcome, Down, HighWaterMarks, LaneMark, NodeId};
+use noderr_protocol::{BatchOutcome, Down, HighWaterMarks, Lane, LaneMark, NodeId};
 
 /// Tells a node how far it may forget. A node that misses the message asks again at its next hello, or sends again when no
 /// mark comes.
@@ -12,10 +12,12 @@ pub(super) async fn send(fleet: &Fleet, node: &NodeId, marks: Vec<LaneMark>, out
     }
 }
 
-/// Answers records that this version cannot read: sending them again changes nothing.
-pub(super) async fn unreadable(fleet: &Fleet, node: &NodeId) -> sqlx::Result<()> {
+/// Answers records that this version cannot read: sending them again changes nothing. Where not even their lane can be
+/// read, no lane of the node makes sense.
+pub(super) async fn unreadable(fleet: &Fleet, node: &NodeId, lane: Option<Lane>) -> sqlx::Result<()> {
     let mut connection = fleet.kernel.database.system().acquire().await?;
-    let marks = marks_of(&mut connection, node).await?;
+    let mut marks = marks_of(&mut connection, node).await?;
+    marks.retain(|mark| lane.is_none_or(|lane| mark.lane == lane.tag()));
     drop(connection);
     if !marks.is_empty() {
         send(fleet, node, marks, BatchOutcome::Unreadable).await;

@@ -48,7 +48,7 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
     .await?;
     let marks = marks_at_hello(&mut tx, node, &hello.lanes).await?;
     tx.commit().await?;
-    marks::send(fleet, node, marks, BatchOutcome::Taken).await;
+    marks::send(fleet, node, marks, BatchOutcome::Welcome).await;
     Ok(true)
 }
 

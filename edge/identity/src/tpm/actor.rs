@@ -1,6 +1,7 @@
 //! The actor: a thread with the TPM connection, a bounded queue before it, a deadline on every call.
 
 use super::device::Device;
+use super::keys::Signer;
 use super::proof::{Evidence, PublicKeys};
 use super::{TpmConfig, TpmError, TpmStats};
 use noderr_protocol::PcrValue;
@@ -19,10 +20,10 @@ type Answer<T> = SyncSender<Result<T, TpmError>>;
 
 enum Command {
     PublicKeys { create: bool, reply: Answer<PublicKeys> },
-    Sign { digest: [u8; 32], reply: Answer<Vec<u8>> },
+    Sign { signer: Signer, digest: [u8; 32], reply: Answer<Vec<u8>> },
     Activate { blob: Vec<u8>, secret: Vec<u8>, reply: Answer<Vec<u8>> },
     Quote { binding: [u8; 32], pcr_mask: u32, reply: Answer<(Evidence, Vec<PcrValue>)> },
-    Certify { binding: [u8; 32], reply: Answer<Evidence> },
+    Certify { signer: Signer, binding: [u8; 32], reply: Answer<(Vec<u8>, Evidence)> },
     Close { reply: Answer<()> },
 }
 
@@ -79,8 +80,17 @@ impl Tpm {
 
     /// ECDSA by the TLS key over the SHA-256 of `message`, DER.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TpmError> {
+        self.sign_with(Signer::Tls, message)
+    }
+
+    /// ECDSA by the key of results over the SHA-256 of `message`, DER.
+    pub fn sign_result(&self, message: &[u8]) -> Result<Vec<u8>, TpmError> {
+        self.sign_with(Signer::Results, message)
+    }
+
+    fn sign_with(&self, signer: Signer, message: &[u8]) -> Result<Vec<u8>, TpmError> {
         let digest = Sha256::digest(message).into();
-        self.ask(self.deadline, |reply| Command::Sign { digest, reply })
+        self.ask(self.deadline, |reply| Command::Sign { signer, digest, reply })
     }
 
     /// TPM2_ActivateCredential: the secret that was made for this TPM and its attestation key.
@@ -95,7 +105,14 @@ impl Tpm {
 
     /// The attestation key's word that the TLS key lives beside it.
     pub fn certify(&self, binding: [u8; 32]) -> Result<Evidence, TpmError> {
-        self.ask(self.deadline, |reply| Command::Certify { binding, reply })
+        let signer = Signer::Tls;
+        Ok(self.ask(self.deadline, |reply| Command::Certify { signer, binding, reply })?.1)
+    }
+
+    /// The key of results, TPMT_PUBLIC, and the attestation key's word that it lives beside it.
+    pub fn certify_result_key(&self, binding: [u8; 32]) -> Result<(Vec<u8>, Evidence), TpmError> {
+        // It may have to be made first.
+        self.ask(self.deadline * SLOW, |reply| Command::Certify { signer: Signer::Results, binding, reply })
     }
 
     /// Closes the connection for good: every later call fails. For the end of the process, whose exit handlers must
@@ -136,10 +153,10 @@ fn run(mut device: Device, queue: &Receiver<(Instant, Command)>) {
         }
         match command {
             Command::PublicKeys { create, reply } => answer(&reply, device.public_keys(create)),
-            Command::Sign { digest, reply } => answer(&reply, device.sign(digest)),
+            Command::Sign { signer, digest, reply } => answer(&reply, device.sign(signer, digest)),
             Command::Activate { blob, secret, reply } => answer(&reply, device.activate(blob, secret)),
             Command::Quote { binding, pcr_mask, reply } => answer(&reply, device.quote(binding, pcr_mask)),
-            Command::Certify { binding, reply } => answer(&reply, device.certify(binding)),
+            Command::Certify { signer, binding, reply } => answer(&reply, device.certify(signer, binding)),
             Command::Close { reply } => {
                 drop(device);
                 return answer(&reply, Ok(()));

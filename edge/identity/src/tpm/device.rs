@@ -2,7 +2,7 @@
 
 use super::TpmError;
 use super::failure::Failure;
-use super::keys::{self, Keys};
+use super::keys::{self, Keys, Signer};
 use super::proof::{self, Evidence, PublicKeys};
 use noderr_protocol::PcrValue;
 use std::path::PathBuf;
@@ -37,10 +37,10 @@ impl Device {
         })
     }
 
-    pub(super) fn sign(&mut self, digest: [u8; 32]) -> Result<Vec<u8>, TpmError> {
+    pub(super) fn sign(&mut self, signer: Signer, digest: [u8; 32]) -> Result<Vec<u8>, TpmError> {
         self.with("sign", |open| {
-            let keys = open.keys()?;
-            proof::sign(&mut open.context, keys, digest)
+            let key = open.keys()?.signer(signer);
+            proof::sign(&mut open.context, key, digest)
         })
     }
 
@@ -62,10 +62,14 @@ impl Device {
         })
     }
 
-    pub(super) fn certify(&mut self, binding: [u8; 32]) -> Result<Evidence, TpmError> {
-        self.with("certify the TLS key", |open| {
+    pub(super) fn certify(
+        &mut self,
+        signer: Signer,
+        binding: [u8; 32],
+    ) -> Result<(Vec<u8>, Evidence), TpmError> {
+        self.with("certify a key", |open| {
             let keys = open.keys()?;
-            proof::certify(&mut open.context, keys, binding)
+            proof::certify(&mut open.context, keys.ak, keys.signer(signer), binding)
         })
     }
 

@@ -1,4 +1,4 @@
-//! The keys in the TPM: storage root, attestation key, TLS key, at fixed persistent handles.
+//! The keys in the TPM: storage root, attestation key, TLS key, key of results, at fixed persistent handles.
 //!
 //! Every key with an empty authorisation has `noDA`: without it each power cut counts as a failed attempt, and after
 //! a few of them the TPM locks itself and refuses to sign.
@@ -21,34 +21,60 @@ use tss_esapi::structures::{
 const SRK: u32 = 0x8100_0001;
 const AK: u32 = 0x8100_4E01;
 const TLS: u32 = 0x8100_4E02;
+const RESULTS: u32 = 0x8100_4E03;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keys {
     pub(super) ak: KeyHandle,
     pub(super) tls: KeyHandle,
+    pub(super) results: KeyHandle,
+}
+
+/// Which of the unrestricted keys signs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Signer {
+    Tls,
+    Results,
+}
+
+impl Keys {
+    pub(super) const fn signer(self, signer: Signer) -> KeyHandle {
+        match signer {
+            Signer::Tls => self.tls,
+            Signer::Results => self.results,
+        }
+    }
 }
 
 /// Finds the keys, or makes and persists those that are missing.
 pub(super) fn find(context: &mut Context, create: bool) -> Result<Keys, Failure> {
-    match (load(context, AK)?, load(context, TLS)?) {
-        (Some(ak), Some(tls)) => Ok(Keys { ak, tls }),
-        _ if !create => Err(Failure::KeysGone),
-        (ak, tls) => {
-            let srk = match load(context, SRK)? {
-                Some(srk) => srk,
-                None => create_srk(context)?,
-            };
-            let ak = match ak {
-                Some(ak) => ak,
-                None => create_child(context, srk, AK, Restricted::Yes)?,
-            };
-            let tls = match tls {
-                Some(tls) => tls,
-                None => create_child(context, srk, TLS, Restricted::No)?,
-            };
-            Ok(Keys { ak, tls })
-        }
+    let (ak, tls, results) = (load(context, AK)?, load(context, TLS)?, load(context, RESULTS)?);
+    // Who the node is hangs on the first two; the key of results is certified anew at every renewal.
+    if !create && (ak.is_none() || tls.is_none()) {
+        return Err(Failure::KeysGone);
     }
+    Ok(Keys {
+        ak: child(context, ak, AK, Role::Attestation)?,
+        tls: child(context, tls, TLS, Role::Signing)?,
+        results: child(context, results, RESULTS, Role::Signing)?,
+    })
+}
+
+/// The key that was found, or a new one.
+fn child(
+    context: &mut Context,
+    found: Option<KeyHandle>,
+    handle: u32,
+    role: Role,
+) -> Result<KeyHandle, Failure> {
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    let srk = match load(context, SRK)? {
+        Some(srk) => srk,
+        None => create_srk(context)?,
+    };
+    create_child(context, srk, handle, role)
 }
 
 fn load(context: &mut Context, handle: u32) -> Result<Option<KeyHandle>, Failure> {
@@ -77,22 +103,13 @@ fn create_srk(context: &mut Context) -> Result<KeyHandle, Failure> {
     persist(context, made.key_handle, SRK)
 }
 
-#[derive(Clone, Copy)]
-enum Restricted {
-    Yes,
-    No,
-}
-
 fn create_child(
     context: &mut Context,
     parent: KeyHandle,
     handle: u32,
-    restricted: Restricted,
+    role: Role,
 ) -> Result<KeyHandle, Failure> {
-    let template = template(match restricted {
-        Restricted::Yes => Role::Attestation,
-        Restricted::No => Role::Tls,
-    })?;
+    let template = template(role)?;
     let transient = context.execute_with_session(Some(AuthSession::Password), |context| {
         let made = context.create(parent, template, None, None, None, None)?;
         context.load(parent, made.out_private, made.out_public)
@@ -114,7 +131,8 @@ fn persist(context: &mut Context, transient: KeyHandle, handle: u32) -> Result<K
 enum Role {
     Storage,
     Attestation,
-    Tls,
+    /// Unrestricted.
+    Signing,
 }
 
 fn template(role: Role) -> Result<Public, Failure> {
@@ -125,7 +143,7 @@ fn template(role: Role) -> Result<Public, Failure> {
         .with_sensitive_data_origin(true)
         .with_user_with_auth(true)
         .with_no_da(true)
-        .with_restricted(role != Role::Tls)
+        .with_restricted(role != Role::Signing)
         .with_decrypt(storage)
         .with_sign_encrypt(!storage)
         .build()?;
@@ -139,7 +157,7 @@ fn template(role: Role) -> Result<Public, Failure> {
         .with_curve(EccCurve::NistP256)
         .with_is_signing_key(!storage)
         .with_is_decryption_key(storage)
-        .with_restricted(role != Role::Tls)
+        .with_restricted(role != Role::Signing)
         .with_key_derivation_function_scheme(KeyDerivationFunctionScheme::Null)
         .build()?;
     Ok(PublicBuilder::new()

@@ -74,7 +74,7 @@ fn endorsement(context: &mut Context) -> (AsymmetricAlgorithmSelection, Option<V
     (RSA, None)
 }
 
-pub(super) fn sign(context: &mut Context, keys: Keys, digest: [u8; 32]) -> Result<Vec<u8>, Failure> {
+pub(super) fn sign(context: &mut Context, key: KeyHandle, digest: [u8; 32]) -> Result<Vec<u8>, Failure> {
     let digest = Digest::try_from(digest.to_vec())?;
     // The key is unrestricted, so the TPM wants no proof that it made the digest itself.
     let ticket = HashcheckTicket::try_from(TPMT_TK_HASHCHECK {
@@ -83,7 +83,7 @@ pub(super) fn sign(context: &mut Context, keys: Keys, digest: [u8; 32]) -> Resul
         digest: Default::default(),
     })?;
     let signature = context.execute_with_session(Some(AuthSession::Password), |context| {
-        context.sign(keys.tls, digest, SignatureScheme::Null, ticket)
+        context.sign(key, digest, SignatureScheme::Null, ticket)
     })?;
     let Signature::EcDsa(signature) = signature else {
         return Err(Failure::Unexpected("its signature is not ECDSA"));
@@ -176,13 +176,21 @@ pub(super) fn quote(
     Ok((Evidence { attest: attest.marshall()?, signature: signature.marshall()? }, values))
 }
 
-pub(super) fn certify(context: &mut Context, keys: Keys, binding: [u8; 32]) -> Result<Evidence, Failure> {
+/// The attestation key's word that another key lives beside it, and that key's TPMT_PUBLIC.
+pub(super) fn certify(
+    context: &mut Context,
+    ak: KeyHandle,
+    key: KeyHandle,
+    binding: [u8; 32],
+) -> Result<(Vec<u8>, Evidence), Failure> {
+    let (public, ..) = context.read_public(key)?;
     let data = Data::try_from(binding.to_vec())?;
     let sessions = (Some(AuthSession::Password), Some(AuthSession::Password), None);
     let (attest, signature) = context.execute_with_sessions(sessions, |context| {
-        context.certify(keys.tls.into(), keys.ak, data, SignatureScheme::Null)
+        context.certify(key.into(), ak, data, SignatureScheme::Null)
     })?;
-    Ok(Evidence { attest: attest.marshall()?, signature: signature.marshall()? })
+    let evidence = Evidence { attest: attest.marshall()?, signature: signature.marshall()? };
+    Ok((public.marshall()?, evidence))
 }
 
 fn selection(mask: u32) -> Result<PcrSelectionList, Failure> {

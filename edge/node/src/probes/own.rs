@@ -10,7 +10,7 @@ pub(super) fn probe(shared: &Shared) -> Probe {
     Box::new(move |sample| {
         let tpm = match &shared.keys {
             NodeKeys::Tpm(tpm) => Some(tpm.stats()),
-            NodeKeys::Software(_) => None,
+            NodeKeys::Software { .. } => None,
         };
         let (spool, status) = (shared.outbox.spool.stats(), shared.board.read());
         sample
