@@ -98,7 +98,7 @@ impl Database {
 
     /// A transaction of the control plane itself.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
-        self.system.begin().await
+        begin_whole(self.system.clone(), "BEGIN".to_owned()).await
     }
 
     /// A transaction on somebody's behalf: has the rights of their role and no others.
@@ -112,7 +112,7 @@ impl Database {
             "BEGIN; SET LOCAL ROLE {role}; SET LOCAL noderr.operator = '{operator}'; SET LOCAL noderr.principal = '{}'",
             who.actor()
         );
-        self.api.begin_with(AssertSqlSafe(begin)).await
+        begin_whole(self.api.clone(), begin).await
     }
 
     /// A URL of the private cluster that may read everything but secrets, for people and scripts.
@@ -140,6 +140,14 @@ impl Database {
             cluster.stop().await;
         }
     }
+}
+
+/// Begins a transaction, to the end, even if whoever asked for it is gone meanwhile. sqlx counts a transaction only once the
+/// database has answered: dropped before that, the connection would go back to the pool in a transaction that nobody
+/// knows of, and what the next one says on it would be undone with it.
+async fn begin_whole(pool: PgPool, statement: String) -> sqlx::Result<Tx> {
+    let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await });
+    begun.await.map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
 /// The owner's way in, and the private cluster if there is one.
