@@ -162,6 +162,8 @@ async fn api_token(lab: &Lab) -> anyhow::Result<String> {
         "write-nodes",
         "attest",
         "read-audit",
+        "read-work",
+        "write-work",
         "manage-tokens",
     ];
     let token =
