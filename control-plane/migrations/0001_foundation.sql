@@ -145,8 +145,10 @@ CREATE TABLE nodes (
     desired_version bigint NOT NULL DEFAULT 1,
     desired_paused boolean NOT NULL DEFAULT false,
     desired_sample_every_s integer NOT NULL DEFAULT 10 CHECK (desired_sample_every_s BETWEEN 1 AND 3600),
+    -- SHA-256 of the sections that were last sent under this version; NULL before the first.
+    desired_digest bytea,
+    -- The version that the node last reported on, and what has become of each of its sections: kind, phase, error.
     actual_version bigint NOT NULL DEFAULT 0,
-    -- What became of each section: kind, phase, error.
     actual_sections jsonb NOT NULL DEFAULT '[]'
 );
 CREATE INDEX nodes_operator ON nodes (operator_id);
@@ -156,7 +158,7 @@ CREATE UNIQUE INDEX nodes_one_per_tpm ON nodes (ek_fingerprint) WHERE revoked_at
 CREATE UNIQUE INDEX nodes_one_per_key ON nodes (tls_key) WHERE revoked_at IS NULL;
 
 -- The nodes that may come in and be heard: not revoked, and of an operator who is in good standing.
-CREATE VIEW welcome WITH (security_invoker = true) AS
+CREATE VIEW admitted WITH (security_invoker = true) AS
     SELECT n.id FROM nodes n JOIN operators o ON o.id = n.operator_id WHERE n.revoked_at IS NULL AND o.state = 'approved';
 
 CREATE TABLE install_tokens (
@@ -231,9 +233,9 @@ CREATE TABLE heartbeats (
     last_seen_at timestamptz NOT NULL DEFAULT now(),
     software text,
     architecture text,
-    -- The newest wire version that the node reads, and the kinds of sections that it knows.
+    -- The newest wire version that the node reads, and the sections that it reads: kind, newest version.
     speaks smallint NOT NULL DEFAULT 1,
-    knows integer[] NOT NULL DEFAULT '{}',
+    knows jsonb NOT NULL DEFAULT '[]',
     epoch bigint NOT NULL DEFAULT 0,
     node_time timestamptz,
     uptime_s bigint,
@@ -299,9 +301,10 @@ CREATE TABLE telemetry (
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX telemetry_node ON telemetry (node_id, sampled_at);
 
--- Adds the columns of metrics that are missing. Runs as the table's owner.
+-- Adds the columns of metrics that are missing. Runs as the table's owner. Whoever waits for the lock of the table makes
+-- everybody else wait for it too: not for long.
 CREATE FUNCTION keep_telemetry_columns(metrics text[]) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     metric text;
     added integer := 0;
@@ -321,7 +324,7 @@ END $$;
 
 -- Makes the partitions of today and the days ahead, drops those past retention. Runs as the tables' owner.
 CREATE FUNCTION keep_telemetry_partitions(ahead integer, keep integer) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     day date;
     part record;
@@ -444,7 +447,7 @@ BEGIN
     GRANT SELECT ON operators TO noderr_operator;
     CREATE POLICY operator_select ON operators FOR SELECT TO noderr_operator USING (id = noderr_operator_id());
 END $$;
-GRANT SELECT ON welcome TO noderr_system, noderr_staff, noderr_operator, noderr_reader;
+GRANT SELECT ON admitted TO noderr_system, noderr_staff, noderr_operator, noderr_reader;
 
 -- Who an administrator is may be seen; what is stored of a password is for the control plane alone.
 GRANT SELECT (id, email, roles, created_at) ON admins TO noderr_staff, noderr_reader;

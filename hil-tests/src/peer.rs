@@ -187,6 +187,24 @@ impl Peer {
         }
     }
 
+    /// Sends what waits, and hears until `pick` takes a message.
+    pub async fn hear_a<T>(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        pick: impl Fn(Down) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        self.flush().await?;
+        let heard = async {
+            loop {
+                if let Some(picked) = pick(self.hear().await?) {
+                    return Ok(picked);
+                }
+            }
+        };
+        tokio::time::timeout(patience, heard).await.with_context(|| format!("no {what} came"))?
+    }
+
     /// The next message of the control plane, acknowledged.
     pub async fn hear(&mut self) -> anyhow::Result<Down> {
         loop {

@@ -72,6 +72,12 @@ impl<T, const MAX: usize> List<T, MAX> {
         self.0
     }
 
+    /// Changes every element; there are as many as before.
+    #[must_use]
+    pub fn map(self, change: impl FnMut(T) -> T) -> Self {
+        Self(self.0.into_iter().map(change).collect())
+    }
+
     /// Adds an element, if there is room.
     pub fn push(&mut self, item: T) -> Result<(), TooLong> {
         if self.0.len() == MAX {

@@ -1,51 +1,46 @@
 //! What the control plane says to a node. There are no commands: only the newest state, marks and questions.
 
-use crate::envelope::{body, open, seal};
+use crate::family::family;
 use crate::open::open_enum;
-use crate::sections::DesiredState;
-use crate::{DecodeError, DownKind, EncodeError, LaneTag, List, Message, Position};
+use crate::sections::{DesiredState, Section};
+use crate::{LaneTag, List, Position};
 use serde::{Deserialize, Serialize};
 
-/// Every message of the down direction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Down {
-    /// The newest numbered document.
-    DesiredState(DesiredState),
-    /// A question.
-    AttestationChallenge(AttestationChallenge),
-    /// How far each lane is committed.
-    HighWaterMarks(HighWaterMarks),
-}
-
-impl Down {
-    /// The kind, which is also the topic's last level.
-    pub const fn kind(&self) -> DownKind {
-        match self {
-            Self::DesiredState(_) => DownKind::DesiredState,
-            Self::AttestationChallenge(_) => DownKind::AttestationChallenge,
-            Self::HighWaterMarks(_) => DownKind::HighWaterMarks,
-        }
+family! {
+    /// Everything the control plane says to a node.
+    Down,
+    /// What kinds of messages the control plane sends.
+    DownKind {
+        /// The newest numbered document.
+        DesiredState(DesiredState) = 0x81, "desired";
+        /// A nonce to quote over.
+        AttestationChallenge(AttestationChallenge) = 0x82, "challenge";
+        /// How far each lane is committed.
+        HighWaterMarks(HighWaterMarks) = 0x83, "marks";
+        /// The answer to a hello.
+        Welcome(Welcome) = 0x84, "welcome";
     }
 }
 
-impl Message for Down {
-    fn encode(&self) -> Result<Vec<u8>, EncodeError> {
-        let kind = self.kind().byte();
-        match self {
-            Self::DesiredState(message) => seal(kind, message),
-            Self::AttestationChallenge(message) => seal(kind, message),
-            Self::HighWaterMarks(message) => seal(kind, message),
-        }
+impl DownKind {
+    /// Whether a broker should see to it that it arrives (QoS 1). Marks and welcomes need no such care: the next mark of a
+    /// lane says all that the last one did, and a node that misses one sends its records or its hello again.
+    pub const fn wants_acknowledgement(self) -> bool {
+        !matches!(self, Self::HighWaterMarks | Self::Welcome)
     }
+}
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (byte, rest) = open(bytes)?;
-        match DownKind::from_byte(byte).ok_or(DecodeError::UnknownKind(byte))? {
-            DownKind::DesiredState => body(rest).map(Self::DesiredState),
-            DownKind::AttestationChallenge => body(rest).map(Self::AttestationChallenge),
-            DownKind::HighWaterMarks => body(rest).map(Self::HighWaterMarks),
-        }
-    }
+/// The answer to a hello: what the control plane reads, and how far it has what the node may still hold.
+///
+/// Always in version 1 and never changed, like the hello; it grows by facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The newest wire version the control plane reads. The node writes nothing newer.
+    pub speaks: u8,
+    /// What else there is to say, each as its kind has it.
+    pub facts: List<Section, 16>,
+    /// One for every lane that the control plane knows: the node sends no other.
+    pub marks: List<LaneMark, 8>,
 }
 
 /// A nonce to quote over.
@@ -62,14 +57,14 @@ pub struct AttestationChallenge {
 /// What is committed; the node may delete up to and including these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HighWaterMarks {
-    /// One for each lane that it is about; in the answer to a hello every lane that the server knows.
+    /// One for each lane that they are about.
     pub marks: List<LaneMark, 8>,
-    /// What became of what this answers.
+    /// What became of the batch that they answer.
     pub outcome: BatchOutcome,
 }
 
 open_enum! {
-    /// What became of a batch of records, or of a hello.
+    /// What became of a batch of records.
     BatchOutcome, "outcome" {
         /// It is committed as far as the marks say.
         Taken = 0, "taken";
@@ -77,8 +72,6 @@ open_enum! {
         Rewind = 1, "rewind";
         /// The control plane cannot read it, and sending it again changes nothing until the control plane is newer.
         Unreadable = 2, "unreadable";
-        /// The hello was heard: the node sends no lane that is not named here.
-        Welcome = 3, "welcome";
     }
 }
 

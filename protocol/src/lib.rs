@@ -17,6 +17,7 @@ mod bounded;
 mod down;
 pub mod enrol;
 mod envelope;
+mod family;
 mod ids;
 mod open;
 pub mod payload;
@@ -27,18 +28,19 @@ mod topics;
 mod up;
 
 pub use bounded::{Blob, List, Text, TooLong};
-pub use down::{AttestationChallenge, BatchOutcome, Down, HighWaterMarks, LaneMark};
+pub use down::{AttestationChallenge, BatchOutcome, Down, DownKind, HighWaterMarks, LaneMark, Welcome};
 pub use envelope::{DecodeError, EncodeError, MAX_ENVELOPE, Message, WIRE_VERSION};
 pub use ids::{IdentityKind, NodeId, ParseNodeIdError};
 pub use payload::{Alert, AlertCode, Payload};
 pub use sections::{
-    ActualState, Base, DesiredState, MAX_SECTION, Phase, Section, SectionBody, SectionReport,
+    ActualState, Base, DesiredState, KnownSection, MAX_SECTION, Phase, Section, SectionBody, SectionReport,
 };
 pub use spooled::{Entry, Gap, GapReason, Lane, LaneTag, MAX_RECORD, Position, Record};
 pub use telemetry::{Measured, Metric, TelemetrySample};
-pub use topics::{DownKind, Topics, UpKind};
+pub use topics::Topics;
 pub use up::{
     AttestationAnswer, Evidence, Heartbeat, Hello, LaneState, PcrValue, QuoteEvidence, RecordBatch, Up,
+    UpKind,
 };
 
 /// Milliseconds since the Unix epoch, as the sender's clock had it.

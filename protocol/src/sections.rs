@@ -1,7 +1,7 @@
 //! Desired and actual state: numbered documents of sections. Each section's body is a type of the crate it concerns; a
 //! reader that does not know a section says so, and applies the others.
 
-use crate::envelope::{DecodeError, EncodeError, body};
+use crate::envelope::{DecodeError, EncodeError, MAX_ENVELOPE, body};
 use crate::open::open_enum;
 use crate::{Blob, List, Text};
 use serde::de::DeserializeOwned;
@@ -9,6 +9,18 @@ use serde::{Deserialize, Serialize};
 
 /// The largest body of one section.
 pub const MAX_SECTION: usize = 8 * 1024;
+
+/// What the bodies of one actual state may come to: room is left in the envelope for 32 errors of 256 bytes.
+const MAX_BODIES: usize = MAX_ENVELOPE - 16 * 1024;
+
+/// A kind of section that a node reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownSection {
+    /// Which kind.
+    pub kind: u16,
+    /// The newest version of its body that the node reads; the node reads every older one too.
+    pub version: u8,
+}
 
 /// One section of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +37,9 @@ pub trait SectionBody: Serialize + DeserializeOwned {
     const KIND: u16;
     /// The version that is written. A change of the type is a new version; readers know every version ever shipped.
     const VERSION: u8;
+
+    /// What a node says of it in its hello.
+    const KNOWN: KnownSection = KnownSection { kind: Self::KIND, version: Self::VERSION };
 
     /// As a section.
     fn section(&self) -> Result<Section, EncodeError> {
@@ -63,6 +78,20 @@ pub struct ActualState {
     pub desired_version: u64,
     /// One for each section of that document.
     pub sections: List<SectionReport, 32>,
+}
+
+impl ActualState {
+    /// Makes it fit into one message: bodies for which there is no room are left out, phases and errors never are.
+    #[must_use]
+    pub fn fitted(self) -> Self {
+        let mut room = MAX_BODIES;
+        let sections = self.sections.map(|report| {
+            let left = room.checked_sub(report.body.len());
+            room = left.unwrap_or(room);
+            if left.is_some() { report } else { SectionReport { body: Blob::default(), ..report } }
+        });
+        Self { sections, ..self }
+    }
 }
 
 /// What became of one section.

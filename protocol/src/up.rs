@@ -1,65 +1,32 @@
 //! What a node says to the control plane.
 
-use crate::envelope::{body, open, seal};
-use crate::sections::{ActualState, Section};
-use crate::{
-    Blob, DecodeError, EncodeError, Entry, IdentityKind, LaneTag, List, Message, Text, UnixMillis, UpKind,
-};
+use crate::family::family;
+use crate::sections::{ActualState, KnownSection, Section};
+use crate::{Blob, Entry, IdentityKind, LaneTag, List, Text, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-/// Every message of the up direction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Up {
-    /// First word of a session.
-    Hello(Hello),
-    /// Still here.
-    Heartbeat(Heartbeat),
-    /// Spooled records.
-    Records(RecordBatch),
-    /// What became of the desired state.
-    ActualState(ActualState),
-    /// Evidence for a challenge.
-    AttestationAnswer(AttestationAnswer),
-}
-
-impl Up {
-    /// The kind, which is also the topic's last level.
-    pub const fn kind(&self) -> UpKind {
-        match self {
-            Self::Hello(_) => UpKind::Hello,
-            Self::Heartbeat(_) => UpKind::Heartbeat,
-            Self::Records(_) => UpKind::Records,
-            Self::ActualState(_) => UpKind::ActualState,
-            Self::AttestationAnswer(_) => UpKind::AttestationAnswer,
-        }
+family! {
+    /// Everything a node says.
+    Up,
+    /// What kinds of messages a node sends.
+    UpKind {
+        /// First word of a session.
+        Hello(Hello) = 0x01, "hello";
+        /// Still here, and how it feels.
+        Heartbeat(Heartbeat) = 0x02, "heartbeat";
+        /// Spooled records, in order.
+        Records(RecordBatch) = 0x03, "records";
+        /// What the node has made of its desired state.
+        ActualState(ActualState) = 0x04, "actual";
+        /// Evidence for a challenge.
+        AttestationAnswer(AttestationAnswer) = 0x05, "attestation";
     }
 }
 
-impl Message for Up {
-    fn encode(&self) -> Result<Vec<u8>, EncodeError> {
-        let kind = self.kind().byte();
-        match self {
-            Self::Hello(message) => seal(kind, message),
-            Self::Heartbeat(message) => seal(kind, message),
-            Self::Records(message) => seal(kind, message),
-            Self::ActualState(message) => seal(kind, message),
-            Self::AttestationAnswer(message) => seal(kind, message),
-        }
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (byte, rest) = open(bytes)?;
-        match UpKind::from_byte(byte).ok_or(DecodeError::UnknownKind(byte))? {
-            UpKind::Hello => body(rest).map(Self::Hello),
-            UpKind::Heartbeat => body(rest).map(Self::Heartbeat),
-            UpKind::Records => body(rest).map(Self::Records),
-            UpKind::ActualState => body(rest).map(Self::ActualState),
-            UpKind::AttestationAnswer => body(rest).map(Self::AttestationAnswer),
-        }
-    }
-}
-
-/// Who is there and what it still holds. The server answers with marks and the desired state.
+/// Who is there and what it still holds. The control plane answers with a welcome and the desired state.
+///
+/// Always in version 1, whatever the node speaks, and never changed: a control plane of any age must be able to read it. It
+/// grows by facts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Name and version of the software, such as `noderr-node 0.1.0`.
@@ -68,11 +35,11 @@ pub struct Hello {
     pub architecture: Text<32>,
     /// What the node believes its identity is; the server's own record decides.
     pub identity: IdentityKind,
-    /// The newest wire version it reads. It is never sent anything newer.
+    /// The newest wire version the node reads. It is never sent anything newer.
     pub speaks: u8,
-    /// Kinds of sections that it knows.
-    pub knows: List<u16, 64>,
-    /// What else there is to say about it, each as its kind has it: which slot booted, which release runs.
+    /// The sections that the node reads.
+    pub knows: List<KnownSection, 64>,
+    /// What else there is to say about the node, each as its kind has it: which slot booted, which release runs.
     pub facts: List<Section, 16>,
     /// The boot epoch of this start.
     pub epoch: u64,

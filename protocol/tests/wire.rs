@@ -5,9 +5,10 @@
 use noderr_protocol::{
     ActualState, Alert, AlertCode, AttestationAnswer, AttestationChallenge, Base, BatchOutcome, Blob,
     DecodeError, DesiredState, Down, DownKind, Entry, Evidence, Gap, GapReason, Heartbeat, Hello,
-    HighWaterMarks, IdentityKind, Lane, LaneMark, LaneState, LaneTag, List, MAX_ENVELOPE, MAX_RECORD,
-    Message, Metric, NodeId, Payload, PcrValue, Phase, Position, QuoteEvidence, Record, RecordBatch, Section,
-    SectionBody as _, SectionReport, TelemetrySample, Text, Topics, Up, UpKind,
+    HighWaterMarks, IdentityKind, KnownSection, Lane, LaneMark, LaneState, LaneTag, List, MAX_ENVELOPE,
+    MAX_RECORD, MAX_SECTION, Message, Metric, NodeId, Payload, PcrValue, Phase, Position, QuoteEvidence,
+    Record, RecordBatch, Section, SectionBody as _, SectionReport, TelemetrySample, Text, Topics, Up, UpKind,
+    Welcome,
 };
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -22,7 +23,7 @@ fn hello() -> Hello {
         architecture: Text::truncated("x86_64"),
         identity: IdentityKind::Tpm,
         speaks: 1,
-        knows: list(vec![1, 300]),
+        knows: list(vec![KnownSection { kind: 1, version: 1 }, KnownSection { kind: 300, version: 2 }]),
         facts: list(vec![Section { kind: 2, body: vec![1, 7].try_into().unwrap() }]),
         epoch: 1_700_000_000,
         time: 1_700_000_000_123,
@@ -100,6 +101,14 @@ fn down_messages() -> Vec<(&'static str, Down)> {
                 challenge: [9; 16],
                 nonce: [7; 32],
                 pcr_mask: 0xff,
+            }),
+        ),
+        (
+            "welcome",
+            Down::Welcome(Welcome {
+                speaks: 1,
+                facts: list(vec![Section { kind: 5, body: vec![1, 7].try_into().unwrap() }]),
+                marks: list(vec![LaneMark { lane: Lane::Alert.tag(), through }]),
             }),
         ),
         (
@@ -213,6 +222,26 @@ fn the_largest_batch_fits_the_envelope() {
     assert!(
         Up::Records(RecordBatch { lane: Lane::Telemetry.tag(), entries: list(entries) }).encode().is_ok()
     );
+}
+
+#[test]
+fn the_largest_actual_state_fits_the_envelope_and_loses_bodies_before_phases() {
+    let report = |kind| SectionReport {
+        kind,
+        phase: Phase::Failed,
+        body: vec![7; MAX_SECTION].try_into().unwrap(),
+        error: Some(Text::truncated(&"e".repeat(256))),
+    };
+    let reports = (u16::MAX - 31..=u16::MAX).map(report).collect();
+    let actual = ActualState { desired_version: u64::MAX, sections: list(reports) };
+    assert!(Up::ActualState(actual.clone()).encode().is_err(), "it would fit as it is");
+    let fitted = actual.clone().fitted();
+    Up::ActualState(fitted.clone()).encode().unwrap();
+    let without_body = |report: &SectionReport| SectionReport { body: Blob::default(), ..report.clone() };
+    for (fitted, whole) in fitted.sections.iter().zip(&*actual.sections) {
+        assert!(fitted == whole || *fitted == without_body(whole));
+    }
+    assert_eq!(fitted.sections.iter().filter(|report| !report.body.is_empty()).count(), 6);
 }
 
 #[test]

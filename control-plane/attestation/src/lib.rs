@@ -5,19 +5,19 @@
 //! [`VendorRoots::check`] → [`EndorsementKey`], [`AttestationKey`], [`TlsKey`] → [`make_credential`] →
 //! [`AttestationKey::check_quote`] and [`AttestationKey::check_certify`].
 
-mod attest;
 mod credential;
 mod ek;
 mod keys;
 mod public;
+mod quote;
 mod reader;
 mod refusal;
 
-pub use attest::PcrSet;
 pub use credential::{Credential, make_credential};
 pub use ek::{EkCertificate, VendorRoots};
 pub use keys::{AttestationKey, EndorsementKey, ResultKey, TlsKey};
 pub use public::{Name, PublicArea};
+pub use quote::PcrSet;
 pub use refusal::Refusal;
 pub use rustls_pki_types::UnixTime;
 

@@ -88,7 +88,7 @@ pub trait Admission: Send + Sync {
 pub enum Denied {
     /// It or its certificate was revoked, it was unbound, or its operator is suspended.
     #[error("the node is revoked or unbound, or its operator is suspended")]
-    Unwelcome,
+    NotAdmitted,
     /// No such node, or the certificate is not one on record.
     #[error("the certificate is not on record")]
     Unknown,

@@ -134,18 +134,18 @@ async fn greet(wire: &mut Wire, identity: &NodeCertificate, context: &SessionCon
         Ok(first) => first?,
         Err(_) => return Err(End::Silent),
     };
-    let (fence, welcome) =
+    let (fence, connack) =
         Fence::connect(identity.subject.node, context.topics.clone(), context.limits, allowances, first)?;
     if let Err(denied) = context.admission.admit(identity).await {
         let code = match denied {
-            Denied::Unwelcome | Denied::Unknown => ConnectReturnCode::NotAuthorized,
+            Denied::NotAdmitted | Denied::Unknown => ConnectReturnCode::NotAuthorized,
             Denied::Undecided(_) => ConnectReturnCode::ServiceUnavailable,
         };
         wire.put(&Packet::ConnAck(ConnAck::new(code, false)))?;
         wire.flush().await?;
         return Err(denied.into());
     }
-    wire.put(&welcome)?;
+    wire.put(&connack)?;
     wire.flush().await?;
     Ok(fence)
 }

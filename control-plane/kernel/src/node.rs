@@ -18,9 +18,9 @@ pub struct Hears<S> {
 /// What a feature says to a node that has said hello.
 pub type Greets<S> = for<'a> fn(&'a S, &'a NodeId) -> Doing<'a>;
 
-/// What a feature wants a node to be: its section of the desired state, if there is one for this node. Whatever it is made
-/// of, a change of it must give the node's document a new version.
-pub type Wants<S> = for<'a> fn(&'a S, &'a NodeId) -> Doing<'a, Option<Section>>;
+/// What a feature wants a node to be: its section of the desired state, if there is one for this node. Asked in the
+/// transaction that numbers the document: a section that differs from the one sent last makes a new version.
+pub type Wants<S> = for<'a> fn(&'a S, &'a mut PgConnection, &'a NodeId) -> Doing<'a, Option<Section>>;
 
 /// Which records a feature stores.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +71,15 @@ pub struct NodeHooks {
 
 type BoundHears = Box<dyn Fn(NodeId, Up) -> Doing<'static> + Send + Sync>;
 type BoundGreets = Box<dyn Fn(NodeId) -> Doing<'static> + Send + Sync>;
-type BoundWants = Box<dyn Fn(NodeId) -> Doing<'static, Option<Section>> + Send + Sync>;
+type BoundWants =
+    Box<dyn for<'a> Fn(&'a mut PgConnection, &'a NodeId) -> Doing<'a, Option<Section>> + Send + Sync>;
+
+fn bound_wants<S: Clone + Send + Sync + 'static>(want: Wants<S>, state: S) -> BoundWants {
+    Box::new(move |connection, node| {
+        let state = state.clone();
+        Box::pin(async move { want(&state, connection, node).await })
+    })
+}
 
 impl NodeHooks {
     pub(crate) const fn none() -> Self {
@@ -101,21 +109,16 @@ impl NodeHooks {
             self.greets.push(Box::new(bound));
         }
         if let Some(want) = does.wants {
-            let state = state.clone();
-            let bound = move |node: NodeId| -> Doing<'static, Option<Section>> {
-                let state = state.clone();
-                Box::pin(async move { want(&state, &node).await })
-            };
-            self.wants.push(Box::new(bound));
+            self.wants.push(bound_wants(want, state.clone()));
         }
         self.takes.extend(does.records);
     }
 
     /// The sections of a node's desired state, of all features.
-    pub async fn sections(&self, node: &NodeId) -> sqlx::Result<Vec<Section>> {
+    pub async fn sections(&self, connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Vec<Section>> {
         let mut sections = Vec::new();
         for want in &self.wants {
-            sections.extend(want(*node).await?);
+            sections.extend(want(connection, node).await?);
         }
         Ok(sections)
     }

@@ -16,7 +16,7 @@ pub enum ExchangeError {
     /// The call failed or was refused.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The key's keeper failed.
+    /// The key could not be used.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The control plane's time cannot be right.
@@ -149,7 +149,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn join<T>(joined: Result<Result<T, KeyError>, tokio::task::JoinError>) -> Result<T, KeyError> {
-    joined.unwrap_or_else(|error| Err(KeyError::Software(format!("the key's keeper panicked: {error}"))))
+    joined.unwrap_or_else(|error| Err(KeyError::Panicked(error.to_string())))
 }
 
 fn pairs(pcrs: Vec<PcrValue>) -> Vec<(u8, HexDigest)> {

@@ -62,6 +62,9 @@ pub enum CallError {
     /// The control plane refused.
     #[error("the control plane refused ({}): {}", .0.status, .0.detail)]
     Refused(Problem),
+    /// No TLS can be spoken with these roots, or no request be made of these values.
+    #[error("the call cannot be made: {0}")]
+    Unusable(String),
     /// The answer is not what it should be.
     #[error("the control plane's answer is not understood: {0}")]
     Answer(String),
@@ -73,7 +76,7 @@ impl CallError {
         match self {
             Self::Unreachable { .. } | Self::Silent { .. } => true,
             Self::Refused(problem) => problem.status >= 500 || problem.status == 429,
-            Self::Address(_) | Self::Answer(_) => false,
+            Self::Address(_) | Self::Unusable(_) | Self::Answer(_) => false,
         }
     }
 }
@@ -101,7 +104,7 @@ impl HttpsClient {
         path: &str,
         body: &Q,
     ) -> Result<A, CallError> {
-        let body = serde_json::to_vec(body).map_err(|error| CallError::Answer(error.to_string()))?;
+        let body = serde_json::to_vec(body).map_err(|error| CallError::Unusable(error.to_string()))?;
         Ok(self.call(Method::POST, path, body).await?.body)
     }
 
@@ -149,7 +152,7 @@ impl HttpsClient {
             .header(HOST, format!("{host}:{port}"))
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
-            .map_err(|error| CallError::Answer(error.to_string()))?;
+            .map_err(|error| CallError::Unusable(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(|error| self.lost(error))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER)

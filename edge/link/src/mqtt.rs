@@ -1,6 +1,6 @@
 //! The MQTT client of one session, on a thread of its own, and why a session ends.
 
-use noderr_protocol::{MAX_ENVELOPE, NodeId, Topics};
+use noderr_protocol::{EncodeError, MAX_ENVELOPE, NodeId, Topics};
 use noderr_spool::SpoolError;
 use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Packet};
 use rumqttc::{TlsConfiguration, Transport};
@@ -45,6 +45,10 @@ pub(crate) enum Lost {
     Silent,
     #[error("the spool cannot be read: {0}")]
     Spool(#[from] SpoolError),
+    #[error("the task that used the spool panicked: {0}")]
+    SpoolPanicked(String),
+    #[error("a message cannot be written: {0}")]
+    Unwritable(#[from] EncodeError),
     #[error("too much is waiting to be sent")]
     Congested,
     #[error("the node is stopping")]

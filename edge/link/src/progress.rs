@@ -2,7 +2,7 @@
 
 use crate::hold::Holds;
 use crate::window::Window;
-use noderr_protocol::{BatchOutcome, HighWaterMarks, Lane};
+use noderr_protocol::{BatchOutcome, HighWaterMarks, Lane, LaneMark, Welcome};
 use std::time::{Duration, Instant};
 
 /// Rewinds in a row before the session begins anew.
@@ -31,8 +31,8 @@ pub(crate) enum Heard {
 
 impl Progress {
     /// Begins with the answer to the hello.
-    pub(crate) fn of(welcome: &HighWaterMarks) -> Self {
-        Self { window: Window::default(), lanes: lanes_of(welcome), rewinds: 0 }
+    pub(crate) fn of(welcome: &Welcome) -> Self {
+        Self { window: Window::default(), lanes: lanes_of(&welcome.marks), rewinds: 0 }
     }
 
     /// The lanes that may be sent now, the most important first.
@@ -42,9 +42,8 @@ impl Progress {
 
     /// Takes an answer in.
     pub(crate) fn heed(&mut self, marks: &HighWaterMarks, holds: &mut Holds, now: Instant) -> Heard {
-        let about = lanes_of(marks);
+        let about = lanes_of(&marks.marks);
         match marks.outcome {
-            BatchOutcome::Welcome => self.lanes = about,
             BatchOutcome::Taken => {
                 self.rewinds = 0;
                 let took = self.window.marks(marks, now);
@@ -74,23 +73,31 @@ impl Progress {
     }
 }
 
-fn lanes_of(marks: &HighWaterMarks) -> Vec<Lane> {
-    let named = |lane: &Lane| marks.marks.iter().any(|mark| mark.lane == lane.tag());
+fn lanes_of(marks: &[LaneMark]) -> Vec<Lane> {
+    let named = |lane: &Lane| marks.iter().any(|mark| mark.lane == lane.tag());
     Lane::ALL.into_iter().filter(named).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use noderr_protocol::{LaneMark, Position};
+    use noderr_protocol::{List, Position};
+
+    fn marks(lanes: &[Lane], seq: u64) -> List<LaneMark, 8> {
+        let mark = |lane: &Lane| LaneMark { lane: lane.tag(), through: Position { epoch: 1, seq } };
+        lanes.iter().map(mark).collect::<Vec<_>>().try_into().unwrap()
+    }
 
     fn answer(lanes: &[Lane], seq: u64, outcome: BatchOutcome) -> HighWaterMarks {
-        let mark = |lane: &Lane| LaneMark { lane: lane.tag(), through: Position { epoch: 1, seq } };
-        HighWaterMarks { marks: lanes.iter().map(mark).collect::<Vec<_>>().try_into().unwrap(), outcome }
+        HighWaterMarks { marks: marks(lanes, seq), outcome }
+    }
+
+    fn session() -> Progress {
+        Progress::of(&Welcome { speaks: 1, facts: List::default(), marks: marks(&Lane::ALL, 0) })
     }
 
     fn begun() -> (Progress, Holds, Instant) {
-        (Progress::of(&answer(&Lane::ALL, 0, BatchOutcome::Welcome)), Holds::new(), Instant::now())
+        (session(), Holds::new(), Instant::now())
     }
 
     fn send(progress: &mut Progress, lane: Lane, last: u64, now: Instant) {
@@ -131,8 +138,7 @@ mod tests {
             assert_eq!(heard, Heard::Nothing);
         }
         // The hold outlives the session.
-        let next = Progress::of(&answer(&Lane::ALL, 0, BatchOutcome::Welcome));
-        assert_eq!(next.open_lanes(&holds, now), [Lane::Alert, Lane::Result]);
+        assert_eq!(session().open_lanes(&holds, now), [Lane::Alert, Lane::Result]);
     }
 
     #[test]

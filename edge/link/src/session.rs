@@ -5,8 +5,8 @@ use crate::mqtt::{self, Arrivals, CONNECT_DEADLINE, LinkConfig, Lost, next};
 use crate::progress::{Heard, Progress};
 use noderr_part::Backoff;
 use noderr_protocol::{
-    ActualState, BatchOutcome, Down, Hello, HighWaterMarks, LaneState, List, MAX_ENVELOPE, Message as _,
-    RecordBatch, Up,
+    ActualState, Down, Hello, HighWaterMarks, LaneMark, LaneState, List, MAX_ENVELOPE, Message as _,
+    RecordBatch, Up, Welcome,
 };
 use noderr_spool::{Spool, SpoolError};
 use rumqttc::{AsyncClient, Packet, QoS};
@@ -101,11 +101,11 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
     async fn session(&mut self, backoff: &mut Backoff) -> Lost {
         let (client, mut arrivals) = mqtt::client(&self.config);
         let lost = match self.open(&client, &mut arrivals).await {
-            Ok(marks) => {
+            Ok(welcome) => {
                 backoff.reset();
                 self.connects += 1;
                 tracing::info!(connects = self.connects, "session with the broker established");
-                self.exchange(&client, &mut arrivals, marks).await
+                self.exchange(&client, &mut arrivals, &welcome).await
             }
             Err(lost) => Err(lost),
         };
@@ -113,8 +113,8 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         lost
     }
 
-    /// CONNACK, subscription, hello, and the marks that answer it.
-    async fn open(&self, client: &AsyncClient, arrivals: &mut Arrivals) -> Result<HighWaterMarks, Lost> {
+    /// CONNACK, subscription, hello, and the welcome that answers it.
+    async fn open(&self, client: &AsyncClient, arrivals: &mut Arrivals) -> Result<Welcome, Lost> {
         let deadline = tokio::time::sleep(CONNECT_DEADLINE);
         tokio::pin!(deadline);
         loop {
@@ -132,11 +132,9 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
                     self.publish(client, &Up::Hello((self.hello)(&lanes)))?;
                 }
                 Packet::Publish(publish) => match Down::decode(&publish.payload) {
+                    Ok(Down::Welcome(welcome)) => return Ok(welcome),
                     // Marks of an earlier session may still be on their way.
-                    Ok(Down::HighWaterMarks(marks)) if marks.outcome == BatchOutcome::Welcome => {
-                        return Ok(marks);
-                    }
-                    Ok(Down::HighWaterMarks(marks)) => self.acknowledge(&marks).await?,
+                    Ok(Down::HighWaterMarks(marks)) => self.acknowledge(&marks.marks).await?,
                     Ok(other) => self.hand_in(other),
                     Err(error) => tracing::warn!(%error, "a message of the control plane is not understood"),
                 },
@@ -150,10 +148,10 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         &mut self,
         client: &AsyncClient,
         arrivals: &mut Arrivals,
-        marks: HighWaterMarks,
+        welcome: &Welcome,
     ) -> Result<Infallible, Lost> {
-        let mut progress = Progress::of(&marks);
-        self.acknowledge(&marks).await?;
+        let mut progress = Progress::of(welcome);
+        self.acknowledge(&welcome.marks).await?;
         self.report_up(None);
         let signal = self.handles.signal.clone();
         self.handles.actual.mark_changed();
@@ -190,7 +188,7 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
 
     /// Marks: what they cover may be forgotten, and there is room for more; or some of it again, now or later.
     async fn heed(&mut self, marks: &HighWaterMarks, progress: &mut Progress) -> Result<(), Lost> {
-        self.acknowledge(marks).await?;
+        self.acknowledge(&marks.marks).await?;
         match progress.heed(marks, &mut self.holds, Instant::now()) {
             Heard::Nothing => {}
             Heard::Arrived(took) => self.report_up(Some(took)),
@@ -215,8 +213,8 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         Ok(())
     }
 
-    async fn acknowledge(&self, marks: &HighWaterMarks) -> Result<(), Lost> {
-        let marks = marks.marks.to_vec();
+    async fn acknowledge(&self, marks: &[LaneMark]) -> Result<(), Lost> {
+        let marks = marks.to_vec();
         self.with_spool(move |spool| {
             let known = marks.iter().filter_map(|mark| Some((mark.lane.known()?, mark.through)));
             known.into_iter().try_for_each(|(lane, through)| spool.acknowledge(lane, through).map(drop))
@@ -231,12 +229,12 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         let spool = self.spool.clone();
         match tokio::task::spawn_blocking(move || operation(&spool)).await {
             Ok(result) => Ok(result?),
-            Err(error) => Err(Lost::Connection(format!("the spool panicked: {error}"))),
+            Err(error) => Err(Lost::SpoolPanicked(error.to_string())),
         }
     }
 
     fn publish(&self, client: &AsyncClient, message: &Up) -> Result<(), Lost> {
-        let payload = message.encode().map_err(|error| Lost::Connection(error.to_string()))?;
+        let payload = message.encode()?;
         let topic = self.config.topics.up(&self.config.node, message.kind());
         client.try_publish(topic, QoS::AtLeastOnce, false, payload).map_err(|_| Lost::Congested)
     }

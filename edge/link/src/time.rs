@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// The answer counts only if the certificate that vouches for it is valid at that very time: a key that was stolen
 /// long ago cannot move the box's clock beyond that key's own certificate.
 pub async fn ask_time(base: &str, roots: &TrustRoots, deadline: Duration) -> Result<i64, CallError> {
-    let tls = roots.time_config().map_err(|error| CallError::Answer(error.to_string()))?;
+    let tls = roots.time_config().map_err(|error| CallError::Unusable(error.to_string()))?;
     let client = HttpsClient::new(base, tls, deadline)?;
     let asked = Instant::now();
     let answer = client.get::<ServerTime>("/time").await?;

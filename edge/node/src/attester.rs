@@ -9,6 +9,8 @@ use noderr_protocol::{
 
 pub(crate) async fn run(shared: Shared) {
     let mut challenges = shared.challenge.subscribe();
+    // After a fall of this part, the challenge that it fell over still waits for its answer.
+    challenges.mark_changed();
     while challenges.changed().await.is_ok() {
         let Some(challenge) = challenges.borrow_and_update().clone() else { continue };
         let name = challenge.challenge;

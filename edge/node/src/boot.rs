@@ -20,9 +20,11 @@ impl Document for Boot {
 /// Begins a boot epoch that is above every earlier one: above the last on this disk, above what the server has seen
 /// (a wiped disk), and, where the clock is right, above anything before this second.
 pub(crate) fn begin(data: &Folder, floor: u64) -> Result<u64, DocumentError> {
-    let epoch = next(data, floor);
-    data.write(&Boot { epoch, ..data.read_or_default() })?;
-    Ok(epoch)
+    let boot = Boot { epoch: next(data, floor), ..data.read_or_default() };
+    data.write(&boot)?;
+    // Again, for the copy: a start that finds the document damaged must not give this epoch out a second time.
+    data.write(&boot)?;
+    Ok(boot.epoch)
 }
 
 /// The epoch that would begin now.
@@ -59,5 +61,7 @@ mod tests {
         let far = begin(&data, u64::MAX / 2).unwrap();
         assert_eq!(far, u64::MAX / 2 + 1);
         assert_eq!(begin(&data, 0).unwrap(), far + 1);
+        std::fs::write(folder.path().join(Boot::FILE), "torn").unwrap();
+        assert_eq!(begin(&data, 0).unwrap(), far + 2);
     }
 }

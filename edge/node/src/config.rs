@@ -37,7 +37,7 @@ pub(crate) struct ControlPlane {
     /// The install token itself. Used once.
     pub(crate) install_token: Option<SecretString>,
     /// Seconds a call may take.
-    #[serde(default = "twenty")]
+    #[serde(default = "default_deadline_s")]
     pub(crate) deadline_s: u64,
 }
 
@@ -106,7 +106,7 @@ pub(crate) struct Status {
     pub(crate) socket: PathBuf,
 }
 
-const fn twenty() -> u64 {
+const fn default_deadline_s() -> u64 {
     20
 }
 

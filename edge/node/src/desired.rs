@@ -2,19 +2,22 @@
 
 use noderr_part::Document;
 use noderr_protocol::{
-    ActualState, DecodeError, DesiredState, Phase, Section, SectionBody, SectionReport, Text,
+    ActualState, DecodeError, DesiredState, KnownSection, Phase, Section, SectionBody, SectionReport, Text,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Shared by the parts; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Desired {
-    /// The kinds of sections that a part of this build cares for.
-    knows: &'static [u16],
+    /// The sections that a part of this build reads.
+    knows: &'static [KnownSection],
     newest: watch::Sender<Arc<DesiredState>>,
+    /// The sections that the parts last did, by kind: what stays in force while a newer one cannot be read.
+    in_force: watch::Sender<BTreeMap<u16, Section>>,
     reports: Arc<Mutex<Reports>>,
     actual: watch::Sender<Option<ActualState>>,
 }
@@ -26,35 +29,33 @@ struct Reports {
     by_kind: BTreeMap<u16, SectionReport>,
 }
 
-/// The newest document, as the wire has it, for the next start.
-#[derive(Default, Serialize, Deserialize)]
+/// The newest document and the sections in force, as the wire has them, for the next start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kept {
     version: u64,
     sections: Vec<Section>,
+    #[serde(default)]
+    in_force: Vec<Section>,
 }
 
 impl Document for Kept {
     const FILE: &str = "desired.json";
 }
 
-impl From<&DesiredState> for Kept {
-    fn from(state: &DesiredState) -> Self {
-        Self { version: state.version, sections: state.sections.to_vec() }
-    }
-}
-
 impl Desired {
     /// Begins with what was in force when the box went down.
-    pub(crate) fn new(kept: Kept, knows: &'static [u16]) -> Self {
+    pub(crate) fn new(kept: Kept, knows: &'static [KnownSection]) -> Self {
         // More sections than this build can hold: none of it counts, so that the control plane says it again.
         let sections = kept.sections.try_into();
         let state = sections.map_or_else(
             |_| DesiredState::default(),
             |sections| DesiredState { version: kept.version, sections },
         );
+        let in_force = kept.in_force.into_iter().map(|section| (section.kind, section)).collect();
         let desired = Self {
             knows,
             newest: watch::Sender::new(Arc::default()),
+            in_force: watch::Sender::new(in_force),
             reports: Arc::default(),
             actual: watch::Sender::new(None),
         };
@@ -87,24 +88,24 @@ impl Desired {
         self.newest.borrow().version
     }
 
-    /// The kinds of sections that this build knows.
-    pub(crate) const fn knows(&self) -> &'static [u16] {
+    /// The sections that this build reads.
+    pub(crate) const fn knows(&self) -> &'static [KnownSection] {
         self.knows
     }
 
-    /// The newest document, as it changes.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<DesiredState>> {
-        self.newest.subscribe()
+    /// What the next start has to know, as it changes.
+    pub(crate) fn keeps(&self) -> Keeps {
+        Keeps { newest: self.newest.subscribe(), in_force: self.in_force.subscribe() }
     }
 
     /// For a part that does what its section says.
     pub(crate) fn wishes<T: SectionBody>(&self) -> Wishes<T> {
         let mut newest = self.newest.subscribe();
         newest.mark_changed();
-        Wishes { desired: self.clone(), newest, kind: std::marker::PhantomData }
+        Wishes { desired: self.clone(), newest, began: false, body: PhantomData }
     }
 
-    /// What has become of the newest document, for the link.
+    /// What the node has made of its desired state, as it changes.
     pub(crate) fn actual(&self) -> watch::Receiver<Option<ActualState>> {
         self.actual.subscribe()
     }
@@ -125,13 +126,14 @@ impl Desired {
             .map(|section| {
                 let said = reports.by_kind.get(&section.kind).cloned();
                 said.unwrap_or_else(|| {
-                    let known = self.knows.contains(&section.kind);
+                    let known = self.knows.iter().any(|known| known.kind == section.kind);
                     report(section.kind, if known { Phase::Working } else { Phase::Unsupported }, None)
                 })
             })
             .collect();
         let sections = sections.try_into().unwrap_or_default();
-        self.actual.send_replace(Some(ActualState { desired_version: newest.version, sections }));
+        let actual = ActualState { desired_version: newest.version, sections };
+        self.actual.send_replace(Some(actual.fitted()));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Reports> {
@@ -139,39 +141,84 @@ impl Desired {
     }
 }
 
+/// For the part that keeps the desired state on the disk.
+pub(crate) struct Keeps {
+    newest: watch::Receiver<Arc<DesiredState>>,
+    in_force: watch::Receiver<BTreeMap<u16, Section>>,
+}
+
+impl Keeps {
+    /// What the next start has to know now.
+    pub(crate) fn now(&mut self) -> Kept {
+        let newest = self.newest.borrow_and_update().clone();
+        let in_force = self.in_force.borrow_and_update().values().cloned().collect();
+        Kept { version: newest.version, sections: newest.sections.to_vec(), in_force }
+    }
+
+    /// Waits until that has changed.
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        tokio::select! {
+            changed = self.newest.changed() => changed,
+            changed = self.in_force.changed() => changed,
+        }
+    }
+}
+
 /// What one part is told, document by document.
 pub(crate) struct Wishes<T> {
     desired: Desired,
     newest: watch::Receiver<Arc<DesiredState>>,
-    kind: std::marker::PhantomData<T>,
+    /// Whether the part has been told anything since it was started.
+    began: bool,
+    body: PhantomData<T>,
 }
 
 /// One wish, to be answered.
 pub(crate) struct Wish<T> {
-    version: u64,
-    pub(crate) body: T,
+    /// Whose section it is; `None` if it was in force before this start and the newest document cannot be read.
+    origin: Option<(u64, Option<Section>)>,
+    /// What is wished; `None` if the document has no such section: then whatever holds of itself.
+    pub(crate) body: Option<T>,
 }
 
 impl<T: SectionBody> Wishes<T> {
-    /// The next document with a section of this kind that can be read. One that cannot be read is answered here.
+    /// The next wish. A section that cannot be read is answered here, and what was in force stays so, over a start too.
     pub(crate) async fn next(&mut self) -> Option<Wish<T>> {
         loop {
             self.newest.changed().await.ok()?;
             let newest = self.newest.borrow_and_update().clone();
-            let Some(section) = newest.find(T::KIND) else { continue };
-            match T::of(section) {
-                Ok(body) => return Some(Wish { version: newest.version, body }),
+            let section = newest.sections.iter().find(|section| section.kind == T::KIND);
+            let read = section.map(|section| T::of(&section.body)).transpose();
+            let first = !std::mem::replace(&mut self.began, true);
+            match read {
+                Ok(body) => return Some(Wish { origin: Some((newest.version, section.cloned())), body }),
                 Err(error @ DecodeError::UnknownVersion(_)) => {
                     self.say(newest.version, Phase::Unsupported, Some(&error.to_string()));
                 }
                 Err(error) => self.say(newest.version, Phase::Failed, Some(&error.to_string())),
+            }
+            if first && let Some(body) = self.in_force() {
+                return Some(Wish { origin: None, body: Some(body) });
             }
         }
     }
 
     /// It is in force.
     pub(crate) fn applied(&self, wish: &Wish<T>) {
-        self.say(wish.version, Phase::Applied, None);
+        let Some((version, section)) = &wish.origin else { return };
+        self.desired.in_force.send_if_modified(|in_force| {
+            let before = match section {
+                Some(section) => in_force.insert(T::KIND, section.clone()),
+                None => in_force.remove(&T::KIND),
+            };
+            before != *section
+        });
+        self.say(*version, Phase::Applied, None);
+    }
+
+    /// What was in force before this start, if this build can read it.
+    fn in_force(&self) -> Option<T> {
+        T::of(&self.desired.in_force.borrow().get(&T::KIND)?.body).ok()
     }
 
     fn say(&self, version: u64, phase: Phase, error: Option<&str>) {
@@ -197,6 +244,22 @@ mod tests {
         Base { paused: false, sample_every_s }.section().unwrap()
     }
 
+    fn sample_every_s(wish: &Wish<Base>) -> u16 {
+        wish.body.unwrap().sample_every_s
+    }
+
+    fn later_base() -> Section {
+        Section { kind: Base::KIND, body: vec![200, 1, 2].try_into().unwrap() }
+    }
+
+    /// What a start finds that comes after this desired state.
+    fn restarted(desired: &Desired) -> Desired {
+        let place = tempfile::tempdir().unwrap();
+        let folder = noderr_part::Folder::open(place.path()).unwrap();
+        folder.write(&desired.keeps().now()).unwrap();
+        Desired::new(folder.read().unwrap().unwrap(), &[Base::KNOWN])
+    }
+
     fn phases(desired: &Desired) -> Vec<(u16, Phase)> {
         let actual = desired.actual().borrow().clone().unwrap();
         actual.sections.iter().map(|report| (report.kind, report.phase)).collect()
@@ -204,50 +267,79 @@ mod tests {
 
     #[tokio::test]
     async fn a_section_that_this_build_does_not_know_is_said_so_and_the_others_are_applied() {
-        let desired = Desired::new(Kept::default(), &[Base::KIND]);
+        let desired = Desired::new(Kept::default(), &[Base::KNOWN]);
         let later = Section { kind: 4711, body: vec![1, 2, 3].try_into().unwrap() };
         desired.adopt(document(3, vec![later, base(7)]));
         assert_eq!(phases(&desired), [(4711, Phase::Unsupported), (Base::KIND, Phase::Working)]);
         let mut wishes = desired.wishes::<Base>();
         let wish = wishes.next().await.unwrap();
-        assert_eq!(wish.body.sample_every_s, 7);
+        assert_eq!(sample_every_s(&wish), 7);
         wishes.applied(&wish);
         assert_eq!(phases(&desired), [(4711, Phase::Unsupported), (Base::KIND, Phase::Applied)]);
     }
 
     #[tokio::test]
     async fn a_later_version_of_a_known_section_is_answered_and_the_next_document_is_heard() {
-        let desired = Desired::new(Kept::default(), &[Base::KIND]);
+        let desired = Desired::new(Kept::default(), &[Base::KNOWN]);
         let mut wishes = desired.wishes::<Base>();
-        let mut later = base(7);
-        later.body = vec![200, 1, 2].try_into().unwrap();
-        desired.adopt(document(1, vec![later]));
+        assert!(wishes.next().await.unwrap().body.is_none(), "nothing is wished yet");
+        desired.adopt(document(1, vec![later_base()]));
         let waits = tokio::time::timeout(Duration::from_millis(20), wishes.next()).await;
         assert!(waits.is_err());
         assert_eq!(phases(&desired), [(Base::KIND, Phase::Unsupported)]);
         desired.adopt(document(2, vec![base(9)]));
-        assert_eq!(wishes.next().await.unwrap().body.sample_every_s, 9);
+        assert_eq!(sample_every_s(&wishes.next().await.unwrap()), 9);
     }
 
     #[test]
     fn what_is_kept_on_the_disk_is_what_is_in_force_after_a_start() {
-        let place = tempfile::tempdir().unwrap();
-        let folder = noderr_part::Folder::open(place.path()).unwrap();
         let state = document(5, vec![base(300), Section { kind: 9, body: vec![0, 255].try_into().unwrap() }]);
-        folder.write(&Kept::from(&state)).unwrap();
-        let desired = Desired::new(folder.read().unwrap().unwrap(), &[Base::KIND]);
-        assert_eq!(**desired.subscribe().borrow(), state);
+        let desired = Desired::new(Kept::default(), &[Base::KNOWN]);
+        desired.adopt(state.clone());
+        assert_eq!(**restarted(&desired).newest.borrow(), state);
+    }
+
+    #[tokio::test]
+    async fn what_was_in_force_stays_so_over_a_start_while_the_newest_cannot_be_read() {
+        let desired = Desired::new(Kept::default(), &[Base::KNOWN]);
+        desired.adopt(document(1, vec![base(7)]));
+        let mut wishes = desired.wishes::<Base>();
+        let wish = wishes.next().await.unwrap();
+        wishes.applied(&wish);
+        desired.adopt(document(2, vec![later_base()]));
+
+        let desired = restarted(&desired);
+        let mut wishes = desired.wishes::<Base>();
+        let wish = wishes.next().await.unwrap();
+        assert_eq!(sample_every_s(&wish), 7);
+        wishes.applied(&wish);
+        assert_eq!(phases(&desired), [(Base::KIND, Phase::Unsupported)], "the older one answers for nothing");
+    }
+
+    #[tokio::test]
+    async fn a_section_that_is_gone_is_no_longer_wished_after_a_start_either() {
+        let desired = Desired::new(Kept::default(), &[Base::KNOWN]);
+        let mut wishes = desired.wishes::<Base>();
+        for document in [document(1, vec![base(7)]), document(2, vec![])] {
+            desired.adopt(document);
+            let wish = wishes.next().await.unwrap();
+            wishes.applied(&wish);
+        }
+        assert_eq!(desired.keeps().now(), Kept { version: 2, ..Kept::default() });
+        assert!(restarted(&desired).wishes::<Base>().next().await.unwrap().body.is_none());
     }
 
     #[test]
     fn a_document_of_more_sections_than_this_build_can_hold_is_not_taken_for_an_empty_one() {
-        let desired = Desired::new(Kept { version: 5, sections: vec![base(7); 33] }, &[Base::KIND]);
+        let desired =
+            Desired::new(Kept { version: 5, sections: vec![base(7); 33], ..Kept::default() }, &[Base::KNOWN]);
         assert_eq!(desired.version(), 0);
     }
 
     #[test]
     fn an_older_document_changes_nothing() {
-        let desired = Desired::new(Kept { version: 5, sections: vec![base(7)] }, &[Base::KIND]);
+        let desired =
+            Desired::new(Kept { version: 5, sections: vec![base(7)], ..Kept::default() }, &[Base::KNOWN]);
         desired.adopt(document(4, vec![]));
         assert_eq!((desired.version(), phases(&desired).len()), (5, 1));
     }

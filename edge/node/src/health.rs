@@ -22,7 +22,11 @@ const CLOCK_WRONG_MS: u64 = 60 * 60 * 1000;
 struct Ailments {
     tpm: Option<String>,
     disk_low: bool,
+    /// The file system does not say how full it is.
+    disk_unknown: bool,
     clock_wrong: bool,
+    /// Records that only a later build can read.
+    foreign: u64,
     /// Records that damage on the disk has cost since the start.
     damaged: u64,
 }
@@ -39,13 +43,15 @@ pub(crate) async fn run(shared: Shared) {
     loop {
         beat.tick().await;
         let _busy = shared.outbox.pulse.busy(SLOW_DISK);
+        let (disk, spool) = (disk(shared.data.root()), shared.outbox.spool.stats());
         let ailments = Ailments {
             tpm: tpm.borrow().clone(),
-            disk_low: disk(shared.data.root())
-                .is_some_and(|disk| disk.free_kib < TELEMETRY_STOPS_BELOW / 1024),
+            disk_low: disk.is_some_and(|disk| disk.free_kib < TELEMETRY_STOPS_BELOW / 1024),
+            disk_unknown: disk.is_none(),
             clock_wrong: shared.clock.is_vouched()
                 && shared.clock.system_offset_ms().unsigned_abs() > CLOCK_WRONG_MS,
-            damaged: shared.outbox.spool.stats().damaged,
+            foreign: spool.foreign,
+            damaged: spool.damaged,
         };
         for (code, detail) in changes(&before, &ailments) {
             shared.outbox.alert(shared.clock.now_ms(), code, &detail).await;
@@ -170,6 +176,15 @@ impl Ailments {
             words.push(
                 "disk: less than 4 MiB free, telemetry is dropped and counted; free some space".to_owned(),
             );
+        }
+        if self.disk_unknown {
+            words.push("disk: the file system does not say how full it is; look at the disk".to_owned());
+        }
+        if self.foreign > 0 {
+            words.push(format!(
+                "spool: {} records were written by a later build, and wait until it runs again",
+                self.foreign
+            ));
         }
         if self.clock_wrong {
             words.push("clock: off by more than an hour; set the box's clock".to_owned());

@@ -16,7 +16,7 @@ pub(crate) async fn run(shared: Shared) {
                 shared.challenge.send_replace(Some(challenge));
             }
             // The link heeds them itself.
-            Down::HighWaterMarks(_) => {}
+            Down::HighWaterMarks(_) | Down::Welcome(_) => {}
         }
     }
 }

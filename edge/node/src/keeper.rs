@@ -1,23 +1,22 @@
 //! Keeps the desired state on the disk, for the next start.
 
-use crate::desired::Kept;
 use crate::shared::Shared;
 use noderr_part::Backoff;
 use std::time::Duration;
 
-/// Keeps the newest document on the disk, trying for as long as the disk refuses.
+/// Writes the newest down whenever it changes, trying for as long as the disk refuses.
 pub(crate) async fn run(shared: Shared) {
-    let mut newest = shared.desired.subscribe();
+    let mut keeps = shared.desired.keeps();
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-    let mut kept = None;
+    let mut written = None;
     loop {
-        let state = newest.borrow_and_update().clone();
-        if kept != Some(state.version) {
-            let (version, document) = (state.version, Kept::from(&*state));
+        let now = keeps.now();
+        if written.as_ref() != Some(&now) {
+            let document = now.clone();
             match shared.data.on_disk(move |data| anyhow::Ok(data.write(&document)?)).await {
                 Ok(()) => {
                     backoff.reset();
-                    kept = Some(version);
+                    written = Some(now);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the desired state is in force, but not on the disk yet");
@@ -26,7 +25,7 @@ pub(crate) async fn run(shared: Shared) {
                 }
             }
         }
-        if newest.changed().await.is_err() {
+        if keeps.changed().await.is_err() {
             return;
         }
     }

@@ -167,7 +167,7 @@ impl Registrar {
         let tls = self
             .roots
             .client_config(&self.clock)
-            .map_err(|error| noderr_link::CallError::Answer(error.to_string()))?;
+            .map_err(|error| noderr_link::CallError::Unusable(error.to_string()))?;
         Ok(HttpsClient::new(&self.url, tls, self.deadline)?)
     }
 }

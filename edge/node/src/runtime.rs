@@ -13,7 +13,9 @@ use anyhow::Context as _;
 use noderr_identity::{CertificateResolver, Enrolment, TrustRoots, client_config};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
 use noderr_part::{Folder, Supervisor};
-use noderr_protocol::{AlertCode, Base, Hello, LaneState, SectionBody as _, Text, WIRE_VERSION};
+use noderr_protocol::{
+    AlertCode, Base, Hello, KnownSection, LaneState, SectionBody as _, Text, WIRE_VERSION,
+};
 use noderr_spool::{Spool, SpoolConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +23,8 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
-/// The kinds of sections that a part of this build does.
-const KNOWS: &[u16] = &[Base::KIND];
+/// The sections that a part of this build does.
+const KNOWS: &[KnownSection] = &[Base::KNOWN];
 
 pub(crate) const SOFTWARE: &str = concat!("noderr-node ", env!("CARGO_PKG_VERSION"));
 
@@ -196,7 +198,7 @@ async fn open_outbox(
     Ok(outbox)
 }
 
-/// Gives back what always holds the newest certificate.
+/// Returns the resolver that always serves the newest certificate.
 fn keep_papers(
     registrar: &Arc<Registrar>,
     first: &Enrolment,

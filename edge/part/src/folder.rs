@@ -2,6 +2,7 @@
 
 use crate::pulse::{Pulse, SLOW_DISK};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -38,8 +39,11 @@ impl Folder {
         let unusable = |why| FolderError::Unusable { path: root.to_owned(), why };
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(unusable)?;
         let lock = File::create(root.join("lock")).map_err(unusable)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| FolderError::InUse(root.to_owned()))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(FolderError::InUse(root.to_owned())),
+            Err(error) => return Err(unusable(error.into())),
+        }
         Ok(Self { root: root.to_owned(), pulse: Pulse::default(), _lock: lock })
     }
 

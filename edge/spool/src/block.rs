@@ -74,6 +74,11 @@ pub(crate) fn census(first: u64, value: &[u8]) -> Option<(u64, u64)> {
     }
 }
 
+/// Whether only a later build can read a value.
+pub(crate) fn is_foreign(value: &[u8]) -> bool {
+    !matches!(value.first(), Some(&(RECORDS | GAP))) && foreign(value).is_some()
+}
+
 /// Epoch and count of a block of a later build, if it is one and whole.
 fn foreign(value: &[u8]) -> Option<(u64, u64)> {
     let (rest, sum) = value.split_last_chunk::<4>()?;

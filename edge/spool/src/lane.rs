@@ -51,6 +51,8 @@ pub(crate) struct LaneTree {
     pub(crate) records: u64,
     /// Bytes of values on disk.
     pub(crate) bytes: u64,
+    /// Records on disk that only a later build can read.
+    pub(crate) foreign: u64,
 }
 
 impl LaneTree {
@@ -62,7 +64,7 @@ impl LaneTree {
         remembered: u64,
         known: Numbers,
     ) -> Result<Self, SpoolError> {
-        let (mut next, mut records, mut bytes) = (remembered.max(1), 0, 0);
+        let (mut next, mut records, mut bytes, mut foreign) = (remembered.max(1), 0, 0, 0);
         for item in &tree {
             let (key, value) = item?;
             let first = number(&key);
@@ -70,12 +72,13 @@ impl LaneTree {
             if let Some((count, in_it)) = block::census(first, &value) {
                 next = next.max(first.saturating_add(count));
                 records += in_it;
+                foreign += if block::is_foreign(&value) { in_it } else { 0 };
             } else {
                 next = next.max(first.saturating_add(1));
             }
         }
         let numbers = Numbers { next: next.max(known.next), ..known };
-        Ok(Self { numbers, tree, epoch, found: next, records, bytes })
+        Ok(Self { numbers, tree, epoch, found: next, records, bytes, foreign })
     }
 
     /// Numbers that were on disk, and of which the database knows nothing more, are lost to damage.
@@ -166,6 +169,9 @@ impl LaneTree {
         }
         let in_it = block::census(first, value).map_or(0, |(_, in_it)| in_it);
         self.records = self.records.saturating_sub(in_it);
+        if block::is_foreign(value) {
+            self.foreign = self.foreign.saturating_sub(in_it);
+        }
         self.numbers.lost += count;
         if reason == GapReason::Damaged {
             self.numbers.damaged += count;
@@ -267,6 +273,9 @@ impl LaneTree {
             self.numbers.damaged += damaged;
             self.forget(first, value.len() as u64)?;
             self.records = self.records.saturating_sub(in_it);
+            if block::is_foreign(&value) {
+                self.foreign = self.foreign.saturating_sub(in_it);
+            }
             gone += in_it;
         }
         if self.numbers.pending.is_some_and(|gap| gap.last <= through.seq) {

@@ -32,6 +32,8 @@ pub struct SpoolStats {
     pub lost: u64,
     /// Of them, those that damage on the disk has cost since the start.
     pub damaged: u64,
+    /// Records that wait and that only a later build can read.
+    pub foreign: u64,
 }
 
 /// The outgoing buffer. Its methods block on the disk: call them from blocking code.
@@ -193,6 +195,7 @@ impl State {
                 SpoolStats {
                     records: lanes.iter().map(|lane| lane.records).sum(),
                     bytes: lanes.iter().map(|lane| lane.bytes).sum(),
+                    foreign: lanes.iter().map(|lane| lane.foreign).sum(),
                     disk_bytes: store.db.size_on_disk().unwrap_or_default(),
                     lost,
                     damaged,

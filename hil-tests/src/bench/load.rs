@@ -79,7 +79,7 @@ pub(super) fn batch(first: u64, count: u64) -> anyhow::Result<Up> {
 pub(super) async fn greet(peer: &mut Peer) -> anyhow::Result<()> {
     peer.say(&Up::Hello(hello(1)))?;
     peer.flush().await?;
-    while !matches!(peer.hear().await?, Down::HighWaterMarks(_)) {}
+    while !matches!(peer.hear().await?, Down::Welcome(_)) {}
     Ok(())
 }
 

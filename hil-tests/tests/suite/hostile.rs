@@ -5,9 +5,9 @@ use crate::{LIVELY, SOON, lab};
 use anyhow::Context as _;
 use noderr_hil::{ControlPlane, LabOptions, Papers, Peer, account, hello, until};
 use noderr_protocol::{
-    Alert, AlertCode, BatchOutcome, Down, Entry, Gap, GapReason, Heartbeat, Hello, IdentityKind, Lane,
-    LaneTag, Measured, Message as _, Metric, Payload, Position, Record, RecordBatch, TelemetrySample, Text,
-    Up,
+    Alert, AlertCode, BatchOutcome, Down, Entry, Gap, GapReason, Heartbeat, Hello, IdentityKind,
+    KnownSection, Lane, LaneTag, Measured, Message as _, Metric, Payload, Position, Record, RecordBatch,
+    TelemetrySample, Text, Up,
 };
 use sqlx::postgres::PgPool;
 
@@ -17,11 +17,15 @@ fn absurd_hello(epoch: u64) -> Up {
         architecture: Text::truncated("\u{7f}\0"),
         identity: IdentityKind::Tpm,
         speaks: u8::MAX,
-        knows: (0..64).collect::<Vec<_>>().try_into().unwrap_or_default(),
+        knows: absurd_sections().try_into().unwrap_or_default(),
         time: i64::MAX,
         desired_version: u64::MAX,
         ..hello(epoch)
     })
+}
+
+fn absurd_sections() -> Vec<KnownSection> {
+    (0..64).map(|kind| KnownSection { kind, version: u8::MAX }).collect()
 }
 
 fn records(lane: Lane, entries: Vec<Entry>) -> anyhow::Result<Up> {
@@ -37,24 +41,19 @@ fn record(epoch: u64, seq: u64, payload: &Payload) -> anyhow::Result<Entry> {
 }
 
 async fn marks(peer: &mut Peer, lane: Lane, seq: u64) -> anyhow::Result<()> {
-    tokio::time::timeout(SOON, async {
-        loop {
-            if let Down::HighWaterMarks(marks) = peer.hear().await?
-                && marks.marks.iter().any(|mark| mark.lane == lane.tag() && mark.through.seq >= seq)
-            {
-                return Ok(());
-            }
+    peer.hear_a(SOON, "mark", |message| match message {
+        Down::HighWaterMarks(marks) => {
+            marks.marks.iter().any(|mark| mark.lane == lane.tag() && mark.through.seq >= seq).then_some(())
         }
+        _ => None,
     })
     .await
-    .context("no mark came")?
 }
 
 async fn introduced(papers: &Papers, control: &ControlPlane) -> anyhow::Result<Peer> {
     let mut peer = papers.connect(control.broker()).await?;
     peer.say(&absurd_hello(1))?;
-    peer.flush().await?;
-    marks(&mut peer, Lane::Telemetry, 0).await?;
+    peer.hear_a(SOON, "welcome", |message| matches!(message, Down::Welcome(_)).then_some(())).await?;
     Ok(peer)
 }
 

@@ -115,9 +115,10 @@ async fn functions_with_their_owners_rights_are_safe(lab: &Lab, owner: &PgPool) 
     assert!(functions.len() >= 2, "{functions:?}");
     for (name, superuser, config) in functions {
         assert!(!superuser, "{name} runs as a superuser");
-        let path = config.unwrap_or_default().join(" ");
+        let path = config.unwrap_or_default().into_iter().find(|setting| setting.starts_with("search_path="));
         assert_eq!(
-            path, "search_path=pg_catalog, public, pg_temp",
+            path.as_deref(),
+            Some("search_path=pg_catalog, public, pg_temp"),
             "{name} may be led to a table of its caller's"
         );
     }

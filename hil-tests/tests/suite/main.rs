@@ -5,6 +5,7 @@ mod attestation;
 mod bad_days;
 mod campaigns;
 mod crowds;
+mod desired;
 mod dev_up;
 mod enrolment;
 mod first_light;

@@ -44,7 +44,7 @@ struct Book(Arc<Mutex<Vec<NodeId>>>);
 #[async_trait]
 impl Admission for Book {
     async fn admit(&self, peer: &NodeCertificate) -> Result<(), Denied> {
-        if self.0.lock().unwrap().contains(&peer.subject.node) { Err(Denied::Unwelcome) } else { Ok(()) }
+        if self.0.lock().unwrap().contains(&peer.subject.node) { Err(Denied::NotAdmitted) } else { Ok(()) }
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn request(
     rand::rng().fill_bytes(&mut nonce);
     let done = sqlx::query_scalar!(
         "INSERT INTO attestations (challenge, node_id, requested_by, nonce, pcr_mask)
-         SELECT $1, n.id, $3, $4, $5 FROM nodes n JOIN welcome USING (id) WHERE n.id = $2 AND n.kind IS NOT NULL
+         SELECT $1, n.id, $3, $4, $5 FROM nodes n JOIN admitted USING (id) WHERE n.id = $2 AND n.kind IS NOT NULL
          ON CONFLICT (node_id) WHERE verdict IS NULL DO UPDATE SET node_id = excluded.node_id
          RETURNING attestations.challenge",
         challenge.as_slice(),
@@ -105,7 +105,7 @@ pub(super) async fn take(
     sqlx::query_as!(
         OpenChallenge,
         r#"SELECT a.nonce, a.pcr_mask, n.kind::text AS "kind!", n.ak_public, n.pcr_baseline
-           FROM attestations a JOIN nodes n ON n.id = a.node_id JOIN welcome w ON w.id = n.id
+           FROM attestations a JOIN nodes n ON n.id = a.node_id JOIN admitted w ON w.id = n.id
            WHERE a.challenge = $1 AND a.node_id = $2 AND a.verdict IS NULL
              AND a.sent_at > now() - make_interval(secs => $3) AND n.kind IS NOT NULL FOR UPDATE OF a"#,
         challenge.as_slice(),
@@ -184,7 +184,7 @@ pub(super) async fn accept_baseline(
 /// Online nodes whose last challenge is older than `every_s` or was not answered.
 pub(super) async fn due(pool: &PgPool, every_s: f64) -> sqlx::Result<Vec<Vec<u8>>> {
     sqlx::query_scalar!(
-        "SELECT n.id FROM nodes n JOIN welcome USING (id) JOIN heartbeats h ON h.node_id = n.id AND h.online
+        "SELECT n.id FROM nodes n JOIN admitted USING (id) JOIN heartbeats h ON h.node_id = n.id AND h.online
          WHERE n.kind IS NOT NULL AND NOT EXISTS (
            SELECT FROM (SELECT requested_at, sent_at, verdict FROM attestations WHERE node_id = n.id
                         ORDER BY requested_at DESC LIMIT 1) newest

@@ -215,7 +215,7 @@ pub(super) async fn known(connection: &mut PgConnection, node: &NodeId) -> sqlx:
     sqlx::query_as!(
         Known,
         r#"SELECT kind::text AS "kind!", ak_public, tls_key AS "tls_key!", pcr_baseline FROM nodes
-           WHERE id = $1 AND id IN (SELECT id FROM welcome) AND tls_key IS NOT NULL AND kind IS NOT NULL"#,
+           WHERE id = $1 AND id IN (SELECT id FROM admitted) AND tls_key IS NOT NULL AND kind IS NOT NULL"#,
         node.as_bytes().as_slice()
     )
     .fetch_optional(connection)
@@ -225,7 +225,7 @@ pub(super) async fn known(connection: &mut PgConnection, node: &NodeId) -> sqlx:
 /// Locks a node until the end of the transaction, if it may still come in with this key.
 pub(super) async fn hold(connection: &mut PgConnection, node: &NodeId, tls_key: &[u8]) -> sqlx::Result<bool> {
     let held = sqlx::query!(
-        "SELECT id FROM nodes WHERE id = $1 AND tls_key = $2 AND id IN (SELECT id FROM welcome) FOR NO KEY UPDATE",
+        "SELECT id FROM nodes WHERE id = $1 AND tls_key = $2 AND id IN (SELECT id FROM admitted) FOR NO KEY UPDATE",
         node.as_bytes().as_slice(),
         tls_key
     )

@@ -19,7 +19,7 @@ pub(super) async fn node_may_enrol(
     node: &NodeId,
 ) -> sqlx::Result<Option<bool>> {
     sqlx::query_scalar!(
-        r#"SELECT id IN (SELECT id FROM welcome) AS "may!" FROM nodes WHERE id = $1"#,
+        r#"SELECT id IN (SELECT id FROM admitted) AS "may!" FROM nodes WHERE id = $1"#,
         node.as_bytes().as_slice()
     )
     .fetch_optional(connection)
@@ -78,7 +78,7 @@ pub(crate) async fn find_good(connection: &mut PgConnection, hash: &[u8]) -> sql
              (SELECT count(*) FROM enrolments e WHERE e.token_id = t.id AND e.created_at > now() - interval '1 hour')
                AS "attempts!"
            FROM install_tokens t JOIN nodes n ON n.id = t.node_id
-           WHERE t.hash = $1 AND t.expires_at > now() AND n.id IN (SELECT id FROM welcome)"#,
+           WHERE t.hash = $1 AND t.expires_at > now() AND n.id IN (SELECT id FROM admitted)"#,
         hash
     )
     .fetch_optional(connection)
@@ -89,7 +89,7 @@ pub(crate) async fn find_good(connection: &mut PgConnection, hash: &[u8]) -> sql
 pub(crate) async fn consume(connection: &mut PgConnection, id: Uuid, same_box: bool) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE install_tokens SET used_at = coalesce(used_at, now())
-         WHERE id = $1 AND (used_at IS NULL OR $2) AND expires_at > now() AND node_id IN (SELECT id FROM welcome)",
+         WHERE id = $1 AND (used_at IS NULL OR $2) AND expires_at > now() AND node_id IN (SELECT id FROM admitted)",
         id,
         same_box
     )

@@ -1,9 +1,10 @@
 //! Statements about nodes.
 
+use super::outcome::{Outcome, SectionOutcome};
 use noderr_protocol::NodeId;
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -41,10 +42,12 @@ pub(crate) struct Node {
     /// Records it has lost to its budget or to damage.
     pub(crate) lost: i64,
     pub(crate) desired_version: i64,
+    /// The version of the desired state that the node last reported on.
     pub(crate) actual_version: i64,
-    /// What became of each section of the desired state: its kind, its phase (`applied`, `working`, `failed`,
-    /// `unsupported`), and what went wrong.
-    pub(crate) sections: Value,
+    /// What has become of the newest desired state as a whole.
+    pub(crate) outcome: Outcome,
+    /// What has become of each section of the version that the node last reported on.
+    pub(crate) sections: Vec<SectionOutcome>,
     pub(crate) paused: bool,
     pub(crate) sample_every_s: i32,
     /// Outcome of the last attestation: `trusted`, `changed`, `refused`, `unavailable`, `silent`, `software`.
@@ -71,7 +74,7 @@ pub(crate) struct NodeRow {
     lost: i64,
     desired_version: i64,
     actual_version: i64,
-    sections: Value,
+    sections: Json<Vec<SectionOutcome>>,
     paused: bool,
     sample_every_s: i32,
     attestation: Option<String>,
@@ -99,7 +102,8 @@ impl From<NodeRow> for Node {
             lost: row.lost,
             desired_version: row.desired_version,
             actual_version: row.actual_version,
-            sections: row.sections,
+            outcome: Outcome::of(row.desired_version > row.actual_version, &row.sections),
+            sections: row.sections.0,
             paused: row.paused,
             sample_every_s: row.sample_every_s,
             attestation: row.attestation,
@@ -132,7 +136,7 @@ pub(super) async fn list(connection: &mut PgConnection, filter: NodeFilter) -> s
              n.kind::text AS identity, n.ek_certified AS tpm_certified, coalesce(h.online, false) AS "online!",
              h.last_seen_at AS "last_seen_at?", h.software, h.architecture, h.speaks AS "speaks?",
              coalesce(h.failing, '{}') AS "failing!", coalesce(h.backlog, 0) AS "backlog!", coalesce(h.lost, 0) AS "lost!",
-             n.desired_version, n.actual_version, n.actual_sections AS sections, n.desired_paused AS paused,
+             n.desired_version, n.actual_version, n.actual_sections AS "sections: Json<Vec<SectionOutcome>>", n.desired_paused AS paused,
              n.desired_sample_every_s AS sample_every_s,
              (SELECT a.verdict::text FROM attestations a WHERE a.node_id = n.id AND a.verdict IS NOT NULL
               ORDER BY a.requested_at DESC LIMIT 1) AS attestation

@@ -4,6 +4,7 @@ mod acts;
 mod admission;
 mod db;
 mod desired;
+mod outcome;
 mod revocation;
 mod routes;
 mod terms;
@@ -37,7 +38,7 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     catch_up: Some(|fleet| Box::pin(catch_up(fleet))),
     nodes: DoesAboutNodes {
         greets: Some(|fleet, node| Box::pin(desired::send(fleet, node))),
-        wants: Some(|fleet, node| Box::pin(desired::base(fleet, node))),
+        wants: Some(|_, connection, node| Box::pin(desired::base(connection, node))),
         ..DoesAboutNodes::nothing()
     },
     forgets: |_| vec![Forget::new("node_certificates", "not_after < now() - interval '90 days'")],

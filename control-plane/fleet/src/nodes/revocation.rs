@@ -61,16 +61,16 @@ pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
     let attached = broker.attached().unwrap_or_default();
     let nodes: Vec<_> = attached.iter().map(|session| session.node.as_bytes().to_vec()).collect();
     let serials: Vec<_> = attached.iter().map(|session| session.serial.to_vec()).collect();
-    let unwelcome = sqlx::query_scalar!(
+    let refused = sqlx::query_scalar!(
         r#"SELECT s.ordinal AS "ordinal!" FROM UNNEST($1::bytea[], $2::bytea[]) WITH ORDINALITY AS s (node, serial, ordinal)
-           LEFT JOIN welcome w ON w.id = s.node LEFT JOIN node_certificates c ON c.serial = s.serial
+           LEFT JOIN admitted w ON w.id = s.node LEFT JOIN node_certificates c ON c.serial = s.serial
            WHERE w.id IS NULL OR c.serial IS NULL OR c.revoked_at IS NOT NULL"#,
         &nodes,
         &serials
     )
     .fetch_all(fleet.kernel.database.system())
     .await?;
-    for ordinal in unwelcome {
+    for ordinal in refused {
         if let Some(session) = usize::try_from(ordinal - 1).ok().and_then(|index| attached.get(index)) {
             broker.disconnect(&session.node);
         }
@@ -86,7 +86,7 @@ pub(super) async fn publish(fleet: &Fleet) -> anyhow::Result<()> {
     let rows = sqlx::query!(
         r#"SELECT c.serial, extract(epoch FROM coalesce(c.revoked_at, n.revoked_at, o.decided_at, now()))::bigint AS "since!"
            FROM node_certificates c JOIN nodes n ON n.id = c.node_id JOIN operators o ON o.id = n.operator_id
-           WHERE c.not_after > now() AND (c.revoked_at IS NOT NULL OR NOT EXISTS (SELECT FROM welcome w WHERE w.id = n.id))
+           WHERE c.not_after > now() AND (c.revoked_at IS NOT NULL OR NOT EXISTS (SELECT FROM admitted w WHERE w.id = n.id))
            ORDER BY c.serial"#
     )
     .fetch_all(fleet.kernel.database.system())

@@ -85,7 +85,7 @@ fn judge(
             continue;
         };
         let Some(mark) = marks.get_mut(&(*node, lane)) else {
-            metrics::counter!("noderr_ingest_refused_total", "reason" => "unwelcome").increment(1);
+            metrics::counter!("noderr_ingest_refused_total", "reason" => "not-admitted").increment(1);
             continue;
         };
         let outcome = outcomes.entry(*node).or_insert(BatchOutcome::Taken);

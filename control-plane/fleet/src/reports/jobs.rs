@@ -6,9 +6,13 @@ use async_trait::async_trait;
 use noderr_kernel::{Database, Job};
 use noderr_protocol::Metric;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Days for which partitions are made ahead.
 const AHEAD: i32 = 3;
+/// A table that is read without end keeps a new version from starting for a minute and a half, and then with an error.
+const LOCK_ATTEMPTS: u32 = 30;
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes tomorrow's partitions and drops those past retention.
 pub(super) struct KeepPartitions;
@@ -35,9 +39,31 @@ impl Job<Arc<Fleet>> for KeepPartitions {
 /// nothing can be stored.
 pub async fn prepare(database: &Database, settings: &TelemetrySettings) -> sqlx::Result<()> {
     let metrics: Vec<String> = Metric::ALL.iter().map(|metric| metric.name().to_owned()).collect();
-    sqlx::query_scalar!("SELECT keep_telemetry_columns($1)", &metrics).fetch_one(database.system()).await?;
+    // Somebody may be reading the table, or another instance may be storing into it: then soon.
+    for _ in 1..LOCK_ATTEMPTS {
+        match try_to_prepare(database, settings, &metrics).await {
+            Err(error) if is_lock_timeout(&error) => {
+                tracing::warn!("telemetry is in use; waiting to add what this version measures");
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+    try_to_prepare(database, settings, &metrics).await
+}
+
+async fn try_to_prepare(
+    database: &Database,
+    settings: &TelemetrySettings,
+    metrics: &[String],
+) -> sqlx::Result<()> {
+    sqlx::query_scalar!("SELECT keep_telemetry_columns($1)", metrics).fetch_one(database.system()).await?;
     keep_partitions(database, settings).await?;
     Ok(())
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
 }
 
 async fn keep_partitions(database: &Database, settings: &TelemetrySettings) -> sqlx::Result<i32> {
@@ -65,7 +91,7 @@ impl Job<Arc<Fleet>> for MarkOffline {
         let done = sqlx::query!(
             "UPDATE heartbeats SET online = false WHERE node_id IN (
                SELECT h.node_id FROM heartbeats h WHERE h.online AND (h.last_seen_at < now() - make_interval(secs => $1)
-                 OR NOT EXISTS (SELECT FROM welcome w WHERE w.id = h.node_id)) FOR UPDATE SKIP LOCKED)",
+                 OR NOT EXISTS (SELECT FROM admitted w WHERE w.id = h.node_id)) FOR UPDATE SKIP LOCKED)",
             f64::from(fleet.settings.telemetry.offline_after_s)
         )
         .execute(fleet.kernel.database.system())

@@ -28,7 +28,7 @@ impl From<LaneName> for Lane {
 /// How far lanes are committed.
 pub(super) type Marks = BTreeMap<(NodeId, Lane), Position>;
 
-/// Locks lanes in one order, whoever asks, and says how far each is committed. Lanes of unwelcome nodes are left out.
+/// Locks lanes in one order, whoever asks, and says how far each is committed. Lanes of nodes that are not admitted are left out.
 pub(super) async fn lock_lanes(
     connection: &mut PgConnection,
     wanted: &[(NodeId, Lane)],
@@ -39,7 +39,7 @@ pub(super) async fn lock_lanes(
         r#"SELECT l.node_id, l.lane AS "lane: LaneName", l.epoch, l.seq
            FROM UNNEST($1::bytea[], $2::text[]) AS w (node_id, lane)
            JOIN lanes l ON l.node_id = w.node_id AND l.lane = w.lane::lane
-           JOIN welcome n ON n.id = l.node_id
+           JOIN admitted n ON n.id = l.node_id
            ORDER BY l.node_id, l.lane FOR UPDATE OF l"#,
         &nodes,
         &lanes
@@ -220,7 +220,7 @@ pub(super) async fn marks_at_hello(
 pub(super) async fn marks_of(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Vec<LaneMark>> {
     let rows = sqlx::query!(
         r#"SELECT lane AS "lane: LaneName", epoch, seq FROM lanes
-           WHERE node_id = $1 AND node_id IN (SELECT id FROM welcome) ORDER BY lane"#,
+           WHERE node_id = $1 AND node_id IN (SELECT id FROM admitted) ORDER BY lane"#,
         node.as_bytes().as_slice()
     )
     .fetch_all(connection)

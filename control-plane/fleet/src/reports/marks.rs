@@ -2,13 +2,23 @@
 
 use super::lanes::marks_of;
 use crate::state::Fleet;
-use noderr_protocol::{BatchOutcome, Down, HighWaterMarks, Lane, LaneMark, NodeId};
+use noderr_protocol::{
+    BatchOutcome, Down, HighWaterMarks, Lane, LaneMark, List, NodeId, WIRE_VERSION, Welcome,
+};
 
 /// Tells a node how far it may forget. A node that misses the message asks again at its next hello, or sends again when no
 /// mark comes.
 pub(super) async fn send(fleet: &Fleet, node: &NodeId, marks: Vec<LaneMark>, outcome: BatchOutcome) {
     if let Ok(marks) = marks.try_into() {
         fleet.say(node, &Down::HighWaterMarks(HighWaterMarks { marks, outcome })).await;
+    }
+}
+
+/// Answers a hello.
+pub(super) async fn welcome(fleet: &Fleet, node: &NodeId, marks: Vec<LaneMark>) {
+    if let Ok(marks) = marks.try_into() {
+        let welcome = Welcome { speaks: WIRE_VERSION, facts: List::default(), marks };
+        fleet.say(node, &Down::Welcome(welcome)).await;
     }
 }
 

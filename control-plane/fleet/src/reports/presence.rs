@@ -5,8 +5,11 @@ use super::marks;
 use super::sequence::EPOCH_BOUND;
 use crate::state::Fleet;
 use crate::values::{signed, text, timestamp};
-use noderr_protocol::{ActualState, BatchOutcome, Heartbeat, Hello, NodeId};
+use noderr_protocol::{ActualState, Heartbeat, Hello, NodeId};
 use serde_json::json;
+
+/// Versions of a desired state that a node could have been told.
+const VERSION_BOUND: u64 = 1 << 40;
 
 /// Notes who has come, and answers with marks; `false` if the node is not one to be heard.
 pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::Result<bool> {
@@ -15,7 +18,7 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
     let known = sqlx::query!(
         "INSERT INTO heartbeats (node_id, online, instance, last_seen_at, software, architecture, epoch, node_time, speaks,
            knows)
-         SELECT id, true, $2, now(), $3, $4, $5, $6, $7, $8 FROM welcome WHERE id = $1
+         SELECT id, true, $2, now(), $3, $4, $5, $6, $7, $8 FROM admitted WHERE id = $1
          ON CONFLICT (node_id) DO UPDATE SET online = true, instance = $2, last_seen_at = now(), software = $3,
            architecture = $4, epoch = greatest(heartbeats.epoch, $5), node_time = $6, speaks = $7, knows = $8",
         id,
@@ -25,30 +28,30 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
         signed(if hello.epoch < EPOCH_BOUND { hello.epoch } else { 0 }),
         timestamp(hello.time),
         i16::from(hello.speaks),
-        &hello.knows.iter().map(|kind| i32::from(*kind)).collect::<Vec<_>>()
+        serde_json::to_value(&hello.knows).unwrap_or_default()
     )
     .execute(&mut *tx)
     .await?;
     if known.rows_affected() == 0 {
-        // An external broker may still let an unwelcome node in; it is not heard.
-        metrics::counter!("noderr_ingest_refused_total", "reason" => "unwelcome").increment(1);
+        // An external broker may still let a node that is not admitted in; it is not heard.
+        metrics::counter!("noderr_ingest_refused_total", "reason" => "not-admitted").increment(1);
         return Ok(false);
     }
     // A node with a newer document than this database has was told it by a database that is lost: what is wanted now
-    // must be newer still, or the node would never take it. Versions from 2^40 on are implausible and ignored, so that
-    // a hostile node cannot push ours up.
-    sqlx::query!(
-        "UPDATE nodes SET actual_version = $2,
-           desired_version = CASE WHEN $2 > desired_version AND $2 < (1::bigint << 40) THEN $2 + 1 ELSE desired_version END
-         WHERE id = $1",
-        id,
-        signed(hello.desired_version)
-    )
-    .execute(&mut *tx)
-    .await?;
+    // must be newer still, or the node would never take it. Implausible versions are ignored, so that a hostile node
+    // cannot push ours up to where there is no next one.
+    if hello.desired_version < VERSION_BOUND {
+        sqlx::query!(
+            "UPDATE nodes SET desired_version = $2 + 1 WHERE id = $1 AND $2 > desired_version",
+            id,
+            signed(hello.desired_version)
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
     let marks = marks_at_hello(&mut tx, node, &hello.lanes).await?;
     tx.commit().await?;
-    marks::send(fleet, node, marks, BatchOutcome::Welcome).await;
+    marks::welcome(fleet, node, marks).await;
     Ok(true)
 }
 
@@ -71,7 +74,7 @@ pub(super) async fn heartbeats(fleet: &Fleet, beats: &[(NodeId, Heartbeat)]) -> 
            lost = b.lost
          FROM held JOIN unnest($2::bytea[], $3::timestamptz[], $4::bigint[], $5::jsonb[], $6::bigint[], $7::bigint[])
            AS b (node_id, node_time, uptime_s, failing, backlog, lost) USING (node_id)
-         WHERE h.node_id = b.node_id AND EXISTS (SELECT FROM welcome w WHERE w.id = h.node_id)",
+         WHERE h.node_id = b.node_id AND EXISTS (SELECT FROM admitted w WHERE w.id = h.node_id)",
         fleet.kernel.instance,
         &nodes,
         &times,
@@ -97,7 +100,7 @@ pub(super) async fn actual_state(fleet: &Fleet, node: &NodeId, actual: &ActualSt
         .collect();
     sqlx::query!(
         "UPDATE nodes SET actual_version = $2, actual_sections = $3
-         WHERE id = $1 AND EXISTS (SELECT FROM welcome w WHERE w.id = nodes.id)",
+         WHERE id = $1 AND EXISTS (SELECT FROM admitted w WHERE w.id = nodes.id)",
         node.as_bytes().as_slice(),
         signed(actual.desired_version),
         sections
