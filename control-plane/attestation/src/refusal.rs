@@ -1,7 +1,9 @@
-//! Every reason for which evidence is refused. The code is what clients and tests match on; it never changes.
+//! Every reason for which evidence is refused. The code, which is the
+//! name in kebab case, is what clients and tests match on; it never changes.
 
 /// Why evidence does not prove what it claims.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::VariantNames, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Refusal {
     /// Bytes that are not the structure they should be.
     #[error("{what} is malformed or truncated")]
@@ -69,25 +71,24 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every code there is.
+    pub const CODES: &[&str] = <Self as strum::VariantNames>::VARIANTS;
+
     /// A stable name for clients, metrics and tests.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed { .. } => "malformed",
-            Self::Algorithm { .. } => "algorithm",
-            Self::EkChain(_) => "ek-chain",
-            Self::EkMismatch => "ek-mismatch",
-            Self::EkAttributes => "ek-attributes",
-            Self::AkAttributes => "ak-attributes",
-            Self::TlsAttributes => "tls-attributes",
-            Self::AkAsTlsKey => "ak-as-tls-key",
-            Self::ResultKey => "result-key",
-            Self::Signature { .. } => "signature",
-            Self::NotOfTpm { .. } => "not-of-tpm",
-            Self::Nonce { .. } => "nonce",
-            Self::PcrSelection => "pcr-selection",
-            Self::PcrDigest => "pcr-digest",
-            Self::CertifiedName => "certified-name",
-            Self::CsrKey => "csr-key",
-        }
+    pub fn code(&self) -> &'static str {
+        self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_what_they_always_were() {
+        let known = "malformed algorithm ek-chain ek-mismatch ek-attributes ak-attributes tls-attributes ak-as-tls-key \
+                     result-key signature not-of-tpm nonce pcr-selection pcr-digest certified-name csr-key";
+        assert_eq!(Refusal::CODES, known.split(' ').collect::<Vec<_>>());
+        assert_eq!(Refusal::AkAsTlsKey.code(), "ak-as-tls-key");
     }
 }

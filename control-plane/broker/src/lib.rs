@@ -118,6 +118,7 @@ pub const METRICS: &[(&str, &str)] = &[
         "noderr_broker_foreign_topics_total",
         "Publications of an external broker under a topic that is no node's",
     ),
+    ("noderr_broker_unheard_total", "Publications of kinds that this version does not know"),
     ("noderr_broker_router_restarts_total", "MQTT routers that stopped answering and were replaced"),
     ("noderr_broker_sessions_ended_total", "MQTT sessions that ended, by reason"),
     (

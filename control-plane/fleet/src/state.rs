@@ -67,6 +67,12 @@ impl Fleet {
         }
     }
 
+    /// The ids of the nodes connected here.
+    pub(crate) fn attached(&self) -> Vec<Vec<u8>> {
+        let attached = self.broker().and_then(Broker::attached).unwrap_or_default();
+        attached.iter().map(|session| session.node.as_bytes().to_vec()).collect()
+    }
+
     /// Whether this instance is the one to speak to a node.
     pub(crate) fn serves(&self, node: &NodeId) -> bool {
         self.broker().is_some_and(|broker| broker.serves(node))

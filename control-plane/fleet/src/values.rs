@@ -1,5 +1,6 @@
 //! What nodes say, held to what PostgreSQL, people and their terminals can read.
 
+use noderr_kernel::is_order;
 use noderr_protocol::UnixMillis;
 use time::OffsetDateTime;
 
@@ -18,7 +19,7 @@ pub(crate) fn timestamp(time: UnixMillis) -> OffsetDateTime {
 
 /// A node's text, without what PostgreSQL's cannot hold, and without orders to the terminal of whoever reads it.
 pub(crate) fn text(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    text.replace(is_order, "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -35,7 +36,8 @@ mod tests {
     }
 
     #[test]
-    fn text_loses_only_its_control_characters() {
+    fn text_loses_only_what_a_terminal_takes_for_orders() {
+        assert_eq!(text("a\u{202e}b\u{2066}"), "a\u{fffd}b\u{fffd}");
         assert_eq!(text("a\0b\u{1b}[2J ü"), "a\u{fffd}b\u{fffd}[2J ü");
     }
 }

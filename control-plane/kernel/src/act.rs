@@ -8,6 +8,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use std::fmt::Display;
 use std::ops::{Deref, DerefMut};
+use time::OffsetDateTime;
 
 /// An open transaction with the rights of a principal. Undone unless it is committed.
 pub struct Act {
@@ -28,6 +29,11 @@ impl Act {
     /// Refuses whoever lacks the permission.
     pub fn require(&self, permission: &Permission) -> Result<(), Problem> {
         self.who.require(permission)
+    }
+
+    /// Refuses a session whose person has not proven lately who they are: for what lasts.
+    pub fn require_fresh_proof(&self) -> Result<(), Problem> {
+        self.who.require_fresh_proof(OffsetDateTime::now_utc())
     }
 
     /// Puts the act on record, in its own transaction.

@@ -44,7 +44,7 @@ pub use problems::Kind;
 pub use schedule::{Job, ScheduledJob, run_schedule};
 pub use secret::{hash_secret, new_secret};
 pub use settings::{BaseSettings, Configuration, Secret, Section, Settings};
-pub use text::{Email, Line};
+pub use text::{Email, Line, is_order};
 pub use within::Within;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -89,14 +89,18 @@ impl Permissions {
     /// What somebody may do.
     pub(crate) fn granted(&self, granted: &Granted) -> BTreeSet<&'static str> {
         let holds = |permission: &&&'static Permission| match granted {
-            Granted::Roles(roles) => {
-                roles.contains(&Role::Owner) || roles.iter().any(|role| permission.roles.contains(role))
-            }
+            Granted::Roles(roles) => is_held(permission, roles),
             Granted::Operator => permission.operators,
-            Granted::Names(names) => names.iter().any(|name| name == permission.name),
+            Granted::Token { names, owner } => {
+                names.iter().any(|name| name == permission.name) && is_held(permission, owner)
+            }
         };
         self.0.iter().filter(holds).map(|permission| permission.name).collect()
     }
+}
+
+fn is_held(permission: &Permission, roles: &[Role]) -> bool {
+    roles.contains(&Role::Owner) || roles.iter().any(|role| permission.roles.contains(role))
 }
 
 /// What gives somebody their permissions.
@@ -106,8 +110,13 @@ pub enum Granted {
     Roles(Vec<Role>),
     /// Being an operator.
     Operator,
-    /// A list, as a token has it.
-    Names(Vec<String>),
+    /// A token: what it names, as far as the administrator who answers for the token may do that today.
+    Token {
+        /// Names of permissions.
+        names: Vec<String>,
+        /// The administrator's roles.
+        owner: Vec<Role>,
+    },
 }
 
 /// Who asks.
@@ -281,7 +290,9 @@ mod tests {
         assert_eq!(granted(&Granted::Roles(vec![Role::Fleet])), ["read", "write"]);
         assert_eq!(granted(&Granted::Roles(vec![Role::Auditor, Role::Reviewer])), ["read"]);
         assert_eq!(granted(&Granted::Operator), ["read"]);
-        assert_eq!(granted(&Granted::Names(vec!["write".to_owned(), "gone".to_owned()])), ["write"]);
+        let token = |owner| Granted::Token { names: vec!["write".to_owned(), "gone".to_owned()], owner };
+        assert_eq!(granted(&token(vec![Role::Fleet])), ["write"]);
+        assert_eq!(granted(&token(vec![Role::Auditor])), [""; 0], "a token outlives no right of its owner");
     }
 
     fn session(proven_at: OffsetDateTime) -> Principal {

@@ -91,7 +91,7 @@ impl Configuration {
         variables: impl Iterator<Item = (String, String)>,
         sections: &[Section],
     ) -> anyhow::Result<Self> {
-        let mut table: Table = toml::from_str(text)?;
+        let mut table: Table = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
         for (name, value) in variables {
             if let Some(path) = field_path(&name, sections) {
                 override_field(&mut table, &path, &value).context(name)?;
@@ -125,6 +125,13 @@ impl Configuration {
     pub fn find<T: Settings>(&self) -> anyhow::Result<Option<T>> {
         self.table.contains_key(T::SECTION).then(|| self.section()).transpose()
     }
+}
+
+/// Where a file is no TOML, and why. Not the line itself, as the library would: there may be a secret in it.
+fn unreadable(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let start = error.span().map_or(0, |span| span.start).min(text.len());
+    let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+    anyhow::anyhow!("line {line}: {}", error.message())
 }
 
 fn read_section<T: Settings>(table: &Table) -> anyhow::Result<T> {
@@ -269,6 +276,13 @@ mod tests {
             let error = format!("{:#}", parse(text, &[]).unwrap_err());
             assert!(error.contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_refused_by_line_and_without_the_line() {
+        let text = "network = \"n\"\n\n[mail]\npassword = \"se\"sesame\"\n";
+        let error = format!("{:?}", parse(text, &[]).unwrap_err());
+        assert!(error.contains("line 4") && !error.contains("sesame"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 /// Control characters, those that turn the direction of writing, and separators of lines: no name needs them, and a
 /// terminal may take them for orders.
-fn is_order(char: char) -> bool {
+pub fn is_order(char: char) -> bool {
     char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

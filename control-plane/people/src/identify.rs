@@ -35,9 +35,12 @@ impl Credentials {
         let session = Session { hash: hash.to_vec(), proven_at: row.proven_at };
         Ok(match (row.admin, row.operator_id) {
             (Some(id), _) => {
-                let roles = row.roles.iter().flatten().filter_map(|role| role.parse::<Role>().ok()).collect();
                 let subject = Subject::Admin { id, email: row.email.unwrap_or_default(), session };
-                Some(Identified { subject, scope: Scope::Staff, granted: Granted::Roles(roles) })
+                Some(Identified {
+                    subject,
+                    scope: Scope::Staff,
+                    granted: Granted::Roles(roles(&row.roles.unwrap_or_default())),
+                })
             }
             (None, Some(id)) => {
                 let subject = Subject::Operator { id, session };
@@ -49,8 +52,9 @@ impl Credentials {
 
     async fn token(&self, hash: &[u8]) -> sqlx::Result<Option<Identified>> {
         let row = sqlx::query!(
-            "SELECT id, permissions, operator_id, owner_id, expires_at FROM api_tokens t
-             WHERE hash = $1 AND revoked_at IS NULL AND expires_at > now()
+            "SELECT t.id, t.permissions, t.operator_id, t.owner_id, t.expires_at, a.roles
+             FROM api_tokens t JOIN admins a ON a.id = t.owner_id
+             WHERE t.hash = $1 AND t.revoked_at IS NULL AND t.expires_at > now()
                AND NOT EXISTS (SELECT FROM operators o WHERE o.id = t.operator_id AND o.state = 'suspended')",
             hash
         )
@@ -59,7 +63,12 @@ impl Credentials {
         Ok(row.map(|row| Identified {
             subject: Subject::Token(Token { id: row.id, owner: row.owner_id, expires_at: row.expires_at }),
             scope: row.operator_id.map_or(Scope::Staff, Scope::Operator),
-            granted: Granted::Names(row.permissions),
+            granted: Granted::Token { names: row.permissions, owner: roles(&row.roles) },
         }))
     }
+}
+
+/// Roles of a database; one that only a newer version knows gives nothing here.
+fn roles(names: &[String]) -> Vec<Role> {
+    names.iter().filter_map(|role| role.parse().ok()).collect()
 }

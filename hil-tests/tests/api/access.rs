@@ -1,7 +1,10 @@
 //! Who may do what: nobody, roles, tokens, operators' tokens; and a fresh proof before what lasts.
 
 use noderr_hil::plane::{Client, TestPlane};
+use noderr_hil::until;
+use noderr_kernel::Email;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 async fn token(admin: &Client, body: Value) -> anyhow::Result<(Value, Client)> {
     let issued = admin.post("/tokens", &body).await?.expect(201)?;
@@ -159,5 +162,78 @@ async fn a_session_that_is_no_fresh_proof_issues_no_token_and_a_token_goes_with_
     token.get("/nodes").await?.expect(200)?;
     sqlx::query("DELETE FROM admins").execute(&plane.owner).await?;
     assert_eq!(token.get("/nodes").await?.problem(), "unauthorised");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_undone_takes_a_fresh_proof_of_the_person() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let admin = plane.admin();
+    let node = plane.node(&plane.operator("o@test.invalid").await?, "box").await?;
+    sqlx::query("UPDATE sessions SET proven_at = now() - interval '11 minutes'")
+        .execute(&plane.owner)
+        .await?;
+    let challenge = json!({ "challenge": "00".repeat(16) });
+    for (act, body) in [
+        ("revoke", json!({ "reason": "x" })),
+        ("unbind", json!({})),
+        ("install-tokens", json!({})),
+        ("baseline", challenge),
+    ] {
+        let answer = admin.post(&format!("/nodes/{node}/{act}"), &body).await?;
+        assert_eq!(answer.problem(), "proof-required", "{act}");
+    }
+    admin.patch(&format!("/nodes/{node}/desired"), &json!({ "paused": true })).await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_loses_what_its_owner_loses_and_can_always_be_revoked() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let admin = plane.admin();
+    let operator = plane.operator("o@test.invalid").await?;
+    let all = json!({ "name": "all", "permissions": ["read-nodes", "write-nodes"] });
+    let (issued, client) = token(&admin, all).await?;
+    let new = json!({ "operator": operator, "label": "box" });
+    client.post("/nodes", &new).await?.expect(201)?;
+
+    sqlx::query("UPDATE admins SET roles = '{auditor}'").execute(&plane.owner).await?;
+    assert_eq!(client.post("/nodes", &new).await?.problem(), "permission");
+    client.get("/nodes").await?.expect(200)?;
+
+    // A permission that no version declares any more.
+    sqlx::query("UPDATE admins SET roles = '{owner}'").execute(&plane.owner).await?;
+    sqlx::query("UPDATE api_tokens SET permissions = '{read-nodes,retired}'").execute(&plane.owner).await?;
+    admin.post(&revoke(&issued), &json!({})).await?.expect(204)?;
+    assert_eq!(client.get("/nodes").await?.problem(), "unauthorised");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_can_be_removed_in_the_middle_of_their_login() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    sqlx::query("INSERT INTO second_factors (admin_id, secret, confirmed) VALUES ($1, 'x', true)")
+        .bind(plane.admin_id)
+        .execute(&plane.owner)
+        .await?;
+    // As a login goes: the second factor is held, then the administrator.
+    let mut login = plane.owner.begin().await?;
+    sqlx::query("SELECT FROM second_factors FOR UPDATE").execute(&mut *login).await?;
+    let database = plane.plane.kernel.database.clone();
+    let removal = tokio::spawn(async move {
+        let mut tx = database.begin().await?;
+        let email = Email::parse("admin@test.invalid").map_err(anyhow::Error::msg)?;
+        let removed = noderr_people::admins::remove(&mut tx, &email).await?;
+        tx.commit().await?;
+        anyhow::Ok(removed)
+    });
+    until("the removal to wait for the login", Duration::from_secs(20), || async {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        Ok((sqlx::query_scalar::<_, i64>(waiting).fetch_one(&plane.owner).await? > 0).then_some(()))
+    })
+    .await?;
+    sqlx::query("SELECT FROM admins FOR SHARE").execute(&mut *login).await?;
+    login.commit().await?;
+    assert!(removal.await??);
     Ok(())
 }

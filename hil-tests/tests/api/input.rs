@@ -1,6 +1,8 @@
 //! Input that is refused, pages, the audit log, the document that describes the API.
 
+use anyhow::Context as _;
 use noderr_hil::plane::TestPlane;
+use noderr_kernel::Problem;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,5 +127,22 @@ async fn the_document_names_every_problem_and_permission() -> anyhow::Result<()>
     let revoke = &document["paths"]["/api/v1/nodes/{node}/revoke"]["post"];
     let refusal = "#/components/schemas/ProblemBody";
     assert_eq!(revoke["responses"]["4XX"]["content"]["application/problem+json"]["schema"]["$ref"], refusal);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_of_the_database_is_named_as_what_it_is() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let mut connection = plane.plane.kernel.database.system().acquire().await?;
+    for (statement, problem) in [
+        ("SET statement_timeout = 1; SELECT pg_sleep(10)", "too-slow"),
+        ("SET statement_timeout = 0; SELECT * FROM _sqlx_migrations", "internal"),
+        ("SELECT 1 / 0", "value"),
+        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '57P01'; END $$", "database"),
+    ] {
+        let failed = sqlx::raw_sql(statement).execute(&mut *connection).await;
+        let error = failed.err().context("it succeeded")?;
+        assert_eq!(Problem::from(error).kind().name, problem, "{statement}");
+    }
     Ok(())
 }

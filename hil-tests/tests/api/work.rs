@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::process::{Child, Command};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 const PIECES: i64 = 300;
@@ -206,5 +206,109 @@ async fn what_was_done_for_a_piece_that_another_has_does_not_count() -> anyhow::
     .await?;
     drop(working);
     assert_eq!(counts(&plane).await?, (1, 0, 0));
+    Ok(())
+}
+
+/// Does what its payload says, and counts how often; a payload of `fail` fails.
+struct Telling {
+    heard: mpsc::UnboundedSender<String>,
+}
+
+#[async_trait]
+impl Queue<Arc<Kernel>> for Telling {
+    fn name(&self) -> &'static str {
+        "telling"
+    }
+
+    async fn run(&self, kernel: &Arc<Kernel>, piece: Piece) -> anyhow::Result<Done> {
+        let what: String = piece.payload()?;
+        self.heard.send(format!("{what} {}", piece.attempt()))?;
+        anyhow::ensure!(!what.starts_with("fail"), "told to");
+        let mut tx = kernel.database.begin().await?;
+        let done = piece.finish(&mut tx).await?;
+        tx.commit().await?;
+        Ok(done)
+    }
+}
+
+struct Told {
+    plane: TestPlane,
+    heard: mpsc::UnboundedReceiver<String>,
+    _working: AbortOnDropHandle<()>,
+}
+
+impl Told {
+    async fn open() -> anyhow::Result<Self> {
+        let plane = TestPlane::open().await?;
+        let kernel = plane.plane.kernel.clone();
+        let (sender, heard) = mpsc::unbounded_channel();
+        let queue = WorkedQueue::new(Telling { heard: sender }, kernel.clone());
+        let working = AbortOnDropHandle::new(tokio::spawn(run_queues(kernel, vec![queue])));
+        Ok(Self { plane, heard, _working: working })
+    }
+
+    async fn enqueue(&self, what: &str) -> anyhow::Result<()> {
+        let mut tx = self.plane.plane.kernel.database.begin().await?;
+        enqueue(&mut tx, "telling", Some("one"), &what).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn heard(&mut self) -> anyhow::Result<String> {
+        let heard = tokio::time::timeout(Duration::from_secs(20), self.heard.recv());
+        heard.await.context("nothing was done")?.context("the worker ended")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_enqueued_again_before_it_was_begun_is_done_behind_the_newer_commit() -> anyhow::Result<()> {
+    let mut told = Told::open().await?;
+    sqlx::query(
+        "INSERT INTO work (id, queue, dedupe_key, payload, run_at)
+         VALUES (gen_random_uuid(), 'telling', 'one', '\"first\"', now() + interval '1 hour')",
+    )
+    .execute(&told.plane.owner)
+    .await?;
+    let mut tx = told.plane.plane.kernel.database.begin().await?;
+    enqueue(&mut tx, "telling", Some("one"), &"second").await?;
+    let taken: i64 = sqlx::query_scalar(
+        "WITH taken AS (SELECT id FROM work WHERE queue = 'telling' FOR UPDATE SKIP LOCKED) SELECT count(*) FROM taken",
+    )
+    .fetch_one(&told.plane.owner)
+    .await?;
+    assert_eq!(taken, 0, "a worker could take the piece before it can see what it is for");
+    tx.commit().await?;
+    assert_eq!(told.heard().await?, "second 1");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_out_a_failure_is_done_at_once_when_it_is_enqueued_again() -> anyhow::Result<()> {
+    let mut told = Told::open().await?;
+    told.enqueue("fail").await?;
+    assert_eq!(told.heard().await?, "fail 1");
+    assert_eq!(told.heard().await?, "fail 2", "it is tried again by itself");
+    until("the piece to be given back", Duration::from_secs(20), || async {
+        let waits = "SELECT count(*) FROM work WHERE lease IS NULL AND attempts = 2";
+        Ok((sqlx::query_scalar::<_, i64>(waits).fetch_one(&told.plane.owner).await? == 1).then_some(()))
+    })
+    .await?;
+    sqlx::query("UPDATE work SET run_at = now() + interval '1 hour'").execute(&told.plane.owner).await?;
+    told.enqueue("better").await?;
+    assert_eq!(told.heard().await?, "better 1");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_act_may_enqueue_and_touch_nothing_else_of_the_queue() -> anyhow::Result<()> {
+    let mut told = Told::open().await?;
+    let mut tx = told.plane.owner.begin().await?;
+    sqlx::query("SET LOCAL ROLE noderr_operator").execute(&mut *tx).await?;
+    enqueue(&mut tx, "telling", Some("one"), &"theirs").await?;
+    tx.commit().await?;
+    assert_eq!(told.heard().await?, "theirs 1");
+    let mut tx = told.plane.owner.begin().await?;
+    sqlx::query("SET LOCAL ROLE noderr_operator").execute(&mut *tx).await?;
+    let seen = sqlx::query("SELECT payload FROM work").fetch_all(&mut *tx).await;
+    assert!(seen.is_err(), "an operator sees what others enqueued");
     Ok(())
 }

@@ -35,7 +35,7 @@ const TABLES: &[(&str, &str, &str, bool)] = &[
     ("sessions", "", "", false),
     ("telemetry", "S", "S", true),
     ("unreadable_records", "S", "S", true),
-    ("work", "SIUD", "I", true),
+    ("work", "SUD", "", true),
 ];
 
 /// What a role may do to a table, by the catalogue.

@@ -12,6 +12,7 @@ mod first_light;
 mod hostile;
 mod hsm;
 mod isolation;
+mod missed;
 mod mosquitto;
 mod papers;
 mod planes;

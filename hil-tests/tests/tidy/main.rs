@@ -4,7 +4,7 @@ mod circles;
 
 use anyhow::Context as _;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -173,6 +173,27 @@ fn no_file_grows_beyond_what_one_can_hold_in_mind() -> anyhow::Result<()> {
         let lines = fs::read_to_string(&path)?.lines().count();
         assert!(lines <= 350, "{} has {lines} lines; split it by what it does", path.display());
     }
+    Ok(())
+}
+
+/// Counters, gauges and histograms, against the lists of names with their help.
+#[test]
+fn every_metric_that_is_counted_is_declared_with_its_help() -> anyhow::Result<()> {
+    let (mut counted, mut declared) = (BTreeSet::new(), BTreeSet::new());
+    for file in files(&["rs"])? {
+        let text = fs::read_to_string(&file)?;
+        for (before, after) in text.match_indices("\"noderr_").map(|(at, _)| text.split_at(at)) {
+            let name = after[1..].split('"').next().unwrap_or_default().to_owned();
+            let before = before.trim_end();
+            if ["counter!(", "gauge!(", "histogram!("].iter().any(|counts| before.ends_with(counts)) {
+                counted.insert(name);
+            } else if before.ends_with('(') {
+                declared.insert(name);
+            }
+        }
+    }
+    assert!(counted.len() > 10, "{counted:?}");
+    assert_eq!(counted.difference(&declared).collect::<Vec<_>>(), Vec::<&String>::new());
     Ok(())
 }
 

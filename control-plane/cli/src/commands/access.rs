@@ -35,7 +35,10 @@ pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> an
 }
 
 /// Does what may take a fresh proof that the person at the keyboard is still the one who logged in.
-async fn proven<T>(client: &Client, call: impl AsyncFn() -> Result<T, ApiError>) -> anyhow::Result<T> {
+pub(super) async fn proven<T>(
+    client: &Client,
+    call: impl AsyncFn() -> Result<T, ApiError>,
+) -> anyhow::Result<T> {
     match call().await {
         Err(refused) if refused.kind() == Some("proof-required") => {
             let mut proof = json!({ "password": read_secret(PASSWORD)? });

@@ -1,5 +1,6 @@
 //! Nodes.
 
+use super::access::proven;
 use super::{Printer, query};
 use crate::arguments::Nodes;
 use crate::table::Column;
@@ -23,7 +24,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
         }
         Nodes::Show { node } => printer.fields(&client.get(&path(client, &node, "").await?).await?),
         Nodes::InstallToken { node } => {
-            printer.fields(&client.post(&path(client, &node, "/install-tokens").await?, &json!({})).await?);
+            printer.fields(&lasting(client, &node, "/install-tokens", &json!({})).await?);
         }
         Nodes::Pause { node } => desire(client, printer, &node, &json!({ "paused": true })).await?,
         Nodes::Resume { node } => desire(client, printer, &node, &json!({ "paused": false })).await?,
@@ -31,12 +32,11 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
             desire(client, printer, &node, &json!({ "sample_every_s": seconds })).await?;
         }
         Nodes::Revoke { node, reason } => {
-            let path = path(client, &node, "/revoke").await?;
-            let shown = client.post(&path, &json!({ "reason": reason })).await?;
+            let shown = lasting(client, &node, "/revoke", &json!({ "reason": reason })).await?;
             printer.done(&shown, &format!("revoked {node}"));
         }
         Nodes::Unbind { node } => {
-            let answer = client.post(&path(client, &node, "/unbind").await?, &json!({})).await?;
+            let answer = lasting(client, &node, "/unbind", &json!({})).await?;
             printer.done(&answer, &format!("unbound {node}; issue an install token for its new box"));
         }
         Nodes::Telemetry { node, metrics, limit } => {
@@ -59,8 +59,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
             printer.rows(answers, &ATTESTATIONS);
         }
         Nodes::AcceptBaseline { node, challenge } => {
-            let path = path(client, &node, "/baseline").await?;
-            let answer = client.post(&path, &json!({ "challenge": challenge })).await?;
+            let answer = lasting(client, &node, "/baseline", &json!({ "challenge": challenge })).await?;
             printer.done(&answer, "accepted");
         }
     }
@@ -101,6 +100,12 @@ const ATTESTATIONS: [(&str, &str); 6] = [
     ("detail", "detail"),
     ("challenge", "challenge"),
 ];
+
+/// Does to a node what lasts, with a fresh proof of the person where one is asked for.
+async fn lasting(client: &Client, node: &str, below: &str, body: &Value) -> anyhow::Result<Value> {
+    let path = path(client, node, below).await?;
+    proven(client, async || client.post(&path, body).await).await
+}
 
 async fn desire(client: &Client, printer: &Printer, node: &str, change: &Value) -> anyhow::Result<()> {
     let answer = client.patch(&path(client, node, "/desired").await?, change).await?;

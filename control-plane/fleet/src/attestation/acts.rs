@@ -20,6 +20,7 @@ pub(super) async fn request(act: &mut Act, node: &NodeId, mask: u32) -> Result<S
 /// Accepts the registers that one attestation has shown as the node's baseline.
 pub(super) async fn accept(act: &mut Act, node: &NodeId, challenge: [u8; 16]) -> Result<(), Problem> {
     act.require(&ATTEST)?;
+    act.require_fresh_proof()?;
     find_node(act, node).await?.ok_or_else(|| Problem::not_found("node"))?;
     let pcrs = db::accept_baseline(act, node, &challenge).await?.ok_or(NO_ATTESTATION)?;
     let detail = json!({ "challenge": hex::encode(challenge), "registers": pcrs });

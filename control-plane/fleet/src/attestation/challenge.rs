@@ -1,6 +1,7 @@
 //! Handing a challenge to its node.
 
 use super::db;
+use crate::nodes::node_id;
 use crate::state::Fleet;
 use noderr_protocol::{AttestationChallenge, Down, NodeId};
 
@@ -9,6 +10,14 @@ pub(super) async fn tell(fleet: &Fleet, node: &str) -> anyhow::Result<()> {
     let node = node.parse()?;
     if fleet.serves(&node) {
         send(fleet, &node).await?;
+    }
+    Ok(())
+}
+
+/// Sends every node connected here the challenge that was not sent yet: its notice was missed.
+pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
+    for node in db::unsent(fleet.kernel.database.system(), &fleet.attached()).await? {
+        send(fleet, &node_id(&node)).await?;
     }
     Ok(())
 }

@@ -86,6 +86,16 @@ pub(super) async fn sent(pool: &PgPool, node: &NodeId, answer_s: f64) -> sqlx::R
     .await
 }
 
+/// Those of these nodes that have a challenge which was not sent yet.
+pub(super) async fn unsent(pool: &PgPool, nodes: &[Vec<u8>]) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT node_id FROM attestations WHERE node_id = ANY($1) AND verdict IS NULL AND sent_at IS NULL",
+        nodes
+    )
+    .fetch_all(pool)
+    .await
+}
+
 /// A challenge that waits for its answer, and what the answer is held against.
 pub(super) struct OpenChallenge {
     pub(super) nonce: Vec<u8>,

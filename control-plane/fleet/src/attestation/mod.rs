@@ -27,6 +27,7 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     metrics: &[("noderr_attestations_total", "Answers to challenges, by verdict")],
     jobs: &[&AttestNodes],
     listens: &[Listens::each(CHALLENGED, |fleet, node| Box::pin(challenge::tell(fleet, node)))],
+    catch_up: Some(|fleet| Box::pin(challenge::look_round(fleet))),
     nodes: DoesAboutNodes {
         hears: &[Hears {
             kind: UpKind::AttestationAnswer,

@@ -4,7 +4,18 @@ use noderr_attestation::Refusal;
 use noderr_kernel::{Kind, Problem};
 
 /// Every kind of problem of this feature.
-pub(super) const ALL: &[Kind] = &[
+pub(super) const ALL: &[Kind] = &{
+    let mut all = [INSTALL_TOKEN; OWN.len() + Refusal::CODES.len()];
+    let mut index = 0;
+    while index < all.len() {
+        all[index] = if index < OWN.len() { OWN[index] } else { evidence(Refusal::CODES[index - OWN.len()]) };
+        index += 1;
+    }
+    all
+};
+
+/// Those that are not about the TPM's evidence.
+const OWN: [Kind; 14] = [
     INSTALL_TOKEN,
     TOO_MANY_ATTEMPTS,
     OTHER_TPM,
@@ -19,21 +30,6 @@ pub(super) const ALL: &[Kind] = &[
     NOT_ENROLLED,
     POSSESSION,
     TOO_MANY_RENEWALS,
-    evidence("malformed"),
-    evidence("algorithm"),
-    evidence("ek-chain"),
-    evidence("ek-mismatch"),
-    evidence("ek-attributes"),
-    evidence("ak-attributes"),
-    evidence("tls-attributes"),
-    evidence("ak-as-tls-key"),
-    evidence("signature"),
-    evidence("not-of-tpm"),
-    evidence("nonce"),
-    evidence("pcr-selection"),
-    evidence("pcr-digest"),
-    evidence("certified-name"),
-    CSR_KEY,
 ];
 
 /// Says no more to a stranger than that the token is of no use.
@@ -71,8 +67,6 @@ pub(super) const CSR: Kind = Kind::new(400, "csr", "the certificate request is n
 pub(super) const PROOF: Kind = Kind::new(400, "proof", "the proof does not fit how the exchange was begun");
 pub(super) const NOT_ENROLLED: Kind =
     Kind::new(403, "not-enrolled", "this node is not enrolled, it is revoked, or its operator is suspended");
-pub(super) const CSR_KEY: Kind =
-    Kind::new(403, "csr-key", "the certificate request is not for the key this node has proven");
 pub(super) const POSSESSION: Kind =
     Kind::new(403, "possession", "the proof of possession is not by the node's key");
 pub(super) const TOO_MANY_RENEWALS: Kind = Kind::new(

@@ -6,7 +6,7 @@
 
 use super::db::{self, Known};
 use super::issue::{issue, pcr_set};
-use super::problems::{CSR, CSR_KEY, NOT_ENROLLED, POSSESSION, PROOF, SESSION, TOO_MANY_RENEWALS, refused};
+use super::problems::{CSR, NOT_ENROLLED, POSSESSION, PROOF, SESSION, TOO_MANY_RENEWALS, refused};
 use super::result_key;
 use crate::attestation::note_registers;
 use crate::registers;
@@ -125,7 +125,7 @@ async fn known(connection: &mut PgConnection, node: &NodeId) -> Result<Known, Pr
 fn check_possession(known: &Known, nonce: &[u8], request: &RenewRequest) -> Result<(Csr, [u8; 32]), Problem> {
     let csr = Csr::parse(&request.csr).map_err(|error| CSR.because(error.to_string()))?;
     if csr.key_sec1() != known.tls_key {
-        return Err(CSR_KEY.because("the certificate request is not for the key this node enrolled with"));
+        return Err(refused(&Refusal::CsrKey));
     }
     let binding = renew_binding(nonce, &request.session, &request.csr);
     csr.check_signature(&binding, &request.possession).map_err(|_| POSSESSION)?;

@@ -15,6 +15,7 @@ pub(super) async fn issue(
     life: Duration,
 ) -> Result<(TokenRow, String), Problem> {
     act.require(&WRITE_NODES)?;
+    act.require_fresh_proof()?;
     let may = db::node_may_enrol(act, node).await?.ok_or_else(|| Problem::not_found("node"))?;
     if !may {
         return Err(MAY_NOT_ENROL.into());

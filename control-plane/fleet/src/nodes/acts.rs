@@ -36,6 +36,7 @@ pub(super) async fn change(act: &mut Act, node: &NodeId, wish: &Change) -> Resul
 /// Revokes a node for good. One that is revoked already keeps its reason.
 pub(super) async fn revoke(act: &mut Act, node: &NodeId, reason: &Line<500>) -> Result<Node, Problem> {
     act.require(&WRITE_NODES)?;
+    act.require_fresh_proof()?;
     if revocation::revoke(act, node, reason).await? {
         act.record("node.revoke", node, &json!({ "reason": &**reason })).await?;
     }
@@ -45,6 +46,7 @@ pub(super) async fn revoke(act: &mut Act, node: &NodeId, reason: &Line<500>) -> 
 /// Unbinds a node from its TPM, so that another box may enrol under its id.
 pub(super) async fn unbind(act: &mut Act, node: &NodeId) -> Result<(), Problem> {
     act.require(&WRITE_NODES)?;
+    act.require_fresh_proof()?;
     if find(act, node).await?.revoked_at.is_some() {
         return Err(REVOKED.into());
     }

@@ -111,11 +111,9 @@ pub(super) async fn base(connection: &mut PgConnection, node: &NodeId) -> sqlx::
 
 /// Sends the newest document to every node connected here that has not reported on it.
 pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
-    let Some(attached) = fleet.broker().and_then(|broker| broker.attached()) else { return Ok(()) };
-    let ids: Vec<Vec<u8>> = attached.iter().map(|session| session.node.as_bytes().to_vec()).collect();
     let behind = sqlx::query_scalar!(
         "SELECT id FROM nodes WHERE id = ANY($1) AND actual_version < desired_version",
-        &ids
+        &fleet.attached()
     )
     .fetch_all(fleet.kernel.database.system())
     .await?;

@@ -64,6 +64,11 @@ impl Ingest {
         Self { tasks, closing }
     }
 
+    /// Returns when a worker has ended, which none does by itself while there is something to take.
+    pub async fn ended(&mut self) -> String {
+        format!("{:?}", self.tasks.join_next().await)
+    }
+
     /// Takes nothing more and waits until everything that was taken is stored; for some time only, as a database that
     /// is away may stay away: what is not acknowledged is still in the nodes' spools.
     pub async fn finish(mut self) {

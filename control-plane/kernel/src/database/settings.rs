@@ -31,7 +31,8 @@ impl Settings for DatabaseSettings {
     const EXAMPLE: &'static str = include_str!("settings.example.toml");
 
     fn check(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(self.connections > 0, "database.connections must not be 0");
+        // One listens for notices for ever, and whoever ingests must not wait for whoever logs in.
+        anyhow::ensure!(self.connections >= 4, "database.connections must be 4 or more");
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! RFC 9457 problems: every refusal is one of these. Kinds are stable and meant for programs; details are for people.
 
-use crate::problems::{DATABASE, INTERNAL, Kind, NOT_FOUND, VALUE};
+use crate::problems::{DATABASE, INTERNAL, Kind, NOT_FOUND, TOO_SLOW, VALUE};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -68,12 +68,18 @@ impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code());
         // Class 22: a value that passed every check of ours and still is none, such as a NUL in a text.
-        if code.is_some_and(|code| code.starts_with("22")) {
+        if code.as_deref().is_some_and(|code| code.starts_with("22")) {
             tracing::info!(error = &error as &dyn std::error::Error, "a value of a request cannot be stored");
             return VALUE.into();
         }
         tracing::error!(error = &error as &dyn std::error::Error, "the database failed a request");
-        DATABASE.into()
+        match code.as_deref() {
+            // A statement, or the wait for a lock, came to its time limit.
+            Some("57014" | "55P03") => TOO_SLOW.into(),
+            // Serialisation, deadlock, resources, operator's intervention, connection: passing. No code: no connection.
+            Some(code) if !["40", "53", "57", "08"].contains(&&code[..2]) => INTERNAL.into(),
+            _ => DATABASE.into(),
+        }
     }
 }
 

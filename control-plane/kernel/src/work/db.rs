@@ -13,16 +13,9 @@ pub(super) async fn insert(
     dedupe_key: Option<&str>,
     payload: &Value,
 ) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO work (id, queue, dedupe_key, payload) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (queue, dedupe_key) WHERE dead_at IS NULL AND lease IS NULL DO NOTHING",
-        Uuid::now_v7(),
-        queue,
-        dedupe_key,
-        payload
-    )
-    .execute(connection)
-    .await?;
+    sqlx::query!("SELECT enqueue_work($1, $2, $3, $4)", Uuid::now_v7(), queue, dedupe_key, payload)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -85,7 +85,8 @@ impl Piece {
     }
 }
 
-/// Enqueues a piece in the caller's transaction. Of several with one `dedupe_key` that wait, one is enough.
+/// Enqueues a piece in the caller's transaction. Of several with one `dedupe_key` that wait, one is enough: the newest
+/// payload counts. Enqueue last: whoever enqueues the same key waits until the transaction ends.
 pub async fn enqueue(
     connection: &mut PgConnection,
     queue: &str,

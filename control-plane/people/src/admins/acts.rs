@@ -10,16 +10,17 @@ use sqlx::PgConnection;
 pub(crate) const COMMAND_LINE: &str = "command line";
 
 /// Adds an administrator, or sets a new password for one; roles are changed if any are given. A new password ends the
-/// sessions of the old one.
+/// sessions of the old one. Returns how many of the administrator's tokens still count.
 pub async fn set(
     connection: &mut PgConnection,
     email: &Email,
     password_hash: &str,
     roles: &[Role],
-) -> sqlx::Result<()> {
+) -> sqlx::Result<i64> {
     let names: Vec<_> = roles.iter().map(|role| role.as_str().to_owned()).collect();
     let id = db::set(connection, email, password_hash, &names).await?;
-    record(connection, COMMAND_LINE, "admin.set", &id.to_string(), &json!({ "roles": names })).await
+    record(connection, COMMAND_LINE, "admin.set", &id.to_string(), &json!({ "roles": names })).await?;
+    db::tokens(connection, id).await
 }
 
 /// Removes an administrator with their sessions and tokens; `false` if there is none.

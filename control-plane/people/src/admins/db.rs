@@ -3,6 +3,16 @@
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+/// How many tokens of an administrator still count.
+pub(super) async fn tokens(connection: &mut PgConnection, admin: Uuid) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM api_tokens WHERE owner_id = $1 AND revoked_at IS NULL AND expires_at > now()"#,
+        admin
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// An administrator.
 pub(crate) struct Admin {
     pub(crate) id: Uuid,
@@ -39,7 +49,14 @@ pub(super) async fn set(
     Ok(id)
 }
 
+/// Locks what a login locks, in its order, so that neither waits for the other for ever.
 pub(super) async fn remove(connection: &mut PgConnection, email: &str) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query!(
+        "SELECT f.admin_id FROM second_factors f JOIN admins a ON a.id = f.admin_id WHERE a.email = $1 FOR UPDATE OF f",
+        email
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
     sqlx::query_scalar!("DELETE FROM admins WHERE email = $1 RETURNING id", email)
         .fetch_optional(connection)
         .await

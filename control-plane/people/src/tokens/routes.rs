@@ -137,7 +137,7 @@ async fn revoke(
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
     let mut act = people.kernel.begin(who).await?;
-    acts::revoke(&mut act, id).await?;
+    acts::revoke(&mut act, &people.kernel.permissions, id).await?;
     act.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -14,13 +14,17 @@ pub(super) async fn set(config: Option<&Path>, email: &str, roles: &[Role]) -> a
     let password = read_password(&format!("password for {} (at least {SHORTEST} characters): ", &*email))?;
     ensure!(password.chars().count() >= SHORTEST, "a password has at least {SHORTEST} characters");
     let hash = admins::hash_password(password).await?;
-    with_database(config, async |_, database| {
+    let tokens = with_database(config, async |_, database| {
         let mut tx = database.begin().await?;
-        admins::set(&mut tx, &email, &hash, roles).await?;
-        Ok(tx.commit().await?)
+        let tokens = admins::set(&mut tx, &email, &hash, roles).await?;
+        tx.commit().await?;
+        Ok(tokens)
     })
     .await?;
     println!("{} may log in", &*email);
+    if tokens > 0 {
+        println!("{tokens} API tokens of theirs still count: see `noderrctl tokens list`");
+    }
     Ok(())
 }
 

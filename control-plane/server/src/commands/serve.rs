@@ -52,13 +52,13 @@ async fn serve_with(
 
     reports::prepare(&database, &fleet.settings.telemetry).await.context("cannot make room for telemetry")?;
     let (up, events) = mpsc::channel(UP_QUEUE);
-    let ingest = Ingest::start(&fleet, events);
+    let mut ingest = Ingest::start(&fleet, events);
     let embedded = start_broker(&fleet, certificate.clone(), up).await?;
     let gate = Gate::bind(http.listen, Arc::new(api_config(certificate.clone())?), GateLimits::default())
         .await
         .with_context(|| format!("http.listen: cannot listen on {}", http.listen))?;
     let crowd = Crowd::new(CrowdLimits { most: http.connections, per_address: http.connections_per_address });
-    let serving = tokio::spawn(noderr_kernel::serve(gate, crowd, router, kernel.stop.clone()));
+    let mut serving = tokio::spawn(noderr_kernel::serve(gate, crowd, router, kernel.stop.clone()));
 
     let mut parts = start_background(&kernel, background);
     parts.spawn(renew_certificate(authority, certificate, http.names));
@@ -79,6 +79,8 @@ async fn serve_with(
         _ = interrupt.recv() => {}
         // None of them ends by itself: one that does has failed, and the init system starts us again.
         ended = parts.join_next() => anyhow::bail!("a part of the control plane ended: {ended:?}"),
+        ended = &mut serving => anyhow::bail!("the API ended: {ended:?}"),
+        ended = ingest.ended() => anyhow::bail!("a worker that stores reports ended: {ended}"),
     }
     tracing::info!("stopping: no new sessions, storing what has come in");
     kernel.stop.cancel();
