@@ -1,4 +1,4 @@
-//! A migration that is added must be compiled in.
+//! Rebuilds the server when a migration is added, because migrations are compiled in.
 
 fn main() {
     println!("cargo:rerun-if-changed=../migrations");

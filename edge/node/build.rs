@@ -1,7 +1,7 @@
 //! How the program is linked.
 
 fn main() {
-    // Relocations take an eighth of the room, in the file and in memory at start.
+    // Packed relocations take an eighth of the space, in the file and in memory at start.
     println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     println!("cargo::rerun-if-changed=build.rs");
 }

@@ -1,11 +1,11 @@
-//! Keeping account: is every number a node gave out stored exactly once, or counted as missing?
+//! Holds nodes to account: is every number that a node gave out stored exactly once, or counted as missing?
 
 use crate::ProcessRig;
 use anyhow::{Context as _, ensure};
 use sqlx::{PgPool, Row as _};
 use std::time::Duration;
 
-/// What the database has of one lane.
+/// The rows that the database has of one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneAccount {
     /// Records stored.
@@ -16,7 +16,7 @@ pub struct LaneAccount {
     pub last: i64,
 }
 
-/// One statement, so that rows and mark are of one moment.
+/// The account of a lane, in one statement, so that rows and mark are of one moment.
 const ACCOUNT: &str = "
     WITH pieces AS (
         SELECT epoch, seq AS first, seq AS last, 1 AS stored FROM telemetry WHERE node_id = $1 AND $2 = 'telemetry'
@@ -36,7 +36,7 @@ const ACCOUNT: &str = "
            (SELECT seq FROM lanes WHERE node_id = $1 AND lane::text = $2) AS mark
     FROM ordered";
 
-/// Holds a lane's rows against its numbers: from 1 to the last, each once, as a record or in a gap.
+/// Checks that a lane's rows hold every number from 1 to the last once, as a record or in a gap.
 pub async fn lane(database: &PgPool, node: &str, lane: &str) -> anyhow::Result<LaneAccount> {
     let row = sqlx::query(ACCOUNT).bind(hex::decode(node)?).bind(lane).fetch_one(database).await?;
     let account =

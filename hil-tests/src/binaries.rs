@@ -1,9 +1,9 @@
-//! Where the programs under test are: beside this one.
+//! Where the programs under test are: beside the running program.
 
 use anyhow::Context as _;
 use std::path::PathBuf;
 
-/// The path of one of the workspace's programs, built with the same profile as this one.
+/// The path of one of the workspace's programs, built with the same profile as the running program.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe().context("cannot tell where this program is")?;
     here.ancestors()

@@ -1,5 +1,5 @@
-//! Campaigns: the same code in a short form in the suite and in its whole length by `./dev campaign`. Every one
-//! prints the seed it ran with.
+//! Campaigns: long tests, which the suite runs in a short form and `./dev campaign` in their whole length.
+//! Every campaign prints its seed.
 
 use crate::lab::{Lab, LabOptions};
 use crate::proxy::LinkQuality;
@@ -46,8 +46,9 @@ pub async fn kills(folder: &Path, rounds: u32, seed: u64) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Everything that can go away goes away while two boxes are under load: at one control plane, or spread over two
-/// on one database, where the boxes of the one that is gone must come to the other.
+/// RecordSink away everything that can go away while two boxes are under load. The boxes are at one control plane,
+/// or spread over two on one database, where the boxes of a control plane that is gone must come to the
+/// other.
 pub async fn outages(folder: &Path, planes: Planes, cut: Duration, seed: u64) -> anyhow::Result<()> {
     println!("outages: {planes:?}, network cut for {cut:?}, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -74,7 +75,7 @@ pub async fn outages(folder: &Path, planes: Planes, cut: Duration, seed: u64) ->
     println!("outages: kill -9 of the first control plane");
     lab.control.kill().await?;
     if second.is_some() {
-        // Its boxes come to the other meanwhile.
+        // The boxes of the killed control plane come to the other meanwhile.
         hold_to_account(&lab, &mut boxes).await?;
     } else {
         tokio::time::sleep(pause(&mut rng)).await;
@@ -82,7 +83,7 @@ pub async fn outages(folder: &Path, planes: Planes, cut: Duration, seed: u64) ->
     lab.control.start().await?;
     hold_to_account(&lab, &mut boxes).await?;
 
-    // PostgreSQL is its own, and goes with it unless the other instance is connected.
+    // A control plane's private PostgreSQL stops with it, unless the other instance is connected.
     println!(
         "outages: the first control plane is restarted, with its broker and, if it is alone, its PostgreSQL"
     );

@@ -1,4 +1,4 @@
-//! A control plane as a process: start, stop, kill, start again.
+//! A control plane as a process, which tests can start, stop, kill, and start again.
 
 use crate::binaries::binary;
 use crate::ports::free_ports;
@@ -19,22 +19,22 @@ use tokio::process::{Child, Command};
 /// What may differ between control planes.
 #[derive(Debug, Clone, Default)]
 pub struct ControlOptions {
-    /// Fixed ports for the API and the broker, or any.
+    /// Ports for the API and the broker; any free ports if absent.
     pub ports: Option<(u16, u16)>,
-    /// Folder of TPM vendors' certificates; demands certificates if set.
+    /// Folder of TPM vendors' certificates; if set, enrolment demands an endorsement certificate.
     pub vendor_roots: Option<PathBuf>,
-    /// More TOML, by topic: `[("enrolment", "allow_software = true")]`.
+    /// More TOML, by section: `[("enrolment", "allow_software = true")]`.
     pub settings: Vec<(String, String)>,
-    /// More of the environment it runs in.
+    /// More environment variables.
     pub environment: Vec<(String, String)>,
-    /// A PostgreSQL that is not its own.
+    /// The URL of a PostgreSQL to use in place of a private one.
     pub database_url: Option<String>,
-    /// An authority that another control plane has made.
+    /// The folder of an authority that another control plane has made.
     pub authority: Option<PathBuf>,
 }
 
 impl ControlOptions {
-    /// One more line under a topic.
+    /// Adds a line to a section.
     #[must_use]
     pub fn with(mut self, topic: &str, line: impl Into<String>) -> Self {
         self.settings.push((topic.to_owned(), line.into()));
@@ -42,7 +42,7 @@ impl ControlOptions {
     }
 }
 
-/// One instance.
+/// One control plane.
 pub struct ControlPlane {
     folder: PathBuf,
     config: PathBuf,
@@ -55,7 +55,7 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Writes its configuration. Does not start it yet.
+    /// Writes the configuration. Does not start the control plane yet.
     pub fn new(folder: &Path, options: &ControlOptions) -> anyhow::Result<Self> {
         let folder = std::path::absolute(folder)?;
         fs::create_dir_all(&folder)?;
@@ -76,14 +76,14 @@ impl ControlPlane {
         Ok(Self { folder, config, api, broker, process: None, external_database, authority, environment })
     }
 
-    /// Starts it and waits until it is ready.
+    /// Starts the control plane and waits until it is ready.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         let process = start_logged(self.command()?.arg("serve"), &self.log())?;
         self.process = Some(process);
         self.ready().await
     }
 
-    /// The program with its configuration, and nothing from the surroundings.
+    /// The program with its configuration, and without the settings of the test's own environment.
     fn command(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(binary("noderr-control")?);
         for (name, _) in
@@ -117,7 +117,7 @@ impl ControlPlane {
         }
     }
 
-    /// Takes its power away.
+    /// Kills the process, as a power cut would.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(mut process) = self.process.take() {
             process.kill().await?;
@@ -125,7 +125,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Asks the control plane to stop, and waits until it has.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         match self.process.take() {
             Some(process) => ask_to_stop(process, "the control plane", Duration::from_secs(60)).await,
@@ -151,7 +151,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Runs another of the program's commands to its end; what it printed.
+    /// Runs another command of the program to its end; returns what the command printed.
     pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let done = self.command()?.args(arguments).stdin(Stdio::null()).output().await?;
         ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -181,7 +181,7 @@ impl ControlPlane {
         self.broker
     }
 
-    /// Where boxes find it: the API's address and the broker's.
+    /// The addresses for boxes: the API's and the broker's.
     pub const fn doors(&self) -> (SocketAddr, SocketAddr) {
         (self.api, self.broker)
     }
@@ -205,23 +205,23 @@ impl ControlPlane {
         fs::read_to_string(self.root_file()).context("the authority is not made yet")
     }
 
-    /// What it says.
+    /// The file of the log.
     pub fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
 
-    /// Its process.
+    /// The id of the process.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().and_then(Child::id)
     }
 
-    /// A URL of its private database that may read everything.
+    /// A URL of the private database, by which everything but secrets can be read.
     pub fn reader_url(&self) -> anyhow::Result<String> {
         ensure!(!self.external_database, "the database is not its own");
         fs::read_to_string(self.folder.join("reader-url")).context("the control plane has not started yet")
     }
 
-    /// A URL of its private database with all rights, for a second instance.
+    /// A URL of the private database with all rights, for a second instance.
     pub fn owner_url(&self) -> anyhow::Result<String> {
         Ok(self.reader_url()?.replace("noderr_reader@", "noderr_owner@"))
     }
@@ -235,7 +235,7 @@ impl ControlPlane {
         self.folder.join("postgres/data/postmaster.pid")
     }
 
-    /// Stops the private PostgreSQL as an administrator would who restarts the service.
+    /// Stops the private PostgreSQL, and waits until the control plane has started it again.
     pub async fn restart_database(&self) -> anyhow::Result<()> {
         let before = self.postmaster().context("the private PostgreSQL does not run")?;
         // Fast shutdown: connections are cut, transactions rolled back.
@@ -246,7 +246,8 @@ impl ControlPlane {
         .await
     }
 
-    /// What `pg_ctl` goes by: the last line of the postmaster's own file.
+    /// Whether PostgreSQL takes connections, by the last line of the postmaster's file, as `pg_ctl` decides
+    /// it.
     fn takes_connections(&self) -> bool {
         fs::read_to_string(self.postmaster_file())
             .is_ok_and(|text| text.lines().last().is_some_and(|state| state.trim() == "ready"))
@@ -254,7 +255,8 @@ impl ControlPlane {
 }
 
 impl Drop for ControlPlane {
-    /// A killed control plane leaves its PostgreSQL running, for the next start; a rig that is taken down must not.
+    /// Kills the control plane and its PostgreSQL. A killed control plane leaves PostgreSQL running for the
+    /// next start, but a test must leave nothing running.
     fn drop(&mut self) {
         if let Some(process) = &mut self.process
             && let Err(error) = process.start_kill()

@@ -1,5 +1,5 @@
-//! A whole small network on one machine: a control plane, an approved operator, boxes. What `./dev up` shows and
-//! what the tests begin with.
+//! The lab: a whole small network on one machine, with a control plane, an approved operator and boxes.
+//! `./dev up` shows a lab, and the tests begin with one.
 
 use crate::control::{ControlOptions, ControlPlane};
 use crate::rig::{BoxOptions, ProcessRig};
@@ -16,12 +16,12 @@ use std::time::Duration;
 const EMAIL: &str = "admin@demo.invalid";
 const OPERATOR: &str = "operator@demo.invalid";
 
-/// What a lab is made of.
+/// What may differ between labs.
 #[derive(Debug, Clone, Default)]
 pub struct LabOptions {
     /// The control plane's settings.
     pub control: ControlOptions,
-    /// Let the vendor's certificates be optional.
+    /// Whether boxes may enrol without an endorsement certificate.
     pub open_policy: bool,
 }
 
@@ -32,13 +32,13 @@ pub struct Lab {
     pub vendor: TpmVendor,
     /// The first, and usually only, control plane.
     pub control: ControlPlane,
-    /// Logged in as an administrator.
+    /// A client that is logged in as the administrator.
     pub admin: Client,
     /// The administrator's password, made for this lab.
     pub password: String,
-    /// Reads the database.
+    /// A connection that may read the database.
     pub database: PgPool,
-    /// The approved operator.
+    /// The id of the approved operator.
     pub operator: String,
 }
 
@@ -79,7 +79,7 @@ impl Lab {
         Ok(Self { folder, vendor, control, admin, password, database, operator })
     }
 
-    /// Who the administrator is.
+    /// The e-mail address of the administrator.
     pub const fn email(&self) -> &'static str {
         EMAIL
     }
@@ -91,7 +91,7 @@ impl Lab {
         Ok((node, rig))
     }
 
-    /// The same, switched on and online.
+    /// Adds a node and makes its box, switched on and online.
     pub async fn online_box(
         &self,
         label: &str,
@@ -103,7 +103,7 @@ impl Lab {
         Ok((node, rig))
     }
 
-    /// Adds a node: its id and an install token.
+    /// Adds a node; returns its id and an install token.
     pub async fn add_node(&self, label: &str) -> anyhow::Result<(String, String)> {
         let node = self.admin.post("/nodes", &json!({ "operator": self.operator, "label": label })).await?;
         let node = node["id"].as_str().context("no node id")?.to_owned();
@@ -149,7 +149,7 @@ impl Lab {
         Ok(plane)
     }
 
-    /// Where the lab lies.
+    /// The folder of the lab.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -159,7 +159,7 @@ impl Lab {
         Ok(self.admin.get(&format!("/nodes/{node}")).await?)
     }
 
-    /// Waits for something the API says of a node.
+    /// Waits until the API shows a node in a certain state.
     pub async fn node_where(
         &self,
         node: &str,

@@ -1,4 +1,5 @@
-//! Processes of a lab whose keeper was killed: found by the lab's folder in their command lines, and ended.
+//! Leftovers: processes of a lab whose keeper was killed, found by the lab's folder in their command lines,
+//! and ended.
 
 use anyhow::{Context as _, ensure};
 use rustix::io::Errno;
@@ -9,14 +10,15 @@ use std::time::Duration;
 
 const PROGRAMS: [&str; 5] = ["noderr-control", "noderr-node", "noderr-hil", "swtpm", "postgres"];
 
-/// What still runs on this folder: control planes, nodes, TPMs, PostgreSQL.
+/// The processes that still run on this folder: control planes, nodes, TPMs, PostgreSQL.
 pub fn leftovers(folder: &Path) -> Vec<Pid> {
     let below = format!("{}/", folder.display());
     let of_folder = |pid: Pid| {
         let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())) else { return false };
         let line = String::from_utf8_lossy(&line);
         let program = line.split('\0').next().and_then(|program| program.rsplit('/').next());
-        // Somebody who looks at a file of the lab is not part of it. (`swtpm` is told `dir=FOLDER`.)
+        // A program that only looks at a file of the lab is not part of the lab. (`swtpm` is told
+        // `dir=FOLDER`.)
         program.is_some_and(|program| PROGRAMS.contains(&program))
             && line.split('\0').any(|word| word.trim_start_matches("dir=").starts_with(&below))
     };
@@ -28,7 +30,7 @@ pub fn leftovers(folder: &Path) -> Vec<Pid> {
         .collect()
 }
 
-/// Ends them: asks first, then insists.
+/// Ends the leftovers of a folder: asks first, then kills.
 pub async fn end_leftovers(folder: &Path) -> anyhow::Result<()> {
     for signal in [Signal::TERM, Signal::QUIT, Signal::KILL] {
         for pid in leftovers(folder) {

@@ -1,4 +1,5 @@
-//! One suite over rigs: processes with software TPMs first; also the lab behind `./dev up`.
+//! Rigs and the lab: one suite of tests runs over rigs, of which the first kind is processes with software
+//! TPMs; `./dev up` shows the same lab.
 //!
 //! A rig is a box whose power, network, TPM, disk and clock can be taken away. The process rig is the node's binary
 //! beside a swtpm, behind a proxy of its own.
@@ -31,7 +32,7 @@ pub use rig::{BoxOptions, ProcessRig};
 pub use tpm::{SoftTpm, TpmVendor};
 pub use wait::{SOON, until};
 
-/// A folder that PostgreSQL's user can reach; it goes with the value.
+/// A temporary folder that PostgreSQL's user can reach; removed when the value is dropped.
 pub fn scratch() -> anyhow::Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::Builder::new().prefix("noderr-").tempdir_in("/tmp")?;

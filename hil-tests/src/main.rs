@@ -24,7 +24,7 @@ struct Arguments {
 enum Command {
     /// Start a control plane, an operator and three boxes, and keep them until Ctrl-C.
     Up {
-        /// Where everything lies, and where session.json is left.
+        /// The folder for everything, and for session.json.
         #[arg(long, default_value = ".dev")]
         folder: PathBuf,
         /// Return once all boxes are online; `down` stops them.
@@ -33,7 +33,7 @@ enum Command {
         /// Go on with what an earlier run left instead of starting clean.
         #[arg(long)]
         resume: bool,
-        /// How many boxes.
+        /// The number of boxes.
         #[arg(long, default_value_t = 3)]
         boxes: usize,
     },
@@ -43,17 +43,17 @@ enum Command {
         #[arg(long, default_value = ".dev")]
         folder: PathBuf,
     },
-    /// Run the whole of what the suite runs in a short form.
+    /// Run a campaign, which the suite runs in a short form, in its whole length.
     Campaign {
-        /// Which one.
+        /// The campaign.
         name: Campaign,
-        /// Repeat a run.
+        /// The seed of an earlier run, to repeat it.
         #[arg(long)]
         seed: Option<u64>,
     },
     /// Measure, as ratios in one run.
     Bench {
-        /// What.
+        /// The benchmark.
         name: bench::Bench,
     },
 }
@@ -64,7 +64,7 @@ enum Campaign {
     Kills,
     /// Broker, control plane, PostgreSQL and, for ten minutes, the network go away under load.
     Outages,
-    /// The same with the boxes spread over two control planes on one database.
+    /// The outages with the boxes spread over two control planes on one database.
     Planes,
 }
 

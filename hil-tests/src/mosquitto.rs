@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The guide, as it is read by people.
+/// The guide for admins, from which the configuration is taken.
 const GUIDE: &str = include_str!("../../docs/admin.md");
 
 /// A broker beside the control plane.
@@ -25,7 +25,8 @@ pub struct Mosquitto {
 }
 
 impl Mosquitto {
-    /// Makes its papers with the authority in `authority`, which is made if need be, and starts it.
+    /// Makes mosquitto's certificates with the authority in `authority`, which is made if need be, and starts
+    /// mosquitto.
     pub async fn start(folder: &Path, authority: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(authority)?;
         fs::create_dir_all(folder)?;
@@ -52,7 +53,7 @@ impl Mosquitto {
         Ok(broker)
     }
 
-    /// Starts it again after [`Self::power_cut`].
+    /// Starts mosquitto again after [`Self::power_cut`].
     pub async fn power_on(&mut self) -> anyhow::Result<()> {
         let log = File::options().create(true).append(true).open(self.folder.join("log"))?;
         let process = Command::new("mosquitto")
@@ -72,7 +73,7 @@ impl Mosquitto {
         .await
     }
 
-    /// Takes it away.
+    /// Kills mosquitto.
     pub async fn power_cut(&mut self) -> anyhow::Result<()> {
         match self.process.take() {
             Some(mut process) => Ok(process.kill().await?),
@@ -80,28 +81,28 @@ impl Mosquitto {
         }
     }
 
-    /// Makes it read its files again.
+    /// Makes mosquitto read its files again.
     pub fn reload(&self) -> anyhow::Result<()> {
         let pid = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         Ok(kill_process(pid.context("mosquitto does not run")?, Signal::HUP)?)
     }
 
-    /// Its process.
+    /// The id of the process.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().and_then(Child::id)
     }
 
-    /// Where it listens.
+    /// The address on which mosquitto listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The list of revoked certificates that it reads.
+    /// The revocation list that mosquitto reads.
     pub fn revocations(&self) -> PathBuf {
         self.folder.join("noderr.crl")
     }
 
-    /// What the control plane's `[broker]` says about it.
+    /// The line of the control plane's `[broker]` that names this mosquitto.
     pub fn setting(&self) -> String {
         format!(
             "external = {{ host = \"localhost\", port = {}, revocation_list = \"{}\" }}",
@@ -111,7 +112,7 @@ impl Mosquitto {
     }
 }
 
-/// The indented lines that the guide shows after some words.
+/// The indented lines that the guide shows after `words`.
 fn shown_after(words: &str) -> anyhow::Result<String> {
     let (_, rest) = GUIDE.split_once(words).with_context(|| format!("the guide does not say `{words}`"))?;
     let lines = rest.lines().skip_while(|line| !line.starts_with("    "));

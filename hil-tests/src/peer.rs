@@ -1,5 +1,6 @@
-//! A node's papers and wire without a node behind them: for a hostile one that says what it likes, and for a thousand
-//! that are counted. Its certificate is made with the lab's own authority and put on record as enrolment would.
+//! Peers: certificates and connections of nodes without a node behind them, for hostile nodes that send
+//! anything, and for thousands that are counted. A peer's certificate is made with the lab's own authority,
+//! and put on record as enrolment would.
 
 use crate::Lab;
 use anyhow::{Context as _, bail};
@@ -26,17 +27,17 @@ use tokio_rustls::client::TlsStream;
 const DAY: Duration = Duration::from_secs(86_400);
 const MAX_PACKET: usize = 1 << 20;
 
-/// Who a peer is.
+/// The papers of a peer: its node id, certificate and key.
 #[derive(Clone)]
 pub struct Papers {
-    /// The name its certificate gives it.
+    /// The node that the certificate names.
     pub node: NodeId,
     tls: Arc<ClientConfig>,
     serial: [u8; 16],
 }
 
 impl Papers {
-    /// Makes papers with the authority in this folder; nobody has them on record yet.
+    /// Makes papers with the authority in this folder; no database has them on record yet.
     pub fn make(authority: &Path, count: usize) -> anyhow::Result<Vec<Self>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
         let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
@@ -83,7 +84,7 @@ impl Papers {
         Ok(papers)
     }
 
-    /// Completes the handshake and says nothing.
+    /// Connects and completes the handshake, and sends nothing.
     pub async fn dial(&self, broker: SocketAddr) -> anyhow::Result<Peer> {
         let tcp = TcpStream::connect(broker).await?;
         tcp.set_nodelay(true)?;
@@ -117,7 +118,7 @@ impl Papers {
     }
 }
 
-/// The first word of a node that holds nothing and knows nothing.
+/// The hello of a node that holds nothing and knows nothing.
 pub fn hello(epoch: u64) -> Hello {
     Hello {
         software: Text::truncated("peer"),
@@ -144,12 +145,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Puts a message on its way at QoS 1; it leaves with the next [`Self::flush`].
+    /// Queues a message at QoS 1; the next [`Self::flush`] sends it.
     pub fn say(&mut self, message: &Up) -> anyhow::Result<()> {
         self.publish(self.topics.up(&self.node, message.kind()), message.encode()?)
     }
 
-    /// Puts bytes of its own on their way, under a kind of its own.
+    /// Queues any bytes under any kind.
     pub fn say_raw(&mut self, kind: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
         let topic = format!("/tenants/{}/up/{kind}", self.node);
         self.publish(topic, bytes)
@@ -166,7 +167,7 @@ impl Peer {
         packet.write(&mut self.output, MAX_PACKET).map(drop).context("a packet does not fit")
     }
 
-    /// Sends what was put.
+    /// Sends all queued packets.
     pub async fn flush(&mut self) -> anyhow::Result<()> {
         self.stream.write_all(&self.output).await?;
         self.output.clear();
@@ -205,7 +206,7 @@ impl Peer {
         tokio::time::timeout(patience, heard).await.with_context(|| format!("no {what} came"))?
     }
 
-    /// The next message of the control plane, acknowledged.
+    /// Waits for the next message of the control plane, and acknowledges it.
     pub async fn hear(&mut self) -> anyhow::Result<Down> {
         loop {
             if let Packet::Publish(publish) = self.next().await? {

@@ -30,7 +30,7 @@ pub struct TestPlane {
 }
 
 impl TestPlane {
-    /// Opens one, with an administrator who has a session.
+    /// Opens an instance, with an administrator who has a session.
     pub async fn open() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let url = fresh_database().await?;
@@ -46,23 +46,23 @@ impl TestPlane {
         Ok(Self { plane, owner, url, admin_id, admin, _folder: folder })
     }
 
-    /// On behalf of the administrator, who is an owner.
+    /// A client on behalf of the administrator, who is an owner.
     pub fn admin(&self) -> Client {
         self.client(Some(self.admin.clone()))
     }
 
-    /// On behalf of nobody.
+    /// A client on behalf of nobody.
     pub fn nobody(&self) -> Client {
         self.client(None)
     }
 
-    /// On behalf of another administrator, with this role.
+    /// A client on behalf of another administrator, with this role.
     pub async fn with_role(&self, role: &str) -> anyhow::Result<Client> {
         let id = add_admin(&self.owner, &format!("{role}@test.invalid"), role).await?;
         Ok(self.client(Some(add_session(&self.owner, id).await?)))
     }
 
-    /// An approved operator's id.
+    /// Adds and approves an operator; returns the id.
     pub async fn operator(&self, email: &str) -> anyhow::Result<String> {
         let admin = self.admin();
         let made =
@@ -72,7 +72,7 @@ impl TestPlane {
         Ok(id)
     }
 
-    /// An operator's node's id.
+    /// Adds a node of an operator; returns the id.
     pub async fn node(&self, operator: &str, label: &str) -> anyhow::Result<String> {
         let new = json!({ "operator": operator, "label": label });
         let node = self.admin().post("/nodes", &new).await?.expect(201)?;
@@ -107,7 +107,7 @@ async fn add_session(owner: &PgPool, admin: Uuid) -> anyhow::Result<String> {
     Ok(secret)
 }
 
-/// Asks the API on somebody's behalf.
+/// Calls the API on behalf of a principal, or of nobody.
 #[derive(Clone)]
 pub struct Client {
     router: Router,
@@ -115,7 +115,7 @@ pub struct Client {
     key: Option<String>,
 }
 
-/// What the API answered.
+/// An answer of the API.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The status.
@@ -125,7 +125,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body, if this is the status.
+    /// The body, if the status is the expected one.
     pub fn expect(self, status: u16) -> anyhow::Result<Value> {
         anyhow::ensure!(self.status.as_u16() == status, "{}: {}", self.status, self.body);
         Ok(self.body)
@@ -138,13 +138,13 @@ impl Answer {
 }
 
 impl Client {
-    /// The same, on behalf of another secret.
+    /// A client on behalf of another secret.
     #[must_use]
     pub fn with_secret(&self, secret: &str) -> Self {
         Self { secret: Some(secret.to_owned()), ..self.clone() }
     }
 
-    /// The same, with an idempotency key.
+    /// A client that sends an idempotency key.
     #[must_use]
     pub fn once(&self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self.clone() }

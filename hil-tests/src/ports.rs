@@ -1,12 +1,13 @@
-//! Ports for programs that must be told one before they start.
+//! Free ports, for programs that must be told their port before they start.
 
 use anyhow::bail;
 use std::net::TcpListener;
 
-/// Below what the system gives to outgoing connections: between here and the program's start nobody takes it by chance.
+/// Ports below those of outgoing connections, so that no connection takes the port by chance before the
+/// program starts.
 const LOW: std::ops::Range<u16> = 10_240..32_000;
 
-/// So many neighbouring ports that are free; the first of them.
+/// Finds `count` neighbouring ports that are free; returns the first of them.
 pub(crate) fn free_ports(count: u16) -> anyhow::Result<u16> {
     for _ in 0..200 {
         let first = rand::random_range(LOW);

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How good the cable is.
+/// The quality of the cable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkQuality {
     /// As good as loopback.
@@ -17,11 +17,11 @@ pub enum LinkQuality {
     Down,
     /// Nothing breaks and nothing passes: a router that lost its uplink.
     Silent,
-    /// Every piece is late by so much.
+    /// Every piece of data is late by this much.
     Slow(Duration),
 }
 
-/// Listens on a port of its own for as long as it lives.
+/// A proxy; listens on a port of its own for as long as the value lives.
 pub struct Proxy {
     address: SocketAddr,
     quality: watch::Sender<LinkQuality>,
@@ -30,7 +30,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Forwards to the first of `targets` that can be reached.
+    /// A proxy that forwards to the first of `targets` that can be reached.
     pub async fn start(targets: Vec<SocketAddr>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
@@ -45,7 +45,7 @@ impl Proxy {
         Ok(Self { address, quality, targets, _accepting: AbortOnDropHandle::new(accepting) })
     }
 
-    /// Where it listens.
+    /// The address on which the proxy listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
@@ -55,7 +55,7 @@ impl Proxy {
         self.quality.send_replace(quality);
     }
 
-    /// Where new connections go.
+    /// Sets the targets of new connections.
     pub fn set_targets(&self, targets: Vec<SocketAddr>) {
         self.targets.send_replace(targets);
     }
@@ -69,7 +69,7 @@ async fn forward(
     if *quality.borrow() == LinkQuality::Down {
         return;
     }
-    // A refused target is tried no further than the list goes: then the client sees a closed connection.
+    // The targets are tried in order; if all refuse, the client sees a closed connection.
     let targets = targets.borrow().clone();
     let Ok(server) = TcpStream::connect(&targets[..]).await else { return };
     if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {

@@ -1,4 +1,4 @@
-//! What `./dev up` leaves for scripts: `.dev/session.json`.
+//! The file that `./dev up` leaves for scripts: `.dev/session.json`.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub struct Session {
     pub token: String,
     /// Host and port of the broker.
     pub broker: String,
-    /// A PostgreSQL URL that may read everything.
+    /// A PostgreSQL URL, by which everything but secrets can be read.
     pub database: String,
     /// The boxes.
     pub boxes: Vec<BoxSession>,
@@ -33,7 +33,7 @@ pub struct Session {
 pub struct Admin {
     /// E-mail address.
     pub email: String,
-    /// Made for this lab.
+    /// The password, made for this lab.
     pub password: String,
 }
 
@@ -46,8 +46,8 @@ pub struct BoxSession {
     pub data: PathBuf,
     /// The node's process.
     pub pid: u32,
-    /// Its status socket.
+    /// The node's status socket.
     pub socket: PathBuf,
-    /// Its configuration, for `noderr-node --config … status`.
+    /// The node's configuration, for `noderr-node --config … status`.
     pub config: PathBuf,
 }

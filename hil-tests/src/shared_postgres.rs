@@ -1,5 +1,6 @@
-//! One PostgreSQL for all tests of a run: whichever test comes first starts it, each takes a database of its own from a
-//! template, and it goes when the run is over. Nothing in it needs to survive, so it does not wait for the disk.
+//! One PostgreSQL for all tests of a run: the first test starts it, each test takes a database of its own
+//! from a template, and PostgreSQL ends with the run. Its data need not survive, so that PostgreSQL does not
+//! wait for the disk.
 
 use anyhow::{Context as _, ensure};
 use rustix::fs::{FlockOperation, flock};
@@ -13,9 +14,9 @@ use std::str::FromStr as _;
 
 const OWNER: &str = "noderr_owner";
 
-/// The URL of a database of one's own, at the newest migration, with all rights.
+/// Makes a database for one test, at the newest migration; returns a URL with all rights.
 pub(crate) async fn fresh_database() -> anyhow::Result<String> {
-    // The process that runs the tests: one PostgreSQL for each run, and for each user.
+    // The parent is the process that runs the tests: there is one PostgreSQL for each run and each user.
     let run = getppid().context("a test has a parent")?.as_raw_nonzero();
     let folder = std::env::temp_dir().join(format!("noderr-tests-{}-{run}", geteuid().as_raw()));
     fs::create_dir_all(&folder)?;
@@ -75,7 +76,7 @@ fn start(folder: &Path, run: i32) -> anyhow::Result<()> {
             .arg("-D")
             .arg(&data),
     )?;
-    // Outlives this test and ends with the run.
+    // A watcher, which outlives this test and ends PostgreSQL with the run.
     let postmaster = fs::read_to_string(data.join("postmaster.pid"))?;
     let postmaster = postmaster.lines().next().context("no process in postmaster.pid")?.to_owned();
     let wait = "while kill -0 \"$0\" 2>/dev/null; do sleep 1; done; kill -QUIT \"$1\"; rm -rf \"$2\"";

@@ -12,10 +12,11 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
-/// Makes TPMs and vouches for them.
+/// A TPM vendor: makes TPMs and certifies their endorsement keys.
 pub struct TpmVendor {
     folder: PathBuf,
-    /// The first TPM makes the vendor's authority; two at once would make two.
+    /// Whether the next TPM is the first, which makes the vendor's authority; two at once would make two
+    /// authorities.
     first: Mutex<bool>,
 }
 
@@ -104,7 +105,7 @@ impl TpmVendor {
     }
 }
 
-/// One TPM: a swtpm process over a state folder. The same folder again is the same TPM after a reboot.
+/// A software TPM: a swtpm process over a state folder. The same folder again is the same TPM after a reboot.
 pub struct SoftTpm {
     state: PathBuf,
     port: u16,
@@ -112,17 +113,17 @@ pub struct SoftTpm {
 }
 
 impl SoftTpm {
-    /// Does not start it yet.
+    /// A TPM with this state folder, not started yet.
     pub fn new(state: &Path) -> anyhow::Result<Self> {
         Ok(Self { state: std::path::absolute(state)?, port: free_ports(2)?, process: None })
     }
 
-    /// How the node reaches it.
+    /// The TCTI string by which the node reaches the TPM.
     pub fn tcti(&self) -> String {
         format!("swtpm:host=127.0.0.1,port={}", self.port)
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the TPM and waits until it answers.
     pub async fn on(&mut self) -> anyhow::Result<()> {
         let (server, control) = (self.port, self.port + 1);
         let process = Command::new("swtpm")
@@ -145,7 +146,7 @@ impl SoftTpm {
         .await
     }
 
-    /// Takes its power away.
+    /// Kills the TPM, as a power cut would.
     pub async fn off(&mut self) -> anyhow::Result<()> {
         if let Some(mut process) = self.process.take() {
             process.kill().await?;
@@ -153,7 +154,7 @@ impl SoftTpm {
         Ok(())
     }
 
-    /// Makes it hang: it keeps its connections and answers nothing.
+    /// Makes the TPM hang: it keeps its connections and answers nothing.
     pub fn hang(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)
     }
@@ -163,7 +164,7 @@ impl SoftTpm {
         self.signal(Signal::CONT)
     }
 
-    /// Its process.
+    /// The id of the process.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().and_then(Child::id)
     }

@@ -17,17 +17,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const PORTS: (u16, u16) = (8443, 8883);
 const SESSION: &str = "session.json";
-/// Held by the process that keeps the lab, and names it.
+/// The file that the process that keeps the lab holds locked; it holds the process's id.
 const LOCK: &str = "lock";
 const TAKEN: &str = "a lab is running or starting in this folder already; `./dev down` stops it";
 const PATIENCE: Duration = Duration::from_secs(90);
-/// For a box that was online in an earlier run.
+/// How long to wait for a box that was online in an earlier run.
 const RETURN: Duration = Duration::from_secs(20);
 
-/// How a person, an init system or a terminal that is closed says stop.
-struct Told([Signal; 3]);
+/// The signals by which a person, an init system or a closed terminal says stop.
+struct StopSignals([Signal; 3]);
 
-impl Told {
+impl StopSignals {
     fn new() -> anyhow::Result<Self> {
         let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
         let [terminate, interrupt, hangup] = kinds.map(signal);
@@ -46,8 +46,8 @@ impl Told {
 
 /// Runs the lab in the foreground until Ctrl-C.
 pub(crate) async fn up(folder: &Path, resume: bool, boxes: usize) -> anyhow::Result<()> {
-    let mut told = Told::new()?;
-    let folder = made(folder)?;
+    let mut told = StopSignals::new()?;
+    let folder = ensure_folder(folder)?;
     let _kept = keep(&folder)?.context(TAKEN)?;
     let lab_folder = lab_folder(&folder)?;
     end_leftovers(&lab_folder).await?;
@@ -67,13 +67,14 @@ pub(crate) async fn up(folder: &Path, resume: bool, boxes: usize) -> anyhow::Res
     stop(lab, rigs, &session_file).await
 }
 
-/// And how many boxes are online.
+/// The lab, its boxes, the session, and how many boxes are online.
 type Started = (Lab, Vec<ProcessRig>, Session, usize);
 
 async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
     let began = Instant::now();
     let progress = |what: &str| println!("[{:>5.1} s] {what}", began.elapsed().as_secs_f32());
-    // The demo's usual ports, so that links stay the same from run to run; any free ones where those are taken.
+    // The demo has its usual ports, so that links stay the same from run to run, or any free ports if those
+    // are taken.
     let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
     let ports = (free(PORTS.0) && free(PORTS.1)).then_some(PORTS);
     let control = ControlOptions { ports, ..ControlOptions::default() };
@@ -89,7 +90,7 @@ async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
                 online += 1;
                 progress(&format!("{} is online", rig.name()));
             }
-            // It may have been revoked in the run before; that is no reason to keep the others from running.
+            // The box may have been revoked in an earlier run, which is no reason to stop the others.
             Err(error) if *was_known => progress(error.to_string().lines().next().unwrap_or_default()),
             Err(error) => return Err(error),
         }
@@ -99,7 +100,7 @@ async fn start(folder: &Path, boxes: usize) -> anyhow::Result<Started> {
     Ok((lab, rigs.into_iter().map(|(_, rig)| rig).collect(), session, online))
 }
 
-/// A box with power: its node, and whether an earlier run knew it.
+/// Makes a box and switches it on; returns its node, its rig, and whether an earlier run knew the box.
 async fn switched_on(
     lab: &Lab,
     label: &str,
@@ -122,7 +123,7 @@ async fn switched_on(
     Ok((node, rig, was_known))
 }
 
-/// What scripts need to know of it.
+/// Collects what scripts need to know of the lab.
 async fn session_of(lab: &Lab, rigs: &[(String, ProcessRig)]) -> anyhow::Result<Session> {
     let token = api_token(lab).await?;
     Ok(Session {
@@ -219,8 +220,8 @@ async fn stop(mut lab: Lab, mut rigs: Vec<ProcessRig>, session_file: &Path) -> a
 
 /// Starts the lab in a process of its own and returns once it is up.
 pub(crate) async fn detach(folder: &Path, resume: bool, boxes: usize) -> anyhow::Result<()> {
-    let mut told = Told::new()?;
-    let folder = &made(folder)?;
+    let mut told = StopSignals::new()?;
+    let folder = &ensure_folder(folder)?;
     drop(keep(folder)?.context(TAKEN)?);
     let log_path = folder.join("up.log");
     let log = private(&log_path)?;
@@ -259,19 +260,19 @@ pub(crate) async fn detach(folder: &Path, resume: bool, boxes: usize) -> anyhow:
             () = told.stop() => break "interrupted".to_owned(),
         }
     };
-    // What is half up must not be left behind.
+    // A lab that is half up must not be left behind.
     kill_process(Pid::from_raw(pid.cast_signed()).context("the lab has ended")?, process::Signal::TERM)?;
     tokio::time::timeout(PATIENCE, lab.wait()).await.context("the lab does not stop")??;
     bail!(why)
 }
 
-/// The folder, made if need be.
-fn made(folder: &Path) -> anyhow::Result<PathBuf> {
+/// Makes the folder if need be; returns its full path.
+fn ensure_folder(folder: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     Ok(fs::canonicalize(folder)?)
 }
 
-/// A new file that only its owner can read.
+/// Makes a new file that only its owner can read.
 fn private(path: &Path) -> anyhow::Result<fs::File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     forget(path)?;
@@ -285,8 +286,8 @@ fn forget(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Keeps the folder for this process for as long as the file is open: two labs in one folder would eat each other.
-/// `None` if another process keeps it.
+/// Keeps the folder for this process for as long as the file is open: two labs in one folder would damage
+/// each other. `None` if another process keeps the folder.
 fn keep(folder: &Path) -> anyhow::Result<Option<fs::File>> {
     let mut lock = fs::File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
     let taken = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);
@@ -299,9 +300,10 @@ fn keep(folder: &Path) -> anyhow::Result<Option<fs::File>> {
     Ok(Some(lock))
 }
 
-/// Stops what `up` started, here or in another terminal, or what one that was killed has left.
+/// Stops the lab that `up` started, here or in another terminal, or the processes that a killed `up` has
+/// left.
 pub(crate) async fn down(folder: &Path) -> anyhow::Result<()> {
-    let folder = made(folder)?;
+    let folder = ensure_folder(folder)?;
     let lab_folder = lab_folder(&folder)?;
     if keep(&folder)?.is_none() {
         let keeper = fs::read_to_string(folder.join(LOCK))?;
@@ -318,13 +320,13 @@ pub(crate) async fn down(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The session that a lab in this folder has left when it was up.
+/// The session file that the lab in this folder has left, if the lab is up.
 fn session(folder: &Path) -> Option<Session> {
     serde_json::from_slice(&fs::read(folder.join(SESSION)).ok()?).ok()
 }
 
-/// Where the lab lies: below the folder, or, where PostgreSQL's user could not reach it there (a checkout in root's
-/// home), below /var/tmp.
+/// The folder of the lab: below `folder`, or, where PostgreSQL's user could not reach it there (a checkout in
+/// root's home), below /var/tmp.
 fn lab_folder(folder: &Path) -> anyhow::Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
     let passable =

@@ -1,4 +1,4 @@
-//! Waiting, with a deadline and a word on what was waited for: for something to become true, for a process to stop.
+//! Waiting with a deadline, for a condition or for the end of a process; the error says what was waited for.
 
 use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 pub const SOON: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Asks until the answer is `Some`, or fails with what was waited for and the last error seen.
+/// Asks until the answer is `Some`, or fails with `what` and the last error.
 pub async fn until<T, F>(what: &str, patience: Duration, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<Option<T>>>,
@@ -34,8 +34,8 @@ where
     }
 }
 
-/// Starts a program in a process group of its own, so that a Ctrl-C reaches it only through us. What it says is
-/// added to its log.
+/// Starts a program in a process group of its own, so that Ctrl-C does not reach the program directly. Its
+/// output is added to `log`.
 pub(crate) fn start_logged(command: &mut Command, log: &Path) -> anyhow::Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
     let process = command
@@ -48,7 +48,7 @@ pub(crate) fn start_logged(command: &mut Command, log: &Path) -> anyhow::Result<
     Ok(process)
 }
 
-/// Asks a process to stop, as an init system would, and waits until it has done so well.
+/// Asks a process to stop, as an init system would, and waits for its end, which must be a success.
 pub(crate) async fn ask_to_stop(mut process: Child, who: &str, patience: Duration) -> anyhow::Result<()> {
     if let Some(pid) = process.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
         kill_process(pid, Signal::TERM)?;

@@ -15,6 +15,12 @@ pub struct TooLong {
     max: usize,
 }
 
+/// Whether a character may steer the terminal of whoever reads it: control characters, separators of lines, and characters
+/// that turn the direction of writing. No name needs them.
+pub fn steers_terminal(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// UTF-8 text of at most `MAX` bytes.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Hash)]
 pub struct Text<const MAX: usize>(String);
@@ -67,7 +73,7 @@ impl<T, const MAX: usize> Default for List<T, MAX> {
 }
 
 impl<T, const MAX: usize> List<T, MAX> {
-    /// Gives the elements up.
+    /// Returns the elements.
     pub fn into_vec(self) -> Vec<T> {
         self.0
     }
@@ -131,7 +137,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
 pub struct Blob<const MAX: usize>(Vec<u8>);
 
 impl<const MAX: usize> Blob<MAX> {
-    /// Gives the bytes up.
+    /// Returns the bytes.
     pub fn into_vec(self) -> Vec<u8> {
         self.0
     }

@@ -23,7 +23,7 @@ family! {
 }
 
 impl DownKind {
-    /// Whether a broker should see to it that it arrives (QoS 1). Marks and welcomes need no such care: the next mark of a
+    /// Whether the broker should make sure that the message arrives (QoS 1). Marks and welcomes need no such care: the next mark of a
     /// lane says all that the last one did, and a node that misses one sends its records or its hello again.
     pub const fn wants_acknowledgement(self) -> bool {
         !matches!(self, Self::HighWaterMarks | Self::Welcome)
@@ -37,40 +37,41 @@ impl DownKind {
 pub struct Welcome {
     /// The newest wire version the control plane reads. The node writes nothing newer.
     pub speaks: u8,
-    /// What else there is to say, each as its kind has it.
+    /// Further facts, each in the format of its kind.
     pub facts: List<Section, 16>,
-    /// One for every lane that the control plane knows: the node sends no other.
+    /// One mark for every lane that the control plane knows: the node sends no other lane.
     pub marks: List<LaneMark, 8>,
 }
 
 /// A nonce to quote over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttestationChallenge {
-    /// Its name, repeated in the answer.
+    /// The name of the challenge, repeated in the answer.
     pub challenge: [u8; 16],
-    /// Random and used once.
+    /// Random bytes, used once.
     pub nonce: [u8; 32],
     /// Bit `i` asks for register `i` of the SHA-256 bank.
     pub pcr_mask: u32,
 }
 
-/// What is committed; the node may delete up to and including these.
+/// How far the lanes are committed; the node may delete its records up to and including these positions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HighWaterMarks {
-    /// One for each lane that they are about.
+    /// One mark for each lane that the message is about.
     pub marks: List<LaneMark, 8>,
-    /// What became of the batch that they answer.
+    /// What became of the batch that the message answers.
     pub outcome: BatchOutcome,
 }
 
 open_enum! {
     /// What became of a batch of records.
     BatchOutcome, "outcome" {
-        /// It is committed as far as the marks say.
+        /// The batch is committed as far as the marks say.
         Taken = 0, "taken";
-        /// It did not join on to what is committed: send again from behind the marks.
+        /// The batch does not join on to the committed records: send again from behind the marks.
         Rewind = 1, "rewind";
-        /// The control plane cannot read it, and sending it again changes nothing until the control plane is newer.
+        /// The control plane cannot read the batch; sending the batch again is of no use until the control
+        /// plane is newer.
         Unreadable = 2, "unreadable";
     }
 }

@@ -66,7 +66,7 @@ pub struct FinishRequest {
     /// From [`BeginResponse`].
     #[serde(with = "b64")]
     pub session: Vec<u8>,
-    /// PKCS#10, DER; only its key is read, the subject is the server's.
+    /// The certificate request: PKCS#10, DER. Only the key is read from it; the server decides the subject.
     #[serde(with = "b64")]
     pub csr: Vec<u8>,
     /// What the TPM answered; absent for a software identity.
@@ -80,13 +80,15 @@ pub struct FinishRequest {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResultKey {
-    /// TPMT_PUBLIC; of a software identity the uncompressed SEC1 point.
+    /// The public key: TPMT_PUBLIC, or for a software identity the uncompressed SEC1 point.
     #[serde(with = "b64")]
     pub public: Vec<u8>,
-    /// TPMS_ATTEST of its certification by the attestation key over the exchange's binding; absent for a software identity.
+    /// The certification of the key by the attestation key, over the exchange's binding: TPMS_ATTEST. Absent
+    /// for a software identity.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "b64::option")]
     pub certify: Option<Vec<u8>>,
-    /// TPMT_SIGNATURE of the certification; of a software identity ECDSA by the key itself over the exchange's binding, DER.
+    /// TPMT_SIGNATURE of the certification; for a software identity the ECDSA signature by the key itself
+    /// over the exchange's binding, DER.
     #[serde(with = "b64")]
     pub signature: Vec<u8>,
 }
@@ -136,13 +138,13 @@ impl<'de> Deserialize<'de> for HexDigest {
 /// Answer to [`FinishRequest`] and to a renewal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Enrolled {
-    /// The name the operator was given.
+    /// The id of the node.
     pub node: NodeId,
     /// What the server decided the identity is.
     pub kind: IdentityKind,
     /// The node's certificate and its issuer, PEM, leaf first.
     pub certificate_chain: String,
-    /// Whom to trust, PEM.
+    /// The certificates to trust, PEM.
     pub trust_roots: String,
     /// The highest boot epoch the server has ever seen of this node: the next one must be above it.
     pub epoch_floor: u64,
@@ -155,7 +157,7 @@ pub struct Enrolled {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RenewChallengeRequest {
-    /// Who asks.
+    /// The node that asks.
     pub node: NodeId,
 }
 
@@ -176,7 +178,7 @@ pub struct RenewChallenge {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RenewRequest {
-    /// Who asks; the session is good for this node alone.
+    /// The node that asks; the session is good for this node alone.
     pub node: NodeId,
     /// From [`RenewChallenge`].
     #[serde(with = "b64")]
@@ -184,7 +186,7 @@ pub struct RenewRequest {
     /// PKCS#10, DER, signed by the enrolled TLS key.
     #[serde(with = "b64")]
     pub csr: Vec<u8>,
-    /// The quote; absent for a software identity, whose proof of possession must do.
+    /// The quote; absent for a software identity, for which the proof of possession is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<RenewProof>,
     /// ECDSA by the TLS key over [`renew_binding`], DER.

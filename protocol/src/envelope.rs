@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 /// The version this build writes. Readers know every version ever shipped.
 pub const WIRE_VERSION: u8 = 1;
 
-/// Larger messages are refused unread.
+/// The largest message that is read, in bytes; a larger message is refused unread.
 pub const MAX_ENVELOPE: usize = 64 * 1024;
 
 /// Why bytes are not a message.
@@ -19,7 +19,7 @@ pub enum DecodeError {
     /// Not even a header.
     #[error("message ends inside its header")]
     Truncated,
-    /// Written by a build newer than this one, or by none.
+    /// Written by a newer build, or by no build at all.
     #[error("unknown wire version {0}")]
     UnknownVersion(u8),
     /// A kind this direction does not have.

@@ -1,16 +1,17 @@
-//! Who is meant: the node id and the kind of identity behind it.
+//! The node id, and the kind of identity behind a node.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha3::{Digest, Keccak256};
 use std::fmt;
 use std::str::FromStr;
 
-/// A node's name for life: 32 bytes, given at approval, shown as 64 lowercase hex digits.
+/// A node's name for life: 32 bytes, given when an administrator adds the node, shown as 64 lowercase hex
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId([u8; 32]);
 
 impl NodeId {
-    /// keccak-256 over the operator it belongs to and a salt that nobody can choose twice.
+    /// Derives an id: keccak-256 over the operator that the node belongs to and a salt that is used once.
     pub fn derive(operator: &[u8; 16], salt: &[u8; 32]) -> Self {
         let digest =
             Keccak256::new_with_prefix(b"noderr-node-id-v1").chain_update(operator).chain_update(salt);
@@ -27,7 +28,7 @@ impl NodeId {
         &self.0
     }
 
-    /// Enough digits for a person to tell nodes apart in a list; never enough to address one.
+    /// The first eight digits: enough for a person to tell nodes apart in a list, not enough to be unique.
     pub fn short(&self) -> String {
         hex::encode(&self.0[..4])
     }

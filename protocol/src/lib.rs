@@ -27,7 +27,7 @@ mod telemetry;
 mod topics;
 mod up;
 
-pub use bounded::{Blob, List, Text, TooLong};
+pub use bounded::{Blob, List, Text, TooLong, steers_terminal};
 pub use down::{AttestationChallenge, BatchOutcome, Down, DownKind, HighWaterMarks, LaneMark, Welcome};
 pub use envelope::{DecodeError, EncodeError, MAX_ENVELOPE, Message, WIRE_VERSION};
 pub use ids::{IdentityKind, NodeId, ParseNodeIdError};

@@ -1,4 +1,5 @@
-//! Enumerations that may grow: a reader keeps what it does not know as a number, instead of refusing the whole message.
+//! Enumerations that may grow: a reader keeps an unknown value as a number, instead of refusing the whole
+//! message.
 
 /// An enumeration that travels as one byte. A byte is never given a second meaning.
 macro_rules! open_enum {
@@ -7,25 +8,25 @@ macro_rules! open_enum {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name {
             $($(#[$vdoc])* $variant,)*
-            /// One that this build does not know.
+            /// A byte that this build does not know.
             Other(u8),
         }
 
         impl $name {
-            /// Every one that this build knows.
+            /// Every variant that this build knows.
             pub const KNOWN: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its byte on the wire.
+            /// The byte on the wire.
             pub const fn byte(self) -> u8 {
                 match self { $(Self::$variant => $byte,)* Self::Other(byte) => byte }
             }
 
-            /// What a byte stands for.
+            /// The variant that a byte stands for.
             pub const fn of_byte(byte: u8) -> Self {
                 match byte { $($byte => Self::$variant,)* other => Self::Other(other) }
             }
 
-            /// The name stored and shown; one that this build does not know has its number in it.
+            /// The name that is stored and shown; the name of an unknown byte has the byte in it.
             pub fn name(self) -> std::borrow::Cow<'static, str> {
                 match self { $(Self::$variant => $text.into(),)* Self::Other(byte) => format!(concat!($unknown, "_{}"), byte).into() }
             }

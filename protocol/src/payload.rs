@@ -42,14 +42,14 @@ impl Message for Payload {
     }
 }
 
-/// Something a person should know, with what they can do in the detail.
+/// Something a person should know; the detail says what the person can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// When it was noticed.
+    /// When the node noticed.
     pub time: UnixMillis,
-    /// What it is.
+    /// What the alert is about.
     pub code: AlertCode,
-    /// In words.
+    /// The cause and the remedy in words.
     pub detail: Text<256>,
 }
 
@@ -64,7 +64,7 @@ open_enum! {
         DiskFull = 2, "disk_full";
         /// The spool writes again.
         DiskRecovered = 3, "disk_recovered";
-        /// The spool could not be opened, was set aside and begun anew.
+        /// The spool could not be opened; it was set aside, and a new one was begun.
         SpoolReplaced = 4, "spool_replaced";
         /// The box's clock was off by more than a certificate can bear.
         ClockWrong = 5, "clock_wrong";

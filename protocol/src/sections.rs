@@ -25,15 +25,16 @@ pub struct KnownSection {
 /// One section of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Section {
-    /// What it is about. A number is never given a second meaning.
+    /// What the section is about. A number is never given a second meaning.
     pub kind: u16,
-    /// What it says, as the kind has it: a version, and a body.
+    /// A version byte and a value, in the format of the kind.
     pub body: Blob<MAX_SECTION>,
 }
 
-/// The body of a section of one kind. On the wire it is a version byte and the value in postcard, nothing behind it.
+/// The body of a section of one kind. On the wire the body is a version byte and the value in postcard, and
+/// nothing behind the value.
 pub trait SectionBody: Serialize + DeserializeOwned {
-    /// The number of its kind.
+    /// The number of the kind.
     const KIND: u16;
     /// The version that is written. A change of the type is a new version; readers know every version ever shipped.
     const VERSION: u8;
@@ -41,7 +42,7 @@ pub trait SectionBody: Serialize + DeserializeOwned {
     /// What a node says of it in its hello.
     const KNOWN: KnownSection = KnownSection { kind: Self::KIND, version: Self::VERSION };
 
-    /// As a section.
+    /// Encodes the value as a section.
     fn section(&self) -> Result<Section, EncodeError> {
         let bytes = postcard::to_extend(self, vec![Self::VERSION])
             .map_err(|error| EncodeError::Serialise(error.to_string()))?;
@@ -62,21 +63,21 @@ pub trait SectionBody: Serialize + DeserializeOwned {
     }
 }
 
-/// What the node should be. A node that was away for a month needs only the newest.
+/// What the node should be. A node that was away for a month needs only the newest document.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DesiredState {
     /// Grows with every change; an older document is ignored.
     pub version: u64,
-    /// One for each thing that there is something to say about.
+    /// The sections, one for each subject of the document.
     pub sections: List<Section, 32>,
 }
 
 /// What the node has made of its desired state.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ActualState {
-    /// The version of the document that this is the answer to.
+    /// The version of the desired state that this document answers.
     pub desired_version: u64,
-    /// One for each section of that document.
+    /// One report for each section of the desired state.
     pub sections: List<SectionReport, 32>,
 }
 
@@ -97,11 +98,11 @@ impl ActualState {
 /// What became of one section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SectionReport {
-    /// Which.
+    /// The kind of the section.
     pub kind: u16,
-    /// How far it is.
+    /// How far the node is with the section.
     pub phase: Phase,
-    /// What is in force now, as the kind has it; empty if the kind has nothing to show.
+    /// What is in force now, in the format of the kind; empty if the kind has nothing to show.
     pub body: Blob<MAX_SECTION>,
     /// What went wrong, for people.
     pub error: Option<Text<256>>,
@@ -110,13 +111,13 @@ pub struct SectionReport {
 open_enum! {
     /// How far a section is.
     Phase, "phase" {
-        /// It is in force.
+        /// The section is in force.
         Applied = 0, "applied";
-        /// It is being worked on.
+        /// The node is working on the section.
         Working = 1, "working";
-        /// It could not be applied; what was before is in force.
+        /// The section could not be applied; the state before it is still in force.
         Failed = 2, "failed";
-        /// This node does not know this kind, or not this version of it.
+        /// The node does not know this kind of section, or not this version of the kind.
         Unsupported = 3, "unsupported";
     }
 }

@@ -8,7 +8,8 @@ use std::fmt;
 /// The largest body of one spooled record.
 pub const MAX_RECORD: usize = 16 * 1024;
 
-/// A queue of its own with its own numbering; the order here is the order of importance, and not that on the wire.
+/// A queue of the spool with its own numbering. Variants stand in the order of importance, not in that of the
+/// wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// What a person should know soon. Kept longest.
@@ -34,7 +35,7 @@ impl Lane {
 }
 
 impl Lane {
-    /// Its byte on the wire, and what it is there. A byte is never given a second meaning.
+    /// The tag of the lane: its byte on the wire. A byte is never given a second meaning.
     pub const fn tag(self) -> LaneTag {
         LaneTag(match self {
             Self::Alert => 0,
@@ -44,7 +45,7 @@ impl Lane {
     }
 }
 
-/// A lane, as messages name it: perhaps one that this build does not know, which it then passes over.
+/// A lane, as messages name it. A build passes over a lane that it does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LaneTag(u8);
 
@@ -77,7 +78,7 @@ impl fmt::Display for Lane {
 pub struct Position {
     /// The boot during which the record was written.
     pub epoch: u64,
-    /// Its number in the lane, from 1.
+    /// The number of the record in its lane, from 1.
     pub seq: u64,
 }
 
@@ -91,9 +92,9 @@ impl fmt::Display for Position {
 /// record written by an old build is still readable after an update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Where it stands.
+    /// The place of the record in its lane.
     pub position: Position,
-    /// What it says.
+    /// The encoded payload.
     pub body: Blob<MAX_RECORD>,
 }
 
@@ -106,7 +107,7 @@ pub struct Gap {
     pub first: u64,
     /// Last missing number.
     pub last: u64,
-    /// Why.
+    /// Why the records are missing.
     pub reason: GapReason,
 }
 
@@ -117,17 +118,17 @@ open_enum! {
         Budget = 0, "budget";
         /// Damaged on disk.
         Damaged = 1, "damaged";
-        /// The server had acknowledged them and has since lost them (restored from an older backup).
+        /// The server acknowledged the records and has since lost them (restored from an older backup).
         LostByServer = 2, "lost_by_server";
     }
 }
 
-/// What a lane is read out as: records, and gaps where records were.
+/// An item read from a lane: a record, or a gap where records were.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {
     /// A record.
     Record(Record),
-    /// A hole that is accounted for.
+    /// Missing records that are accounted for.
     Gap(Gap),
 }
 

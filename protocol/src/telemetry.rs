@@ -23,27 +23,27 @@ macro_rules! metrics {
             /// Every metric that there is, in the order in which they are shown.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its number on the wire.
+            /// The number of the metric on the wire.
             pub const fn id(self) -> u16 {
                 match self { $(Self::$variant => $id,)* }
             }
 
-            /// Its name: the database's column and the API's field.
+            /// The name of the metric: the database's column and the API's field.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// What it is counted in, as the head of a column.
+            /// The unit, as the head of a column shows it.
             pub const fn unit(self) -> &'static str {
                 match self { $(Self::$variant => $unit,)* }
             }
 
-            /// Whether a table shows it unless asked otherwise.
+            /// Whether a table shows the metric unless asked otherwise.
             pub const fn is_listed(self) -> bool {
                 match self { $(Self::$variant => is_listed!($listed),)* }
             }
 
-            /// What it is, in a sentence.
+            /// What the metric is, in a sentence.
             pub const fn about(self) -> &'static str {
                 match self { $(Self::$variant => $about,)* }
             }
@@ -79,12 +79,12 @@ impl Metric {
     }
 }
 
-/// One look at the box: what it could measure. What the box lacks is absent.
+/// One look at the box: the metrics that the box could measure. Those that the box lacks are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TelemetrySample {
-    /// When it was taken.
+    /// When the sample was taken.
     pub time: UnixMillis,
-    /// What was measured, each metric at most once.
+    /// The measurements, each metric at most once.
     pub values: List<Measured, 128>,
 }
 
@@ -93,17 +93,17 @@ pub struct TelemetrySample {
 pub struct Measured {
     /// Number of the metric.
     pub metric: u16,
-    /// In the metric's unit.
+    /// The measured value, in the metric's unit.
     pub value: i64,
 }
 
 impl TelemetrySample {
-    /// Nothing measured yet.
+    /// An empty sample.
     pub fn at(time: UnixMillis) -> Self {
         Self { time, ..Self::default() }
     }
 
-    /// Adds a measurement, if there is one.
+    /// Adds a measurement, if `value` is one.
     #[must_use]
     pub fn with(mut self, metric: Metric, value: Option<impl TryInto<i64>>) -> Self {
         if let Some(value) = value {
@@ -114,7 +114,7 @@ impl TelemetrySample {
         self
     }
 
-    /// What was measured of one metric.
+    /// The value of one metric, if it was measured.
     pub fn get(&self, metric: Metric) -> Option<i64> {
         self.values.iter().find(|measured| measured.metric == metric.id()).map(|measured| measured.value)
     }

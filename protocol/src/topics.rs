@@ -15,7 +15,7 @@ impl Default for Topics {
 }
 
 impl Topics {
-    /// A prefix starts with `/`, does not end with one, and holds no wildcard.
+    /// Takes a prefix that starts with `/`, does not end with `/`, and holds no wildcard.
     pub fn new(prefix: &str) -> Option<Self> {
         let plain = prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.".contains(&b));
         let valid = prefix.starts_with('/') && !prefix.ends_with('/') && plain;
@@ -47,19 +47,19 @@ impl Topics {
         format!("{}/+/down/#", self.prefix)
     }
 
-    /// A topic under the prefix that is no node's.
+    /// A topic under the prefix that belongs to no node.
     pub fn beside(&self, rest: &str) -> String {
         format!("{}/{rest}", self.prefix)
     }
 
-    /// Reads an up topic; `None` for anything that is not exactly one.
+    /// Reads an up topic; `None` for anything that is not exactly an up topic.
     pub fn parse_up(&self, topic: &str) -> Option<(NodeId, UpKind)> {
         let (node, direction, kind) = self.split(topic)?;
         (direction == "up").then_some(())?;
         Some((node, UpKind::from_level(kind)?))
     }
 
-    /// Whose up topic it is, of whatever kind: a newer node may say what this build has no kind for.
+    /// The node of an up topic of whatever kind: a newer node may use kinds that this build does not know.
     pub fn up_of(&self, topic: &str) -> Option<NodeId> {
         let (node, direction, kind) = self.split(topic)?;
         let plain = (1..=32).contains(&kind.len())
@@ -67,7 +67,7 @@ impl Topics {
         (direction == "up" && plain).then_some(node)
     }
 
-    /// Reads a down topic; `None` for anything that is not exactly one.
+    /// Reads a down topic; `None` for anything that is not exactly a down topic.
     pub fn parse_down(&self, topic: &str) -> Option<(NodeId, DownKind)> {
         let (node, direction, kind) = self.split(topic)?;
         (direction == "down").then_some(())?;

@@ -10,9 +10,9 @@ family! {
     Up,
     /// What kinds of messages a node sends.
     UpKind {
-        /// First word of a session.
+        /// The first message of a session.
         Hello(Hello) = 0x01, "hello";
-        /// Still here, and how it feels.
+        /// A sign of life, with the health checks that fail.
         Heartbeat(Heartbeat) = 0x02, "heartbeat";
         /// Spooled records, in order.
         Records(RecordBatch) = 0x03, "records";
@@ -23,7 +23,7 @@ family! {
     }
 }
 
-/// Who is there and what it still holds. The control plane answers with a welcome and the desired state.
+/// Describes the node and what its spool still holds. The control plane answers with a welcome and the desired state.
 ///
 /// Always in version 1, whatever the node speaks, and never changed: a control plane of any age must be able to read it. It
 /// grows by facts.
@@ -39,13 +39,13 @@ pub struct Hello {
     pub speaks: u8,
     /// The sections that the node reads.
     pub knows: List<KnownSection, 64>,
-    /// What else there is to say about the node, each as its kind has it: which slot booted, which release runs.
+    /// Further facts about the node, each in the format of its kind: which slot booted, which release runs.
     pub facts: List<Section, 16>,
     /// The boot epoch of this start.
     pub epoch: u64,
     /// The node's clock.
     pub time: UnixMillis,
-    /// The newest desired state it has applied, 0 for none.
+    /// The version of the newest desired state that the node has applied, 0 for none.
     pub desired_version: u64,
     /// What the spool holds.
     pub lanes: List<LaneState, 8>,
@@ -54,15 +54,15 @@ pub struct Hello {
 /// One lane of the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneState {
-    /// Which.
+    /// The lane.
     pub lane: LaneTag,
-    /// The first number it still holds or accounts for; equal to `next` when the lane is empty.
+    /// The first number that the lane still holds or accounts for; equal to `next` when the lane is empty.
     pub oldest: u64,
     /// The number the next record will get.
     pub next: u64,
 }
 
-/// Sent on a fixed beat; its absence is what "offline" means.
+/// A sign of life, sent at a fixed interval. A node whose heartbeats stay out is offline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The node's clock.
@@ -80,7 +80,7 @@ pub struct Heartbeat {
 /// Spooled entries of one lane, ascending and without a hole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordBatch {
-    /// The lane they are of.
+    /// The lane of the entries.
     pub lane: LaneTag,
     /// The entries.
     pub entries: List<Entry, 512>,
@@ -91,11 +91,11 @@ pub struct RecordBatch {
 pub struct AttestationAnswer {
     /// Which challenge.
     pub challenge: [u8; 16],
-    /// What the node has to show.
+    /// What the node answers with.
     pub evidence: Evidence,
 }
 
-/// Append only.
+/// What a node answers a challenge with. Append only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Evidence {
     /// A quote by the attestation key.
@@ -120,8 +120,8 @@ pub struct QuoteEvidence {
 /// One platform configuration register of the SHA-256 bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PcrValue {
-    /// Its index, below 24.
+    /// The index of the register, below 24.
     pub index: u8,
-    /// What it holds.
+    /// The value of the register.
     pub digest: [u8; 32],
 }

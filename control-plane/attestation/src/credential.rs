@@ -9,7 +9,7 @@ use p256::elliptic_curve::rand_core::{OsRng, RngCore as _};
 use p256::elliptic_curve::sec1::{Coordinates, ToEncodedPoint as _};
 use sha2::{Digest as _, Sha256};
 
-/// What the box is sent; the secret itself never travels.
+/// What the box is sent: the secret, encrypted. The bare secret never travels.
 #[derive(Debug, Clone)]
 pub struct Credential {
     /// TPMS_ID_OBJECT.

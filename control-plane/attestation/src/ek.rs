@@ -11,8 +11,8 @@ use x509_parser::public_key::PublicKey;
 
 const NV_PADDING: [u8; 2] = [0x00, 0xff];
 
-/// Vendor certificates that an endorsement certificate may lead to. Each one is trusted as it stands, so a
-/// vendor's intermediates may be listed beside, or instead of, its root.
+/// Vendor certificates that an endorsement certificate may lead to. Each certificate is trusted as it stands,
+/// so a vendor's intermediates may be listed beside, or instead of, the vendor's root.
 #[derive(Debug, Clone, Default)]
 pub struct VendorRoots {
     anchors: Vec<TrustAnchor<'static>>,
@@ -25,7 +25,7 @@ pub struct EkCertificate {
 }
 
 impl VendorRoots {
-    /// Reads DER certificates; the error says which one is not.
+    /// Reads DER certificates; refuses all if one of them cannot be read.
     pub fn new(certificates: &[CertificateDer<'_>]) -> Result<Self, Refusal> {
         let anchors = certificates
             .iter()
@@ -47,7 +47,7 @@ impl VendorRoots {
         self.anchors.is_empty()
     }
 
-    /// Checks the chain at time `now`; the certificate may carry the padding TPMs store it with.
+    /// Checks the chain at time `now`; padding behind the certificate, as TPMs store it, is allowed.
     pub fn check(&self, der: &[u8], now: UnixTime) -> Result<EkCertificate, Refusal> {
         let malformed = |_| Refusal::Malformed { what: "endorsement certificate" };
         let (rest, certificate) = X509Certificate::from_der(der).map_err(malformed)?;

@@ -1,4 +1,4 @@
-//! The three keys of a box, each of a type that can only be had by passing its checks.
+//! The four keys of a box, each of a type that can only be had by passing its checks.
 
 use crate::public::{Attributes, KeyMaterial, Name, PublicArea};
 use crate::{EkCertificate, Refusal};
@@ -24,13 +24,13 @@ impl EndorsementKey {
         if fits { Ok(Self(area)) } else { Err(Refusal::EkAttributes) }
     }
 
-    /// Refuses a certificate that speaks of another key.
+    /// Refuses a certificate of another key.
     pub fn check_certificate(&self, certificate: &EkCertificate) -> Result<(), Refusal> {
         if certificate.material == self.0.material { Ok(()) } else { Err(Refusal::EkMismatch) }
     }
 
-    /// What this TPM is recognised by later: a digest of the key itself. Not its name: that covers bytes which nobody
-    /// vouches for, and one TPM could show itself under many.
+    /// The digest of the key by which this TPM is recognised later. The key's name would not do: a name
+    /// covers bytes that nobody vouches for, and one TPM could show itself under many names.
     pub fn fingerprint(&self) -> [u8; 32] {
         let digest = Sha256::new_with_prefix(b"noderr-ek-v1");
         match &self.0.material {
@@ -68,7 +68,7 @@ impl AttestationKey {
         Ok(Self { key: p256_of(&area, "attestation key")?.into(), name: area.name().clone() })
     }
 
-    /// What a credential is bound to.
+    /// The key's name, to which credentials are bound.
     pub fn name(&self) -> &Name {
         &self.name
     }
@@ -98,12 +98,12 @@ impl TlsKey {
         Ok(Self { key, name: area.name().clone() })
     }
 
-    /// What the certification must name.
+    /// The key's name, which the certification must state.
     pub fn name(&self) -> &Name {
         &self.name
     }
 
-    /// The key as an uncompressed SEC1 point: what a certificate request carries.
+    /// The key as an uncompressed SEC1 point, as a certificate request carries it.
     pub fn sec1(&self) -> Vec<u8> {
         self.key.to_encoded_point(false).as_bytes().to_vec()
     }
@@ -122,8 +122,8 @@ pub struct ResultKey {
 }
 
 impl ResultKey {
-    /// Reads an unrestricted P-256 signing key that is neither the attestation key nor that of the certificate: what one
-    /// of them signs must never pass for what another does.
+    /// Reads an unrestricted P-256 signing key that is neither the attestation key nor the TLS key: a
+    /// signature by one of the keys must never pass for a signature by another.
     pub fn parse(tpmt_public: &[u8], ak: &AttestationKey, tls_sec1: &[u8]) -> Result<Self, Refusal> {
         let area = PublicArea::parse(tpmt_public, "result key")?;
         let key = p256_of(&area, "result key")?;
@@ -134,7 +134,7 @@ impl ResultKey {
         Ok(read)
     }
 
-    /// What the certification must name.
+    /// The key's name, which the certification must state.
     pub fn name(&self) -> &Name {
         &self.name
     }
@@ -145,7 +145,7 @@ impl ResultKey {
     }
 }
 
-/// A signing key that was made in its TPM, cannot leave it, and signs whatever it is given.
+/// Whether the key is a signing key that was made in its TPM, cannot leave it, and signs any digest.
 fn is_unrestricted(area: &PublicArea) -> bool {
     let made_inside = Attributes::FIXED_TPM
         | Attributes::FIXED_PARENT

@@ -1,7 +1,8 @@
 //! The server's side of attestation in pure Rust: TPM structures, MakeCredential, quote and certify checks, EK chain.
 //!
-//! Decides whether bytes prove what they claim; it has no clock, no database and no network of its own. Every
-//! refusal is a [`Refusal`] that names what was expected. The order in which an enrolment uses it:
+//! The crate decides whether bytes prove what they claim, and has no clock, no database and no network of its
+//! own. Every refusal is a [`Refusal`] that names what was expected. An enrolment uses the types in this
+//! order:
 //! [`VendorRoots::check`] → [`EndorsementKey`], [`AttestationKey`], [`TlsKey`] → [`make_credential`] →
 //! [`AttestationKey::check_quote`] and [`AttestationKey::check_certify`].
 
@@ -21,5 +22,5 @@ pub use quote::PcrSet;
 pub use refusal::Refusal;
 pub use rustls_pki_types::UnixTime;
 
-/// Largest structure that is looked at; TPM structures are far smaller.
+/// The largest structure that is parsed, in bytes; TPM structures are far smaller.
 const MAX_STRUCTURE: usize = 4096;

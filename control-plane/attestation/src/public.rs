@@ -17,7 +17,8 @@ const ALG_ECDAA: u16 = 0x001A;
 const ALG_CFB: u16 = 0x0043;
 const CURVE_P256: u16 = 0x0003;
 
-/// A key's name: the algorithm and the hash of its public area. What the TPM binds credentials and certifications to.
+/// A key's name, to which the TPM binds credentials and certifications: the algorithm and the hash of the
+/// public area.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(Vec<u8>);
 
@@ -67,7 +68,7 @@ impl Attributes {
 }
 
 impl PublicArea {
-    /// Reads TPMT_PUBLIC; only keys named by SHA-256 are accepted.
+    /// Reads TPMT_PUBLIC; accepts only keys whose name is made with SHA-256.
     pub fn parse(bytes: &[u8], what: &'static str) -> Result<Self, Refusal> {
         let mut reader = Reader::new(bytes, what)?;
         let kind = reader.u16()?;
@@ -147,7 +148,7 @@ fn read_p256(reader: &mut Reader<'_>, what: &'static str) -> Result<KeyMaterial,
         .ok_or_else(|| reader.malformed())
 }
 
-/// TPMs may drop leading zeros.
+/// Puts back the leading zeros of a coordinate that a TPM may drop.
 pub(crate) fn coordinate(bytes: &[u8], reader: &Reader<'_>) -> Result<[u8; 32], Refusal> {
     let mut padded = [0; 32];
     let start = padded.len().checked_sub(bytes.len()).ok_or_else(|| reader.malformed())?;

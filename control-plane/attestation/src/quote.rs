@@ -18,7 +18,7 @@ const ST_QUOTE: u16 = 0x8018;
 pub struct PcrSet(BTreeMap<u8, [u8; 32]>);
 
 impl PcrSet {
-    /// Refuses an index twice or beyond 23.
+    /// A set of registers; refuses an index that comes twice or is above 23.
     pub fn new(values: impl IntoIterator<Item = (u8, [u8; 32])>) -> Result<Self, Refusal> {
         let mut set = BTreeMap::new();
         for (index, value) in values {
@@ -44,7 +44,8 @@ impl PcrSet {
 }
 
 impl AttestationKey {
-    /// Checks that this key's TPM had exactly `pcrs`, in answer to `binding`; they are what it vouches for then.
+    /// Checks that this key's TPM had exactly `pcrs`, in answer to `binding`; returns the registers, now
+    /// vouched for.
     pub fn check_quote(
         &self,
         attest: &[u8],
@@ -67,7 +68,7 @@ impl AttestationKey {
         Ok(pcrs)
     }
 
-    /// Checks that the key of this name lives in this key's TPM, in answer to `binding`.
+    /// Checks that the key named `certified` lives in this key's TPM, in answer to `binding`.
     pub fn check_certify(
         &self,
         attest: &[u8],
@@ -135,7 +136,7 @@ impl<'a> Statement<'a> {
     }
 }
 
-/// One bank, SHA-256, registers 0 to 23.
+/// Reads a selection of registers as a mask; takes one bank only, SHA-256.
 fn read_selection(reader: &mut Reader<'_>) -> Result<u32, Refusal> {
     if reader.u32()? != 1 || reader.u16()? != ALG_SHA256 {
         return Err(Refusal::PcrSelection);

@@ -20,7 +20,7 @@ pub enum Refusal {
     /// The endorsement certificate does not lead to a configured vendor root.
     #[error("the endorsement certificate does not lead to a configured vendor root: {0}")]
     EkChain(String),
-    /// The certificate speaks of another endorsement key.
+    /// The certificate is of another endorsement key.
     #[error("the endorsement certificate is of another key than the one presented")]
     EkMismatch,
     /// The endorsement key has the wrong attributes.
@@ -35,7 +35,7 @@ pub enum Refusal {
     /// The attestation key was presented as the TLS key.
     #[error("the attestation key was presented as the TLS key")]
     AkAsTlsKey,
-    /// The result key has the wrong attributes, or is one of the others.
+    /// The result key has the wrong attributes, or is the attestation key or the TLS key.
     #[error("the result key is not an unrestricted signing key of its own, made in and fixed to its TPM")]
     ResultKey,
     /// The signature is not by the attestation key over these bytes.
@@ -50,13 +50,13 @@ pub enum Refusal {
         /// The structure.
         what: &'static str,
     },
-    /// Signed over another nonce.
+    /// The structure was signed over another nonce.
     #[error("the {what} answers another challenge")]
     Nonce {
         /// The structure.
         what: &'static str,
     },
-    /// Quoted registers are not those that were asked for.
+    /// The quoted registers are not the registers that were asked for.
     #[error("the quote covers other registers than were asked for")]
     PcrSelection,
     /// The register values do not hash to what was quoted.

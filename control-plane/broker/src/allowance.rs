@@ -1,4 +1,4 @@
-//! What one node may cost, however many sessions it makes of it: token buckets, kept beyond the end of a session.
+//! What one node may cost, however many sessions it begins: token buckets, kept beyond the end of a session.
 
 use noderr_front::{Bucket, Rate};
 use noderr_protocol::NodeId;
@@ -6,19 +6,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Nodes remembered before the ledger looks for those that may be forgotten.
+/// How many nodes are remembered before the ledger looks for nodes to forget.
 const REMEMBERED: usize = 4096;
 
 /// Bounds on one node.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
-    /// Packets of any kind; above it reading waits.
+    /// Packets of any kind; above the rate, reading waits.
     pub packets: Rate,
-    /// Bytes of publications, which end up in the database; above it reading waits.
+    /// Bytes of publications, which end up in the database; above the rate, reading waits.
     pub bytes: Rate,
-    /// Publications that are not records: a node has little to say beside them, and each costs a transaction.
+    /// Publications that are not records: a node has few of these to send, and each costs a transaction.
     pub beside_records: Rate,
-    /// Sessions begun; each costs the database two questions. Above it the connection is closed before CONNECT is read.
+    /// Sessions begun, each of which costs two queries. Above the rate, the connection is closed before
+    /// CONNECT is read.
     pub sessions: Rate,
 }
 
@@ -33,7 +34,7 @@ impl Default for Rates {
     }
 }
 
-/// What is left of a node's bounds; its sessions share it.
+/// What a node may still spend, shared by its sessions.
 #[derive(Debug, Clone)]
 pub struct Allowances(Arc<Mutex<Buckets>>);
 
@@ -46,7 +47,7 @@ struct Buckets {
 }
 
 impl Allowances {
-    /// Everything is left.
+    /// Full allowances.
     pub fn new(rates: Rates, now: Instant) -> Self {
         Self(Arc::new(Mutex::new(Buckets {
             packets: Bucket::new(rates.packets, now),
@@ -56,7 +57,7 @@ impl Allowances {
         })))
     }
 
-    /// Whether the node may begin a session now; counts it.
+    /// Whether the node may begin a session now; counts the session.
     pub(crate) fn begin(&self, now: Instant) -> bool {
         let mut buckets = self.lock();
         let may = buckets.sessions.delay(now).is_none();
@@ -104,7 +105,7 @@ pub(crate) struct Ledger {
 
 struct Remembered {
     allowances: HashMap<NodeId, Allowances>,
-    /// As soon as there are so many, those that may be forgotten are.
+    /// The number of nodes at which the next sweep forgets nodes with full buckets and no session.
     sweep_at: usize,
 }
 
@@ -114,14 +115,14 @@ impl Ledger {
         Self { rates, nodes: Mutex::new(nodes) }
     }
 
-    /// Takes bytes from what is left to a node that is known.
+    /// RecordSink bytes from the allowances of a node, if the node is remembered.
     pub(crate) fn charge(&self, node: &NodeId, bytes: usize) {
         if let Some(left) = self.lock().allowances.get(node) {
             left.lock().bytes.spend(bytes);
         }
     }
 
-    /// What is left to this node.
+    /// The allowances of a node.
     pub(crate) fn allowances_of(&self, node: NodeId, now: Instant) -> Allowances {
         let mut nodes = self.lock();
         if nodes.allowances.len() >= nodes.sweep_at {

@@ -27,7 +27,7 @@ pub struct EmbeddedConfig {
     pub topics: Topics,
     /// The authority whose node certificates are accepted.
     pub root: CertificateDer<'static>,
-    /// What nodes are shown.
+    /// The certificate that nodes are shown.
     pub certificate: Arc<dyn ResolvesServerCert>,
     /// Bounds on strangers.
     pub gate: GateLimits,
@@ -108,7 +108,7 @@ impl EmbeddedBroker {
         Ok(Self { context, router, address, stop, tasks })
     }
 
-    /// Where it listens.
+    /// The address on which the broker listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,8 +1,8 @@
 //! An external MQTT cluster as the broker: one client connection with the control plane's own certificate.
 //!
-//! The cluster must enforce what the fence does (docs/admin.md shows the mosquitto configuration). It neither tells
-//! who connects nor can be told to drop a session; a revoked node is kept out by the revocation list and by ingest,
-//! which takes nothing from it.
+//! The cluster must enforce what the fence does (docs/admin.md shows the mosquitto configuration). The
+//! cluster neither tells which nodes connect nor can be told to drop a session; a revoked node is kept out by
+//! the revocation list, and ingest takes nothing from a revoked node.
 
 use crate::{Attached, Broker, SendError, UpEvent, UpMessage};
 use async_trait::async_trait;
@@ -32,15 +32,15 @@ pub struct ExternalConfig {
     pub topics: Topics,
     /// This instance's client id; two instances must not share one.
     pub client_id: String,
-    /// Asked before every session.
+    /// Makes the TLS configuration of a session; called before every session.
     pub tls: MakeTls,
-    /// How long one session may last: well within its certificate's life.
+    /// How long one session may last, which is well within the life of its certificate.
     pub session: Duration,
 }
 
 /// A broker somewhere else.
 pub struct ExternalBroker {
-    /// The client of the session that stands.
+    /// The client of the current session.
     client: Arc<Mutex<Option<AsyncClient>>>,
     topics: Topics,
     _keeper: AbortOnDropHandle<()>,
@@ -76,7 +76,7 @@ async fn keep(config: ExternalConfig, client: Arc<Mutex<Option<AsyncClient>>>, u
     }
 }
 
-/// Until the session is lost, or nobody listens any more.
+/// Runs one session until it is lost (`Err`), or ingest no longer listens (`Ok`).
 async fn session(
     config: &ExternalConfig,
     client: &Mutex<Option<AsyncClient>>,

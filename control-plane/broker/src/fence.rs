@@ -1,6 +1,8 @@
-//! What one node may say: a pure state machine from packets to steps. No socket, no clock of its own.
+//! The fence: what one node may send and hear, a pure state machine from packets to steps. No socket, no
+//! clock of its own.
 //!
-//! The node is the one its certificate names. It publishes under its own `up/` and hears its own `down/`; wills,
+//! The node is the node that the certificate names. A node publishes under its own `up/` and hears its own
+//! `down/`; wills,
 //! retained messages, QoS 2, wildcards beyond `down/#`, shared subscriptions and `$SYS` do not exist here.
 
 use crate::allowance::Allowances;
@@ -18,9 +20,9 @@ use std::time::{Duration, Instant};
 pub struct FenceLimits {
     /// Filters a session may hold.
     pub filters: usize,
-    /// Deliveries that wait for the node's acknowledgement.
+    /// Deliveries that may wait for the node's acknowledgement.
     pub in_flight: usize,
-    /// Longest silence a client may ask for.
+    /// The longest keep-alive that a client may ask for.
     pub keep_alive: Duration,
 }
 
@@ -33,9 +35,9 @@ impl Default for FenceLimits {
 /// What to do about a packet.
 #[derive(Debug)]
 pub enum Step {
-    /// Answer.
+    /// Send this packet.
     Reply(Packet),
-    /// Hand a publication to ingest, then answer if there is something to answer.
+    /// Hand a publication to ingest, then send the reply, if there is one.
     Ingest {
         /// The topic's last level.
         kind: UpKind,
@@ -44,24 +46,25 @@ pub enum Step {
         /// PUBACK for QoS 1.
         reply: Option<Packet>,
     },
-    /// A publication of a kind that this build does not know, as a newer node may send: answered, counted, passed over.
+    /// Count a publication of a kind that this build does not know, as a newer node may send, then send the
+    /// reply.
     Unheard {
         /// PUBACK for QoS 1.
         reply: Option<Packet>,
     },
     /// Nothing.
     Nothing,
-    /// The client said goodbye.
+    /// End the session: the client sent DISCONNECT.
     Goodbye,
 }
 
-/// What a node must not do; each ends its session. The text is the metric's label.
+/// What a node must not do; each violation ends the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// The first packet was not CONNECT.
     #[error("first packet is not CONNECT")]
     NotConnect,
-    /// CONNECT twice, or a packet only servers send.
+    /// A second CONNECT, or a packet that only servers send.
     #[error("packet out of place")]
     OutOfPlace,
     /// The client id is not the certificate's node.
@@ -132,7 +135,7 @@ impl Fence {
             allowances,
             keep_alive,
         };
-        // No session outlives its connection here: the spool and the database are what is durable.
+        // No session outlives its connection here: only the spool and the database are durable.
         Ok((fence, Packet::ConnAck(ConnAck::new(ConnectReturnCode::Success, false))))
     }
 
@@ -163,7 +166,7 @@ impl Fence {
                 Ok(Step::Reply(Packet::UnsubAck(UnsubAck::new(unsubscribe.pkid))))
             }
             Packet::PubAck(ack) => {
-                // Acknowledged in the order of delivery, as the standard demands of QoS 1.
+                // Deliveries are acknowledged in their order, as the standard demands for QoS 1.
                 if self.in_flight.front() == Some(&ack.pkid) {
                     self.in_flight.pop_front();
                     Ok(Step::Nothing)
@@ -183,7 +186,7 @@ impl Fence {
         room && (self.hears_all || self.hears.contains(&kind))
     }
 
-    /// Wraps a delivery; call only if [`Self::takes`] says so.
+    /// Wraps a delivery in a packet; call only if [`Self::takes`] allows this kind now.
     pub fn deliver(&mut self, kind: DownKind, payload: Bytes) -> Packet {
         let topic = self.topics.down(&self.node, kind);
         if !kind.wants_acknowledgement() {

@@ -1,10 +1,10 @@
-//! The MQTT broker: TLS front end, per-node topic fence, rumqttd as in-memory router; an external broker as the
-//! other implementation.
+//! The MQTT broker: TLS front end, a fence for each node, rumqttd as in-memory router; an external broker is
+//! the other implementation.
 //!
-//! Strangers meet the [`Gate`](noderr_front::Gate) (handshakes, bounded) and then the fence (what one node may say). Nothing a node sends
-//! reaches the router: `up/` goes straight to the ingest channel with back-pressure, and the router carries only
-//! what the control plane itself publishes under `down/`. The broker stores nothing: what a node must not miss is
-//! read from the database again when it says hello.
+//! Strangers meet the [`Gate`](noderr_front::Gate) (bounded handshakes) and then the fence (what one node may
+//! send and hear). Nothing that a node sends reaches the router: `up/` goes straight to the ingest channel
+//! with back-pressure, and the router carries only what the control plane itself publishes under `down/`. The
+//! broker stores nothing: what a node must not miss is read from the database again when the node says hello.
 
 mod allowance;
 mod embedded;
@@ -24,35 +24,37 @@ pub use embedded::{EmbeddedBroker, EmbeddedConfig, StartError};
 pub use external::{ExternalBroker, ExternalConfig, MakeTls};
 pub use fence::{Fence, FenceLimits, Step, Violation};
 
-/// What the control plane asks of a broker, whichever one it is.
+/// What the control plane asks of a broker, embedded or external.
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// Hands a message on, at most once: a node that is not there misses it and learns the newest at its hello.
+    /// Hands a message on, at most once: a node that is not connected misses the message and learns the
+    /// newest state at its next hello.
     async fn send(&self, node: &NodeId, message: &Down) -> Result<(), SendError>;
 
     /// Ends a live session, if this instance holds one.
     fn disconnect(&self, node: &NodeId);
 
-    /// Takes from what a node may still send, for what its messages have turned out to cost. An external broker has
-    /// bounds of its own.
+    /// Charges a node for messages that have turned out to cost more: takes bytes from its allowances. An
+    /// external broker has bounds of its own.
     fn charge(&self, _node: &NodeId, _bytes: usize) {}
 
     /// Whether messages can be handed on now.
     fn is_well(&self) -> bool;
 
-    /// Whether this instance is the one to speak to a node. An external broker does not say: any instance may.
+    /// Whether this instance should send to the node: with the embedded broker, the instance that holds the
+    /// node's session; with an external broker, any instance.
     fn serves(&self, node: &NodeId) -> bool;
 
-    /// The sessions this instance holds. `None`: the broker does not say.
+    /// The sessions that this instance holds; `None` if the broker does not tell.
     fn attached(&self) -> Option<Vec<Attached>>;
 }
 
 /// A live session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attached {
-    /// Whose.
+    /// The node.
     pub node: NodeId,
-    /// Of the certificate that the session began with.
+    /// The serial number of the certificate that the session began with.
     pub serial: [u8; 16],
 }
 
@@ -68,7 +70,7 @@ pub enum UpEvent {
 /// One publication, still encoded.
 #[derive(Debug, Clone)]
 pub struct UpMessage {
-    /// Who, by certificate.
+    /// The node that published, by its certificate.
     pub node: NodeId,
     /// The topic's last level.
     pub kind: UpKind,
@@ -86,13 +88,13 @@ pub trait Admission: Send + Sync {
 /// Why a node with a valid certificate is turned away.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// It or its certificate was revoked, it was unbound, or its operator is suspended.
+    /// The node or its certificate was revoked, the node was unbound, or its operator is suspended.
     #[error("the node is revoked or unbound, or its operator is suspended")]
     NotAdmitted,
-    /// No such node, or the certificate is not one on record.
+    /// The node or the certificate is not on record.
     #[error("the certificate is not on record")]
     Unknown,
-    /// The database did not say in time; the node will come again.
+    /// The database did not answer in time; the node will connect again.
     #[error("admission could not be decided: {0}")]
     Undecided(String),
 }
@@ -100,10 +102,10 @@ pub enum Denied {
 /// Why a message was not handed on.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// It does not fit the wire.
+    /// The message does not fit the wire.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// The router or the external broker is gone; a watchdog is bringing it back.
+    /// The router or the external broker is gone; a watchdog is bringing back the connection.
     #[error("the broker is not reachable")]
     Unreachable,
 }
@@ -116,7 +118,7 @@ pub const METRICS: &[(&str, &str)] = &[
     ),
     (
         "noderr_broker_foreign_topics_total",
-        "Publications of an external broker under a topic that is no node's",
+        "Publications of an external broker under a topic that belongs to no node",
     ),
     ("noderr_broker_unheard_total", "Publications of kinds that this version does not know"),
     ("noderr_broker_router_restarts_total", "MQTT routers that stopped answering and were replaced"),

@@ -1,4 +1,4 @@
-//! Who is connected to this instance: one session a node, the newest wins.
+//! The registry: which nodes are connected to this instance. A node has one session; the newest wins.
 
 use crate::Attached;
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Deliveries that wait for one session's writer. Beyond it the session is too slow and is ended.
+/// Deliveries that may wait for one session's writer. A session with more is too slow and is ended.
 const QUEUE: usize = 32;
 
 /// A delivery on its way to a session.
@@ -27,13 +27,13 @@ struct Sessions {
 
 struct Entry {
     session: u64,
-    /// Of the certificate that the session began with.
+    /// The serial number of the certificate that the session began with.
     serial: [u8; 16],
     deliveries: mpsc::Sender<Delivery>,
     end: CancellationToken,
 }
 
-/// A session's place in the registry; leaves it when dropped.
+/// A session's place in the registry, given up when dropped.
 pub(crate) struct Seat<'a> {
     registry: &'a Registry,
     node: NodeId,
@@ -43,7 +43,7 @@ pub(crate) struct Seat<'a> {
 }
 
 impl Registry {
-    /// Takes the node's seat; a session that holds it is ended.
+    /// RecordSink the node's seat; ends the session that held the seat before.
     pub(crate) fn seat(&self, node: NodeId, serial: [u8; 16]) -> Seat<'_> {
         let (sender, deliveries) = mpsc::channel(QUEUE);
         let end = CancellationToken::new();
@@ -57,7 +57,8 @@ impl Registry {
         Seat { registry: self, node, session, deliveries, end }
     }
 
-    /// Queues a delivery; a session whose queue is full is ended, and will be told everything at its next hello.
+    /// Queues a delivery. A session whose queue is full is ended; the node learns the newest state at its
+    /// next hello.
     pub(crate) fn deliver(&self, node: &NodeId, delivery: Delivery) {
         let sessions = self.lock();
         let Some(entry) = sessions.by_node.get(node) else { return };

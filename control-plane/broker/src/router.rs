@@ -1,8 +1,9 @@
 //! rumqttd's router as the in-memory exchange between the control plane and the front end, and its watchdog.
 //!
-//! One subscription carries everything, so its memory does not grow with sessions, and no byte a node sends gets
-//! here. The router runs on a thread of rumqttd's own; if that thread dies, probes stop coming back and a new
-//! router takes its place. What was under way is lost, which `down/` messages may be.
+//! One subscription carries everything, so the router's memory does not grow with sessions, and no byte that
+//! a node sends reaches the router. The router runs on a thread of rumqttd's own; if that thread dies, probes
+//! stop coming back and a new router takes its place. Messages under way are lost, which `down/` messages may
+//! be.
 
 use bytes::Bytes;
 use noderr_protocol::Topics;
@@ -16,7 +17,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 const PROBES_MISSED: u64 = 3;
 const PROBE_SUFFIX: &str = "router/probe";
 
-/// Publishes into the router of the moment.
+/// Publishes into the current router.
 #[derive(Clone)]
 pub(crate) struct RouterHandle {
     sender: Arc<Mutex<Option<LinkTx>>>,
@@ -74,7 +75,8 @@ fn build(filter: String, probe: String) -> Option<(LinkTx, LinkRx)> {
     let config = RouterConfig {
         max_connections: 4,
         max_outgoing_packet_count: 200,
-        // Room for what the front end has not fetched yet: memory of the one filter is their product.
+        // Room for messages that the front end has not fetched yet: the product of the two bounds the memory
+        // of a filter.
         max_segment_size: 1024 * 1024,
         max_segment_count: 8,
         ..RouterConfig::default()

@@ -28,11 +28,11 @@ pub(crate) struct SessionContext {
     pub(crate) up: mpsc::Sender<UpEvent>,
 }
 
-/// From the end of the handshake to CONNECT.
+/// The longest time from the end of the handshake to CONNECT.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// A peer that does not take our bytes for so long is gone or hostile.
+/// How long a peer may refuse to read: one that takes longer is gone or hostile.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-/// Buffers are given back when they are empty, and waiting is done with a small one: idle sessions cost little.
+/// The size of the buffer while waiting. Empty buffers are freed, so that idle sessions cost little.
 const READ_FIRST: usize = 512;
 const READ_MORE: usize = 4 * 1024;
 
@@ -46,9 +46,9 @@ pub(crate) enum End {
     Silent,
     #[error("the peer does not read")]
     NotReading,
-    #[error("its certificate has ended")]
+    #[error("the node's certificate has ended")]
     Expired,
-    #[error("it begins too many sessions")]
+    #[error("the node begins too many sessions")]
     Hasty,
     #[error("taken over by a newer session of the same node")]
     TakenOver,
@@ -106,14 +106,15 @@ async fn converse(wire: &mut Wire, identity: &NodeCertificate, context: &Session
         Err(end) => return end,
     };
     let mut seat = context.registry.seat(node, identity.serial);
-    // Asked again now that a revocation would find the seat: one that came between the two would have been missed.
+    // Admission is asked again now that a revocation would find the seat: the first answer may be older than
+    // a revocation that found no seat yet.
     if let Err(denied) = context.admission.admit(identity).await {
         return denied.into();
     }
     tracing::info!(node = %node.short(), "session began");
     let end = tokio::select! {
         end = talk(wire, &mut fence, &mut seat, node, context) => end,
-        // One that cannot renew must not stay for as long as its connection holds.
+        // A node that cannot renew its certificate must not stay for as long as its connection holds.
         () = tokio::time::sleep(identity.left()) => End::Expired,
     };
     if !seat.is_taken_over() {
@@ -190,8 +191,8 @@ async fn talk(
     }
 }
 
-/// Handles the whole packets that have arrived, as far as the rates and ingest's back-pressure allow, and answers.
-/// Whether there may be more of them.
+/// Handles the whole packets that have arrived, as far as the rates and ingest's back-pressure allow, and
+/// answers. Returns whether there may be more packets.
 async fn take_all(
     wire: &mut Wire,
     fence: &mut Fence,
@@ -239,7 +240,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// Reads more bytes. Safe to cancel: what was read is in the buffer.
+    /// Reads more bytes. Safe to cancel: bytes that were read are in the buffer.
     async fn fill(&mut self) -> Result<(), End> {
         if self.input.is_empty() {
             self.input = BytesMut::with_capacity(READ_FIRST);
@@ -252,7 +253,7 @@ impl Wire {
         }
     }
 
-    /// The next whole packet that is already here.
+    /// The next whole packet, if it has arrived already.
     fn packet(&mut self) -> Result<Option<Packet>, End> {
         if self.input.is_empty() {
             return Ok(None);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// A certificate is valid a little before it was made: clocks differ.
+/// How long before its making a certificate is valid already, because clocks differ.
 const BACKDATE: Duration = Duration::from_secs(300);
 const ROOT_VALIDITY: Duration = Duration::from_secs(30 * 365 * 86_400);
 const ROOT_FILE: &str = "ca.pem";
@@ -35,7 +35,7 @@ pub struct Issued {
     pub der: CertificateDer<'static>,
     /// The certificate and the root, PEM, leaf first.
     pub chain_pem: String,
-    /// Its serial number, positive and 16 bytes long.
+    /// The serial number, positive and 16 bytes long.
     pub serial: [u8; 16],
     /// Valid from, seconds since the Unix epoch.
     pub not_before: i64,
@@ -43,11 +43,11 @@ pub struct Issued {
     pub not_after: i64,
 }
 
-/// A certificate of the control plane's own, with its key.
+/// A certificate for the control plane itself or for an external broker, with its key.
 pub struct ServerIdentity {
-    /// Leaf first.
+    /// The certificate and the root, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// PKCS#8, made for this process and never stored.
+    /// The private key, PKCS#8; this crate does not store it.
     pub key: rustls_pki_types::PrivateKeyDer<'static>,
 }
 
@@ -67,7 +67,7 @@ pub enum OpenError {
     Exposed {
         /// Which file.
         path: PathBuf,
-        /// Its permissions.
+        /// The permissions of the file.
         mode: u32,
     },
     /// Not a key.
@@ -95,7 +95,7 @@ pub enum OpenError {
 pub struct IssueError(#[from] rcgen::Error);
 
 impl Authority {
-    /// Opens the authority whose root certificate lies in `folder`, making the root at first start.
+    /// Opens the authority whose root certificate lies in `folder`; makes the root at first start.
     pub fn open(folder: &Path, network: &str, key: Arc<dyn CaKey>, now: i64) -> Result<Self, OpenError> {
         let path = folder.join(ROOT_FILE);
         let io = |source| OpenError::Io { path: path.clone(), source };
@@ -144,7 +144,7 @@ impl Authority {
         self.issue(params, &csr.key, now, validity)
     }
 
-    /// A server certificate for `names` (host names and addresses), with a key that lives as long as the process.
+    /// A server certificate for `names` (host names and addresses), with a new key.
     pub fn issue_server(
         &self,
         names: &[String],
@@ -160,7 +160,7 @@ impl Authority {
         Ok(ServerIdentity { chain, key: key.into() })
     }
 
-    /// A client certificate for the control plane itself, to show to an external broker.
+    /// A client certificate for the control plane itself, for an external broker, with a new key.
     pub fn issue_service(
         &self,
         name: &str,
@@ -174,7 +174,7 @@ impl Authority {
         Ok(ServerIdentity { chain: vec![issued.der, self.root.clone()], key: key.into() })
     }
 
-    /// The list of revoked serial numbers for brokers that read one, PEM.
+    /// The certificate revocation list, PEM, for brokers that read such a list.
     pub fn revocation_list(
         &self,
         revoked: &[([u8; 16], i64)],

@@ -2,7 +2,7 @@
 
 use rcgen::{CertificateSigningRequestParams, PKCS_ECDSA_P256_SHA256, PublicKey, PublicKeyData as _};
 
-/// A request whose signature was checked: whoever made it holds the key.
+/// A request whose signature was checked: the maker of the request holds the key.
 pub struct Csr {
     pub(crate) key: PublicKey,
 }

@@ -1,4 +1,4 @@
-//! The authority's private key behind [`CaKey`]: here in a 0600 file, in `pkcs11` where an HSM keeps it.
+//! The authority's private key behind [`CaKey`]: here a key in a 0600 file, in `pkcs11` a key in an HSM.
 
 use crate::OpenError;
 use atomic_write_file::OpenOptions;
@@ -10,13 +10,12 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Whatever can sign for the authority. An HSM or KMS implements rcgen's two traits and is handed to
-/// [`crate::Authority::open`].
+/// A key that signs for the authority: anything that implements rcgen's two traits, such as an HSM or a KMS.
 pub trait CaKey: SigningKey + Send + Sync {}
 
 impl<K: SigningKey + Send + Sync> CaKey for K {}
 
-/// A shared [`CaKey`], in the shape rcgen asks for.
+/// A shared [`CaKey`], as rcgen's traits ask for.
 pub(crate) struct SharedKey(pub(crate) Arc<dyn CaKey>);
 
 impl PublicKeyData for SharedKey {
@@ -38,7 +37,8 @@ impl SigningKey for SharedKey {
 pub struct FileKey;
 
 impl FileKey {
-    /// Reads the key, or makes one where there is none. A file others can read is refused: it has leaked.
+    /// Reads the key, or makes a key where the file is missing. Refuses a file that others can read, as
+    /// leaked.
     pub fn open_or_create(path: &Path) -> Result<KeyPair, OpenError> {
         let io = |source| OpenError::Io { path: path.to_owned(), source };
         match fs::read_to_string(path) {

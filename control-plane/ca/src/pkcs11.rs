@@ -1,4 +1,5 @@
-//! The authority's key in an HSM, spoken to by PKCS#11. The key is made there, signs there, and never leaves.
+//! The authority's key in an HSM, used over PKCS#11. The key is made in the HSM, signs there, and never
+//! leaves.
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::Error as TokenError;
@@ -16,13 +17,13 @@ const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x
 /// Tag and length of the OCTET STRING around a point of that curve.
 const POINT: [u8; 2] = [0x04, 0x41];
 
-/// Which key, and where.
+/// Names the key and the HSM that holds it.
 pub struct Pkcs11Config {
     /// The vendor's library.
     pub module: PathBuf,
     /// Label of the token.
     pub token: String,
-    /// Label of the key; it is made where there is none.
+    /// Label of the key; a key that is missing is made.
     pub key: String,
     /// The user's PIN.
     pub pin: String,
@@ -37,7 +38,7 @@ pub enum Pkcs11Error {
     /// No such token.
     #[error("there is no token labelled `{0}`")]
     NoToken(String),
-    /// Half a key, or one of another kind.
+    /// Only one half of a key, or a key of another kind.
     #[error("the key labelled `{0}` is not a whole ECDSA key on P-256")]
     NotAKey(String),
 }
@@ -47,7 +48,7 @@ pub struct Pkcs11Key {
     library: Pkcs11,
     config: Pkcs11Config,
     public: Vec<u8>,
-    /// The session that stands, and the key in it; `None` once it has failed.
+    /// The open session with the handle of the key; `None` after a failure.
     login: Mutex<Option<Login>>,
 }
 
@@ -96,7 +97,7 @@ impl PublicKeyData for Pkcs11Key {
 impl SigningKey for Pkcs11Key {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         let digest = ring::digest::digest(&ring::digest::SHA256, message);
-        // An HSM answers with the two numbers side by side; certificates want them as DER.
+        // An HSM gives the two numbers of a signature side by side; certificates want both in DER.
         let signature = self.sign_digest(digest.as_ref()).map_err(|error| {
             tracing::error!(%error, "the HSM did not sign");
             rcgen::Error::RemoteKeyError

@@ -1,16 +1,16 @@
-//! What a node certificate says, and reading it back: CN = O = node id, OU = kind of identity.
+//! The subject of a node certificate, written and read back: CN = O = node id, OU = kind of identity.
 
 use noderr_protocol::{IdentityKind, NodeId};
 use rcgen::{DistinguishedName, DnType};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 
-/// Whom a node certificate names.
+/// The subject of a node certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeSubject {
     /// The node.
     pub node: NodeId,
-    /// What stands behind its key.
+    /// The kind of identity behind the node's key.
     pub kind: IdentityKind,
 }
 
@@ -46,11 +46,11 @@ impl NodeSubject {
 /// What the rest of the system wants to know of a node's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeCertificate {
-    /// Whom it names.
+    /// The subject.
     pub subject: NodeSubject,
-    /// Its serial number.
+    /// The serial number.
     pub serial: [u8; 16],
-    /// Until when it is valid, in seconds since 1970.
+    /// The end of its validity, in seconds since 1970.
     pub not_after: i64,
 }
 
@@ -63,7 +63,7 @@ impl NodeCertificate {
         Ok(Self { subject, serial, not_after: certificate.validity().not_after.timestamp() })
     }
 
-    /// How long it is still valid by this machine's clock.
+    /// How long the certificate is still valid, by this machine's clock.
     pub fn left(&self) -> Duration {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Duration::from_secs(u64::try_from(self.not_after).unwrap_or_default()).saturating_sub(now)

@@ -1,4 +1,5 @@
-//! What relying parties depend on: chains that verify, subjects that cannot be chosen by the asker, keys nobody else reads.
+//! What relying parties depend on: chains that verify, subjects that the requester cannot choose, keys that
+//! nobody else can read.
 
 use crate::{Authority, Csr, FileKey, NodeCertificate, NodeSubject, OpenError};
 use noderr_protocol::{IdentityKind, NodeId};

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line of `noderrctl`.
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -62,18 +62,18 @@ pub(crate) enum Command {
     Work(Work),
     /// Print a completion script for your shell.
     Completion {
-        /// Which shell.
+        /// The shell.
         shell: Shell,
     },
 }
 
 #[derive(Subcommand)]
 pub(crate) enum SecondFactor {
-    /// Does your account have one?
+    /// Does your account have a second factor?
     Status,
-    /// Set one up: reads your password, shows a secret for the app, reads a first code.
+    /// Set a second factor up: reads your password, shows a secret for the app, reads a first code.
     On,
-    /// Remove it; that takes your password and a code.
+    /// Remove the second factor, with your password and a code.
     Off,
 }
 
@@ -81,18 +81,18 @@ pub(crate) enum SecondFactor {
 pub(crate) enum Operators {
     /// List operators, newest first.
     List {
-        /// Only those in this state: applied, approved, suspended.
+        /// Only operators in this state: applied, approved, suspended.
         #[arg(long)]
         state: Option<String>,
-        /// At most so many.
+        /// At most so many operators.
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
     /// Add an operator, who then waits for a decision.
     Add {
-        /// Their name.
+        /// The operator's name.
         name: String,
-        /// Their e-mail address.
+        /// The operator's e-mail address.
         email: String,
     },
     /// Show one operator.
@@ -105,8 +105,8 @@ pub(crate) enum Operators {
         /// The operator: an id, the beginning of one, an e-mail address or a name.
         operator: String,
     },
-    /// Suspend an operator: the sessions of all their nodes end within seconds, and none comes in until they are
-    /// approved again.
+    /// Suspend an operator: the sessions of the operator's nodes end within seconds, and no new session
+    /// begins until the operator is approved again.
     Suspend {
         /// The operator: an id, the beginning of one, an e-mail address or a name.
         operator: String,
@@ -118,19 +118,19 @@ pub(crate) enum Operators {
 pub(crate) enum Nodes {
     /// List nodes, newest first.
     List {
-        /// Only those that are online (true) or are not (false).
+        /// Only nodes that are online (true) or are not (false).
         #[arg(long)]
         online: Option<bool>,
-        /// Only those of this operator.
+        /// Only nodes of this operator.
         #[arg(long)]
         operator: Option<String>,
-        /// Only those with this identity: tpm, software.
+        /// Only nodes with this identity: tpm, software.
         #[arg(long)]
         identity: Option<String>,
-        /// Only those that are revoked (true) or are not (false).
+        /// Only nodes that are revoked (true) or are not (false).
         #[arg(long)]
         revoked: Option<bool>,
-        /// At most so many.
+        /// At most so many nodes.
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
@@ -165,14 +165,14 @@ pub(crate) enum Nodes {
     SampleEvery {
         /// The node.
         node: String,
-        /// 1 to 3600.
+        /// The seconds, 1 to 3600.
         seconds: u16,
     },
-    /// Revoke a node for good: its session ends within seconds and no new one is let in.
+    /// Revoke a node for good: its session ends within seconds and no new session begins.
     Revoke {
         /// The node.
         node: String,
-        /// Why; kept with the node and in the audit log.
+        /// The reason; kept with the node and in the audit log.
         #[arg(long)]
         reason: String,
     },
@@ -185,7 +185,7 @@ pub(crate) enum Nodes {
     Telemetry {
         /// The node.
         node: String,
-        /// Only these metrics; otherwise those that matter most.
+        /// Only these metrics; without the option, the most important ones.
         #[arg(long = "metric", value_delimiter = ',', value_parser = metric)]
         metrics: Vec<Metric>,
         /// At most so many samples.
@@ -196,7 +196,7 @@ pub(crate) enum Nodes {
     Alerts {
         /// The node.
         node: String,
-        /// At most so many.
+        /// At most so many alerts.
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
@@ -214,7 +214,7 @@ pub(crate) enum Nodes {
     Attestations {
         /// The node.
         node: String,
-        /// At most so many.
+        /// At most so many attestations.
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
@@ -233,20 +233,21 @@ pub(crate) enum Tokens {
     List,
     /// Issue an API token.
     Create {
-        /// What it is for.
+        /// What the token is for.
         name: String,
-        /// What it may do: read-operators, write-operators, read-nodes, write-nodes, attest, read-audit, read-work, write-work,
+        /// What the token may do: read-operators, write-operators, read-nodes, write-nodes, attest,
+        /// read-audit, read-work, write-work,
         /// manage-tokens.
         #[arg(long = "permission", short, required = true, value_delimiter = ',')]
         permissions: Vec<String>,
-        /// Bind it to one operator (as above): it sees that operator's rows and may only read.
+        /// Bind the token to one operator: the token sees that operator's rows and may only read.
         #[arg(long)]
         operator: Option<String>,
-        /// Days it is good for, at most 365; 90 unless said otherwise.
+        /// Days the token is good for, at most 365; 90 by default.
         #[arg(long)]
         expires_in_days: Option<u16>,
     },
-    /// Revoke an API token; it stops working at once.
+    /// Revoke an API token and all tokens that were issued with it; all of them stop working at once.
     Revoke {
         /// The token's id.
         id: String,
@@ -257,18 +258,18 @@ pub(crate) enum Tokens {
 pub(crate) enum Work {
     /// List work that was given up, newest first, and why its last attempt failed.
     List {
-        /// At most so many.
+        /// At most so many pieces of work.
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
     /// Try a piece of work again, from its first attempt on.
     Retry {
-        /// Its id.
+        /// The id of the piece.
         id: String,
     },
     /// Forget a piece of work: it is never done.
     Forget {
-        /// Its id.
+        /// The id of the piece.
         id: String,
     },
 }
@@ -288,11 +289,11 @@ pub(crate) enum Audit {
         /// address.
         #[arg(long)]
         subject: Option<String>,
-        /// At most so many.
+        /// At most so many entries.
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// Check that no entry was changed, and none taken out from between others. Prints the newest entry's number and
-    /// hash: kept elsewhere, they show later that none was cut off the end.
+    /// Check that no entry was changed, and that none is missing between others. Prints the number of entries
+    /// and the newest entry's hash: kept elsewhere, both show later whether entries were cut off the end.
     Check,
 }

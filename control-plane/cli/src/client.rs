@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(40);
-/// What a request to make something is known by, if it has to be sent again.
+/// The header with the key by which a repeated request is recognised.
 const KEY: &str = "idempotency-key";
 
 /// Speaks to one control plane on behalf of one token.
@@ -29,7 +29,7 @@ pub enum ApiError {
     /// The root certificate cannot be used.
     #[error("the root certificate cannot be used: {0}")]
     Roots(String),
-    /// Nobody there, or not who they should be.
+    /// Nobody answers at the address, or the server's certificate is not of this network.
     #[error("cannot reach {base}: {why}")]
     Unreachable {
         /// Where.
@@ -44,7 +44,7 @@ pub enum ApiError {
         status: u16,
         /// Stable name of the problem.
         kind: String,
-        /// In words.
+        /// The detail, in words.
         detail: String,
     },
     /// The answer is not JSON.
@@ -63,7 +63,7 @@ impl ApiError {
 }
 
 impl Client {
-    /// `root_pem` is the network's root certificate; nothing else is trusted.
+    /// A client that trusts the network's root certificate `root_pem` and nothing else.
     pub fn new(base: &str, root_pem: &str, token: Option<String>) -> Result<Self, ApiError> {
         if !base.starts_with("https://") {
             return Err(ApiError::Url(base.to_owned()));
@@ -91,7 +91,7 @@ impl Client {
         Ok(Self { base: base.trim_end_matches('/').to_owned(), token, http })
     }
 
-    /// The same control plane, on behalf of another token.
+    /// A client of the same control plane on behalf of another token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
@@ -102,8 +102,8 @@ impl Client {
         self.call(Method::GET, path, None::<&()>, None).await
     }
 
-    /// POSTs a body to a path under `/api/v1`. If the answer is lost, it is sent once more under the same key: what it makes
-    /// is made once.
+    /// POSTs a body to a path under `/api/v1`. If the answer is lost, the request is sent once more under the
+    /// same key, so that it takes effect once.
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, ApiError> {
         let key = format!("{:032x}", rand::random::<u128>());
         match self.call(Method::POST, path, Some(body), Some(&key)).await {
@@ -177,7 +177,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> ApiError {
-        // The innermost cause is what tells people what to do.
+        // The innermost cause tells people best what to do.
         let mut cause: &dyn std::error::Error = error;
         while let Some(inner) = cause.source() {
             cause = inner;

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-/// Where to, whom to trust, as whom.
+/// A login: the control plane's URL, the root certificate to trust, and the token.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Login {
     pub(crate) url: String,
@@ -20,7 +20,7 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    /// What was remembered, overridden by what was typed.
+    /// The remembered login, overridden by the options that were typed.
     pub(crate) fn resolve(typed: &Connection) -> anyhow::Result<Self> {
         let remembered = Self::load()?;
         let url = typed.url.clone().or_else(|| remembered.as_ref().map(|login| login.url.clone()));
@@ -34,10 +34,10 @@ impl Login {
                 .with_context(|| format!("cannot read the root certificate {}", path.display()))?,
             (None, Some(login)) => login.root_pem.clone(),
             (None, None) => {
-                bail!("whom to trust? Pass --ca with the network's root certificate, or set NODERR_CA")
+                bail!("which root certificate? Pass --ca with the network's (ca.pem), or set NODERR_CA")
             }
         };
-        // A token is for whoever issued it and nobody else.
+        // A token is only for the control plane that issued it.
         let same = |login: &Self| login.url.trim_end_matches('/') == url.trim_end_matches('/');
         let token = typed.token.clone().or_else(|| remembered.filter(same).and_then(|login| login.token));
         Ok(Self { url, root_pem, token })

@@ -1,4 +1,4 @@
-//! `noderrctl`: what admins type. Tables for people, `--json` for scripts.
+//! `noderrctl`: the command line for admins. Tables for people, `--json` for scripts.
 
 mod arguments;
 mod commands;
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     if let Command::Completion { shell } = arguments.command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Arguments::command(), "noderrctl", &mut script);
-        // Whoever reads it may stop at any time.
+        // The reader of the script may stop reading at any time.
         return if std::io::stdout().write_all(&script).is_ok() {
             ExitCode::SUCCESS
         } else {

@@ -1,6 +1,7 @@
-//! JSON as tables: the columns a person looks for, the rest with `--json`.
+//! Prints JSON as tables: the columns that a person looks for; `--json` prints the rest.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use noderr_protocol::steers_terminal;
 use serde_json::Value;
 
 /// A column: its heading and where its value lies.
@@ -32,7 +33,7 @@ pub(crate) fn print_fields(value: &Value) {
 
 fn cell(value: &Value, field: &str) -> String {
     let text = text(value);
-    // Enough of an id to tell nodes apart, and to name one by.
+    // Twelve digits of an id are enough to tell nodes apart and to name one.
     if field == "id" && text.len() == 64 { text[..12].to_owned() } else { text }
 }
 
@@ -47,14 +48,9 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// A node says what it likes; the terminal must not take any of it for orders.
+/// Replaces characters that would steer the terminal, because nodes send any text they like.
 fn harmless(text: &str) -> String {
-    text.chars().map(|char| if is_order(char) { char::REPLACEMENT_CHARACTER } else { char }).collect()
-}
-
-/// Control characters, and those that turn the direction of writing.
-fn is_order(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    text.chars().map(|char| if steers_terminal(char) { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 
 /// A time of RFC 3339 without its fractions of a second: "2026-01-02T03:04:05".

@@ -1,5 +1,5 @@
-//! The network's certificate authority, opened and held against what the other instances use; and the vendors of TPMs whose
-//! word is taken.
+//! Opens the network's certificate authority, and checks that all instances use the same; reads the
+//! certificates of the TPM vendors that are trusted.
 
 use crate::settings::{AuthoritySettings, EnrolmentSettings, FleetSettings};
 use anyhow::{Context as _, ensure};
@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Opens the authority, or makes it at the first start.
+/// Opens the authority, or makes the authority at the first start.
 pub async fn open_authority(settings: &FleetSettings, database: &Database) -> anyhow::Result<Authority> {
     let folder =
         settings.authority.folder.as_deref().context("authority.folder is set when settings are read")?;

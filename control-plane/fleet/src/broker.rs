@@ -1,4 +1,4 @@
-//! Starts the broker that is configured: the embedded one, or a client of an external cluster.
+//! Starts the configured broker: the embedded broker, or a client of an external cluster.
 
 use crate::nodes::DatabaseAdmission;
 use crate::settings::ExternalSettings;
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Starts it. The embedded one is given back too: only it can be stopped.
+/// Starts the broker. Returns the embedded broker, if that is configured, because it must be stopped.
 pub async fn start_broker(
     fleet: &Arc<Fleet>,
     certificate: Arc<dyn ResolvesServerCert>,

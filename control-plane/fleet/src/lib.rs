@@ -1,4 +1,4 @@
-//! The boxes of a network: nodes and what they should be, install tokens, enrolment, attestation, reports.
+//! The nodes of a network: their desired state, install tokens, enrolment, attestation, reports.
 
 pub mod attestation;
 mod authority;

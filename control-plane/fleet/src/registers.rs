@@ -4,7 +4,7 @@ use noderr_attestation::PcrSet;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Registers as the database keeps them.
+/// Makes the JSON object of registers.
 pub(crate) fn to_json(pcrs: &PcrSet) -> Value {
     Value::Object(
         pcrs.iter()
@@ -13,7 +13,7 @@ pub(crate) fn to_json(pcrs: &PcrSet) -> Value {
     )
 }
 
-/// Indices whose values differ, or that only one side has.
+/// The indices of registers whose values differ, or that only one side has.
 pub(crate) fn changed(baseline: Option<&Value>, now: &Value) -> Vec<String> {
     let empty = Map::new();
     let before = baseline.and_then(Value::as_object).unwrap_or(&empty);

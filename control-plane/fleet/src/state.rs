@@ -1,4 +1,4 @@
-//! What the features of this area share.
+//! The state that the features of this area share.
 
 use crate::authority::vendor_roots;
 use crate::settings::FleetSettings;
@@ -12,32 +12,32 @@ use rand::RngCore as _;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;
 
-/// The area, on its kernel.
+/// The state of the area.
 pub struct Fleet {
-    /// What it stands on.
+    /// The kernel.
     pub kernel: Arc<Kernel>,
-    /// Its sections of the configuration.
+    /// The area's sections of the configuration.
     pub settings: FleetSettings,
     /// The network's certificate authority.
     pub authority: Arc<Authority>,
     pub(crate) vendor_roots: VendorRoots,
     /// Makes the secrets and nonces of exchanges; the same for all instances.
     pub(crate) exchange_key: Vec<u8>,
-    /// When the list for an external broker was last written, and what it said.
+    /// The revocation list that was last written for an external broker.
     pub(crate) published: Mutex<Option<Published>>,
-    /// Set once, when the broker is up.
+    /// The broker; set once, when it is up.
     pub(crate) broker: OnceLock<Arc<dyn Broker>>,
 }
 
-/// A list of void certificates that was written.
+/// A revocation list that was written.
 pub(crate) struct Published {
     pub(crate) at: i64,
-    /// Serial numbers, and since when they are void.
+    /// The serial numbers of void certificates, and since when each is void.
     pub(crate) list: Vec<([u8; 16], i64)>,
 }
 
 impl Fleet {
-    /// Opens the area.
+    /// Opens the state of the area.
     pub async fn open(
         kernel: Arc<Kernel>,
         settings: FleetSettings,
@@ -59,7 +59,7 @@ impl Fleet {
         self.broker.get().map(AsRef::as_ref)
     }
 
-    /// Says something to a node. One that is not there learns the newest at its next hello.
+    /// Sends a message to a node. A node that is not connected gets the newest state at its next hello.
     pub(crate) async fn say(&self, node: &NodeId, message: &Down) {
         let Some(broker) = self.broker() else { return };
         if let Err(error) = broker.send(node, message).await {
@@ -73,7 +73,7 @@ impl Fleet {
         attached.iter().map(|session| session.node.as_bytes().to_vec()).collect()
     }
 
-    /// Whether this instance is the one to speak to a node.
+    /// Whether this instance should send to a node; see [`Broker::serves`].
     pub(crate) fn serves(&self, node: &NodeId) -> bool {
         self.broker().is_some_and(|broker| broker.serves(node))
     }

@@ -1,15 +1,14 @@
-//! What nodes say, held to what PostgreSQL, people and their terminals can read.
+//! Values that nodes send, brought within what PostgreSQL, people and their terminals can read.
 
-use noderr_kernel::is_order;
-use noderr_protocol::UnixMillis;
+use noderr_protocol::{UnixMillis, steers_terminal};
 use time::OffsetDateTime;
 
-/// PostgreSQL has no unsigned integers; a node that counts beyond 2^63 is lying.
+/// A number for PostgreSQL, which has no unsigned integers; a node that counts beyond 2^63 is lying.
 pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A node's time, held to what PostgreSQL and people can read.
+/// A node's time, brought within what PostgreSQL and people can read.
 pub(crate) fn timestamp(time: UnixMillis) -> OffsetDateTime {
     // From 1970 to the year 9999: PostgreSQL and RFC 3339 both end before the node's integer does.
     let within = time.clamp(0, 253_402_300_799_000);
@@ -17,9 +16,9 @@ pub(crate) fn timestamp(time: UnixMillis) -> OffsetDateTime {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// A node's text, without what PostgreSQL's cannot hold, and without orders to the terminal of whoever reads it.
+/// A node's text, without characters that PostgreSQL cannot store or that would steer the reader's terminal.
 pub(crate) fn text(text: &str) -> String {
-    text.replace(is_order, "\u{fffd}")
+    text.replace(steers_terminal, "\u{fffd}")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Whom to count as one.
+//! Which addresses count as one stranger.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-/// A rate: so many a second, sustained, and a burst that is allowed on top.
+/// A rate: tokens a second, sustained, and the burst that is allowed on top.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
-    /// Sustained, a second.
+    /// Tokens a second, sustained.
     pub per_second: u32,
-    /// At once.
+    /// Tokens that may be spent at once.
     pub burst: u32,
 }
 
-/// What is left of a rate's burst, and since when.
+/// A token bucket: the tokens that are left of a rate's burst, and since when.
 #[derive(Debug)]
 pub struct Bucket {
     rate: Rate,
@@ -25,9 +25,9 @@ impl Bucket {
         Self { rate, left: rate.burst.into(), at: now }
     }
 
-    /// Takes from the bucket, into debt if need be.
+    /// RecordSink from the bucket, into debt if need be.
     pub fn spend(&mut self, amount: usize) {
-        // Beyond 2^52 a float no longer counts by ones; nobody sends that much.
+        // An amount beyond 32 bits counts as the largest: nobody sends as much at once.
         self.left -= u32::try_from(amount).map_or(f64::from(u32::MAX), f64::from);
     }
 
@@ -37,7 +37,7 @@ impl Bucket {
         (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / self.per_second()))
     }
 
-    /// Whether nothing is missing: a full bucket is as good as a new one.
+    /// Whether the bucket is full, and so as good as a new one.
     pub fn is_full(&mut self, now: Instant) -> bool {
         self.refill(now);
         self.left >= self.rate.burst.into()

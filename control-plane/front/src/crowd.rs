@@ -1,5 +1,5 @@
-//! Who is inside at once, counted by address. Where there is no room, the largest crowd makes it: whoever comes alone is
-//! let in before the next of many.
+//! A crowd: the guests that are inside at once, counted by address. In a full house the address with the most
+//! guests makes room, so a guest who comes alone is let in before the next of many.
 
 use crate::lock;
 use std::cmp::Reverse;
@@ -8,16 +8,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
-/// How many may be inside.
+/// How many guests may be inside.
 #[derive(Debug, Clone, Copy)]
 pub struct CrowdLimits {
-    /// In all.
+    /// Guests in all.
     pub most: usize,
-    /// Of one address.
+    /// Guests of one address.
     pub per_address: usize,
 }
 
-/// Counts who is inside. Cheap to clone: all clones are one.
+/// Counts the guests that are inside. Cheap to clone; all clones count together.
 #[derive(Clone)]
 pub struct Crowd {
     limits: CrowdLimits,
@@ -41,7 +41,7 @@ struct Guest {
 #[derive(Default)]
 struct Members {
     count: usize,
-    /// Those that may be put out.
+    /// The numbers of the guests that may be put out.
     idle: BTreeSet<u64>,
 }
 
@@ -60,13 +60,14 @@ pub struct Busy {
 }
 
 impl Crowd {
-    /// Nobody is inside yet.
+    /// A crowd with nobody inside.
     pub fn new(limits: CrowdLimits) -> Self {
         Self { limits, inside: Arc::default() }
     }
 
-    /// A place for one more of this address. Where there is no room, the oldest idle guest of the same address makes it,
-    /// or, in a full house, that of the largest crowd; where all are busy, there is no place.
+    /// Lets in one more guest of this address. At the bound of the address its own oldest idle guest is put
+    /// out; in a full house, the oldest idle guest of the address that has the most guests. `None` where all
+    /// these guests are busy.
     pub fn enter(&self, address: IpAddr) -> Option<Place> {
         let mut inside = lock(&self.inside);
         if inside.members(address) >= self.limits.per_address {
@@ -121,17 +122,17 @@ impl Inside {
 }
 
 impl Place {
-    /// Whose place it is.
+    /// The address of the guest.
     pub const fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Cancelled when the guest must make room.
+    /// The token that is cancelled when the guest must make room.
     pub const fn out(&self) -> &CancellationToken {
         &self.out
     }
 
-    /// How a request of this guest says that it is being answered.
+    /// Makes the function by which a request of this guest says that it is being answered.
     pub fn busy(&self) -> impl Fn() -> Busy + Clone + Send + 'static {
         let (number, inside) = (self.number, self.inside.clone());
         move || {

@@ -1,8 +1,8 @@
 //! Accepts TCP and completes TLS handshakes without ever waiting for a stranger.
 //!
-//! Handshakes run beside each other, each with a deadline. Unfinished ones are a [`Crowd`]: at its bounds the *oldest*
-//! unfinished one is dropped, because an honest handshake is done in milliseconds and whoever has been silent longest is
-//! the least likely to be honest.
+//! Handshakes run beside each other, each with a deadline. Unfinished handshakes are a [`Crowd`]: at its
+//! bounds the *oldest* unfinished handshake is dropped, because an honest handshake is done in milliseconds,
+//! and the peer that has been silent longest is the least likely to be honest.
 
 use crate::address::subnet;
 use crate::crowd::{Crowd, CrowdLimits};
@@ -16,16 +16,16 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A finished handshake and where it came from. Boxed: it moves through several futures, and each would reserve its full
-/// size.
+/// A connection whose handshake is finished, and the peer's address. Boxed: the stream moves through several
+/// futures, and each would reserve its full size.
 pub type TlsConnection = (Box<TlsStream<TcpStream>>, SocketAddr);
 
 /// How many handshakes may be unfinished, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct GateLimits {
-    /// From TCP accept to a finished handshake.
+    /// The longest time from TCP accept to a finished handshake.
     pub handshake: Duration,
-    /// Unfinished handshakes.
+    /// How many handshakes may be unfinished.
     pub pending: CrowdLimits,
 }
 
@@ -56,12 +56,13 @@ impl Gate {
         Ok(Self { address, finished, _acceptor: AbortOnDropHandle::new(acceptor) })
     }
 
-    /// Where it listens.
+    /// The address on which the gate listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The next finished connection. Never fails for a stranger's sake; pends for ever once the gate is closed.
+    /// Waits for the next finished connection. A stranger cannot make the wait fail; it never ends once the
+    /// gate is closed.
     pub async fn next(&mut self) -> TlsConnection {
         match self.finished.recv().await {
             Some(connection) => connection,
@@ -87,7 +88,7 @@ async fn accept(
                 continue;
             }
         };
-        // Nobody is busy in here, so whoever comes in finds a place.
+        // Unfinished handshakes are never busy, so there is always a place.
         let Some(place) = pending.enter(subnet(peer.ip())) else { continue };
         let handshake = handshake(stream, acceptor.clone(), limits.handshake);
         let finished = finished.clone();
@@ -98,7 +99,7 @@ async fn accept(
             };
             drop(place);
             match result {
-                // The gate is closed: whoever served these connections is gone.
+                // Sending fails only after the gate is closed, when nobody serves connections any more.
                 Ok(stream) => _ = finished.send((stream, peer)).await,
                 Err(reason) => {
                     metrics::counter!("noderr_gate_refused_total", "reason" => reason).increment(1);

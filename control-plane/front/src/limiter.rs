@@ -1,4 +1,5 @@
-//! A bucket for each of many: bounded in memory, and closed to newcomers rather than open to everybody when it is full.
+//! The limiter: a bucket for each of many keys. Its memory is bounded, and a full limiter refuses new keys
+//! rather than let everybody through.
 
 use crate::bucket::{Bucket, Rate};
 use crate::lock;
@@ -7,7 +8,7 @@ use std::hash::Hash;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// One rate for every key.
+/// Holds every key to one rate.
 pub struct Limiter<K> {
     rate: Rate,
     most: usize,
@@ -15,12 +16,12 @@ pub struct Limiter<K> {
 }
 
 impl<K: Hash + Eq> Limiter<K> {
-    /// Remembers at most `most` keys that have spent something.
+    /// A limiter that remembers at most `most` keys that have spent tokens.
     pub fn new(rate: Rate, most: usize) -> Self {
         Self { rate, most, buckets: Mutex::default() }
     }
 
-    /// Spends one for `key`; or says how long `key` must wait, and spends nothing.
+    /// Spends one token of `key`; or says how long `key` must wait, and spends nothing.
     pub fn spend(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut buckets = lock(&self.buckets);
         if buckets.len() >= self.most && !buckets.contains_key(&key) {

@@ -1,4 +1,4 @@
-//! Slows guessing down: a few failures are free, then one must wait, twice as long each time.
+//! The throttle slows guessing down: a few failures are free, then each further failure doubles the wait.
 
 use crate::lock;
 use std::collections::HashMap;
@@ -6,17 +6,17 @@ use std::hash::Hash;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long whoever has failed must wait.
+/// How long to wait after failures.
 #[derive(Debug, Clone, Copy)]
 pub struct Pauses {
-    /// Failures that cost nothing.
+    /// How many failures cost nothing.
     pub free: u32,
-    /// No pause is longer.
+    /// The longest pause.
     pub longest: Duration,
 }
 
 impl Pauses {
-    /// The pause after so many failures; `None` while they are free.
+    /// The pause after `failures` failures; `None` while failures are free.
     pub fn after(self, failures: u32) -> Option<Duration> {
         let beyond = failures.checked_sub(self.free)?;
         let doubled = 1_u64.checked_shl(beyond.min(63)).unwrap_or(u64::MAX);
@@ -24,7 +24,7 @@ impl Pauses {
     }
 }
 
-/// Failures so far, by key. A hint of this instance alone; nothing is lost with it.
+/// Counts failures by key. The counts are kept in memory by each instance for itself, and may be lost.
 pub struct Throttle<K> {
     most: usize,
     failures: Mutex<HashMap<K, Failures>>,
@@ -38,13 +38,13 @@ struct Failures {
 }
 
 impl<K: Hash + Eq + Clone> Throttle<K> {
-    /// Remembers at most `most` keys.
+    /// A throttle that remembers at most `most` keys.
     pub fn new(most: usize) -> Self {
         Self { most, failures: Mutex::default() }
     }
 
-    /// Lets an attempt that goes by all these keys through, and counts it as failed until it has succeeded: many at once
-    /// are many. Or says how long to wait.
+    /// Lets an attempt through that counts for all these keys, or says how long to wait. The attempt counts
+    /// as failed until [`succeeded`](Self::succeeded) is called, so that attempts made at once all count.
     pub fn attempt(&self, keys: &[(K, Pauses)], now: Instant) -> Result<(), Duration> {
         let mut failures = lock(&self.failures);
         let wait = keys.iter().filter_map(|(key, pauses)| {
@@ -69,7 +69,7 @@ impl<K: Hash + Eq + Clone> Throttle<K> {
         Ok(())
     }
 
-    /// The attempts of these keys have come to a good end.
+    /// Forgets the failures of these keys after an attempt that succeeded.
     pub fn succeeded<'a>(&self, keys: impl IntoIterator<Item = &'a K>)
     where
         K: 'a,

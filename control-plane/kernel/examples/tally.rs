@@ -1,6 +1,6 @@
 //! A worker that counts: each piece of work is a line in a table, written in the transaction in which the piece is
-//! finished. `tally DATABASE_URL QUEUE_SECONDS` works until it is killed; the tests kill it, and look whether anything was
-//! counted twice.
+//! finished. `tally DATABASE_URL SECONDS` works until killed, each piece taking that many seconds; the tests
+//! kill the program, and look whether anything was counted twice.
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use noderr_kernel::{
     Authenticate, BaseSettings, Configuration, Credential, Database, Identified, Kernel, NoticeBus,
     Permissions,
 };
-use noderr_kernel::{DatabaseSettings, Section};
+use noderr_kernel::{DatabaseSettings, SettingsSection};
 use sqlx::migrate::Migrator;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Queue<Arc<Kernel>> for Tally {
     }
 }
 
-/// Nobody asks a worker anything.
+/// Identifies nobody: a worker answers no requests.
 struct Nobody;
 
 #[async_trait]
@@ -67,10 +67,10 @@ async fn main() -> anyhow::Result<()> {
     let configuration = Configuration::parse(
         &format!("[database]\nurl = \"{url}\""),
         std::iter::empty(),
-        &[Section::of::<DatabaseSettings>()],
+        &[SettingsSection::of::<DatabaseSettings>()],
     )?;
     let base: &BaseSettings = configuration.base();
-    // Whoever has made the database has brought it up to date.
+    // The test that made the database has brought it up to date.
     let database = Database::open(
         base,
         &configuration.section()?,

@@ -1,4 +1,5 @@
-//! A transaction on somebody's behalf: what an act is done in. Its audit entry is committed with it or not at all.
+//! An act: a transaction on behalf of a principal. An act and its audit entry are committed together or not
+//! at all.
 
 use crate::audit;
 use crate::database::Tx;
@@ -21,12 +22,12 @@ impl Act {
         Self { tx, who }
     }
 
-    /// Who acts.
+    /// The principal that acts.
     pub const fn who(&self) -> &Principal {
         &self.who
     }
 
-    /// Refuses whoever lacks the permission.
+    /// Refuses a principal that lacks the permission.
     pub fn require(&self, permission: &Permission) -> Result<(), Problem> {
         self.who.require(permission)
     }
@@ -36,12 +37,12 @@ impl Act {
         self.who.require_fresh_proof(OffsetDateTime::now_utc())
     }
 
-    /// Puts the act on record, in its own transaction.
+    /// Writes the act's audit entry, in the transaction of the act.
     pub async fn record(&mut self, action: &str, subject: impl Display, detail: &Value) -> sqlx::Result<()> {
         audit::record(&mut self.tx, &self.who.actor(), action, &subject.to_string(), detail).await
     }
 
-    /// Makes it count.
+    /// Commits the act.
     pub async fn commit(self) -> sqlx::Result<()> {
         self.tx.commit().await
     }

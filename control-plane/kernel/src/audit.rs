@@ -4,8 +4,8 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 
-/// Writes an entry in the transaction of the act itself. `actor` is a principal's, or the part of the control plane that
-/// acts by itself.
+/// Writes an entry in the transaction of the act itself. `actor` names a principal, or the part of the
+/// control plane that acts by itself.
 pub async fn record(
     connection: &mut PgConnection,
     actor: &str,

@@ -1,41 +1,41 @@
-//! A feature is one value: everything it brings, declared in one place and handed in as a whole.
+//! A feature is one value: everything that a part of the control plane brings, declared in one place.
 
 use crate::forget::Forget;
-use crate::listen::{CatchUp, Listener, Listens, LookRound};
-use crate::node::{DoesAboutNodes, NodeHooks};
+use crate::listen::{CatchUp, CatchUpRound, Listener, Listens};
+use crate::node::{NodeFeature, NodeHooks};
 use crate::principal::Permission;
 use crate::problems::Kind;
 use crate::schedule::{Bound, Job, ScheduledJob};
-use crate::settings::Section;
+use crate::settings::SettingsSection;
 use crate::work::{Queue, WorkedQueue};
 use utoipa_axum::router::OpenApiRouter;
 
-/// What a feature brings. `S` is the state of its area. Declare it with what there is:
+/// Everything that a feature brings; `S` is the state of its area. A declaration names only what there is:
 /// `Feature { routes, ..Feature::named("nodes") }`.
 pub struct Feature<S: 'static> {
-    /// Its name, which is its folder's.
+    /// The name, which is that of the feature's folder.
     pub name: &'static str,
-    /// Its part of the API, under `/api/v1`.
+    /// The routes, under `/api/v1`.
     pub routes: fn() -> OpenApiRouter<S>,
-    /// What it lets people and programs be allowed.
+    /// Permissions that people and programs can have.
     pub permissions: &'static [&'static Permission],
-    /// Kinds of problems that are its own.
+    /// Kinds of problems that only this feature has.
     pub problems: &'static [Kind],
-    /// Sections of the configuration that it reads.
-    pub settings: &'static [Section],
-    /// Its metrics: name and help.
+    /// Sections of the configuration that the feature reads.
+    pub settings: &'static [SettingsSection],
+    /// Metrics: name and help.
     pub metrics: &'static [(&'static str, &'static str)],
-    /// What it does on a beat.
+    /// Jobs: what the feature does at fixed intervals.
     pub jobs: &'static [&'static dyn Job<S>],
-    /// Its kinds of work.
+    /// Queues: the kinds of work that the feature does.
     pub queues: &'static [&'static dyn Queue<S>],
-    /// What it does about notices.
+    /// Listeners: what the feature does about notices.
     pub listens: &'static [Listens<S>],
-    /// What it looks at in case a notice was missed.
+    /// What the feature looks at in case a notice was missed.
     pub catch_up: Option<CatchUp<S>>,
-    /// What it does about nodes.
-    pub nodes: DoesAboutNodes<S>,
-    /// What of its tables is forgotten when.
+    /// What the feature does about nodes.
+    pub nodes: NodeFeature<S>,
+    /// Which rows of the feature's tables are forgotten when.
     pub forgets: fn(&S) -> Vec<Forget>,
 }
 
@@ -56,28 +56,28 @@ impl<S> Feature<S> {
             queues: &[],
             listens: &[],
             catch_up: None,
-            nodes: DoesAboutNodes::nothing(),
+            nodes: NodeFeature::nothing(),
             forgets: |_| Vec::new(),
         }
     }
 }
 
-/// What features brought, bound to their states.
+/// Everything that features brought, bound to the states of their areas.
 #[derive(Default)]
 pub struct Plugged {
-    /// Their routes.
+    /// The features' routes.
     pub routes: Vec<OpenApiRouter>,
-    /// Their jobs.
+    /// The features' jobs.
     pub jobs: Vec<ScheduledJob>,
-    /// Their queues.
+    /// The features' queues.
     pub queues: Vec<WorkedQueue>,
-    /// What they do about notices.
+    /// The features' listeners to notices.
     pub listeners: Vec<Listener>,
-    /// What they look at in case one was missed.
-    pub rounds: Vec<LookRound>,
-    /// What they do about nodes.
+    /// What the features look at in case a notice was missed.
+    pub rounds: Vec<CatchUpRound>,
+    /// What the features do about nodes.
     pub hooks: NodeHooks,
-    /// What is to be forgotten.
+    /// The rows to forget.
     pub forgets: Vec<Forget>,
 }
 
@@ -99,21 +99,21 @@ pub fn plug<S: Clone + Send + Sync + 'static>(
             feature.queues.iter().map(|queue| WorkedQueue::new(crate::work::declared(*queue), state.clone())),
         );
         plugged.listeners.extend(feature.listens.iter().map(|listens| listens.bind(state)));
-        plugged.rounds.extend(feature.catch_up.map(|catch_up| LookRound::new(catch_up, state)));
+        plugged.rounds.extend(feature.catch_up.map(|catch_up| CatchUpRound::new(catch_up, state)));
         plugged.hooks.bind(&feature.nodes, state);
         plugged.forgets.extend((feature.forgets)(state));
     }
 }
 
-/// What features declare, whatever their states: what there is before anything is opened.
+/// What features declare without a state, before the database or anything else is opened.
 #[derive(Default)]
 pub struct Declared {
-    /// Everything there is to be allowed.
+    /// Permissions.
     pub permissions: Vec<&'static Permission>,
     /// Kinds of problems, beside the kernel's.
     pub problems: Vec<Kind>,
     /// Sections of the configuration.
-    pub sections: Vec<Section>,
+    pub sections: Vec<SettingsSection>,
     /// Metrics: name and help.
     pub metrics: Vec<(&'static str, &'static str)>,
 }

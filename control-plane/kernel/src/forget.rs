@@ -1,4 +1,4 @@
-//! Forgets what has served its purpose, so that no table grows for ever by itself.
+//! Forgets rows that have served their purpose, so that no table grows for ever.
 
 use crate::kernel::{HasKernel, Kernel};
 use crate::schedule::Job;
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 use std::sync::Arc;
 
-/// Rows deleted by one statement: few enough that nobody waits long for one.
+/// Rows deleted by one statement: few enough that nobody waits long for the statement.
 const AT_ONCE: u64 = 5000;
 
 /// Rows of a table that have served their purpose.
@@ -28,7 +28,7 @@ impl Forget {
 /// Deletes everything that the features want forgotten.
 pub struct ForgetExpired(pub Vec<Forget>);
 
-/// What the kernel's own tables need.
+/// The rows of the kernel's own tables that are forgotten.
 pub(crate) fn of_the_kernel() -> Vec<Forget> {
     vec![
         Forget::new("job_runs", "started_at < now() - interval '7 days'"),

@@ -1,4 +1,4 @@
-//! What every part of an instance holds.
+//! The kernel of an instance: what every part of the instance holds.
 
 use crate::act::Act;
 use crate::database::Database;
@@ -11,30 +11,31 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// One running instance, as far as no feature is concerned.
+/// Everything of a running instance that is of no feature.
 pub struct Kernel {
-    /// This start of this process: who holds a lease, to whom a node is connected.
+    /// The id of this start of the process: names the holder of a lease, and the instance that a node is
+    /// connected to.
     pub instance: Uuid,
     /// The database.
     pub database: Database,
-    /// Finds out who asks.
+    /// Finds the principal of a credential.
     pub authenticate: Box<dyn Authenticate>,
-    /// Everything there is to be allowed.
+    /// All permissions.
     pub permissions: Permissions,
-    /// What a principal may ask.
+    /// The rate of requests of each principal.
     pub asking: Limiter<Uuid>,
-    /// What the instances tell each other.
+    /// The notices that the instances send each other.
     pub notices: NoticeBus,
-    /// What the features do about nodes; set once, when they are plugged in.
+    /// What the features do about nodes; set once, when the features are plugged in.
     pub hooks: OnceLock<NodeHooks>,
     /// The metrics that were recorded.
     pub metrics: PrometheusHandle,
-    /// Cancelled when the instance is told to stop.
+    /// The token that is cancelled when the instance is told to stop.
     pub stop: CancellationToken,
 }
 
 impl Kernel {
-    /// Begins a transaction on somebody's behalf: it sees and changes only what they may.
+    /// Begins an act on behalf of a principal: the transaction sees and changes only what the principal may.
     pub async fn begin(&self, who: Principal) -> sqlx::Result<Act> {
         Ok(Act::new(self.database.scoped(&who).await?, who))
     }
@@ -46,7 +47,8 @@ impl Kernel {
     }
 }
 
-/// Whatever holds a kernel: the state of an area, so that what the kernel brings works on it.
+/// A state that holds a kernel, such as that of an area, so that the kernel's extractors and jobs work with
+/// the state.
 pub trait HasKernel: Send + Sync {
     /// The kernel.
     fn kernel(&self) -> &Kernel;

@@ -1,8 +1,9 @@
-//! What every feature of the control plane stands on, and that knows no feature: settings, the database and its scopes,
-//! HTTP, principals, the schedule of jobs, the work queue, notices, the audit log, metrics.
+//! The kernel: what every feature of the control plane stands on. It knows no feature. Settings, the database
+//! and its scopes, HTTP, principals, the schedule of jobs, the work queue, notices, the audit log, metrics.
 //!
 //! A feature hands itself in as one value, a [`Feature`]; [`plug`] binds it to the state of its area. The composition root
-//! holds the list of features, gives what they brought to the runners here, and starts them.
+//! holds the list of features, gives everything that the features brought to the runners here, and starts the
+//! runners.
 
 mod act;
 mod audit;
@@ -33,8 +34,8 @@ pub use http::{
     Path, Problem, ProblemBody, Refused, Request, router, serve,
 };
 pub use kernel::{HasKernel, Kernel};
-pub use listen::{CatchUp, Listener, Listens, LookRound, listen};
-pub use node::{DoesAboutNodes, Greets, Hears, NodeHooks, Sink, Takes, Wants};
+pub use listen::{CatchUp, CatchUpRound, Listener, Listens, listen};
+pub use node::{Greets, Hears, NodeFeature, NodeHooks, RecordSink, Sink, Wants};
 pub use notices::{Notice, NoticeBus, Topic, notify};
 pub use principal::{
     Authenticate, Credential, Granted, Identified, Permission, Permissions, Principal, Role, Scope, Session,
@@ -43,8 +44,8 @@ pub use principal::{
 pub use problems::Kind;
 pub use schedule::{Job, ScheduledJob, run_schedule};
 pub use secret::{hash_secret, new_secret};
-pub use settings::{BaseSettings, Configuration, Secret, Section, Settings};
-pub use text::{Email, Line, is_order};
+pub use settings::{BaseSettings, Configuration, Secret, Settings, SettingsSection};
+pub use text::{Email, Line};
 pub use within::Within;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,7 +58,7 @@ pub fn unix_now() -> i64 {
 
 /// The metrics of this crate: name and help.
 pub const METRICS: &[(&str, &str)] = &[
-    ("noderr_http_turned_away_total", "HTTPS connections that were closed for want of room"),
+    ("noderr_http_turned_away_total", "HTTPS connections that were closed for lack of room"),
     ("noderr_http_throttled_total", "Requests that were refused because their principal asks too often"),
     ("noderr_job_runs_total", "Runs of scheduled jobs, by job and outcome"),
     ("noderr_notices_total", "Notices heard from the database, by topic"),

@@ -1,6 +1,6 @@
-//! Hearing notices: the listener does nothing but forward, to a bounded worker for each listener of a feature, and to
-//! whoever follows what happens. A notice that was missed, or found a queue full, is made up for by looking round: soon
-//! after, and every few seconds anyway.
+//! Listens to notices and forwards them: to a bounded worker for each listener of a feature, and to the
+//! followers of the notice bus. A notice that was missed, or found a queue full, is made up for by a look
+//! round: soon after, and every few seconds anyway.
 
 use crate::kernel::Kernel;
 use crate::notices::{CHANNEL, Notice, Topic};
@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 const PAUSE: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// Keys of one listener that wait.
+/// How many keys of one listener may wait.
 const QUEUE: usize = 10_000;
 
 type Doing<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
@@ -22,18 +22,18 @@ type Doing<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
 /// What a feature does about a topic.
 pub struct Listens<S> {
     topic: Topic,
-    /// Whether the key does not matter, so that many notices are one.
+    /// Whether the key does not matter, so that many notices count as one.
     any: bool,
     act: for<'a> fn(&'a S, &'a str) -> Doing<'a>,
 }
 
 impl<S> Listens<S> {
-    /// Acts for each key.
+    /// A listener that acts once for each key.
     pub const fn each(topic: Topic, act: for<'a> fn(&'a S, &'a str) -> Doing<'a>) -> Self {
         Self { topic, any: false, act }
     }
 
-    /// Acts once for however many keys.
+    /// A listener that acts once for any number of keys.
     pub const fn any(topic: Topic, act: for<'a> fn(&'a S, &'a str) -> Doing<'a>) -> Self {
         Self { topic, any: true, act }
     }
@@ -62,9 +62,9 @@ pub struct Listener {
 }
 
 /// A look round that is bound to its state.
-pub struct LookRound(Box<dyn Fn() -> Doing<'static> + Send + Sync>);
+pub struct CatchUpRound(Box<dyn Fn() -> Doing<'static> + Send + Sync>);
 
-impl LookRound {
+impl CatchUpRound {
     pub(crate) fn new<S: Clone + Send + Sync + 'static>(catch_up: CatchUp<S>, state: &S) -> Self {
         let state = state.clone();
         Self(Box::new(move || {
@@ -97,7 +97,7 @@ impl Worker {
         room
     }
 
-    async fn run(&self, look: &Notify) {
+    async fn run(&self, look: &watch::Sender<()>) {
         loop {
             self.bell.notified().await;
             loop {
@@ -109,7 +109,7 @@ impl Worker {
                         error = format!("{error:#}"),
                         "a notice was not acted on; looking round"
                     );
-                    look.notify_one();
+                    look.send_replace(());
                 }
             }
         }
@@ -117,8 +117,9 @@ impl Worker {
 }
 
 /// Listens and forwards, for ever.
-pub async fn listen(kernel: Arc<Kernel>, listeners: Vec<Listener>, rounds: Vec<LookRound>) {
-    let look = Arc::new(Notify::new());
+pub async fn listen(kernel: Arc<Kernel>, listeners: Vec<Listener>, rounds: Vec<CatchUpRound>) {
+    // A value and not a signal: a round that is under way when something is missed looks once more.
+    let look = Arc::new(watch::Sender::new(()));
     let workers: Vec<_> = listeners.into_iter().map(|listener| Arc::new(Worker::new(listener))).collect();
     let mut tasks = JoinSet::new();
     for worker in &workers {
@@ -126,7 +127,7 @@ pub async fn listen(kernel: Arc<Kernel>, listeners: Vec<Listener>, rounds: Vec<L
         tasks.spawn(async move { worker.run(&look).await });
     }
     for round in rounds {
-        tasks.spawn(look_round(round, look.clone()));
+        tasks.spawn(look_round(round, look.subscribe()));
     }
     tasks.spawn(async move {
         loop {
@@ -136,31 +137,31 @@ pub async fn listen(kernel: Arc<Kernel>, listeners: Vec<Listener>, rounds: Vec<L
             tokio::time::sleep(PAUSE).await;
         }
     });
-    // None of them ends by itself.
+    // No task ends by itself.
     tasks.join_next().await;
 }
 
-async fn look_round(round: LookRound, look: Arc<Notify>) {
+async fn look_round(round: CatchUpRound, mut look: watch::Receiver<()>) {
     loop {
         if let Err(error) = (round.0)().await {
             tracing::warn!(error = format!("{error:#}"), "cannot look round for what was missed");
         }
         tokio::select! {
-            () = look.notified() => {}
+            _ = look.changed() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
 }
 
-async fn forward(kernel: &Kernel, workers: &[Arc<Worker>], look: &Notify) -> sqlx::Result<()> {
+async fn forward(kernel: &Kernel, workers: &[Arc<Worker>], look: &watch::Sender<()>) -> sqlx::Result<()> {
     let mut listener = PgListener::connect_with(kernel.database.system()).await?;
     listener.ignore_pool_close_event(true);
     listener.listen(CHANNEL).await?;
-    look.notify_waiters();
+    look.send_replace(());
     loop {
         let Some(notification) = listener.try_recv().await? else {
             // The connection was lost and is back.
-            look.notify_waiters();
+            look.send_replace(());
             continue;
         };
         let notice = Notice::parse(notification.payload());
@@ -168,7 +169,7 @@ async fn forward(kernel: &Kernel, workers: &[Arc<Worker>], look: &Notify) -> sql
         for worker in workers.iter().filter(|worker| worker.listener.topic.0 == notice.topic) {
             if !worker.offer(&notice.key) {
                 metrics::counter!("noderr_notices_overflowed_total").increment(1);
-                look.notify_waiters();
+                look.send_replace(());
             }
         }
         kernel.notices.publish(notice);
@@ -200,11 +201,13 @@ mod tests {
         for key in ["a", "a", "b", "bad"] {
             assert!(worker.offer(key));
         }
-        let look = Notify::new();
+        let look = watch::Sender::new(());
+        let mut rounds = [look.subscribe(), look.subscribe()];
         tokio::select! {
             () = worker.run(&look) => {}
-            () = look.notified() => {}
+            _ = rounds[0].changed() => {}
         }
+        assert!(rounds[1].has_changed().unwrap(), "every feature looks round, not only one");
         assert_eq!(calls.load(Ordering::SeqCst), 3);
     }
 

@@ -1,4 +1,5 @@
-//! What features do about nodes: what they hear of them, what they say at a hello, which records they store.
+//! What features do about nodes: which messages they hear, what they send at a hello, which sections they
+//! want, which records they store.
 
 use async_trait::async_trait;
 use noderr_protocol::{Lane, NodeId, Record, Section, Up, UpKind};
@@ -11,62 +12,63 @@ type Doing<'a, T = ()> = Pin<Box<dyn Future<Output = sqlx::Result<T>> + Send + '
 pub struct Hears<S> {
     /// The kind.
     pub kind: UpKind,
-    /// What it does.
+    /// The function that is given the message.
     pub hear: for<'a> fn(&'a S, &'a NodeId, &'a Up) -> Doing<'a>,
 }
 
-/// What a feature says to a node that has said hello.
+/// Sends what a feature has to say to a node that has said hello.
 pub type Greets<S> = for<'a> fn(&'a S, &'a NodeId) -> Doing<'a>;
 
 /// What a feature wants a node to be: its section of the desired state, if there is one for this node. Asked in the
 /// transaction that numbers the document: a section that differs from the one sent last makes a new version.
 pub type Wants<S> = for<'a> fn(&'a S, &'a mut PgConnection, &'a NodeId) -> Doing<'a, Option<Section>>;
 
-/// Which records a feature stores.
+/// The records that a feature stores.
 #[derive(Debug, Clone, Copy)]
-pub struct Takes {
+pub struct RecordSink {
     /// Kinds of payloads, as their envelopes name them.
     pub kinds: &'static [u8],
-    /// Makes what gathers the records of one transaction.
+    /// Makes the sink for the records of one transaction.
     pub sink: fn() -> Box<dyn Sink>,
 }
 
 /// Gathers the records of one transaction, and stores them in it.
 #[async_trait]
 pub trait Sink: Send {
-    /// Takes a record; `false` if it cannot be read, and is to be kept as it came.
+    /// RecordSink a record; `false` if the record cannot be read and must be kept as it came.
     fn take(&mut self, node: &NodeId, lane: Lane, record: &Record) -> bool;
 
-    /// Stores what was taken, in the transaction that commits the marks.
+    /// Stores the records that were taken, in the transaction that commits the marks.
     async fn flush(&mut self, connection: &mut PgConnection) -> sqlx::Result<()>;
 }
 
-/// What a feature does about nodes. Declare it with what there is: `DoesAboutNodes { greets, ..DoesAboutNodes::nothing() }`.
-pub struct DoesAboutNodes<S: 'static> {
-    /// What it does with their messages.
+/// What a feature does about nodes. A declaration names only what there is:
+/// `NodeFeature { greets, ..NodeFeature::nothing() }`.
+pub struct NodeFeature<S: 'static> {
+    /// The kinds of messages that the feature hears.
     pub hears: &'static [Hears<S>],
-    /// What it says to a node that has said hello.
+    /// What the feature sends to a node that has said hello.
     pub greets: Option<Greets<S>>,
-    /// What it wants a node to be.
+    /// The feature's section of the desired state.
     pub wants: Option<Wants<S>>,
-    /// Which records it stores.
-    pub records: &'static [Takes],
+    /// The records that the feature stores.
+    pub records: &'static [RecordSink],
 }
 
-impl<S> DoesAboutNodes<S> {
-    /// Nothing.
+impl<S> NodeFeature<S> {
+    /// A feature that does nothing about nodes.
     pub const fn nothing() -> Self {
         Self { hears: &[], greets: None, wants: None, records: &[] }
     }
 }
 
-/// All of it, of all features, bound to their states.
+/// What all features do about nodes, bound to the states of their areas.
 #[derive(Default)]
 pub struct NodeHooks {
     hears: Vec<(UpKind, BoundHears)>,
     greets: Vec<BoundGreets>,
     wants: Vec<BoundWants>,
-    takes: Vec<Takes>,
+    takes: Vec<RecordSink>,
 }
 
 type BoundHears = Box<dyn Fn(NodeId, Up) -> Doing<'static> + Send + Sync>;
@@ -89,7 +91,7 @@ impl NodeHooks {
     /// Binds what a feature does about nodes to its state.
     pub(crate) fn bind<S: Clone + Send + Sync + 'static>(
         &mut self,
-        does: &'static DoesAboutNodes<S>,
+        does: &'static NodeFeature<S>,
         state: &S,
     ) {
         for Hears { kind, hear } in does.hears {
@@ -123,7 +125,7 @@ impl NodeHooks {
         Ok(sections)
     }
 
-    /// Tells every feature that hears this kind of message; `false` if none does.
+    /// Gives a message to every feature that hears its kind; `false` if no feature does.
     pub async fn hear(&self, node: &NodeId, message: &Up) -> sqlx::Result<bool> {
         let mut heard = false;
         for (_, hear) in self.hears.iter().filter(|(kind, _)| *kind == message.kind()) {
@@ -133,7 +135,7 @@ impl NodeHooks {
         Ok(heard)
     }
 
-    /// Lets every feature say what it has to say to a node that has said hello.
+    /// Lets every feature send what it has to say to a node that has said hello.
     pub async fn greet(&self, node: &NodeId) -> sqlx::Result<()> {
         for greet in &self.greets {
             greet(*node).await?;
@@ -141,7 +143,7 @@ impl NodeHooks {
         Ok(())
     }
 
-    /// Sinks for one transaction, and which kinds of payloads each takes.
+    /// New sinks for one transaction, each with the kinds of payloads that it takes.
     pub fn sinks(&self) -> Vec<(&'static [u8], Box<dyn Sink>)> {
         self.takes.iter().map(|takes| (takes.kinds, (takes.sink)())).collect()
     }

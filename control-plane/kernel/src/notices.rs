@@ -1,24 +1,24 @@
-//! What one instance tells the others through PostgreSQL: that something has changed. A notice says only what to look at;
-//! the truth is read from the database.
+//! Notices: through PostgreSQL one instance tells the others that something has changed. A notice says only
+//! what to look at; the truth is read from the database.
 
 use sqlx::{Executor as _, PgConnection};
 use tokio::sync::broadcast;
 
-/// Where PostgreSQL carries notices.
+/// The channel of PostgreSQL that carries notices.
 pub(crate) const CHANNEL: &str = "noderr";
-/// Notices that a follower may be behind.
+/// How many notices a follower may be behind.
 const FOLLOWERS: usize = 1024;
 
-/// A kind of change. The name travels; whoever declares the topic says what its keys are.
+/// A kind of change. The name travels in the notice; the declaration of the topic says what its keys are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Topic(pub &'static str);
 
 /// Something has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// What kind of thing.
+    /// The name of the topic.
     pub topic: String,
-    /// Which one; empty where the topic has no keys.
+    /// The key of the thing that changed; empty where the topic has no keys.
     pub key: String,
 }
 
@@ -29,14 +29,14 @@ impl Notice {
     }
 }
 
-/// Tells every instance, this one too, once the transaction commits.
+/// Sends a notice to every instance, the sender too, once the transaction commits.
 pub async fn notify(connection: &mut PgConnection, topic: &Topic, key: &str) -> sqlx::Result<()> {
     let text = format!("{} {key}", topic.0);
     connection.execute(sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, text.trim_end())).await?;
     Ok(())
 }
 
-/// Where notices can be followed, as by a browser that looks on.
+/// Hands the notices that this instance hears to its followers, such as the workers of queues.
 #[derive(Debug, Clone)]
 pub struct NoticeBus(broadcast::Sender<Notice>);
 
@@ -47,12 +47,13 @@ impl Default for NoticeBus {
 }
 
 impl NoticeBus {
-    /// Everything from now on. Whoever falls behind is told so and must look for themselves.
+    /// Follows all notices from now on. A follower that falls behind is told so, and must look at the
+    /// database.
     pub fn subscribe(&self) -> broadcast::Receiver<Notice> {
         self.0.subscribe()
     }
 
-    /// Hands a notice to whoever follows.
+    /// Hands a notice to all followers.
     pub(crate) fn publish(&self, notice: Notice) {
         // Nobody may be following.
         _ = self.0.send(notice);

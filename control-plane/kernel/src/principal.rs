@@ -1,7 +1,8 @@
-//! Who asks, and what they may do: an administrator or an operator with a session, or a program with a token.
+//! Principals: an administrator or an operator with a session, or a program with a token, and what each may
+//! do.
 //!
-//! A feature declares its permissions and which roles hold them; who holds what follows from that in one place,
-//! [`Permissions`].
+//! A feature declares its permissions and which roles hold them; what a principal may do follows from these
+//! declarations in one place, [`Permissions`].
 
 use crate::http::Problem;
 use crate::problems::{NOT_A_SESSION, PERMISSION, PROOF_REQUIRED};
@@ -11,17 +12,17 @@ use std::str::FromStr;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// How long a proof of the person counts as fresh.
+/// How long a proof counts as fresh.
 const FRESH: Duration = Duration::minutes(10);
 
 /// What an administrator is there for. Append only: the names are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Everything.
+    /// Holds every permission.
     Owner,
-    /// Nodes: adding, steering, revoking.
+    /// Adds, steers and revokes nodes.
     Fleet,
-    /// Operators: who may have nodes.
+    /// Decides which operators may have nodes.
     Reviewer,
     /// Sees everything, changes nothing.
     Auditor,
@@ -53,30 +54,30 @@ impl FromStr for Role {
     }
 }
 
-/// One thing there is to be allowed.
+/// A permission: one thing that a principal can be allowed.
 #[derive(Debug)]
 pub struct Permission {
-    /// As tokens name it.
+    /// The name, as tokens list it.
     pub name: &'static str,
-    /// What it allows.
+    /// What the permission allows.
     pub about: &'static str,
-    /// The roles that hold it; an owner holds every one.
+    /// The roles that hold the permission; an owner holds every permission.
     pub roles: &'static [Role],
-    /// Whether operators hold it, for what is theirs.
+    /// Whether operators hold the permission, for their own things.
     pub operators: bool,
 }
 
-/// All permissions of all features, and who holds which.
+/// All permissions of all features.
 #[derive(Debug, Clone, Default)]
 pub struct Permissions(Vec<&'static Permission>);
 
 impl Permissions {
-    /// Of what the features declare.
+    /// The permissions that the features declare.
     pub fn new(all: Vec<&'static Permission>) -> Self {
         Self(all)
     }
 
-    /// Every one.
+    /// All permissions.
     pub fn all(&self) -> &[&'static Permission] {
         &self.0
     }
@@ -86,7 +87,7 @@ impl Permissions {
         self.0.iter().copied().find(|permission| permission.name == name)
     }
 
-    /// What somebody may do.
+    /// The names of the permissions that follow from `granted`.
     pub(crate) fn granted(&self, granted: &Granted) -> BTreeSet<&'static str> {
         let holds = |permission: &&&'static Permission| match granted {
             Granted::Roles(roles) => is_held(permission, roles),
@@ -103,7 +104,7 @@ fn is_held(permission: &Permission, roles: &[Role]) -> bool {
     roles.contains(&Role::Owner) || roles.iter().any(|role| permission.roles.contains(role))
 }
 
-/// What gives somebody their permissions.
+/// What a principal's permissions follow from.
 #[derive(Debug, Clone)]
 pub enum Granted {
     /// An administrator's roles.
@@ -119,34 +120,34 @@ pub enum Granted {
     },
 }
 
-/// Who asks.
+/// A principal: who asks.
 #[derive(Debug, Clone)]
 pub struct Principal {
-    /// As whom.
+    /// The person or the program.
     pub subject: Subject,
-    /// What they may see.
+    /// What the principal may see.
     pub scope: Scope,
-    /// Names of what they may do.
+    /// Names of the permissions that the principal holds.
     pub permissions: BTreeSet<&'static str>,
 }
 
-/// As whom somebody asks.
+/// The person or the program behind a request.
 #[derive(Debug, Clone)]
 pub enum Subject {
     /// An administrator who has logged in.
     Admin {
-        /// Who.
+        /// The administrator.
         id: Uuid,
-        /// Their address.
+        /// The administrator's e-mail address.
         email: String,
-        /// With which session.
+        /// The login's session.
         session: Session,
     },
     /// An operator who has logged in.
     Operator {
-        /// Who.
+        /// The operator.
         id: Uuid,
-        /// With which session.
+        /// The login's session.
         session: Session,
     },
     /// A program.
@@ -156,24 +157,24 @@ pub enum Subject {
 /// A login's session.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// What is stored of its token.
+    /// The hash of the session's secret, as stored.
     pub hash: Vec<u8>,
-    /// When the person last proved who they are.
+    /// When the person last gave a proof.
     pub proven_at: OffsetDateTime,
 }
 
 /// An API token.
 #[derive(Debug, Clone, Copy)]
 pub struct Token {
-    /// Which.
+    /// The token.
     pub id: Uuid,
-    /// The administrator who answers for it.
+    /// The administrator who answers for the token.
     pub owner: Uuid,
-    /// When it ends.
+    /// When the token ends.
     pub expires_at: OffsetDateTime,
 }
 
-/// How somebody who asks presents themselves.
+/// What a request identifies its principal with.
 #[derive(Debug, Clone)]
 pub enum Credential {
     /// A secret in the `Authorization` header.
@@ -189,25 +190,25 @@ pub enum Scope {
     Operator(Uuid),
 }
 
-/// Somebody who was found.
+/// The principal of a credential, before permissions are looked up.
 pub struct Identified {
-    /// As whom they ask.
+    /// The person or the program.
     pub subject: Subject,
-    /// What they may see.
+    /// What the principal may see.
     pub scope: Scope,
-    /// What gives them their permissions.
+    /// What the permissions follow from.
     pub granted: Granted,
 }
 
-/// Finds out who asks. The feature that keeps sessions and tokens does.
+/// Finds the principal of a credential; implemented by the area that keeps sessions and tokens.
 #[async_trait]
 pub trait Authenticate: Send + Sync {
-    /// Whom a credential stands for.
+    /// The principal that a credential stands for, if there is one.
     async fn identify(&self, credential: &Credential) -> sqlx::Result<Option<Identified>>;
 }
 
 impl Principal {
-    /// Refuses whoever lacks the permission.
+    /// Refuses a principal that lacks the permission.
     pub fn require(&self, permission: &Permission) -> Result<(), Problem> {
         if self.permissions.contains(permission.name) {
             return Ok(());
@@ -215,8 +216,8 @@ impl Principal {
         Err(PERMISSION.because(format!("this needs the permission `{}`", permission.name)))
     }
 
-    /// Refuses a session whose person has not proven lately who they are: a session that was left open, or stolen, is not
-    /// enough for what lasts. A token is a program's, and has no person.
+    /// Refuses a session without a fresh proof: a session that was left open, or stolen, is not enough for an
+    /// act that lasts. A token belongs to a program, which gives no proofs.
     pub fn require_fresh_proof(&self, now: OffsetDateTime) -> Result<(), Problem> {
         match &self.subject {
             Subject::Admin { session, .. } | Subject::Operator { session, .. }
@@ -228,7 +229,7 @@ impl Principal {
         }
     }
 
-    /// As the audit log names them.
+    /// The principal as the audit log names it.
     pub fn actor(&self) -> String {
         match &self.subject {
             Subject::Admin { id, .. } => format!("admin {id}"),
@@ -237,7 +238,7 @@ impl Principal {
         }
     }
 
-    /// The administrator who asks, their address and their session; everybody else is refused.
+    /// The id, address and session of the administrator who asks; refuses everybody else.
     pub fn admin(&self) -> Result<(Uuid, &str, &Session), Problem> {
         match &self.subject {
             Subject::Admin { id, email, session } => Ok((*id, email, session)),
@@ -245,7 +246,7 @@ impl Principal {
         }
     }
 
-    /// The session they ask with; a token is refused.
+    /// The session that is asked with; refuses a token.
     pub fn session(&self) -> Result<&Session, Problem> {
         match &self.subject {
             Subject::Admin { session, .. } | Subject::Operator { session, .. } => Ok(session),
@@ -253,7 +254,7 @@ impl Principal {
         }
     }
 
-    /// The API token they ask with, if it is one.
+    /// The API token that is asked with, if it is not a session.
     pub const fn token(&self) -> Option<&Token> {
         match &self.subject {
             Subject::Token(token) => Some(token),
@@ -261,7 +262,7 @@ impl Principal {
         }
     }
 
-    /// Who or what asks.
+    /// The id of the administrator, the operator or the token.
     pub const fn id(&self) -> Uuid {
         match &self.subject {
             Subject::Admin { id, .. } | Subject::Operator { id, .. } => *id,

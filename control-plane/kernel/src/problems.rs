@@ -1,13 +1,13 @@
-//! Kinds of problems, and those that any request may run into, whatever the feature.
+//! Kinds of problems, and the kinds that any request may meet, whatever the feature.
 
-/// A kind of problem: its status, its name for programs, and what it means.
+/// A kind of problem: HTTP status, name for programs, and meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
     /// HTTP status.
     pub status: u16,
     /// Stable name.
     pub name: &'static str,
-    /// What it means, in a sentence; the detail where nothing more can be said.
+    /// The meaning in a sentence; also the detail, where a case has no detail of its own.
     pub meaning: &'static str,
 }
 
@@ -18,7 +18,7 @@ impl Kind {
     }
 }
 
-/// Every one of them.
+/// All kinds of this file.
 pub const ALL: &[Kind] = &[
     BODY,
     QUERY,
@@ -52,36 +52,36 @@ pub const VALUE: Kind =
     Kind::new(400, "value", "a value of the request cannot be stored: a control character, or out of range");
 /// The body is too large.
 pub const TOO_LARGE: Kind = Kind::new(413, "too-large", "the body is too large");
-/// The body is not JSON by its own word.
+/// The content type of the body is not JSON.
 pub const MEDIA_TYPE: Kind =
     Kind::new(415, "media-type", "send the body as application/json, and say so in content-type");
-/// Nobody knows who asks.
+/// The request has no credential that counts.
 pub const UNAUTHORISED: Kind =
     Kind::new(401, "unauthorised", "the request carries no credential that counts");
-/// Whoever asks may not do this.
+/// The principal may not do this.
 pub const PERMISSION: Kind = Kind::new(403, "permission", "you may not do this");
-/// A token asks where a person must.
+/// A token was used where a session is needed.
 pub const NOT_A_SESSION: Kind = Kind::new(
     400,
     "not-a-session",
     "this request was made with an API token; it is for people who have logged in",
 );
-/// The person must prove again who they are.
+/// A fresh proof is needed.
 pub const PROOF_REQUIRED: Kind = Kind::new(
     403,
     "proof-required",
     "this lasts, and your session is no fresh proof of who you are: send password and code to /sessions/current/proof first",
 );
-/// There is no such thing, or it is not theirs to see.
+/// The thing does not exist, or the principal may not see it.
 pub const NOT_FOUND: Kind = Kind::new(404, "not-found", "there is no such thing, or it is not yours to see");
-/// The page does not know the method.
+/// The route does not know the method.
 pub const METHOD: Kind = Kind::new(405, "method", "this page does not know that method");
 /// Too many requests.
 pub const THROTTLED: Kind = Kind::new(429, "throttled", "too many requests; wait");
-/// The idempotency key is none.
+/// The idempotency key is malformed.
 pub const IDEMPOTENCY_KEY: Kind =
     Kind::new(400, "idempotency-key", "an Idempotency-Key has 1 to 200 visible ASCII characters");
-/// The idempotency key stood for another request.
+/// The idempotency key was used for another request.
 pub const KEY_REUSED: Kind =
     Kind::new(409, "key-reused", "this Idempotency-Key was used for another request; choose a fresh one");
 /// The request was done already, and its answer held a secret.

@@ -1,5 +1,6 @@
-//! The schedule: jobs with a name, a beat, a `run`. Any instance may run any job; a lease in the database sees to it that
-//! one does. Each job has a task of its own, so that none waits for another.
+//! The schedule: jobs with a name, an interval, a `run`. Any instance may run any job; a lease in the
+//! database makes sure that only one instance does. Each job has a task of its own, so that no job waits for
+//! another.
 
 use crate::kernel::Kernel;
 use async_trait::async_trait;
@@ -8,25 +9,25 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long a run counts without a sign of life of its instance.
+/// How long a run keeps its lease without a sign of life of its instance.
 const LEASE_S: f64 = 60.0;
 const RENEW_EVERY: Duration = Duration::from_secs(20);
-/// No run may take longer.
+/// How long a run may take at most.
 const LONGEST: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Work on a beat.
+/// A job: work at fixed intervals.
 #[async_trait]
 pub trait Job<S>: Send + Sync {
-    /// Its row in the table.
+    /// The name of the job's row in the table.
     fn name(&self) -> &'static str;
     /// Seconds from one run to the next.
     fn every_s(&self) -> i32;
-    /// Does it; the answer is kept with the run.
+    /// Does the work; the returned outcome is kept with the run.
     async fn run(&self, state: &S) -> anyhow::Result<String>;
 }
 
-/// A job with what it works on.
+/// A job together with the state that it works on.
 #[async_trait]
 pub(crate) trait BoundJob: Send + Sync {
     fn name(&self) -> &'static str;
@@ -66,13 +67,13 @@ impl<S: Send + Sync> BoundJob for Bound<Box<dyn Job<S>>, S> {
     }
 }
 
-/// Runs whatever is due, for ever.
+/// Runs all jobs that are due, for ever.
 pub async fn run_schedule(kernel: Arc<Kernel>, jobs: Vec<ScheduledJob>) {
     let mut tasks = JoinSet::new();
     for ScheduledJob(job) in jobs {
         tasks.spawn(keep_running(kernel.clone(), Arc::from(job)));
     }
-    // None of them ends by itself.
+    // No task ends by itself.
     tasks.join_next().await;
 }
 
@@ -107,10 +108,10 @@ fn warn(error: &sqlx::Error) {
     tracing::warn!(%error, "the schedule of jobs cannot be read or written");
 }
 
-/// One run to its end, or to the end of its lease.
+/// Makes one run, to its end or to the end of its lease; returns the outcome.
 async fn run_once(kernel: &Arc<Kernel>, job: &Arc<dyn BoundJob>, run: i64) -> String {
     let running = job.clone();
-    // A task of its own: a job that panics has failed, and that is all.
+    // The job has a task of its own, so that a job that panics has failed and does no other harm.
     let mut running = AbortOnDropHandle::new(tokio::spawn(async move { running.run().await }));
     let ended = tokio::select! {
         ended = &mut running => ended,
@@ -128,7 +129,7 @@ async fn run_once(kernel: &Arc<Kernel>, job: &Arc<dyn BoundJob>, run: i64) -> St
 }
 
 fn failed(job: &dyn BoundJob, why: &str) -> String {
-    tracing::error!(job = job.name(), why, "a job did not come to its end");
+    tracing::error!(job = job.name(), why, "a job failed");
     metrics::counter!("noderr_job_runs_total", "job" => job.name(), "outcome" => "failed").increment(1);
     why.to_owned()
 }
@@ -145,7 +146,7 @@ async fn make_known(kernel: &Kernel, job: &dyn BoundJob) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Takes a job that is due and nobody's; the number is that of the run.
+/// RecordSink the lease of a job that is due and not leased; returns the number of the run.
 async fn lease(kernel: &Kernel, job: &dyn BoundJob) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
         "WITH due AS (
@@ -161,7 +162,7 @@ async fn lease(kernel: &Kernel, job: &dyn BoundJob) -> sqlx::Result<Option<i64>>
     .await
 }
 
-/// Renews the lease; returns once another instance has it.
+/// Renews the lease of a run; returns once the lease is lost.
 async fn lease_lost(kernel: &Kernel, job: &dyn BoundJob, run: i64) {
     loop {
         tokio::time::sleep(RENEW_EVERY).await;

@@ -1,4 +1,4 @@
-//! Secrets that are shown once: made here, stored as a hash.
+//! Secrets that are shown once: how they are made, and how they are stored as a hash.
 
 use rand::RngCore as _;
 use sha2::{Digest as _, Sha256};
@@ -10,7 +10,7 @@ pub fn new_secret(prefix: &str) -> String {
     format!("{prefix}_{}", hex::encode(bytes))
 }
 
-/// What is stored of a secret. It has 256 random bits, so a plain hash does.
+/// The hash of a secret that is stored. A secret has 256 random bits, so a plain hash is enough.
 pub fn hash_secret(secret: &str) -> Vec<u8> {
     Sha256::digest(secret).to_vec()
 }

@@ -1,7 +1,8 @@
 //! The configuration: one TOML file, overridden by environment variables, read section by section.
 //!
-//! Each section belongs to whoever declares a type for it ([`Settings`]). A variable is the field's path in capitals:
-//! `http.listen` is `NODERR_HTTP_LISTEN`. Secrets have a type that cannot be printed and may be read from a file.
+//! Each section is a type that implements [`Settings`]. A variable is the field's path in capitals:
+//! `http.listen` is `NODERR_HTTP_LISTEN`. Secrets have a type that cannot be printed and may be read from a
+//! file.
 
 use anyhow::{Context as _, ensure};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -16,26 +17,26 @@ use toml::{Table, Value};
 pub trait Settings: DeserializeOwned + fmt::Debug + Default + 'static {
     /// The section's name.
     const SECTION: &'static str;
-    /// The section as the example shows it: every field with its default and what it means.
+    /// The section as the example shows it: every field with its default and its meaning.
     const EXAMPLE: &'static str;
 
-    /// Refuses what cannot work, naming the field.
+    /// Refuses settings that cannot work, naming the field.
     fn check(&self) -> anyhow::Result<()> {
         Ok(())
     }
 }
 
-/// A section that somebody reads, without its type.
+/// A section of the configuration, without its type.
 #[derive(Clone, Copy)]
-pub struct Section {
-    /// Its name.
+pub struct SettingsSection {
+    /// The name of the section.
     pub name: &'static str,
-    /// As the example shows it.
+    /// The section as the example shows it.
     pub example: &'static str,
     read: fn(&Table) -> anyhow::Result<String>,
 }
 
-impl Section {
+impl SettingsSection {
     /// The section of these settings.
     pub const fn of<T: Settings>() -> Self {
         let read = |table: &Table| Ok(format!("{:?}", read_section::<T>(table)?));
@@ -43,18 +44,18 @@ impl Section {
     }
 }
 
-/// What belongs to no section.
+/// The settings that belong to no section.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BaseSettings {
     /// The network's name, as its certificates show it.
     pub network: String,
-    /// Where the control plane keeps what it makes itself: keys, a private database.
+    /// The data folder: keys and the private database.
     pub data: PathBuf,
 }
 
 impl BaseSettings {
-    /// As the example shows it.
+    /// The settings as the example shows them.
     pub const EXAMPLE: &'static str = include_str!("settings.example.toml");
 }
 
@@ -72,8 +73,8 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// Reads the file, if there is one, and the environment. `sections` are all there are: another is a mistake.
-    pub fn load(path: Option<&Path>, sections: &[Section]) -> anyhow::Result<Self> {
+    /// Reads the file, if there is one, and the environment. Refuses a section that is not in `sections`.
+    pub fn load(path: Option<&Path>, sections: &[SettingsSection]) -> anyhow::Result<Self> {
         let text = match path {
             Some(path) => fs::read_to_string(path)
                 .with_context(|| format!("cannot read the configuration {}", path.display()))?,
@@ -85,11 +86,11 @@ impl Configuration {
         })
     }
 
-    /// Reads a text and variables.
+    /// Reads the configuration from a text and from variables.
     pub fn parse(
         text: &str,
         variables: impl Iterator<Item = (String, String)>,
-        sections: &[Section],
+        sections: &[SettingsSection],
     ) -> anyhow::Result<Self> {
         let mut table: Table = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
         for (name, value) in variables {
@@ -111,7 +112,7 @@ impl Configuration {
         Ok(Self { base, table })
     }
 
-    /// What belongs to no section.
+    /// The settings that belong to no section.
     pub const fn base(&self) -> &BaseSettings {
         &self.base
     }
@@ -141,8 +142,13 @@ fn read_section<T: Settings>(table: &Table) -> anyhow::Result<T> {
     Ok(settings)
 }
 
-/// `NODERR_HTTP_LISTEN` → `http.listen`. Variables that begin with no section (such as NODERR_LOG) are others'.
-fn field_path(name: &str, sections: &[Section]) -> Option<Vec<String>> {
+/// The field that a variable overrides: `NODERR_HTTP_LISTEN` → `http.listen`. `None` for a variable whose
+/// name begins with no section, such as NODERR_LOG.
+fn field_path(name: &str, sections: &[SettingsSection]) -> Option<Vec<String>> {
+    // The name by which every hosting service hands a database on.
+    if name == "DATABASE_URL" {
+        return Some(vec!["database".to_owned(), "url".to_owned()]);
+    }
     let rest = name.strip_prefix("NODERR_")?.to_ascii_lowercase();
     if rest == "network" || rest == "data" {
         return Some(vec![rest]);
@@ -151,7 +157,7 @@ fn field_path(name: &str, sections: &[Section]) -> Option<Vec<String>> {
     sections.iter().any(|known| known.name == section).then(|| vec![section.to_owned(), field.to_owned()])
 }
 
-/// Whether the field exists and the value fits is seen when the section is read.
+/// Overrides a field. An unknown field or a value that does not fit is noticed when the section is read.
 fn override_field(table: &mut Table, path: &[String], value: &str) -> anyhow::Result<()> {
     // Numbers, booleans, lists and tables as TOML has them; everything else is text.
     let parsed = match toml::from_str::<Table>(&format!("value = {value}")) {
@@ -172,7 +178,8 @@ fn override_field(table: &mut Table, path: &[String], value: &str) -> anyhow::Re
     Ok(())
 }
 
-/// A secret: written into the configuration as text, or as `{ file = "/path" }`, whose first line it then is.
+/// A secret: written into the configuration as text, or as `{ file = "/path" }`, which takes the first line
+/// of that file.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
@@ -182,7 +189,7 @@ impl Secret {
         self.0.expose_secret()
     }
 
-    /// The first line of a file.
+    /// Reads a secret from the first line of a file.
     pub fn of_file(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read the secret in {}", path.display()))?;
@@ -239,7 +246,7 @@ mod tests {
 
     fn parse(text: &str, variables: &[(&str, &str)]) -> anyhow::Result<Configuration> {
         let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        Configuration::parse(text, variables, &[Section::of::<Mail>()])
+        Configuration::parse(text, variables, &[SettingsSection::of::<Mail>()])
     }
 
     #[test]
@@ -263,6 +270,11 @@ mod tests {
             assert!(parse("", &[(name, value)]).is_err(), "{name}={value}");
         }
         assert_eq!(parse("", &[("NODERR_DATA", "/d")]).unwrap().base().data, Path::new("/d"));
+        assert_eq!(
+            field_path("DATABASE_URL", &[]),
+            Some(vec!["database".to_owned(), "url".to_owned()]),
+            "as the example says"
+        );
     }
 
     #[test]

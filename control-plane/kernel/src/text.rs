@@ -1,5 +1,6 @@
-//! Text that people give: types that exist only once checked, and say in the API's document what they take.
+//! Text that people give: types that exist only once checked, and whose bounds are in the API's document.
 
+use noderr_protocol::steers_terminal;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
@@ -8,14 +9,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Control characters, those that turn the direction of writing, and separators of lines: no name needs them, and a
-/// terminal may take them for orders.
-pub fn is_order(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// One line of text: 1 to `MAX` characters, not all of them blank, none of them an order to a terminal. Blanks around it
-/// are left out.
+/// One line of text: 1 to `MAX` characters, not all of them blank, none of them an order to a terminal.
+/// Blanks around the text are removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line<const MAX: usize>(String);
 
@@ -23,7 +18,7 @@ impl<const MAX: usize> Line<MAX> {
     /// Checks a text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
-        if trimmed.is_empty() || trimmed.chars().count() > MAX || trimmed.chars().any(is_order) {
+        if trimmed.is_empty() || trimmed.chars().count() > MAX || trimmed.chars().any(steers_terminal) {
             return Err(format!(
                 "must be a line of 1 to {MAX} characters, not blank and without control characters"
             ));
@@ -59,7 +54,7 @@ impl<const MAX: usize> ToSchema for Line<MAX> {
     }
 }
 
-/// An e-mail address, as far as one can tell without writing to it; in lower case.
+/// An e-mail address in lower case, as far as an address can be checked without writing to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Email(String);
 

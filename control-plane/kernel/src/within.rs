@@ -1,4 +1,5 @@
-//! Whole numbers with bounds: a type that exists only once checked, and says in the API's document what it takes.
+//! Whole numbers with bounds: a type that exists only once checked, and whose bounds are in the API's
+//! document.
 
 use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};

@@ -1,4 +1,4 @@
-//! Whom a credential stands for: a session's secret, or a token's.
+//! Finds the principal of a credential, which is the secret of a session or of a token.
 
 use async_trait::async_trait;
 use noderr_kernel::{

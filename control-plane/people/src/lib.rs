@@ -14,19 +14,19 @@ use noderr_kernel::{HasKernel, Kernel};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Addresses and accounts whose failed logins are remembered.
+/// How many pairs of address and account the throttle of logins remembers.
 const REMEMBERED: usize = 10_000;
 
 /// What the features of this area share.
 pub struct People {
-    /// What they stand on.
+    /// The kernel.
     pub kernel: Arc<Kernel>,
-    /// Failed logins: of an address with an account, and of an address with any.
+    /// Failed logins: of an address with one account, and of an address with any account.
     pub(crate) logins: Throttle<(IpAddr, Option<String>)>,
 }
 
 impl People {
-    /// The area, on its kernel.
+    /// Makes the state of the area.
     pub fn new(kernel: Arc<Kernel>) -> Self {
         Self { kernel, logins: Throttle::new(REMEMBERED) }
     }

@@ -1,5 +1,5 @@
-//! The control plane: one binary, any number of instances on one PostgreSQL. This crate is the composition root: the
-//! [list of features](features), what an instance is opened from ([`Plane`]), and the commands.
+//! The control plane: one binary, any number of instances on one PostgreSQL. This crate is the composition
+//! root: the [list of features](features), the making of an instance ([`Plane`]), and the commands.
 
 pub mod commands;
 pub mod features;
@@ -8,5 +8,5 @@ mod tls;
 
 pub use plane::Plane;
 
-/// What this version makes of a database.
+/// The migrations that bring a database up to this version.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -1,4 +1,4 @@
-//! An instance, opened and ready to be served: the kernel, the areas, and what their features brought.
+//! Opens an instance: makes the kernel and the areas, and binds their features together.
 
 use crate::features::{self, Service};
 use axum::Router;
@@ -15,33 +15,33 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Principals whose asking is counted at once.
+/// How many principals the limiter of requests remembers.
 const PRINCIPALS: usize = 10_000;
 
 /// One instance.
 pub struct Plane {
-    /// What the features stand on.
+    /// The kernel.
     pub kernel: Arc<Kernel>,
-    /// The boxes' side.
+    /// The state of the fleet.
     pub fleet: Arc<Fleet>,
-    /// How the API is served.
+    /// The settings of the API.
     pub http: HttpSettings,
     /// The whole API.
     pub router: Router,
-    /// What goes on beside requests.
+    /// Everything that runs beside requests.
     pub background: Background,
 }
 
-/// What the features do beside answering requests.
+/// Everything that the features do beside answering requests.
 pub struct Background {
-    /// Jobs on a beat.
+    /// The features' jobs.
     pub jobs: Vec<ScheduledJob>,
-    /// Kinds of work.
+    /// The features' queues.
     pub queues: Vec<noderr_kernel::work::WorkedQueue>,
-    /// What they do about notices.
+    /// The features' listeners to notices.
     pub listeners: Vec<noderr_kernel::Listener>,
-    /// What they look at in case one was missed.
-    pub rounds: Vec<noderr_kernel::LookRound>,
+    /// What the features look at in case a notice was missed.
+    pub rounds: Vec<noderr_kernel::CatchUpRound>,
 }
 
 impl Plane {
@@ -89,7 +89,7 @@ impl Plane {
     }
 }
 
-/// The process's recorder of metrics, with a word about each.
+/// The process's recorder of metrics, with a description of each metric.
 fn recorder(described: &[(&'static str, &'static str)]) -> anyhow::Result<PrometheusHandle> {
     static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
     let mut recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);

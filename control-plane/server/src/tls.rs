@@ -1,4 +1,5 @@
-//! This instance's own certificate, shown by the API and the broker alike and renewed while it runs.
+//! The instance's own certificate, which the API and the broker show, and which is renewed while the instance
+//! runs.
 
 use arc_swap::ArcSwap;
 use noderr_ca::Authority;
@@ -10,17 +11,17 @@ use std::time::Duration;
 
 const VALIDITY: Duration = Duration::from_secs(30 * 86_400);
 
-/// The certificate of the moment.
+/// The current certificate.
 #[derive(Debug)]
 pub(crate) struct ServerCertificate(ArcSwap<CertifiedKey>);
 
 impl ServerCertificate {
-    /// Issues the first one.
+    /// Issues the first certificate.
     pub(crate) fn issue(authority: &Authority, names: &[String]) -> anyhow::Result<Arc<Self>> {
         Ok(Arc::new(Self(ArcSwap::from(certified(authority, names)?))))
     }
 
-    /// Issues the next one; handshakes from now on show it.
+    /// Issues the next certificate, which all later handshakes show.
     pub(crate) fn renew(&self, authority: &Authority, names: &[String]) -> anyhow::Result<()> {
         self.0.store(certified(authority, names)?);
         Ok(())
@@ -39,7 +40,8 @@ fn certified(authority: &Authority, names: &[String]) -> anyhow::Result<Arc<Cert
     Ok(Arc::new(CertifiedKey::new(identity.chain, key)))
 }
 
-/// The API's TLS: no client certificates; people and nodes prove who they are in other ways there.
+/// The TLS configuration of the API, without client certificates: people and nodes identify themselves in
+/// other ways.
 pub(crate) fn api_config(certificate: Arc<ServerCertificate>) -> anyhow::Result<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)

@@ -9,8 +9,8 @@ use rustls_pki_types::CertificateDer;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The client configuration for mTLS with the broker. rustls signs inside poll: a discrete TPM takes tens of milliseconds,
-/// a dead one takes its deadline; so whoever connects with it does so on a thread that may wait.
+/// The client configuration for mTLS with the broker. rustls signs inside poll: a discrete TPM takes tens of
+/// milliseconds, a dead TPM its whole deadline. So connect on a thread that may wait.
 pub fn client_config(
     roots: &TrustRoots,
     clock: &TrustedClock,
@@ -24,14 +24,14 @@ pub fn client_config(
     Ok(config)
 }
 
-/// Holds the certificate of the moment, so that a renewal needs no new configuration.
+/// Holds the current certificate, so that a renewal needs no new configuration.
 #[derive(Debug)]
 pub struct CertificateResolver {
     current: RwLock<Arc<CertifiedKey>>,
 }
 
 impl CertificateResolver {
-    /// Shows `chain_pem`, whose leaf is of the TLS key in `keys`.
+    /// Shows `chain_pem`, whose leaf certifies the TLS key in `keys`.
     pub fn new(keys: &NodeKeys, chain_pem: &str) -> Result<Arc<Self>, EnrolmentError> {
         Ok(Arc::new(Self { current: RwLock::new(certified(keys, chain_pem)?) }))
     }

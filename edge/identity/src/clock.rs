@@ -1,8 +1,9 @@
 //! The time the box may believe. Boxes without a battery wake up in 1970; certificates do not forgive that.
 //!
-//! Counts on from the last time the control plane vouched for, by the monotonic clock, so that nobody who can set
-//! the system clock can move it. Until it was vouched for, it is the system clock, less what that was last known to be
-//! off by if that makes sense, and never before the latest time the box has seen.
+//! The trusted clock counts on, by the monotonic clock, from the last time that the control plane vouched
+//! for, so that nobody who can set the system clock can move the trusted clock. Before the control plane has
+//! vouched for a time, the trusted clock is the system clock, corrected by its last known error where that
+//! makes sense, and never before the latest time that the box has seen.
 
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
@@ -23,7 +24,8 @@ struct State {
     vouched: bool,
 }
 
-/// Clocks of several control planes differ, and are set right now and then.
+/// How far back a vouched time may go: clocks of several control planes differ, and are corrected now and
+/// then.
 const TOLERANCE_MS: i64 = 3_600_000;
 
 /// The control plane's time is before a time that was vouched for.
@@ -37,24 +39,24 @@ pub struct Backwards {
     latest_ms: i64,
 }
 
-/// What a start knows of the last one.
+/// What a start of the node knows from the start before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LastSeen {
     /// The latest time that was ever vouched for, in milliseconds since the Unix epoch.
     pub vouched_ms: i64,
-    /// How far the system clock was ahead of it then.
+    /// How far the system clock was ahead of the vouched time then.
     pub system_ahead_ms: i64,
 }
 
 impl TrustedClock {
-    /// Starts from the system clock and what is known of it.
+    /// Starts from the system clock and what the start before knew of it.
     pub fn new(last: LastSeen) -> Self {
         let unix_ms = best_guess(system_ms(), last);
         let state = State { at: Instant::now(), unix_ms, floor_ms: last.vouched_ms, vouched: false };
         Self { state: Arc::new(RwLock::new(state)) }
     }
 
-    /// What to remember for the next start; `None` if nobody has vouched for anything since this one.
+    /// What to remember for the next start; `None` if no time was vouched for since this start.
     pub fn last_seen(&self) -> Option<LastSeen> {
         let (vouched_ms, system_ahead_ms) = (self.now_ms(), self.system_offset_ms());
         self.is_vouched().then_some(LastSeen { vouched_ms, system_ahead_ms })
@@ -84,7 +86,7 @@ impl TrustedClock {
         self.state.read().unwrap_or_else(PoisonError::into_inner).vouched
     }
 
-    /// How far the system clock is ahead of this one.
+    /// How far the system clock is ahead of the trusted clock.
     pub fn system_offset_ms(&self) -> i64 {
         system_ms().saturating_sub(self.now_ms())
     }
@@ -97,8 +99,9 @@ impl TimeProvider for TrustedClock {
     }
 }
 
-/// The system clock is as wrong as it was, or somebody has set it since: whichever comes sooner after the last time
-/// that was vouched for. If neither comes after it, that time itself.
+/// Guesses the time. Either the system clock is as wrong as it was, or somebody has set it since: of these
+/// two readings, takes the earlier that is not before the last vouched time. If both are before that time,
+/// takes the vouched time.
 fn best_guess(system_ms: i64, last: LastSeen) -> i64 {
     let guesses = [system_ms, system_ms.saturating_sub(last.system_ahead_ms)];
     guesses.into_iter().filter(|guess| *guess >= last.vouched_ms).min().unwrap_or(last.vouched_ms)

@@ -10,13 +10,13 @@ use std::ops::RangeInclusive;
 /// The box's place in the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrolment {
-    /// Its name.
+    /// The id of the node.
     pub node: NodeId,
-    /// What the server decided its identity is.
+    /// The kind of identity, as the server decided.
     pub kind: IdentityKind,
-    /// Its certificate, leaf first, PEM.
+    /// The node's certificate and its issuer, leaf first, PEM.
     pub certificate_chain: String,
-    /// Whom it trusts, PEM.
+    /// The certificates that the box trusts, PEM.
     pub trust_roots: String,
     /// Host and port of the broker.
     pub broker: String,
@@ -53,12 +53,12 @@ impl From<Enrolled> for Enrolment {
 }
 
 impl Enrolment {
-    /// Reads it; `None` where the box has not enrolled yet.
+    /// Reads the enrolment; `None` where the box has not enrolled yet.
     pub fn load(folder: &Folder) -> Result<Option<Self>, EnrolmentError> {
         Ok(folder.read()?)
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes the enrolment, whole or not at all.
     pub fn save(&self, folder: &Folder) -> Result<(), EnrolmentError> {
         Ok(folder.write(self)?)
     }

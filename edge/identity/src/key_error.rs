@@ -5,7 +5,7 @@ use crate::TpmError;
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The TPM said no, or nothing.
+    /// The TPM refused, or did not answer.
     #[error(transparent)]
     Tpm(#[from] TpmError),
     /// The key file is unusable.

@@ -1,4 +1,5 @@
-//! The node's keys, wherever they are kept: that of the certificate, with its request, and that of results.
+//! The node's keys, wherever they are kept: the TLS key with its certificate request, and the key that signs
+//! results.
 
 use crate::{KeyError, SoftwareKey, Tpm};
 use noderr_protocol::IdentityKind;
@@ -12,9 +13,9 @@ pub enum NodeKeys {
     Tpm(Tpm),
     /// In files.
     Software {
-        /// Of the certificate.
+        /// The TLS key.
         tls: SoftwareKey,
-        /// Of results.
+        /// The key of results.
         results: SoftwareKey,
     },
 }
@@ -52,7 +53,7 @@ impl NodeKeys {
         }
     }
 
-    /// The key of results with the proof that it is held here, for one exchange.
+    /// The key of results with the proof that this node holds it, for one exchange.
     pub fn prove_result_key(&self, binding: &[u8; 32]) -> Result<ResultKey, KeyError> {
         match self {
             Self::Tpm(tpm) => {
@@ -67,7 +68,7 @@ impl NodeKeys {
         }
     }
 
-    /// Lets go of the keys at the end of the process; see [`Tpm::close`].
+    /// Closes the connection to the keys at the end of the process; see [`Tpm::close`].
     pub fn close(&self) {
         if let Self::Tpm(tpm) = self
             && let Err(error) = tpm.close()

@@ -1,4 +1,4 @@
-//! Whom the box trusts: the network's root, and how the first time is learnt when the box's own is wrong.
+//! Whom the box trusts: the network's roots, and how the box learns the time while its own clock is in doubt.
 
 use crate::TrustedClock;
 use rustls::client::WebPkiServerVerifier;
@@ -18,7 +18,7 @@ pub struct TrustRoots {
     pub(crate) store: Arc<RootCertStore>,
 }
 
-/// Why nobody can be trusted.
+/// Why the trust roots cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// Not PEM, or no certificate in it.
@@ -43,7 +43,8 @@ impl TrustRoots {
         Ok(Self { store: Arc::new(store) })
     }
 
-    /// For ordinary calls: the server must be valid at the time the box believes.
+    /// The configuration for ordinary calls: the server's certificate must be valid at the time the box
+    /// believes.
     pub fn client_config(&self, clock: &TrustedClock) -> Result<ClientConfig, TrustError> {
         Ok(ClientConfig::builder_with_details(provider(), Arc::new(clock.clone()))
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -51,9 +52,10 @@ impl TrustRoots {
             .with_no_client_auth())
     }
 
-    /// For asking the time only: chain and name are checked in full, but at the time the server's own certificate
-    /// begins, because the box's clock is what is in doubt. Whoever uses this must hold the answer against
-    /// [`certificate_validity`]: a certificate can vouch only for times at which it is valid itself.
+    /// The configuration for asking the time and nothing else: chain and name are checked in full, but at the
+    /// time the server's own certificate begins, because the box's clock is in doubt. The caller must hold
+    /// the answer against [`certificate_validity`]: a certificate can vouch only for times at which it is
+    /// valid itself.
     pub fn time_config(&self) -> Result<ClientConfig, TrustError> {
         let inner = WebPkiServerVerifier::builder_with_provider(self.store.clone(), provider())
             .build()

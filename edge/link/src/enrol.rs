@@ -37,7 +37,7 @@ impl From<TpmError> for ExchangeError {
 }
 
 impl ExchangeError {
-    /// Whether trying again later makes sense without anybody changing anything.
+    /// Whether the exchange may succeed later without anybody changing anything.
     pub const fn is_passing(&self) -> bool {
         match self {
             Self::Call(error) => error.is_passing(),
@@ -107,8 +107,8 @@ async fn prove(
     .await
 }
 
-/// Asks for a new certificate for the same keys. Works with an expired certificate too, because it is the keys that
-/// prove who asks.
+/// Asks for a new certificate for the same keys. Works with an expired certificate too, because the keys
+/// alone prove which node asks.
 pub async fn renew(client: &HttpsClient, keys: &NodeKeys, node: NodeId) -> Result<Enrolled, ExchangeError> {
     let challenge: RenewChallenge =
         client.post("/enrol/renew/challenge", &RenewChallengeRequest { node }).await?;

@@ -1,5 +1,6 @@
-//! Lanes whose records the control plane cannot read: they wait until it is newer, each for itself, longer every time, and
-//! across sessions. A lane that can be read is not kept waiting by one that cannot.
+//! Holds: lanes whose records the control plane cannot read wait until the control plane is newer. Each lane
+//! waits for itself, longer every time, and across sessions; a lane that can be read is not kept waiting by a
+//! held lane.
 
 use noderr_part::Backoff;
 use noderr_protocol::Lane;
@@ -17,12 +18,12 @@ struct Hold {
 }
 
 impl Holds {
-    /// No lane is held.
+    /// Begins with no lane held.
     pub(crate) fn new() -> Self {
         Self(Lane::ALL.map(|_| Hold { pauses: Backoff::new(FIRST, LONGEST), until: None }))
     }
 
-    /// Holds a lane, unless it is held.
+    /// Holds a lane, unless the lane is held already.
     pub(crate) fn hold(&mut self, lane: Lane, now: Instant) {
         if !self.is_held(lane, now) {
             let hold = &mut self.0[lane as usize];
@@ -36,7 +37,8 @@ impl Holds {
         self.0[lane as usize].until.is_some_and(|until| now < until)
     }
 
-    /// All that was sent of a lane has been read: its next pause is a short one again.
+    /// Makes the next pause of a lane a short one again, because everything that was sent of the lane has
+    /// been read.
     pub(crate) fn was_read(&mut self, lane: Lane) {
         self.0[lane as usize].pauses.reset();
     }

@@ -40,10 +40,10 @@ pub struct Problem {
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The address is not one.
+    /// The address is not an https:// address.
     #[error("`{0}` is not an https:// address of a control plane")]
     Address(String),
-    /// Nobody there, or not who they should be.
+    /// Nobody answers at the address, or the server's certificate is not of this network.
     #[error("cannot reach {address}: {why}")]
     Unreachable {
         /// Where.
@@ -81,14 +81,14 @@ impl CallError {
     }
 }
 
-/// An answer, and the certificate of whoever gave it.
+/// An answer, and the certificate of the server that gave it.
 pub(crate) struct Answer<T> {
     pub(crate) body: T,
     pub(crate) certificate: Option<CertificateDer<'static>>,
 }
 
 impl HttpsClient {
-    /// `base` is like `https://control.example.org:8443`.
+    /// A client for `base`, such as `https://control.example.org:8443`.
     pub fn new(base: &str, tls: ClientConfig, deadline: Duration) -> Result<Self, CallError> {
         let address = || CallError::Address(base.to_owned());
         let uri: Uri = base.trim_end_matches('/').parse().map_err(|_| address())?;

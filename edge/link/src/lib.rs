@@ -1,7 +1,9 @@
-//! The MQTT session over mTLS and the HTTPS calls: connect, publish, know that it arrived.
+//! The MQTT session over mTLS and the HTTPS calls: connect, publish, know that a message has arrived.
 //!
-//! A message has arrived when the server's high-water mark says that it is committed; PUBACK is flow control and
-//! nothing more. The spool is the source of truth: after any trouble a fresh client begins again from it.
+//! A record has arrived when the server's high-water mark says that it is committed; PUBACK is flow control
+//! and
+//! nothing more. The spool is the source of truth: after any trouble a fresh client begins again from the
+//! spool.
 
 mod enrol;
 mod hold;

@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// What comes from the broker, and at last why nothing more does.
+/// Events of the broker, and at last the error that ended the connection.
 pub(crate) type Arrivals = mpsc::Receiver<Result<Event, ConnectionError>>;
 
-/// Where to connect and as whom.
+/// Where to connect, and as which node.
 #[derive(Clone)]
 pub struct LinkConfig {
     /// Host and port of the broker.
@@ -24,7 +24,7 @@ pub struct LinkConfig {
     pub node: NodeId,
     /// Topic grammar.
     pub topics: Topics,
-    /// mTLS with the node's key.
+    /// The TLS configuration, with the node's key.
     pub tls: Arc<ClientConfig>,
     /// Shortest and longest pause between attempts.
     pub pauses: (Duration, Duration),
@@ -39,7 +39,7 @@ pub(crate) enum Lost {
         "the broker turned this node away: it is revoked or suspended, or its certificate is not on record"
     )]
     TurnedAway,
-    #[error("the control plane keeps asking for what is gone")]
+    #[error("the control plane keeps asking for records that are gone")]
     Astray,
     #[error("the broker did not answer in time")]
     Silent,
@@ -55,9 +55,10 @@ pub(crate) enum Lost {
     Stopping,
 }
 
-/// Begins to connect.
+/// Begins to connect; returns the client and its arrivals.
 pub(crate) fn client(config: &LinkConfig) -> (AsyncClient, Arrivals) {
-    // A fresh client each time: one that lost its session can stall for ever on packet ids of the old one.
+    // A fresh client each time: a client that lost its session can stall for ever on packet ids of the old
+    // session.
     let mut options = MqttOptions::new(config.node.to_string(), config.broker.0.clone(), config.broker.1);
     options.set_transport(Transport::Tls(TlsConfiguration::Rustls(config.tls.clone())));
     options.set_keep_alive(KEEP_ALIVE).set_clean_session(true).set_inflight(64);
@@ -66,8 +67,8 @@ pub(crate) fn client(config: &LinkConfig) -> (AsyncClient, Arrivals) {
     events.network_options.set_tcp_nodelay(true);
     events.network_options.set_connection_timeout(CONNECT_DEADLINE.as_secs());
     let (sender, arrivals) = mpsc::channel(64);
-    // A thread of its own: polling must go on while the spool is read, must not be cancelled half-way, and waits for
-    // the TPM in the middle of a handshake. It ends with the arrivals.
+    // Polling has a thread of its own: it must go on while the spool is read, must not be cancelled half-way,
+    // and waits for the TPM in the middle of a handshake. The thread ends when the arrivals are dropped.
     let reactor = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
         reactor.block_on(async {

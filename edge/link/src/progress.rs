@@ -1,4 +1,5 @@
-//! How a session gets on: what to send next, and what an answer changes. No clock of its own, no socket.
+//! The progress of a session: which lanes to send next, and what an answer changes. No clock of its own, no
+//! socket.
 
 use crate::hold::Holds;
 use crate::window::Window;
@@ -8,29 +9,29 @@ use std::time::{Duration, Instant};
 /// Rewinds in a row before the session begins anew.
 const REWINDS: u32 = 2;
 
-/// Of one session.
+/// The progress of one session.
 pub(crate) struct Progress {
     pub(crate) window: Window,
     /// The lanes that the control plane knows.
     lanes: Vec<Lane>,
-    /// Demands in a row to send again.
+    /// Rewinds demanded in a row.
     rewinds: u32,
 }
 
-/// What an answer comes to.
+/// What the session does about an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// Nothing to speak of.
+    /// Nothing.
     Nothing,
-    /// Batches have arrived; the newest took so long.
+    /// Batches have arrived; the newest of them took this long.
     Arrived(Duration),
-    /// The control plane keeps asking for what is gone: only a hello lets it put on record that it has lost what this
-    /// node was told to forget.
+    /// The control plane keeps asking for records that are gone. Only at a hello does the control plane put
+    /// on record that it has lost records which this node was told to forget.
     Astray,
 }
 
 impl Progress {
-    /// Begins with the answer to the hello.
+    /// Begins a session with the answer to its hello.
     pub(crate) fn of(welcome: &Welcome) -> Self {
         Self { window: Window::default(), lanes: lanes_of(&welcome.marks), rewinds: 0 }
     }
@@ -40,7 +41,7 @@ impl Progress {
         self.lanes.iter().copied().filter(|lane| !holds.is_held(*lane, now)).collect()
     }
 
-    /// Takes an answer in.
+    /// Applies an answer.
     pub(crate) fn heed(&mut self, marks: &HighWaterMarks, holds: &mut Holds, now: Instant) -> Heard {
         let about = lanes_of(&marks.marks);
         match marks.outcome {
@@ -52,7 +53,8 @@ impl Progress {
                 }
                 return took.map_or(Heard::Nothing, Heard::Arrived);
             }
-            // What was under way behind records that cannot be read does not join on: the hold has taken care of it.
+            // Batches under way behind unreadable records do not join on; the hold has taken care of their
+            // lane already.
             BatchOutcome::Rewind if about.iter().all(|lane| holds.is_held(*lane, now)) => {}
             BatchOutcome::Rewind => {
                 self.rewinds += 1;
@@ -61,7 +63,8 @@ impl Progress {
                     return Heard::Astray;
                 }
             }
-            // An outcome that this build does not know is no reason to forget, and none to send the same again at once.
+            // An outcome that this build does not know is no reason to delete records, nor to send them again
+            // at once.
             BatchOutcome::Unreadable | BatchOutcome::Other(_) => {
                 for lane in about {
                     self.window.rewind_lane(lane);

@@ -1,4 +1,4 @@
-//! One component that keeps a session alive: connect, say hello, learn the marks, send the spool, begin again.
+//! The link: keeps a session alive. Connects, says hello, learns the marks, sends the spool, begins again.
 
 use crate::hold::Holds;
 use crate::mqtt::{self, Arrivals, CONNECT_DEADLINE, LinkConfig, Lost, next};
@@ -15,42 +15,42 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 
-/// Marks that do not come for so long: begin again from the spool.
+/// How long marks may stay out before the session sends again from the spool.
 const STALL: Duration = Duration::from_secs(20);
 const BATCH_ENTRIES: usize = 256;
-/// Leaves room for the envelope around the entries.
+/// Bytes of entries in a batch; leaves room for the envelope around them.
 const BATCH_BYTES: usize = MAX_ENVELOPE - 4096;
 
-/// How the session is.
+/// The state of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkState {
-    /// Not connected; why, if an attempt has failed.
+    /// Not connected; with the reason, if an attempt has failed.
     Down(Option<String>),
     /// The broker turned the node away: revoked, suspended, or not on record.
     TurnedAway,
-    /// Connected and heard.
+    /// Connected, and the hello was answered.
     Up {
-        /// How often that has happened since the start.
+        /// Sessions established since the start.
         connects: u32,
-        /// Publish to commit, as last seen.
+        /// Time from publishing a batch to its commit, as last seen.
         round_trip: Option<Duration>,
     },
 }
 
-/// Rung when the spool has something new.
+/// Notified when the spool has something new.
 pub type SpoolSignal = Arc<Notify>;
 
-/// What the rest of the node holds of the link.
+/// The link's ends of the channels to the rest of the node.
 pub struct LinkHandles {
-    /// Messages that need no spool: heartbeats, actual state, answers. Dropped while there is no session.
+    /// Messages to send that need no spool: heartbeats and answers. Dropped while there is no session.
     pub outgoing: mpsc::Receiver<Up>,
-    /// Desired states and challenges.
+    /// Where desired states and challenges go.
     pub incoming: mpsc::Sender<Down>,
-    /// What the node has made of its desired state, the newest, said again in every session.
+    /// The newest actual state, sent again in every session.
     pub actual: watch::Receiver<Option<ActualState>>,
-    /// How the session is.
+    /// The state of the session.
     pub state: watch::Sender<LinkState>,
-    /// Rung after an append.
+    /// Notified after an append to the spool.
     pub signal: SpoolSignal,
 }
 
@@ -65,7 +65,7 @@ pub struct Link<H> {
 }
 
 impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
-    /// `hello` says who is there, given what the spool holds.
+    /// A link; `hello` makes the hello of a session, given what the spool holds.
     pub fn new(config: LinkConfig, spool: Arc<Spool>, handles: LinkHandles, hello: H) -> Self {
         Self { config, spool, handles, hello, connects: 0, holds: Holds::new() }
     }
@@ -86,7 +86,7 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         }
     }
 
-    /// Messages that make sense only now must not pile up while nobody can hear them.
+    /// Waits, and drops outgoing messages meanwhile: they must not pile up while there is no session.
     async fn drop_outgoing_for(&mut self, pause: Duration) {
         let end = tokio::time::sleep(pause);
         tokio::pin!(end);
@@ -113,7 +113,7 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         lost
     }
 
-    /// CONNACK, subscription, hello, and the welcome that answers it.
+    /// Opens a session: CONNACK, subscription, hello, and the welcome that answers the hello.
     async fn open(&self, client: &AsyncClient, arrivals: &mut Arrivals) -> Result<Welcome, Lost> {
         let deadline = tokio::time::sleep(CONNECT_DEADLINE);
         tokio::pin!(deadline);
@@ -186,7 +186,8 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         }
     }
 
-    /// Marks: what they cover may be forgotten, and there is room for more; or some of it again, now or later.
+    /// Applies marks: deletes the records that they cover, and makes room for more batches or has some sent
+    /// again.
     async fn heed(&mut self, marks: &HighWaterMarks, progress: &mut Progress) -> Result<(), Lost> {
         self.acknowledge(&marks.marks).await?;
         match progress.heed(marks, &mut self.holds, Instant::now()) {
@@ -239,7 +240,8 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         client.try_publish(topic, QoS::AtLeastOnce, false, payload).map_err(|_| Lost::Congested)
     }
 
-    /// The newest state wins anyway: if the node is too busy to listen, it will ask again at its next hello.
+    /// Hands a message to the rest of the node. A message that finds no room is dropped: the control plane
+    /// repeats desired states and challenges.
     fn hand_in(&self, message: Down) {
         if self.handles.incoming.try_send(message).is_err() {
             tracing::warn!("a message of the control plane was dropped: too many wait");

@@ -1,4 +1,4 @@
-//! Asks the control plane for the time when the box's own is in doubt.
+//! Asks the control plane for the time while the box's own clock is in doubt.
 
 use crate::https::{CallError, HttpsClient};
 use noderr_identity::{TrustRoots, certificate_validity};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 /// The control plane's time in milliseconds since the Unix epoch, corrected by half the round trip.
 ///
-/// The answer counts only if the certificate that vouches for it is valid at that very time: a key that was stolen
-/// long ago cannot move the box's clock beyond that key's own certificate.
+/// The answer counts only if the certificate that vouches for the answer is valid at that very time: a key
+/// that was stolen long ago cannot move the box's clock beyond the validity of the key's own certificate.
 pub async fn ask_time(base: &str, roots: &TrustRoots, deadline: Duration) -> Result<i64, CallError> {
     let tls = roots.time_config().map_err(|error| CallError::Unusable(error.to_string()))?;
     let client = HttpsClient::new(base, tls, deadline)?;

@@ -1,4 +1,5 @@
-//! Which records have been sent and which are known to have arrived: pure bookkeeping, no clock of its own, no socket.
+//! Which records have been sent, and which of them are known to have arrived: pure bookkeeping, no clock of
+//! its own, no socket.
 
 use noderr_protocol::{HighWaterMarks, Lane, Position};
 use std::collections::VecDeque;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 /// Batches that may be under way before the first is acknowledged.
 const BATCHES: usize = 16;
 
-/// What is under way in one session.
+/// The batches under way in one session.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     cursors: [u64; 3],
@@ -19,12 +20,12 @@ struct Batch {
     lane: Lane,
     last: u64,
     sent: Instant,
-    /// When its lane last showed that it moves.
+    /// When the lane of the batch last got marks, or when the batch was sent.
     waits_since: Instant,
 }
 
 impl Window {
-    /// Where reading of a lane goes on.
+    /// The number behind which the reading of a lane goes on.
     pub(crate) const fn cursor(&self, lane: Lane) -> u64 {
         self.cursors[lane as usize]
     }
@@ -33,13 +34,13 @@ impl Window {
         self.under_way.len() < BATCHES
     }
 
-    /// A batch up to `last` went out.
+    /// Notes that a batch up to `last` was sent.
     pub(crate) fn sent(&mut self, lane: Lane, last: Position, now: Instant) {
         self.cursors[lane as usize] = last.seq;
         self.under_way.push_back(Batch { lane, last: last.seq, sent: now, waits_since: now });
     }
 
-    /// The server has committed this much; returns how long the newest batch that has arrived took.
+    /// Removes the batches that the server has committed; returns how long the newest of them took.
     pub(crate) fn marks(&mut self, marks: &HighWaterMarks, now: Instant) -> Option<Duration> {
         let mut took = None;
         self.under_way.retain_mut(|batch| {
@@ -56,7 +57,8 @@ impl Window {
         took
     }
 
-    /// Since when the batch waits that has waited longest. Each lane for itself: marks of one say nothing of another.
+    /// Since when the longest waiting batch waits. Each lane waits for itself: marks of a lane say nothing of
+    /// another.
     pub(crate) fn waits_since(&self) -> Option<Instant> {
         self.under_way.iter().map(|batch| batch.waits_since).min()
     }
@@ -66,13 +68,13 @@ impl Window {
         self.under_way.iter().any(|batch| batch.lane == lane)
     }
 
-    /// Start one lane over from the oldest record the spool still holds.
+    /// Starts one lane over from the oldest record that the spool still holds.
     pub(crate) fn rewind_lane(&mut self, lane: Lane) {
         self.cursors[lane as usize] = 0;
         self.under_way.retain(|batch| batch.lane != lane);
     }
 
-    /// Start over from the oldest record the spool still holds.
+    /// Starts all lanes over from the oldest record that the spool still holds.
     pub(crate) fn rewind(&mut self) {
         *self = Self::default();
     }

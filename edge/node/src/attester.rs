@@ -1,4 +1,4 @@
-//! Answers the control plane's challenges with what the TPM has to show.
+//! Answers the control plane's challenges with quotes by the TPM.
 
 use crate::shared::Shared;
 use noderr_identity::{NodeKeys, TpmError};
@@ -15,7 +15,7 @@ pub(crate) async fn run(shared: Shared) {
         let Some(challenge) = challenges.borrow_and_update().clone() else { continue };
         let name = challenge.challenge;
         let answer = AttestationAnswer { challenge: name, evidence: evidence(&shared.keys, challenge).await };
-        // Nobody listens while there is no session; the control plane asks again.
+        // The answer is dropped while there is no session; the control plane asks again.
         if shared.outgoing.try_send(Up::AttestationAnswer(answer)).is_err() {
             tracing::warn!("an answer to a challenge was dropped: too many messages wait");
         }

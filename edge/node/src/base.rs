@@ -1,4 +1,4 @@
-//! What every node is told, whatever else it does: whether it is paused, and how often it measures.
+//! Applies the base section of the desired state: whether the node is paused, and how often it measures.
 
 use crate::shared::Shared;
 use noderr_protocol::Base;
@@ -8,7 +8,7 @@ pub(crate) async fn run(shared: Shared) {
     while let Some(wish) = wishes.next().await {
         let of_itself = Base { paused: false, sample_every_s: shared.config.telemetry.sample_every_s };
         let Base { paused, sample_every_s } = wish.body.unwrap_or(of_itself);
-        // The same pace again must not make the sampler wait anew.
+        // The sampler must not start its wait anew when the interval stays the same.
         shared.sample_every_s.send_if_modified(|every_s| {
             let changed = *every_s != sample_every_s.max(1);
             *every_s = sample_every_s.max(1);

@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Boot {
     epoch: u64,
-    /// The latest time that was vouched for, and how far the system clock was ahead of it.
+    /// The latest time that was vouched for.
     seen_ms: i64,
+    /// How far the system clock was ahead of `seen_ms` then.
     system_ahead_ms: i64,
 }
 

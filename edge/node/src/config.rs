@@ -26,7 +26,7 @@ pub(crate) struct Config {
     pub(crate) status: Status,
 }
 
-/// Whom to enrol with.
+/// The control plane to enrol with.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ControlPlane {
@@ -64,9 +64,9 @@ pub(crate) enum KeyPlace {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Storage {
-    /// Everything that must survive a power cut.
+    /// The data folder, with everything that must survive a power cut.
     pub(crate) data: PathBuf,
-    /// What the spool may take on disk.
+    /// MiB that the spool may take on disk.
     pub(crate) spool_mib: u64,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Telemetry {
     pub(crate) sample_every_ms: Option<u64>,
     /// Samples written to the spool together.
     pub(crate) batch: usize,
-    /// Seconds after which they are written even if fewer.
+    /// Seconds after which collected samples are written even if they are fewer than `batch`.
     pub(crate) batch_every_s: u64,
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct Telemetry {
 pub(crate) struct Link {
     /// Topic prefix of the network.
     pub(crate) prefix: String,
-    /// Host and port of the broker instead of what enrolment said: a tunnel, or a test rig.
+    /// Host and port of the broker in place of those that enrolment gave: for a tunnel, or a test rig.
     pub(crate) broker: Option<String>,
     /// Seconds between heartbeats.
     pub(crate) heartbeat_every_s: u64,
@@ -102,7 +102,7 @@ pub(crate) struct Link {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Status {
-    /// Where it is.
+    /// The path of the socket.
     pub(crate) socket: PathBuf,
 }
 

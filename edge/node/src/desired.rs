@@ -1,4 +1,5 @@
-//! The desired state: adopted at once, kept on the disk, handed to the parts by section, and what the parts have made of it.
+//! The desired state: adopted at once, kept on the disk, and handed to the parts by section; and the actual
+//! state, which is what the parts have made of the sections.
 
 use noderr_part::Document;
 use noderr_protocol::{
@@ -10,7 +11,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// Shared by the parts; cheap to clone.
+/// The desired and the actual state, shared by the parts; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Desired {
     /// The sections that a part of this build reads.
@@ -22,7 +23,7 @@ pub(crate) struct Desired {
     actual: watch::Sender<Option<ActualState>>,
 }
 
-/// What the parts have said of one version, by the kind of section.
+/// The parts' reports on one version, by the kind of section.
 #[derive(Default)]
 struct Reports {
     version: u64,
@@ -43,9 +44,10 @@ impl Document for Kept {
 }
 
 impl Desired {
-    /// Begins with what was in force when the box went down.
+    /// Begins with the document that was in force when the box went down.
     pub(crate) fn new(kept: Kept, knows: &'static [KnownSection]) -> Self {
-        // More sections than this build can hold: none of it counts, so that the control plane says it again.
+        // A document of more sections than this build can hold does not count at all, so that the control
+        // plane sends it again.
         let sections = kept.sections.try_into();
         let state = sections.map_or_else(
             |_| DesiredState::default(),
@@ -63,11 +65,12 @@ impl Desired {
         desired
     }
 
-    /// Takes a document that is newer than the one in force; an older one changes nothing. In force means in memory: a disk
-    /// that is full must not keep a box from doing what it is told.
+    /// Puts a document in force that is newer than the document in force; an older one changes nothing. A
+    /// document is in force as soon as it is in memory: a full disk must not keep a box from doing what it is
+    /// told.
     pub(crate) fn adopt(&self, state: DesiredState) {
         let version = state.version;
-        // Held until the reports are those of this version: a part may answer at once.
+        // The lock is held until the reports are those of this version: a part may report at once.
         let mut reports = self.lock();
         let newer = self.newest.send_if_modified(|newest| {
             let newer = version > newest.version;
@@ -98,7 +101,7 @@ impl Desired {
         Keeps { newest: self.newest.subscribe(), in_force: self.in_force.subscribe() }
     }
 
-    /// For a part that does what its section says.
+    /// The wishes for a part that applies sections of type `T`.
     pub(crate) fn wishes<T: SectionBody>(&self) -> Wishes<T> {
         let mut newest = self.newest.subscribe();
         newest.mark_changed();
@@ -164,7 +167,7 @@ impl Keeps {
     }
 }
 
-/// What one part is told, document by document.
+/// The sections for one part, document by document.
 pub(crate) struct Wishes<T> {
     desired: Desired,
     newest: watch::Receiver<Arc<DesiredState>>,
@@ -173,7 +176,7 @@ pub(crate) struct Wishes<T> {
     body: PhantomData<T>,
 }
 
-/// One wish, to be answered.
+/// One section for a part to apply and to report on.
 pub(crate) struct Wish<T> {
     /// Whose section it is; `None` if it was in force before this start and the newest document cannot be read.
     origin: Option<(u64, Option<Section>)>,
@@ -203,7 +206,7 @@ impl<T: SectionBody> Wishes<T> {
         }
     }
 
-    /// It is in force.
+    /// Reports that the wish is in force.
     pub(crate) fn applied(&self, wish: &Wish<T>) {
         let Some((version, section)) = &wish.origin else { return };
         self.desired.in_force.send_if_modified(|in_force| {

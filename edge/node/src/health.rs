@@ -10,16 +10,17 @@ use noderr_spool::TELEMETRY_STOPS_BELOW;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Between two looks.
+/// The time between two checks.
 const BEAT: Duration = Duration::from_secs(1);
-/// Between two questions to the TPM: often enough to notice, seldom enough not to wear it.
+/// The time between two questions to the TPM: often enough to notice a failure, seldom enough not to wear the
+/// TPM out.
 const TPM_EVERY: Duration = Duration::from_secs(15);
-/// A certificate does not bear more.
+/// How far the box's own clock may be off before the node raises an alert.
 const CLOCK_WRONG_MS: u64 = 60 * 60 * 1000;
 
-/// What was wrong at the last look.
+/// What was wrong at one check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Ailments {
+struct Failing {
     tpm: Option<String>,
     disk_low: bool,
     /// The file system does not say how full it is.
@@ -33,7 +34,7 @@ struct Ailments {
 
 pub(crate) async fn run(shared: Shared) {
     let heartbeat_every = Duration::from_secs(shared.config.link.heartbeat_every_s);
-    let mut before = Ailments::default();
+    let mut before = Failing::default();
     let mut last_heartbeat: Option<Instant> = None;
     let (tpm_sender, tpm) = watch::channel(None);
     let asker = tokio::spawn(ask_tpm(shared.keys.clone(), tpm_sender));
@@ -44,7 +45,7 @@ pub(crate) async fn run(shared: Shared) {
         beat.tick().await;
         let _busy = shared.outbox.pulse.busy(SLOW_DISK);
         let (disk, spool) = (disk(shared.data.root()), shared.outbox.spool.stats());
-        let ailments = Ailments {
+        let failing = Failing {
             tpm: tpm.borrow().clone(),
             disk_low: disk.is_some_and(|disk| disk.free_kib < TELEMETRY_STOPS_BELOW / 1024),
             disk_unknown: disk.is_none(),
@@ -53,20 +54,21 @@ pub(crate) async fn run(shared: Shared) {
             foreign: spool.foreign,
             damaged: spool.damaged,
         };
-        for (code, detail) in changes(&before, &ailments) {
+        for (code, detail) in changes(&before, &failing) {
             shared.outbox.alert(shared.clock.now_ms(), code, &detail).await;
         }
-        let online = look_around(&shared, &ailments);
+        let online = look_around(&shared, &failing);
         if online && last_heartbeat.is_none_or(|at| at.elapsed() >= heartbeat_every) {
             last_heartbeat = Some(Instant::now());
             heartbeat(&shared);
         }
-        before = ailments;
+        before = failing;
     }
 }
 
-/// Writes what is seen on the board; returns whether the node is online.
-fn look_around(shared: &Shared, ailments: &Ailments) -> bool {
+/// Looks at the link, the spool, the TPM and the disk, and writes the findings on the board; returns whether
+/// the node is online.
+fn look_around(shared: &Shared, failing: &Failing) -> bool {
     let link = shared.link.borrow().clone();
     let spool = shared.outbox.spool.stats();
     let disk = disk(shared.data.root());
@@ -92,7 +94,7 @@ fn look_around(shared: &Shared, ailments: &Ailments) -> bool {
         status.tpm_answered = tpm.answered;
         status.tpm_failed = tpm.failed;
         status.disk_free_kib = disk.map_or(0, |disk| disk.free_kib);
-        status.failing = ailments.in_words();
+        status.failing = failing.in_words();
     });
     online
 }
@@ -118,7 +120,7 @@ fn heartbeat(shared: &Shared) {
         backlog: status.spool_records,
         lost: status.spool_lost,
     };
-    // Dropped while the queue is full: the next one says more.
+    // A heartbeat that finds no room is dropped: the next heartbeat is newer.
     drop(shared.outgoing.try_send(Up::Heartbeat(beat)));
 }
 
@@ -128,7 +130,7 @@ pub(crate) async fn feed_watchdog(pulse: Pulse) {
     loop {
         beat.tick().await;
         if !pulse.is_well(Instant::now()) {
-            tracing::error!("something does not end; the watchdog is not fed");
+            tracing::error!("work has not ended within its limit; the watchdog is not fed");
             continue;
         }
         if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]) {
@@ -137,7 +139,7 @@ pub(crate) async fn feed_watchdog(pulse: Pulse) {
     }
 }
 
-fn changes(before: &Ailments, now: &Ailments) -> Vec<(AlertCode, String)> {
+fn changes(before: &Failing, now: &Failing) -> Vec<(AlertCode, String)> {
     let mut changes = Vec::new();
     match (&before.tpm, &now.tpm) {
         (None, Some(why)) => changes.push((AlertCode::TpmUnreachable, why.clone())),
@@ -166,7 +168,7 @@ fn changes(before: &Ailments, now: &Ailments) -> Vec<(AlertCode, String)> {
     changes
 }
 
-impl Ailments {
+impl Failing {
     fn in_words(&self) -> Vec<String> {
         let mut words = Vec::new();
         if let Some(why) = &self.tpm {
@@ -193,7 +195,8 @@ impl Ailments {
     }
 }
 
-/// Asks the TPM for a signature now and then: the only question that shows that it would answer the next handshake.
+/// Asks the TPM for a signature now and then: only a signature shows that the TPM would answer the next
+/// handshake.
 async fn ask_tpm(keys: NodeKeys, ailment: watch::Sender<Option<String>>) {
     let NodeKeys::Tpm(tpm) = keys else { return };
     loop {
@@ -216,13 +219,13 @@ mod tests {
 
     #[test]
     fn alerts_come_once_for_each_change() {
-        let well = Ailments::default();
-        let ill = Ailments { tpm: Some("silent".to_owned()), disk_low: true, ..Ailments::default() };
+        let well = Failing::default();
+        let ill = Failing { tpm: Some("silent".to_owned()), disk_low: true, ..Failing::default() };
         let codes = |before, now| changes(before, now).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
         assert_eq!(codes(&well, &ill), [AlertCode::TpmUnreachable, AlertCode::DiskFull]);
         assert_eq!(codes(&ill, &ill), []);
         assert_eq!(codes(&ill, &well), [AlertCode::TpmRecovered, AlertCode::DiskRecovered]);
-        let scratched = Ailments { damaged: 2, ..Ailments::default() };
+        let scratched = Failing { damaged: 2, ..Failing::default() };
         assert_eq!(codes(&well, &scratched), [AlertCode::RecordsDamaged]);
         assert_eq!(codes(&scratched, &scratched), []);
     }

@@ -1,4 +1,4 @@
-//! Hands what the control plane says to the part that it concerns.
+//! Hands each message of the control plane to the part that it concerns.
 
 use crate::shared::Shared;
 use noderr_protocol::Down;
@@ -11,11 +11,12 @@ pub(crate) async fn run(shared: Shared) {
                 shared.desired.adopt(state);
                 shared.board.update(|status| status.desired_version = shared.desired.version());
             }
-            // Only the newest matters: whoever asks again no longer waits for the answer before.
+            // Only the newest challenge matters: with a new challenge the control plane gives up the one
+            // before.
             Down::AttestationChallenge(challenge) => {
                 shared.challenge.send_replace(Some(challenge));
             }
-            // The link heeds them itself.
+            // The link applies marks itself.
             Down::HighWaterMarks(_) | Down::Welcome(_) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Keeps the desired state on the disk, for the next start.
+//! The keeper: writes the desired state to the disk, for the next start.
 
 use crate::shared::Shared;
 use noderr_part::Backoff;

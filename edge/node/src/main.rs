@@ -38,7 +38,7 @@ enum Command {
     Run,
     /// Enrol this box with an install token and exit.
     Enrol {
-        /// The install token; by default the one the configuration names.
+        /// The install token; by default control_plane.install_token of the configuration.
         #[arg(long, env = "NODERR_INSTALL_TOKEN", hide_env_values = true)]
         token: Option<String>,
     },

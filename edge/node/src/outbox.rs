@@ -1,4 +1,4 @@
-//! What the parts put into the spool, and the bell that tells the link of it.
+//! The outbox: how the parts of the node append to the spool and wake the link.
 
 use noderr_link::SpoolSignal;
 use noderr_part::{Pulse, SLOW_DISK};
@@ -6,7 +6,7 @@ use noderr_protocol::{Alert, AlertCode, Lane, Message as _, Payload, Text, UnixM
 use noderr_spool::{Appended, Spool};
 use std::sync::Arc;
 
-/// Cheap to clone.
+/// The way of a part to the spool; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Outbox {
     pub(crate) spool: Arc<Spool>,
@@ -15,7 +15,8 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Spools encoded payloads. What could not be kept for lack of space is counted, and the health check says so.
+    /// Spools encoded payloads. Payloads that cannot be kept for lack of space are counted as lost, and the
+    /// health check reports the full disk.
     pub(crate) async fn put(&self, lane: Lane, payloads: Vec<Vec<u8>>) {
         let _busy = self.pulse.busy(SLOW_DISK);
         let spool = self.spool.clone();

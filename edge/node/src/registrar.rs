@@ -1,4 +1,5 @@
-//! The box's papers: enrolment, renewal long before the certificate ends, and the time they are valid in.
+//! The registrar: enrols the box, renews the certificate long before its end, and keeps the trusted clock
+//! right.
 
 use crate::boot;
 use crate::config::{Config, KeyPlace};
@@ -46,7 +47,7 @@ pub(crate) fn open_keys(
     }
 }
 
-/// Reaches the control plane on the box's behalf.
+/// Looks after certificate and clock: holds all that calls to the control plane need.
 pub(crate) struct Registrar {
     pub(crate) url: String,
     pub(crate) deadline: Duration,
@@ -58,7 +59,8 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    /// Asks the control plane for the time and believes it, unless it turns the clock back.
+    /// Asks the control plane for the time and sets the trusted clock, unless the answer would turn the clock
+    /// back.
     pub(crate) async fn set_clock(&self) -> Result<(), ExchangeError> {
         let now = ask_time(&self.url, &self.roots, self.deadline).await?;
         let off = now - self.clock.now_ms();
@@ -75,12 +77,14 @@ impl Registrar {
 
     /// Enrols once.
     pub(crate) async fn enrol_once(&self, token: &str) -> Result<Enrolment, ExchangeError> {
-        // A certificate cannot be checked by a clock that is years off, nor a fresh one be used.
+        // With a clock that is years off, no certificate can be checked, and a fresh certificate cannot be
+        // used.
         self.set_clock().await?;
         Ok(enrol(&self.client()?, &self.keys, token).await?.into())
     }
 
-    /// Enrols, trying again for as long as it takes: soon where time may mend it, now and then where a person must.
+    /// Enrols, trying again for as long as it takes: soon after a passing failure, seldom where a person must
+    /// act.
     pub(crate) async fn enrol_patiently(&self, config: &Config) -> anyhow::Result<Enrolment> {
         let token = config.control_plane.install_token.as_ref().context(
             "this box is not enrolled and the configuration names no control_plane.install_token; \
@@ -117,7 +121,7 @@ impl Registrar {
                     Err(error) => tracing::warn!(%error, "the control plane did not say the time"),
                 }
             }
-            // An unvouched clock must not decide that a certificate has to be renewed.
+            // A clock that nobody has vouched for must not decide that a certificate has to be renewed.
             let now = self.clock.now_ms() / 1000;
             let due = clock_set.is_some() && enrolment.validity().map_or(true, |life| is_due(&life, now));
             let pause = if due {
@@ -172,7 +176,8 @@ impl Registrar {
     }
 }
 
-/// A third of the certificate's life has gone: two thirds are left for a long time without network.
+/// Whether a third of the certificate's life has passed: the other two thirds are for a long time without
+/// network.
 const fn is_due(life: &RangeInclusive<i64>, now: i64) -> bool {
     now >= *life.start() + (*life.end() - *life.start()) / 3
 }

@@ -24,11 +24,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
 /// The sections that a part of this build does.
-const KNOWS: &[KnownSection] = &[Base::KNOWN];
+const SUPPORTED_SECTIONS: &[KnownSection] = &[Base::KNOWN];
 
 pub(crate) const SOFTWARE: &str = concat!("noderr-node ", env!("CARGO_PKG_VERSION"));
 
-/// What `run` and `enrol` both begin with.
+/// Opens the data folder, the enrolment and the keys, with which both `run` and `enrol` begin.
 pub(crate) fn prepare(config: &Config) -> anyhow::Result<(Arc<Registrar>, Option<Enrolment>)> {
     let data = Arc::new(Folder::open(&config.storage.data)?);
     let enrolment = Enrolment::load(&data)?;
@@ -125,7 +125,7 @@ async fn start_parts(
     let (outgoing, outgoing_end) = mpsc::channel(64);
     let (incoming, incoming_end) = mpsc::channel(64);
     let (link_state, link) = watch::channel(LinkState::Down(None));
-    let desired = Desired::new(registrar.data.read_or_default(), KNOWS);
+    let desired = Desired::new(registrar.data.read_or_default(), SUPPORTED_SECTIONS);
     registrar.board.update(|status| {
         status.sample_every_s = config.telemetry.sample_every_s;
         status.desired_version = desired.version();
@@ -152,7 +152,7 @@ async fn start_parts(
     supervisor.keep("attester", shared.part(attester::run));
     supervisor.keep_until_tidy("sampler", shared.part(sampler::run));
     supervisor.keep("health", shared.part(health::run));
-    let resolver = keep_papers(registrar, &enrolment, supervisor)?;
+    let resolver = keep_certificate_fresh(registrar, &enrolment, supervisor)?;
     let handles = LinkHandles {
         outgoing: outgoing_end,
         incoming,
@@ -163,8 +163,8 @@ async fn start_parts(
     keep_link(&shared, registrar, enrolment, (epoch, resolver, handles), supervisor)
 }
 
-/// A full disk must not keep the box from starting: the spool's reserve is for such a day, and if it is spent already, the
-/// epoch counts without being written down.
+/// Begins a boot epoch even on a full disk, which must not keep the box from starting: the spool's reserve is
+/// given up for it, and if that is spent already, the epoch counts without being written down.
 fn begin_epoch(data: &Folder, floor: u64, spool: &Path) -> u64 {
     boot::begin(data, floor)
         .or_else(|error| {
@@ -199,7 +199,7 @@ async fn open_outbox(
 }
 
 /// Returns the resolver that always serves the newest certificate.
-fn keep_papers(
+fn keep_certificate_fresh(
     registrar: &Arc<Registrar>,
     first: &Enrolment,
     supervisor: &mut Supervisor,
@@ -208,7 +208,8 @@ fn keep_papers(
     let (registrar, first, renewed) = (registrar.clone(), first.clone(), resolver.clone());
     supervisor.keep("registrar", move || {
         let (registrar, resolver) = (registrar.clone(), renewed.clone());
-        // After a fall of this part: what is on disk may be newer than what the node started with.
+        // When the part is started again, the enrolment on the disk may be newer than the one the node
+        // started with.
         let current = Enrolment::load(&registrar.data).ok().flatten().unwrap_or_else(|| first.clone());
         async move { registrar.run(current, resolver).await }
     });

@@ -1,4 +1,4 @@
-//! Measures the box on a beat and writes the samples to the spool in batches.
+//! Measures the box at a fixed interval and writes the samples to the spool in batches.
 
 use crate::probes::{self, Probe};
 use crate::shared::Shared;

@@ -13,7 +13,7 @@ use std::time::Instant;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Cheap to clone, so that a part can be started again.
+/// What the parts share; cheap to clone, so that a part can be started again.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
@@ -27,9 +27,9 @@ pub(crate) struct Shared {
     pub(crate) sample_every_s: watch::Sender<u16>,
     /// The newest challenge.
     pub(crate) challenge: watch::Sender<Option<AttestationChallenge>>,
-    /// What the control plane says.
+    /// Messages of the control plane.
     pub(crate) incoming: Arc<Mutex<mpsc::Receiver<Down>>>,
-    /// What makes sense only now: dropped while there is no session.
+    /// Messages that make sense only now; dropped while there is no session.
     pub(crate) outgoing: mpsc::Sender<Up>,
     pub(crate) link: watch::Receiver<LinkState>,
     pub(crate) started: Instant,
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// What starts a part, again and again.
+    /// Makes the function that starts a part, for as often as the supervisor needs to.
     pub(crate) fn part<F>(&self, run: fn(Self) -> F) -> impl FnMut() -> F + Send + 'static + use<F>
     where
         F: Future<Output = ()> + 'static,

@@ -1,4 +1,5 @@
-//! What the node knows of itself, and the local socket that tells it: `GET /status` (JSON) and `GET /status.txt`.
+//! The board: what the node knows of itself; and the local socket that shows the board: `GET /status` (JSON)
+//! and `GET /status.txt`.
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -42,7 +43,7 @@ pub(crate) struct Status {
     pub(crate) failing: Vec<String>,
 }
 
-/// Shared by all parts of the node; each writes what it knows.
+/// The board, shared by all parts of the node; each part writes what it knows.
 #[derive(Clone, Default)]
 pub(crate) struct Board(Arc<RwLock<Status>>);
 
@@ -57,7 +58,7 @@ impl Board {
 }
 
 impl Status {
-    /// For people.
+    /// The status as text for people.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
         let mut line = |name: &str, value: String| out.push_str(&format!("{name:<12} {value}\n"));
@@ -90,7 +91,7 @@ impl Status {
     }
 }
 
-/// Serves the board until cancelled; the socket file goes with it.
+/// Serves the board; the socket file is removed when the server is dropped.
 pub(crate) struct StatusServer {
     listener: UnixListener,
     path: PathBuf,

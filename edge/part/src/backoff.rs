@@ -24,7 +24,7 @@ impl Backoff {
         pause.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
-    /// To be called after a success.
+    /// Goes back to the first pause; call it after a success.
     pub const fn reset(&mut self) {
         self.next = self.first;
     }

@@ -1,7 +1,8 @@
-//! Small documents of the data folder: JSON with a format number, written whole or not at all, the one before kept beside it.
+//! Small documents of the data folder: JSON with a format number, written whole or not at all. A copy of the
+//! version before is kept beside each document.
 //!
-//! A document may grow by fields that have a default. A change that an earlier build would misread raises the format; a
-//! build that is put back over a newer one then falls back to the copy before, or begins anew.
+//! A document may grow by fields that have a default. A change that an earlier build would misread raises the
+//! format; an earlier build that is installed again then falls back to the copy, or begins the document anew.
 
 use crate::folder::Folder;
 use atomic_write_file::AtomicWriteFile;
@@ -11,15 +12,15 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A document of one kind; there is one of it in a folder.
+/// A kind of document; a folder holds at most one document of each kind.
 pub trait Document: Serialize + DeserializeOwned {
-    /// Its file.
+    /// The name of the file.
     const FILE: &str;
     /// The format that is written.
     const FORMAT: u32 = 1;
 }
 
-/// Why a document cannot be had.
+/// Why a document cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// The file system refused.
@@ -57,7 +58,8 @@ struct Body<T> {
 }
 
 impl Folder {
-    /// Reads a document, or, where it is damaged, the copy before it; `None` if there has never been one.
+    /// Reads a document, or, where the document is damaged, the copy before it; `None` where the file is
+    /// missing.
     pub fn read<T: Document>(&self) -> Result<Option<T>, DocumentError> {
         let path = self.root().join(T::FILE);
         let newest = read_file(&path);
@@ -71,7 +73,8 @@ impl Folder {
         }
     }
 
-    /// Reads a document that can be done without: a damaged one counts as none, with a word in the log.
+    /// Reads a document that the node can do without: a damaged document is logged and replaced by the
+    /// default.
     pub fn read_or_default<T: Document + Default>(&self) -> T {
         self.read()
             .unwrap_or_else(|error| {
@@ -90,7 +93,7 @@ impl Folder {
         // A damaged document must not take the place of the good copy before it.
         let last = read_file::<T>(&path).ok().flatten().and_then(|_| fs::read(&path).ok());
         write_file(&path, &json).map_err(io)?;
-        // Behind the document itself: whatever happens in between, one of the two is whole.
+        // The copy is written after the document: whatever happens in between, one of the two is whole.
         if let Some(last) = last
             && let Err(error) = write_file(&before(&path), &last)
         {

@@ -12,7 +12,7 @@ use tokio::task::JoinError;
 /// An open data folder; locked for as long as the value lives.
 pub struct Folder {
     root: PathBuf,
-    /// Told of what waits for the disk.
+    /// Knows of all work that waits for the disk.
     pulse: Pulse,
     _lock: File,
 }
@@ -23,7 +23,7 @@ pub enum FolderError {
     /// The file system refused.
     #[error("cannot use the data folder {path}: {why}", path = path.display())]
     Unusable {
-        /// Which.
+        /// The folder.
         path: PathBuf,
         /// Why.
         why: std::io::Error,
@@ -34,7 +34,7 @@ pub enum FolderError {
 }
 
 impl Folder {
-    /// Creates it if needed and takes the lock.
+    /// Creates the folder if needed and takes its lock.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
         let unusable = |why| FolderError::Unusable { path: root.to_owned(), why };
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(unusable)?;
@@ -47,13 +47,13 @@ impl Folder {
         Ok(Self { root: root.to_owned(), pulse: Pulse::default(), _lock: lock })
     }
 
-    /// What waits for the disk, and whatever else must end.
+    /// The pulse, which knows of all work that waits for the disk, and of whatever else must end.
     pub const fn pulse(&self) -> &Pulse {
         &self.pulse
     }
 
-    /// Does what may have to wait for the disk away from the thread on which everything else waits, and in sight of the
-    /// watchdog.
+    /// Runs `work`, which may have to wait for the disk, away from the thread on which everything else waits,
+    /// and in sight of the watchdog.
     pub async fn on_disk<T: Send + 'static, E: From<JoinError> + Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
@@ -62,7 +62,7 @@ impl Folder {
         tokio::task::spawn_blocking(move || work(&folder)).await?
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn root(&self) -> &Path {
         &self.root
     }

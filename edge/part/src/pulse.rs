@@ -1,13 +1,14 @@
-//! Whether the node still gets things done: what has begun and must end, and since when. The watchdog looks at it.
+//! The pulse: all work that has begun and must end, each piece with its limit. The watchdog is fed while
+//! every piece ends in time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Longer than the slowest disk takes for the largest write, and than any TPM takes.
+/// A limit that is longer than the slowest disk takes for the largest write, and longer than any TPM takes.
 pub const SLOW_DISK: Duration = Duration::from_secs(60);
 
-/// Shared by the parts; cheap to clone.
+/// The pulse, shared by the parts; cheap to clone.
 #[derive(Clone, Default)]
 pub struct Pulse(Arc<Mutex<UnderWay>>);
 
@@ -17,7 +18,7 @@ struct UnderWay {
     end_by: BTreeMap<u64, Instant>,
 }
 
-/// Something that must end; it has when this is dropped.
+/// A piece of work that must end; dropping the value says that the work has ended.
 pub struct Busy {
     number: u64,
     limit: Duration,
@@ -25,7 +26,7 @@ pub struct Busy {
 }
 
 impl Pulse {
-    /// Something begins that must end, or [get on](Busy::gets_on), within `limit`.
+    /// Begins a piece of work that must end, or [get on](Busy::gets_on), within `limit`.
     pub fn busy(&self, limit: Duration) -> Busy {
         let mut under_way = self.lock();
         under_way.last += 1;
@@ -34,7 +35,7 @@ impl Pulse {
         Busy { number, limit, pulse: self.clone() }
     }
 
-    /// Whether everything ends in time.
+    /// Whether every piece of work is within its limit.
     pub fn is_well(&self, now: Instant) -> bool {
         self.lock().end_by.values().all(|end_by| now < *end_by)
     }
@@ -45,7 +46,7 @@ impl Pulse {
 }
 
 impl Busy {
-    /// It gets on: what takes long, but shows that it moves, begins its limit anew.
+    /// Begins the limit anew: for work that takes long but makes progress.
     pub fn gets_on(&self) {
         self.pulse.lock().end_by.insert(self.number, Instant::now() + self.limit);
     }

@@ -9,12 +9,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A part that ran this long was well; its next fall begins with a short pause again.
+/// A part that ran this long was well; the pauses begin anew at its next failure.
 const WELL: Duration = Duration::from_secs(300);
-/// For a part that has something to put in order before the end.
+/// How long a part may take to put things in order before the end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The parts, and the order to stop.
+/// The running parts, and the token that stops them.
 #[derive(Default)]
 pub struct Supervisor {
     parts: JoinSet<()>,
@@ -22,12 +22,13 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Cancelled when the node is told to stop.
+    /// The token that is cancelled when the node is told to stop.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Runs what `start` makes, again and again, until told to stop: then it is dropped where it waits.
+    /// Runs the part that `start` makes, again and again. On the order to stop, the part is dropped where it
+    /// waits.
     pub fn keep<F>(&mut self, name: &'static str, start: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -35,7 +36,8 @@ impl Supervisor {
         self.keep_with_grace(name, Duration::ZERO, start);
     }
 
-    /// The same for a part that watches [`stop_token`](Self::stop_token) because it has something to put in order.
+    /// Runs a part like [`keep`](Self::keep), but gives the part a grace period on the order to stop: for a
+    /// part that watches [`stop_token`](Self::stop_token) because it has something to put in order.
     pub fn keep_until_tidy<F>(&mut self, name: &'static str, start: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,

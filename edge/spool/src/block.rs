@@ -1,8 +1,9 @@
 //! One value in a lane's tree: some records, or the gap where records were. Every record has its own checksum, so
 //! that damage costs what it touched and no more.
 //!
-//! Kinds above those of this build are in a frame that every build can read: kind, epoch, count, anything, checksum. A
-//! build that was put back over a newer one keeps such blocks and says nothing of them, until the newer one is back.
+//! Kinds above those of this build are in a frame that every build can read: kind, epoch, count, anything,
+//! checksum. An older build keeps such blocks and reads no further than the first of them, until the newer
+//! build is back.
 
 use noderr_protocol::{Gap, GapReason};
 
@@ -15,11 +16,11 @@ const HEADER: usize = 1 + 8;
 pub(crate) enum Block {
     /// Bodies in order; `None` where the checksum fails.
     Records { epoch: u64, bodies: Vec<Option<Vec<u8>>> },
-    /// Numbers that will never come.
+    /// LaneCounters that will never come.
     Gap { epoch: u64, last: u64, reason: GapReason },
-    /// Whole, and of a kind that a later build writes.
+    /// A whole block of a kind that only a later build can read.
     Foreign { epoch: u64 },
-    /// Not even the header can be believed.
+    /// A block of which not even the header can be believed.
     Damaged,
 }
 
@@ -54,8 +55,8 @@ pub(crate) fn decode(first: u64, count: u64, value: &[u8]) -> Block {
     }
 }
 
-/// How many numbers a value accounts for by its own word, and how many of them are records.
-pub(crate) fn census(first: u64, value: &[u8]) -> Option<(u64, u64)> {
+/// How many numbers a value says that it accounts for, and how many of these numbers are records.
+pub(crate) fn count_numbers(first: u64, value: &[u8]) -> Option<(u64, u64)> {
     match value.first() {
         Some(&RECORDS) => {
             let mut rest = value.get(HEADER..)?;
@@ -79,7 +80,7 @@ pub(crate) fn is_foreign(value: &[u8]) -> bool {
     !matches!(value.first(), Some(&(RECORDS | GAP))) && foreign(value).is_some()
 }
 
-/// Epoch and count of a block of a later build, if it is one and whole.
+/// Epoch and count of a block of a later build, if `value` is a whole block of such a kind.
 fn foreign(value: &[u8]) -> Option<(u64, u64)> {
     let (rest, sum) = value.split_last_chunk::<4>()?;
     let (kind, fields) = rest.split_first()?;
@@ -101,7 +102,8 @@ fn decode_records(first: u64, count: u64, value: &[u8]) -> Block {
             (sum == checksum(epoch, seq, body)).then(|| body.to_vec())
         })
         .collect();
-    // The epoch is covered by every record's checksum: if none holds, it is not to be believed either.
+    // The epoch is covered by every record's checksum: if no checksum holds, the epoch is not to be believed
+    // either.
     if bodies.iter().all(Option::is_none) { Block::Damaged } else { Block::Records { epoch, bodies } }
 }
 
@@ -129,7 +131,7 @@ fn checksum(epoch: u64, seq: u64, body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// On the disk reasons begin at one.
+/// The byte of a reason on the disk, where reasons begin at one.
 const fn reason_byte(reason: GapReason) -> u8 {
     reason.byte().wrapping_add(1)
 }
@@ -150,7 +152,7 @@ mod tests {
         ) {
             let value = encode_records(epoch, first, &bodies);
             let count = bodies.len() as u64;
-            prop_assert_eq!(census(first, &value), Some((count, count)));
+            prop_assert_eq!(count_numbers(first, &value), Some((count, count)));
             let bodies = bodies.into_iter().map(Some).collect();
             prop_assert_eq!(decode(first, count, &value), Block::Records { epoch, bodies });
         }
@@ -174,7 +176,7 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(first in 0..1_u64 << 60, count in 0..1000_u64, value: Vec<u8>) {
-            census(first, &value);
+            count_numbers(first, &value);
             decode(first, count, &value);
         }
     }

@@ -19,7 +19,8 @@ pub enum SpoolError {
 impl From<sled::Error> for SpoolError {
     fn from(error: sled::Error) -> Self {
         match error {
-            // What the operating system refuses says nothing about what is on the disk; what sled makes of the bytes does.
+            // An error of the operating system says nothing about the bytes on the disk; an error of sled
+            // itself does.
             sled::Error::Io(error) if error.raw_os_error().is_some() || is_locked(&error) => {
                 Self::Disk(error)
             }
@@ -28,7 +29,7 @@ impl From<sled::Error> for SpoolError {
     }
 }
 
-/// sled reports a lock that another holds as `Other` with this text inside.
+/// Whether another process holds the lock, which sled reports as `Other` with this text inside.
 pub(crate) fn is_locked(error: &std::io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
 }

@@ -6,26 +6,26 @@ use noderr_protocol::{Entry, Gap, GapReason, Lane, Position, Record};
 
 /// What must not be forgotten while the database is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Numbers {
+pub(crate) struct LaneCounters {
     pub(crate) lane: Lane,
     /// The number the next record gets.
     pub(crate) next: u64,
     /// How far the server has committed.
     pub(crate) acknowledged: u64,
-    /// Numbers lost since the spool was made.
+    /// LaneCounters lost since the spool was made.
     pub(crate) lost: u64,
-    /// Of them, those that damage on the disk has cost since it was opened.
+    /// LaneCounters among `lost` that damage on the disk has cost since the spool was opened.
     pub(crate) damaged: u64,
-    /// Numbers given out while nothing could be written; written down when there is room again.
+    /// LaneCounters given out while nothing could be written; written down when there is room again.
     pub(crate) pending: Option<Gap>,
 }
 
-impl Numbers {
+impl LaneCounters {
     pub(crate) const fn new(lane: Lane) -> Self {
         Self { lane, next: 1, acknowledged: 0, lost: 0, damaged: 0, pending: None }
     }
 
-    /// The number behind the last that was given to something on disk.
+    /// The number after the last that was given to something on disk.
     pub(crate) fn written(&self) -> u64 {
         self.pending.map_or(self.next, |gap| gap.first)
     }
@@ -41,11 +41,11 @@ impl Numbers {
 }
 
 pub(crate) struct LaneTree {
-    pub(crate) numbers: Numbers,
+    pub(crate) numbers: LaneCounters,
     tree: sled::Tree,
-    /// The boot epoch of this start: what a gap of unknown epoch is reported under.
+    /// The boot epoch of this start; a gap of unknown epoch is reported under it.
     epoch: u64,
-    /// The number the next record would get by what the database holds.
+    /// The number that the next record would get, going by the database alone.
     found: u64,
     /// Records on disk.
     pub(crate) records: u64,
@@ -56,20 +56,20 @@ pub(crate) struct LaneTree {
 }
 
 impl LaneTree {
-    /// Counts what is there. `remembered` is the number the next record gets by the database's own word, `known` what
-    /// is known besides.
+    /// Opens the lane and counts its records and bytes. `remembered` is the number of the next record as the
+    /// database has it; `known` are the counters from elsewhere.
     pub(crate) fn open(
         tree: sled::Tree,
         epoch: u64,
         remembered: u64,
-        known: Numbers,
+        known: LaneCounters,
     ) -> Result<Self, SpoolError> {
         let (mut next, mut records, mut bytes, mut foreign) = (remembered.max(1), 0, 0, 0);
         for item in &tree {
             let (key, value) = item?;
             let first = number(&key);
             bytes += value.len() as u64;
-            if let Some((count, in_it)) = block::census(first, &value) {
+            if let Some((count, in_it)) = block::count_numbers(first, &value) {
                 next = next.max(first.saturating_add(count));
                 records += in_it;
                 foreign += if block::is_foreign(&value) { in_it } else { 0 };
@@ -77,11 +77,11 @@ impl LaneTree {
                 next = next.max(first.saturating_add(1));
             }
         }
-        let numbers = Numbers { next: next.max(known.next), ..known };
+        let numbers = LaneCounters { next: next.max(known.next), ..known };
         Ok(Self { numbers, tree, epoch, found: next, records, bytes, foreign })
     }
 
-    /// Numbers that were on disk, and of which the database knows nothing more, are lost to damage.
+    /// Counts numbers that were on disk, and that the database no longer knows, as lost to damage.
     pub(crate) fn account_for_forgotten(&mut self) -> Result<(), SpoolError> {
         let first = self.found.max(self.numbers.acknowledged.saturating_add(1));
         let missing = self.numbers.written().saturating_sub(first);
@@ -101,7 +101,7 @@ impl LaneTree {
         Ok(first.or(pending).unwrap_or(self.numbers.next))
     }
 
-    /// Writes one block and returns its numbers; not on disk until the store is flushed.
+    /// Writes one block; the block is not on disk until the store is flushed.
     pub(crate) fn append(&mut self, bodies: &[Vec<u8>]) -> Result<(), SpoolError> {
         self.settle()?;
         let count = bodies.len() as u64;
@@ -167,7 +167,7 @@ impl LaneTree {
         } else {
             self.bytes -= value.len() as u64;
         }
-        let in_it = block::census(first, value).map_or(0, |(_, in_it)| in_it);
+        let in_it = block::count_numbers(first, value).map_or(0, |(_, in_it)| in_it);
         self.records = self.records.saturating_sub(in_it);
         if block::is_foreign(value) {
             self.foreign = self.foreign.saturating_sub(in_it);
@@ -183,8 +183,8 @@ impl LaneTree {
         let value = block::encode_gap(gap);
         self.bytes += value.len() as u64;
         if let Some(previous) = self.tree.insert(gap.first.to_be_bytes(), value)? {
-            // Only a gap is ever overwritten by a gap; a block of records was taken off the account already.
-            if block::census(gap.first, &previous).is_none_or(|(_, in_it)| in_it == 0) {
+            // A gap overwrites only gaps, or a block of records whose bytes were subtracted already.
+            if block::count_numbers(gap.first, &previous).is_none_or(|(_, in_it)| in_it == 0) {
                 self.bytes = self.bytes.saturating_sub(previous.len() as u64);
             }
         }
@@ -222,7 +222,8 @@ impl LaneTree {
                 entries.push(Entry::Gap(gap));
             }
             let Some(of_block) = entries_of(first, count, &value, &mut epoch) else {
-                // Of a later build, and not to be passed over: what is behind it would tell the server that it is lost.
+                // A block of a later build must not be passed over: entries from behind the block would tell
+                // the server that its records are lost.
                 return Ok(entries);
             };
             expected = first + count;
@@ -238,7 +239,7 @@ impl LaneTree {
                 entries.push(entry);
             }
         }
-        // Numbers behind the last block: given out to blocks that never reached the disk, or lost for lack of space.
+        // LaneCounters behind the last block: given out to blocks that never reached the disk, or lost for lack of space.
         let unwritten = self.numbers.pending.map_or(self.numbers.next, |gap| gap.first);
         if expected < unwritten && after > 0 {
             let gap = Gap { epoch, first: expected, last: unwritten - 1, reason: GapReason::Damaged };
@@ -250,8 +251,8 @@ impl LaneTree {
         Ok(entries)
     }
 
-    /// Deletes every block that lies wholly at or before `through`, counting what could not be read of it; returns how
-    /// many records went.
+    /// Deletes every block that lies wholly at or before `through`, and counts its unreadable records as
+    /// lost; returns how many records were deleted.
     pub(crate) fn acknowledge(&mut self, through: Position) -> Result<u64, SpoolError> {
         let mut gone = 0;
         self.numbers.acknowledged = self.numbers.acknowledged.max(through.seq.min(self.numbers.next - 1));
@@ -284,18 +285,19 @@ impl LaneTree {
         Ok(gone)
     }
 
-    /// How many numbers a value accounts for: by its own word, or, where it is damaged, up to its neighbour.
+    /// How many numbers a value accounts for: as many as it says, or, where it is damaged, up to its
+    /// neighbour.
     fn count_of(&self, first: u64, value: &[u8]) -> Result<u64, SpoolError> {
         let neighbour = match self.tree.get_gt(first.to_be_bytes())? {
             Some((key, _)) => number(&key),
             None => self.numbers.pending.map_or(self.numbers.next, |gap| gap.first),
         };
         let room = neighbour.saturating_sub(first).max(1);
-        Ok(block::census(first, value).map_or(room, |(count, _)| count.min(room)))
+        Ok(block::count_numbers(first, value).map_or(room, |(count, _)| count.min(room)))
     }
 }
 
-/// What a block says of its numbers; `None` if only a later build could say.
+/// The entries of a block; `None` for a block that only a later build can read.
 fn entries_of(first: u64, count: u64, value: &[u8], epoch: &mut u64) -> Option<Vec<Entry>> {
     match block::decode(first, count, value) {
         Block::Foreign { .. } => None,

@@ -1,7 +1,8 @@
-//! All lanes over one database: opening, the byte budget across them, what the database itself remembers.
+//! All lanes over one database: opening, the byte budget across the lanes, and the counters kept in the
+//! database.
 
 use crate::error::SpoolError;
-use crate::lane::{LaneTree, Numbers};
+use crate::lane::{LaneCounters, LaneTree};
 use crate::store::{Caught, PANICKED, Store, catch_panic, set_aside};
 use noderr_protocol::{Lane, Position};
 use std::mem::ManuallyDrop;
@@ -16,16 +17,16 @@ const DISK_FACTOR: (u64, u64) = (11, 5);
 /// Where the spool is and how large it may grow.
 #[derive(Debug, Clone)]
 pub struct SpoolConfig {
-    /// Its folder.
+    /// The folder of the database.
     pub path: PathBuf,
     /// The boot epoch: greater than that of every earlier start.
     pub epoch: u64,
-    /// Bytes it may take on disk.
+    /// Bytes that the spool may take on disk.
     pub budget_bytes: u64,
 }
 
 impl SpoolConfig {
-    /// With a budget of 256 MiB.
+    /// A configuration with a budget of 256 MiB.
     pub fn new(path: impl Into<PathBuf>, epoch: u64) -> Self {
         Self { path: path.into(), epoch, budget_bytes: 256 << 20 }
     }
@@ -38,11 +39,11 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// Opens the database and reads all of it. One that cannot be read is renamed and a new one begun: the box must
-    /// start. (A full or unwritable disk is no reason to give up what is on it.)
+    /// Opens the database and reads all of it. A database that cannot be read is renamed, and a new one is
+    /// begun: the box must start. (A full or unwritable disk is no reason to give up the records on it.)
     pub(crate) fn open(
         config: &SpoolConfig,
-        known: &[Numbers],
+        known: &[LaneCounters],
     ) -> Result<(Self, Option<PathBuf>), SpoolError> {
         match Self::try_open(config, known) {
             Err(SpoolError::Database(why)) => {
@@ -54,7 +55,7 @@ impl Lanes {
         }
     }
 
-    fn try_open(config: &SpoolConfig, known: &[Numbers]) -> Result<Self, SpoolError> {
+    fn try_open(config: &SpoolConfig, known: &[LaneCounters]) -> Result<Self, SpoolError> {
         let store = ManuallyDrop::new(Store::open(&config.path)?);
         let read = catch_panic(|| {
             let meta = store.db.open_tree("meta")?;
@@ -64,7 +65,7 @@ impl Lanes {
                     let next = remembered(&meta, "next", known.lane)?;
                     let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
                     let tree = store.db.open_tree(known.lane.as_str())?;
-                    LaneTree::open(tree, config.epoch, next, Numbers { lost, ..*known })
+                    LaneTree::open(tree, config.epoch, next, LaneCounters { lost, ..*known })
                 })
                 .collect::<Result<_, SpoolError>>()?;
             Ok((meta, lanes))
@@ -79,15 +80,15 @@ impl Lanes {
         }
     }
 
-    pub(crate) fn numbers(&self) -> Vec<Numbers> {
+    pub(crate) fn numbers(&self) -> Vec<LaneCounters> {
         self.lanes.iter().map(|lane| lane.numbers).collect()
     }
 
-    /// Looks for what damage has made the database forget.
+    /// Counts the numbers that damage has made the database forget.
     pub(crate) fn account_for_forgotten(&mut self) {
         for lane in &mut self.lanes {
             if let Err(error) = lane.account_for_forgotten() {
-                tracing::warn!(%error, "what is missing is counted, but cannot be written down");
+                tracing::warn!(%error, "missing records are counted, but the gap cannot be written down");
             }
         }
     }
@@ -107,7 +108,7 @@ impl Lanes {
     }
 
     pub(crate) fn acknowledge(&mut self, lane: Lane, through: Position) -> Result<u64, SpoolError> {
-        // Before the last block goes: an emptied tree forgets its numbers.
+        // Done before the last block is deleted: an emptied tree forgets its numbers.
         self.remember(lane)?;
         let lost = self.lane(lane).numbers.lost;
         let gone = self.lane(lane).acknowledge(through)?;
@@ -136,7 +137,7 @@ impl Lanes {
     }
 
     fn remember(&mut self, lane: Lane) -> Result<(), SpoolError> {
-        let Numbers { next, lost, .. } = self.lane(lane).numbers;
+        let LaneCounters { next, lost, .. } = self.lane(lane).numbers;
         self.meta.insert(meta_key("next", lane), &next.to_be_bytes())?;
         self.meta.insert(meta_key("lost", lane), &lost.to_be_bytes())?;
         Ok(())

@@ -1,7 +1,7 @@
 //! The outgoing buffer in sled: append, read, acknowledge, bounded.
 //!
 //! One tree a lane, keys are big-endian sequence numbers, values are [`block`]s of records with a checksum each.
-//! What was appended is on disk when [`Spool::append`] returns; it leaves only when the server has committed it.
+//! A record is on disk when [`Spool::append`] returns, and is deleted only when the server has committed it.
 //! The spool never loses a number silently: a record that is dropped or damaged becomes a [`Gap`](noderr_protocol::Gap)
 //! that is sent, acknowledged and counted like a record.
 //!

@@ -1,11 +1,13 @@
-//! How far each lane has counted, beside the database and independent of it: damage can make sled forget its newest
-//! writes without a word, and numbers that are forgotten must not be given out again as if nothing had been.
+//! The odometer: how far each lane has counted, in a file beside the database and independent of the
+//! database. Damage can make sled forget its newest writes silently, and forgotten numbers must not be given
+//! out again.
 //!
-//! Written after every flush and never before, and without the numbers that were lost for lack of space, so it is never
-//! ahead of what was on disk; not flushed itself, so that it costs next to nothing. A power cut may leave an older state of
-//! it: then it notices less, and claims nothing wrong.
+//! The odometer is written after every flush and never before, and without the numbers that were lost for
+//! lack of space, so it is never ahead of the disk. It is not flushed itself, so that it costs next to
+//! nothing: after a power cut an older state of the file may be found, which notices less damage but claims
+//! nothing false.
 
-use crate::lane::Numbers;
+use crate::lane::LaneCounters;
 use noderr_protocol::Lane;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -17,8 +19,9 @@ const LEN: usize = LANES * 16 + 4;
 pub(crate) struct Odometer(Option<File>);
 
 impl Odometer {
-    /// Opens it beside the spool's folder, and what it says; nothing if it is new or damaged itself.
-    pub(crate) fn open(spool: &Path) -> (Self, [Numbers; LANES]) {
+    /// Opens the odometer beside the spool's folder and reads its counters: all at the start if the file is
+    /// new or damaged.
+    pub(crate) fn open(spool: &Path) -> (Self, [LaneCounters; LANES]) {
         let path = spool.with_extension("numbers");
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file
@@ -26,7 +29,7 @@ impl Odometer {
             .ok();
         let mut bytes = [0; LEN];
         let whole = file.as_ref().is_some_and(|file| file.read_exact_at(&mut bytes, 0).is_ok());
-        let mut numbers = Lane::ALL.map(Numbers::new);
+        let mut numbers = Lane::ALL.map(LaneCounters::new);
         if whole && bytes[LEN - 4..] == crc32fast::hash(&bytes[..LEN - 4]).to_be_bytes() {
             for (numbers, said) in numbers.iter_mut().zip(bytes.chunks_exact(16)) {
                 let (next, acknowledged) = said.split_at(8);
@@ -38,7 +41,7 @@ impl Odometer {
         (Self(file), numbers)
     }
 
-    pub(crate) fn write(&self, lanes: &[Numbers]) {
+    pub(crate) fn write(&self, lanes: &[LaneCounters]) {
         let Some(file) = &self.0 else { return };
         let mut bytes = Vec::with_capacity(LEN);
         for numbers in lanes {

@@ -1,4 +1,5 @@
-//! Room on the disk: who may still write when it runs out, and a few megabytes set aside for what matters most.
+//! Room on the disk: which lanes may still write when room runs out, and a few megabytes set aside for alerts
+//! and results.
 
 use noderr_protocol::Lane;
 use rustix::fs::{FallocateFlags, fallocate};
@@ -8,13 +9,14 @@ use std::path::{Path, PathBuf};
 const MIB: u64 = 1 << 20;
 /// With less than this on the file system, telemetry is dropped and counted.
 pub const TELEMETRY_STOPS_BELOW: u64 = 4 * MIB;
-/// Given up when the disk is full, so that the alert that says so can still be written.
+/// Bytes set aside, and given up when the disk is full, so that the alert about the full disk can still be
+/// written.
 const SET_ASIDE: u64 = 3 * MIB;
-/// Set aside again only when there is plenty.
+/// Free space from which on the reserve is set aside again.
 const PLENTY: u64 = 8 * MIB;
 
-/// Keeps lanes from writing into a disk that is too full: sled takes space by the segment, and a write that fails
-/// inside it costs a reopening.
+/// Keeps lanes from writing into a disk that is too full: sled takes space by the segment, and must be opened
+/// again after a write that fails.
 pub(crate) struct Reserve {
     file: PathBuf,
     folder: PathBuf,
@@ -28,8 +30,8 @@ impl Reserve {
         reserve
     }
 
-    /// Whether a lane may write now. Gives the space that was set aside up for the lanes that matter, and sets it
-    /// aside again when the disk has recovered.
+    /// Whether a lane may write now. Gives up the reserve for alerts and results, and sets the reserve aside
+    /// again when the disk has recovered.
     pub(crate) fn make_room(&self, lane: Lane) -> bool {
         let needed = needs(lane);
         let free = self.free();
@@ -60,7 +62,7 @@ impl Reserve {
     }
 }
 
-/// Gives the space back that a spool has set aside beside itself.
+/// Deletes the reserve of a spool, which frees its space.
 pub(crate) fn give_up(spool: &Path) -> std::io::Result<()> {
     fs::remove_file(file(spool))
 }
@@ -69,7 +71,7 @@ fn file(spool: &Path) -> PathBuf {
     spool.with_extension("reserve")
 }
 
-/// What the file system must still have: the least important lane stops first.
+/// Free bytes that a lane needs before it may write: the least important lane stops first.
 const fn needs(lane: Lane) -> u64 {
     match lane {
         Lane::Telemetry => TELEMETRY_STOPS_BELOW,

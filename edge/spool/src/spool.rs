@@ -1,7 +1,7 @@
 //! The spool: three lanes over one store, one byte budget, one lock.
 
 use crate::error::SpoolError;
-use crate::lane::Numbers;
+use crate::lane::LaneCounters;
 use crate::lanes::{Lanes, SpoolConfig};
 use crate::odometer::Odometer;
 use crate::reserve::{self, Reserve};
@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub enum Appended {
     /// On disk.
     Kept,
-    /// The disk is full: numbered, counted, and reported as a gap, but not kept.
+    /// The disk is full: the records were numbered, counted, and reported as a gap, but not kept.
     DiskFull,
 }
 
@@ -28,9 +28,9 @@ pub struct SpoolStats {
     pub bytes: u64,
     /// Bytes on disk, as sled counts them.
     pub disk_bytes: u64,
-    /// Numbers lost to the budget, lack of space or damage since the spool was made.
+    /// LaneCounters lost to the budget, lack of space or damage since the spool was made.
     pub lost: u64,
-    /// Of them, those that damage on the disk has cost since the start.
+    /// LaneCounters among `lost` that damage on the disk has cost since the start.
     pub damaged: u64,
     /// Records that wait and that only a later build can read.
     pub foreign: u64,
@@ -43,14 +43,15 @@ pub struct Spool {
     reserve: Reserve,
     odometer: Odometer,
     state: Mutex<State>,
-    /// As of the last operation, so that looking never waits for the disk.
+    /// The figures as of the last operation, so that looking never waits for the disk.
     figures: Mutex<SpoolStats>,
 }
 
-/// sled refuses everything after an I/O error until it is opened again; numbers must go on meanwhile.
+/// sled refuses everything after an I/O error until the database is opened again; numbers must go on
+/// meanwhile.
 enum State {
     Open(Lanes),
-    Closed(Vec<Numbers>),
+    Closed(Vec<LaneCounters>),
 }
 
 impl Spool {
@@ -65,7 +66,8 @@ impl Spool {
         Ok(Self { config, replaced, reserve, odometer, state: Mutex::new(state), figures })
     }
 
-    /// Gives the space back that the spool of this folder has set aside, for a start that needs it more.
+    /// Frees the space that the spool of this folder has set aside, for a start of the node that needs the
+    /// space more.
     pub fn give_up_reserve(path: &Path) -> std::io::Result<()> {
         reserve::give_up(path)
     }
@@ -75,8 +77,8 @@ impl Spool {
         self.replaced.as_deref()
     }
 
-    /// Appends records to a lane. When this returns [`Appended::Kept`] they are on disk; when the budget is
-    /// exceeded the oldest of the least important lane have become a gap.
+    /// Appends records to a lane. After [`Appended::Kept`] the records are on disk; if the budget was
+    /// exceeded, the oldest records of the least important lane have become a gap.
     pub fn append(&self, lane: Lane, bodies: &[Vec<u8>]) -> Result<Appended, SpoolError> {
         if let Some(body) = bodies.iter().find(|body| body.len() > MAX_RECORD) {
             return Err(SpoolError::TooLarge(body.len()));
@@ -91,13 +93,14 @@ impl Spool {
             return Ok(Appended::Kept);
         }
         let numbers = state.numbers(lane);
-        // A write that failed half-way may have given the numbers out already: the hole it left is found on reading.
+        // A write that failed half-way may have given the numbers out already: reading finds the hole that it
+        // left.
         numbers.lose(self.config.epoch, bodies.len() as u64);
         self.note(&state);
         Ok(Appended::DiskFull)
     }
 
-    /// Entries of a lane behind number `after` (0: from the oldest), at most so many and so large.
+    /// Entries of a lane behind number `after` (0: from the oldest), `max_entries` and `max_bytes` at most.
     pub fn read(
         &self,
         lane: Lane,
@@ -108,7 +111,7 @@ impl Spool {
         self.with(&mut self.lock(), |lanes| lanes.lane(lane).read(after, max_entries, max_bytes))
     }
 
-    /// Forgets what the server has committed; returns how many records that were.
+    /// Deletes the records that the server has committed; returns how many records were deleted.
     pub fn acknowledge(&self, lane: Lane, through: Position) -> Result<u64, SpoolError> {
         self.with(&mut self.lock(), |lanes| lanes.acknowledge(lane, through))
     }
@@ -120,7 +123,7 @@ impl Spool {
                 .lanes
                 .iter()
                 .map(|lane| {
-                    let Numbers { lane: name, next, .. } = lane.numbers;
+                    let LaneCounters { lane: name, next, .. } = lane.numbers;
                     Ok(LaneState { lane: name.tag(), oldest: lane.oldest()?, next })
                 })
                 .collect()
@@ -140,7 +143,8 @@ impl Spool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs one operation, opening the database first if an earlier failure closed it, closing it if this one fails.
+    /// Runs one operation. Opens the database first if an earlier failure closed it, and closes the database
+    /// if the operation fails.
     fn with<T>(
         &self,
         state: &mut State,
@@ -148,7 +152,8 @@ impl Spool {
     ) -> Result<T, SpoolError> {
         if let State::Closed(numbers) = state {
             let (mut lanes, replaced) = Lanes::open(&self.config, numbers)?;
-            // A write that failed half-way gave numbers out too; only what was set aside with the database was on disk.
+            // A write that failed half-way has given numbers out as well; only if the database was set aside
+            // were the missing numbers on disk.
             if replaced.is_some() {
                 lanes.account_for_forgotten();
             }
@@ -168,7 +173,8 @@ impl Spool {
             tracing::warn!(%error, "the spool failed and will be opened again");
             let broken = std::mem::replace(state, State::Closed(now));
             if panicked {
-                // sled must not be dropped after a panic of its own. It keeps its lock, so what it has goes aside.
+                // sled must not be dropped after a panic of its own. It keeps its lock, so the folder is set
+                // aside.
                 std::mem::forget(broken);
                 set_aside(&self.config.path).map_err(SpoolError::Disk)?;
                 if let State::Closed(numbers) = state {
@@ -184,9 +190,9 @@ impl Spool {
 }
 
 impl State {
-    /// While it is closed for an I/O error, only losses are known.
+    /// The state in figures; while the database is closed after an I/O error, only losses are known.
     fn figures(&self) -> SpoolStats {
-        let losses = |numbers: &mut dyn Iterator<Item = &Numbers>| {
+        let losses = |numbers: &mut dyn Iterator<Item = &LaneCounters>| {
             numbers.fold((0, 0), |(lost, damaged), lane| (lost + lane.lost, damaged + lane.damaged))
         };
         match self {
@@ -208,7 +214,7 @@ impl State {
         }
     }
 
-    fn numbers(&mut self, lane: Lane) -> &mut Numbers {
+    fn numbers(&mut self, lane: Lane) -> &mut LaneCounters {
         let found = match self {
             Self::Open(lanes) => Some(&mut lanes.lane(lane).numbers),
             Self::Closed(numbers) => numbers.iter_mut().find(|numbers| numbers.lane == lane),

@@ -6,19 +6,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// sled's cache; its default is a gigabyte.
+/// The size of sled's cache, which would be a gigabyte by default.
 const CACHE: u64 = 16 << 20;
 /// How long a lock may outlive its holder.
 const UNLOCK: Duration = Duration::from_secs(5);
 
 pub(crate) struct Store {
     pub(crate) db: sled::Db,
-    /// sled's own flush on Linux is `sync_file_range`, which promises nothing about metadata.
+    /// The database's file, synced after sled's own flush: on Linux that is `sync_file_range`, which promises
+    /// nothing about metadata.
     file: File,
 }
 
 impl Store {
-    /// Opens the database; that sled could does not mean that everything in it can be read.
+    /// Opens the database; success does not mean that everything in the database can be read.
     pub(crate) fn open(path: &Path) -> Result<Self, SpoolError> {
         let deadline = Instant::now() + UNLOCK;
         loop {
@@ -58,12 +59,13 @@ impl Store {
     }
 }
 
-/// sled panics on some damage, and reads what it has opened only when it is asked for.
+/// Runs an operation in which sled may panic: some damage makes sled panic, at the opening or at any later
+/// read.
 pub(crate) fn catch_panic<T>(operation: impl FnOnce() -> Result<T, SpoolError>) -> Caught<T> {
     catch_unwind(AssertUnwindSafe(operation)).map_or(Caught::Panicked, Caught::Done)
 }
 
-/// How an operation came out.
+/// The outcome of an operation in which sled may panic.
 pub(crate) enum Caught<T> {
     Done(Result<T, SpoolError>),
     Panicked,
@@ -71,7 +73,7 @@ pub(crate) enum Caught<T> {
 
 pub(crate) const PANICKED: &str = "sled panicked over what is on the disk";
 
-/// Renames a broken database. One such is kept for whoever wants to look into it; older ones make room.
+/// Renames a broken database. The newest broken database is kept for inspection; older ones are deleted.
 pub(crate) fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
     for older in set_aside_before(path)? {
         fs::remove_dir_all(older)?;

@@ -1,4 +1,4 @@
-//! What the box relies on: order, durability, bounds, and that no number is ever lost without a word.
+//! What the box relies on: order, durability, bounds, and that no number is ever lost silently.
 
 #![expect(clippy::unwrap_used, reason = "in a test a failure is a failure")]
 
@@ -16,7 +16,7 @@ fn bodies(range: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     range.map(|n| n.to_be_bytes().to_vec()).collect()
 }
 
-/// The database itself, once the spool has let go of it.
+/// The database itself, once the spool has released its lock.
 fn raw(folder: &Path) -> sled::Db {
     loop {
         match sled::open(folder.join("spool")) {
@@ -158,7 +158,7 @@ fn a_spool_that_cannot_be_opened_is_set_aside_and_begun_anew() {
     assert_eq!(spool.stats().damaged, 3, "what was in it is counted as lost");
     let aside = spool.replaced().expect("the old one is kept for inspection").to_owned();
     assert!(aside.exists());
-    // Broken again: one is kept, not one a day until the disk is full.
+    // The database breaks again: only the newest broken database is kept, or they would fill the disk.
     drop(spool);
     std::fs::write(folder.path().join("spool/conf"), b"not a configuration").unwrap();
     let spool = open(folder.path(), 3);
@@ -271,7 +271,8 @@ fn act() -> impl Strategy<Value = Act> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whatever is done to it, every lane accounts for every number it gave out and was not yet told to forget.
+    /// Whatever is done to a spool, every lane accounts for every number that it gave out and was not yet
+    /// told to forget.
     #[test]
     fn no_number_is_lost_without_a_word(acts in prop::collection::vec(act(), 1..25), budget in 20_000..400_000_u64) {
         let folder = tempfile::tempdir().unwrap();

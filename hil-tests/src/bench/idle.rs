@@ -1,4 +1,4 @@
-//! What a node costs that does nothing but its duty: memory, processor, and the size of its program.
+//! What an idle node costs, which only reports: memory, processor, and the size of its program.
 
 use super::process::{memory_kib, ticks};
 use anyhow::Context as _;

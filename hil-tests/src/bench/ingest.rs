@@ -3,14 +3,16 @@
 
 use super::load::{Answer, Manner, drive, greet};
 use noderr_hil::{ControlOptions, Lab, LabOptions, Papers, scratch};
+use noderr_protocol::Metric;
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 const MEASURE: Duration = Duration::from_secs(15);
-/// As many as the control plane's workers.
+/// The number of writers, which is that of the control plane's workers.
 const WRITERS: usize = 2;
-/// As many rows as it stores in one transaction.
+/// The rows of one transaction, which are as many as the control plane stores in one.
 const ROWS: i64 = 4000;
 const NODES: usize = 16;
 const RECORDS: u64 = 250;
@@ -41,27 +43,31 @@ pub(super) async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Rows a second that PostgreSQL takes when nothing else is asked of it.
+/// Measures how many rows a second PostgreSQL takes while it does nothing else.
 async fn raw(owner: &PgPool) -> anyhow::Result<f64> {
+    let metrics: Vec<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+    let statement = format!(
+        "INSERT INTO telemetry (node_id, epoch, seq, sampled_at, received_at, {})
+         SELECT n, e, s, now(), now(), {} FROM UNNEST($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) AS r (n, e, s, v)",
+        metrics.join(", "),
+        vec!["v"; metrics.len()].join(", ")
+    );
     let (began, end) = (Instant::now(), Instant::now() + MEASURE / 2);
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        let owner = owner.clone();
+        let (owner, statement) = (owner.clone(), statement.clone());
         writers.spawn(async move {
             let node = vec![vec![u8::try_from(writer)?; 32]; ROWS as usize];
             let (mut from, zero) = (0_i64, vec![0_i64; ROWS as usize]);
             while Instant::now() < end {
                 let seq: Vec<i64> = (from..from + ROWS).collect();
-                sqlx::query(
-                    "INSERT INTO telemetry SELECT n, e, s, now(), now(), v, 0, v, v, v, v, NULL, v, v, NULL, v, v, v, NULL, v, v
-                     FROM UNNEST($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) AS r (n, e, s, v)",
-                )
-                .bind(&node)
-                .bind(&zero)
-                .bind(&seq)
-                .bind(&zero)
-                .execute(&owner)
-                .await?;
+                sqlx::query(AssertSqlSafe(statement.as_str()))
+                    .bind(&node)
+                    .bind(&zero)
+                    .bind(&seq)
+                    .bind(&zero)
+                    .execute(&owner)
+                    .await?;
                 from += ROWS;
             }
             anyhow::Ok(from)

@@ -1,4 +1,5 @@
-//! Load that does not depend on what is measured: peers that keep so many messages under way, for so long.
+//! Load that does not depend on what is measured: peers that keep a number of messages under way for some
+//! time.
 
 use anyhow::Context as _;
 use noderr_hil::{Papers, Peer, hello};
@@ -11,14 +12,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// What became of it.
+/// The outcome of a load.
 #[derive(Default)]
 pub(super) struct Outcome {
     /// Messages answered.
     pub(super) messages: u64,
-    /// From saying to being answered.
+    /// The time from sending each message to its answer.
     pub(super) latencies: Vec<Duration>,
-    /// How long it took.
+    /// How long the load took.
     pub(super) took: Duration,
 }
 
@@ -43,7 +44,7 @@ pub(super) enum Answer {
     Stored,
 }
 
-/// Connects all of them, so many at a time.
+/// Connects a peer for each of the papers, 64 at a time.
 pub(super) async fn connect(papers: &[Papers], broker: SocketAddr) -> anyhow::Result<Vec<Peer>> {
     let (mut waiting, mut peers) = (JoinSet::new(), Vec::with_capacity(papers.len()));
     for paper in papers {
@@ -59,7 +60,7 @@ pub(super) async fn connect(papers: &[Papers], broker: SocketAddr) -> anyhow::Re
     Ok(peers)
 }
 
-/// One record in one message: what a node sends that reports at once.
+/// A message with `count` records, numbered from `first`.
 pub(super) fn batch(first: u64, count: u64) -> anyhow::Result<Up> {
     let sample =
         Metric::ALL.iter().fold(TelemetrySample::at(0), |sample, metric| sample.with(*metric, Some(1 << 20)));
@@ -86,7 +87,7 @@ pub(super) async fn greet(peer: &mut Peer) -> anyhow::Result<()> {
 /// How each peer behaves.
 #[derive(Clone, Copy)]
 pub(super) struct Manner {
-    /// Messages under way.
+    /// Messages under way at once.
     pub(super) window: usize,
     /// Records in one message.
     pub(super) records: u64,
@@ -95,7 +96,8 @@ pub(super) struct Manner {
     pub(super) answer: Answer,
 }
 
-/// Lets all peers talk for so long. They are given back with the number their next record gets.
+/// Lets all peers send for `time`. Returns the peers, each with the number that its next record gets, and the
+/// outcome.
 pub(super) async fn drive(
     peers: Vec<(Peer, u64)>,
     manner: Manner,
@@ -126,7 +128,7 @@ async fn talk(
     let mut under_way: VecDeque<(u64, Instant)> = VecDeque::new();
     let mut latencies = Vec::new();
     if !manner.rest.is_zero() {
-        // Spread out: a thousand nodes do not report in the same instant.
+        // The peers begin at random moments, because a thousand nodes do not report in the same instant.
         tokio::time::sleep(manner.rest.mul_f64(rand::random())).await;
     }
     loop {

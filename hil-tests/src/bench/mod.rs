@@ -20,7 +20,7 @@ pub(crate) enum Bench {
     Spool,
     /// A node that does nothing but its duty.
     Idle,
-    /// All of them.
+    /// All benchmarks.
     All,
 }
 

@@ -1,4 +1,4 @@
-//! What the kernel says of a process.
+//! Figures of a process, as the operating system's kernel tells them.
 
 use anyhow::Context as _;
 use std::fs;
@@ -11,7 +11,7 @@ pub(super) fn ticks(pid: u32) -> anyhow::Result<u64> {
     Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
 }
 
-/// A line of its status, such as `VmRSS:`.
+/// The KiB in a line of a process's status, such as `VmRSS:`.
 pub(super) fn memory_kib(pid: u32, what: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(what)).context("no such line")?;

@@ -1,4 +1,4 @@
-//! Rigs: boxes whose surroundings can be taken away.
+//! Rigs: boxes whose power, network, TPM, disk and clock can be taken away.
 
 mod process;
 

@@ -1,4 +1,5 @@
-//! The process rig: the node's binary beside a swtpm, behind two cables, over a folder that may be a small disk.
+//! The process rig: the node's binary beside a swtpm, behind two cables, with a data folder that may be a
+//! small disk.
 
 use crate::binaries::binary;
 use crate::proxy::{LinkQuality, Proxy};
@@ -15,15 +16,15 @@ use tokio::process::{Child, Command};
 /// What may differ between boxes.
 #[derive(Debug, Clone, Default)]
 pub struct BoxOptions {
-    /// A software identity instead of a TPM.
+    /// Whether the box has a software identity instead of a TPM.
     pub software: bool,
     /// Milliseconds between samples, for load.
     pub sample_every_ms: Option<u64>,
-    /// The data folder on a disk of so many MiB (needs root).
+    /// The size of the disk of the data folder in MiB (needs root); no disk of its own if absent.
     pub disk_mib: Option<u32>,
-    /// What the spool may take, if not the default.
+    /// MiB that the spool may take, if not the default of rigs.
     pub spool_mib: Option<u32>,
-    /// Another build of the node than the one beside this program.
+    /// The node's program, if not the one beside the running program.
     pub program: Option<PathBuf>,
 }
 
@@ -43,7 +44,7 @@ pub struct ProcessRig {
 }
 
 impl ProcessRig {
-    /// Makes the box: its TPM, its cables, its configuration. Off as yet.
+    /// Makes the box with its TPM, cables and configuration, switched off.
     pub async fn make(
         folder: &Path,
         name: &str,
@@ -110,7 +111,8 @@ impl ProcessRig {
         )
     }
 
-    /// Switches the box on. The TPM comes on with it unless it was taken away.
+    /// Switches the box on: starts the node. The TPM has been on since the box was made, unless a test
+    /// switched it off.
     pub fn power_on(&mut self) -> anyhow::Result<()> {
         ensure!(self.node.is_none(), "{} is on already", self.name);
         let mut command = Command::new(&self.program);
@@ -131,7 +133,7 @@ impl ProcessRig {
         Ok(())
     }
 
-    /// Takes the box's power away in the middle of whatever it does.
+    /// Cuts the box's power: kills the node in the middle of whatever it does.
     pub async fn power_cut(&mut self) -> anyhow::Result<()> {
         if let Some(mut node) = self.node.take() {
             node.kill().await?;
@@ -150,7 +152,7 @@ impl ProcessRig {
         }
     }
 
-    /// Whether the node's process has ended by itself.
+    /// Whether the node's process has ended.
     pub fn has_ended(&mut self) -> anyhow::Result<bool> {
         Ok(match &mut self.node {
             Some(node) => node.try_wait()?.is_some(),
@@ -164,7 +166,7 @@ impl ProcessRig {
         self.broker.set_quality(quality);
     }
 
-    /// Where the cables lead: API and broker addresses in order of preference.
+    /// Sets where the cables lead: API and broker addresses in order of preference.
     pub fn lead_to(&self, planes: &[(SocketAddr, SocketAddr)]) {
         self.api.set_targets(planes.iter().map(|(api, _)| *api).collect());
         self.broker.set_targets(planes.iter().map(|(_, broker)| *broker).collect());
@@ -175,12 +177,12 @@ impl ProcessRig {
         self.tpm.as_mut().context("this box has no TPM")
     }
 
-    /// Sets the box's own clock off from the next switching on, as `faketime` takes it: `-20y`, `+3d`.
+    /// Sets the box's own clock off from the next start on, by an offset of `faketime`: `-20y`, `+3d`.
     pub fn clock_offset(&mut self, offset: Option<&str>) {
         self.clock_offset = offset.map(str::to_owned);
     }
 
-    /// Where the init system listens, as systemd tells a service.
+    /// Sets the socket on which the init system listens, as systemd tells a service.
     pub fn notify_socket(&mut self, path: &Path) {
         self.environment.push(("NOTIFY_SOCKET".to_owned(), path.to_owned()));
     }
@@ -200,17 +202,17 @@ impl ProcessRig {
         }
     }
 
-    /// Gives the space back.
+    /// Frees the space again.
     pub fn free_disk(&self) -> anyhow::Result<()> {
         Ok(fs::remove_file(self.data().join("ballast"))?)
     }
 
-    /// What the node says of itself.
+    /// The node's status.
     pub async fn status(&self) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.ask(&["status", "--json"]).await?)?)
     }
 
-    /// The same, as people read it.
+    /// The node's status as text for people.
     pub async fn status_text(&self) -> anyhow::Result<String> {
         self.ask(&["status"]).await
     }
@@ -222,7 +224,7 @@ impl ProcessRig {
         Ok(String::from_utf8(done.stdout)?)
     }
 
-    /// Waits until the node says it is online, or has ended.
+    /// Waits until the node says that it is online; fails if the node ends.
     pub async fn online(&mut self, patience: Duration) -> anyhow::Result<()> {
         let deadline = std::time::Instant::now() + patience;
         loop {
@@ -244,7 +246,7 @@ impl ProcessRig {
         }
     }
 
-    /// Waits for something in the status.
+    /// Waits until the status is a certain one.
     pub async fn status_where(
         &self,
         what: &str,
@@ -263,22 +265,22 @@ impl ProcessRig {
         &self.name
     }
 
-    /// Its data folder.
+    /// The data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
-    /// Its configuration.
+    /// The file of the configuration.
     pub fn config(&self) -> &Path {
         &self.config
     }
 
-    /// Its status socket.
+    /// The status socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("node.sock")
     }
 
-    /// What it says.
+    /// The file of the log.
     pub fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
@@ -290,13 +292,13 @@ impl ProcessRig {
         tail.join("\n")
     }
 
-    /// Its process.
+    /// The id of the node's process.
     pub fn pid(&self) -> Option<u32> {
         self.node.as_ref().and_then(Child::id)
     }
 
     async fn mount(&mut self, mib: u32) -> anyhow::Result<()> {
-        // Only root may.
+        // Only root may mount.
         let words: &[&str] =
             if rustix::process::geteuid().is_root() { &["mount"] } else { &["sudo", "-n", "mount"] };
         let done = Command::new(words[0])
@@ -315,7 +317,7 @@ impl ProcessRig {
     }
 }
 
-/// The library that lies to a process about the time of day.
+/// The path of libfaketime, which lies to a process about the time of day.
 fn faketime() -> anyhow::Result<PathBuf> {
     let libraries = fs::read_dir("/usr/lib").context("no /usr/lib")?;
     libraries
@@ -325,7 +327,7 @@ fn faketime() -> anyhow::Result<PathBuf> {
         .context("libfaketime is missing; install faketime")
 }
 
-/// What the node's systemd unit gives it: the rig runs it as a box does.
+/// The environment from the node's systemd unit, so that the rig runs the node as a box does.
 fn environment_of_unit() -> impl Iterator<Item = (&'static str, &'static str)> {
     const UNIT: &str = include_str!("../../../edge/node/noderr-node.service");
     UNIT.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
@@ -334,7 +336,7 @@ fn environment_of_unit() -> impl Iterator<Item = (&'static str, &'static str)> {
 impl Drop for ProcessRig {
     fn drop(&mut self) {
         if self.mounted {
-            // Lazily: the node may not have let go of it yet.
+            // Unmounted lazily: the node may still have files open.
             let words: &[&str] =
                 if rustix::process::geteuid().is_root() { &["umount"] } else { &["sudo", "-n", "umount"] };
             let done =

@@ -1,5 +1,6 @@
-//! Requests that are abandoned in the middle: a client hangs up, a deadline passes, a lease is lost. The future is dropped
-//! wherever it waits, and nothing of it may stay behind on the connection that the next one gets.
+//! Requests that are abandoned in the middle: a client hangs up, a deadline passes, a lease is lost. The
+//! request's future is dropped wherever it waits, and must leave nothing behind on the connection that the
+//! next request gets.
 
 use noderr_hil::plane::TestPlane;
 use noderr_hil::until;
@@ -7,10 +8,10 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Far less than after which the database itself ends a transaction that does nothing.
+/// How soon a transaction must end; far sooner than the database itself would end an idle transaction.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// Polls a future so many times, and drops it unless it is done.
+/// Polls a future `polls` times, and drops it.
 async fn abandoned_after<F: Future>(polls: usize, future: F) {
     let mut future = Box::pin(future);
     for _ in 0..polls {
@@ -42,7 +43,7 @@ async fn a_transaction_that_is_abandoned_while_it_begins_takes_no_later_statemen
         for _ in 0..4 {
             abandoned_after(polls, database.begin()).await;
         }
-        // What is answered with success is in the database, for everybody and at once.
+        // A statement that succeeded is in the database, for everybody and at once.
         for _ in 0..4 {
             sqlx::query("INSERT INTO said VALUES (1)").execute(database.system()).await?;
             said += 1;

@@ -1,4 +1,5 @@
-//! Who may do what: nobody, roles, tokens, operators' tokens; and a fresh proof before what lasts.
+//! Access: what nobody, roles, tokens and operators' tokens may do; and a fresh proof before an act that
+//! lasts.
 
 use noderr_hil::plane::{Client, TestPlane};
 use noderr_hil::until;
@@ -23,7 +24,7 @@ async fn nobody_sees_or_does_more_than_they_may() -> anyhow::Result<()> {
     let mine = plane.operator("mine@test.invalid").await?;
     let node = plane.node(&mine, "mine").await?;
 
-    // Who may not, is told so.
+    // A client that may not do something is told so.
     let nobody = plane.nobody();
     assert_eq!(nobody.get("/nodes").await?.problem(), "unauthorised");
     assert_eq!(nobody.with_secret("nse_wrong").get("/nodes").await?.problem(), "unauthorised");
@@ -33,7 +34,7 @@ async fn nobody_sees_or_does_more_than_they_may() -> anyhow::Result<()> {
     let revocation = reader.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "x" })).await?;
     assert_eq!(revocation.problem(), "permission");
 
-    // A token never holds more than whoever issued it, and what it is to hold must exist.
+    // A token never holds more than its issuer, and the permissions that it is to hold must exist.
     let (_, manager) = token(&admin, json!({ "name": "manager", "permissions": ["manage-tokens"] })).await?;
     let more = json!({ "name": "more", "permissions": ["write-nodes"] });
     assert_eq!(manager.post("/tokens", &more).await?.problem(), "permission");

@@ -1,4 +1,5 @@
-//! The API, against a control plane inside the test: what is refused, who may do what, what is done once.
+//! The API, against a control plane inside the test: refusals, access, requests that take effect once, the
+//! work queue.
 
 mod abandoned;
 mod access;

@@ -1,4 +1,4 @@
-//! Requests that are sent again with one Idempotency-Key: done once, answered twice.
+//! Requests that are repeated with one Idempotency-Key: done once, answered twice.
 
 use noderr_hil::plane::TestPlane;
 use serde_json::json;
@@ -18,7 +18,7 @@ async fn a_request_that_is_sent_again_is_answered_again_and_not_done_again() -> 
     let other = json!({ "operator": new["operator"], "label": "y" });
     assert_eq!(once.post("/nodes", &other).await?.problem(), "key-reused");
     assert_eq!(once.post("/operators", &new).await?.problem(), "body");
-    // A key is its sender's own.
+    // A key counts for its sender alone.
     plane.with_role("fleet").await?.once("key-1").post("/nodes", &new).await?.expect(201)?;
     assert_eq!(nodes(&plane).await?, 2);
     for wrong in ["a b", &"x".repeat(201)] {

@@ -1,4 +1,5 @@
-//! The work queue: each piece done once, whatever is killed or stopped; what fails is tried again, given up, seen, revived.
+//! The work queue: each piece is done once, whatever is killed or stopped; a piece that fails is tried again,
+//! given up, seen, and revived.
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 const PIECES: i64 = 300;
 
-/// Another process that works on the queue `tally`.
+/// Starts another process that works on the queue `tally`.
 fn worker(plane: &TestPlane, seconds: f64) -> anyhow::Result<Child> {
     let program = std::env::current_exe()?;
     let target =
@@ -56,7 +57,8 @@ async fn workers_that_are_killed_leave_every_piece_done_once() -> anyhow::Result
     let mut workers = [worker(&plane, 0.05)?, worker(&plane, 0.05)?, worker(&plane, 0.05)?];
     for _ in 0..10 {
         let before = counts(&plane).await?.1;
-        // Killed in the middle of something: at least one piece further than at the last kill, or all done.
+        // Each kill comes in the middle of work: at least one piece further than the last kill, or when all
+        // is done.
         until("work to go on", Duration::from_secs(20), || async {
             let (left, tallied, _) = counts(&plane).await?;
             Ok((tallied > before || left == 0).then_some(()))
@@ -78,7 +80,7 @@ async fn workers_that_are_killed_leave_every_piece_done_once() -> anyhow::Result
 async fn a_worker_that_was_stopped_for_longer_than_its_lease_does_nothing_twice() -> anyhow::Result<()> {
     let plane = TestPlane::open().await?;
     enqueue_all(&plane, 4).await?;
-    // Longer than the lease of a second: it is renewed meanwhile.
+    // A piece takes longer than the lease of a second, which is renewed meanwhile.
     let slow = worker(&plane, 2.5)?;
     let pid = Pid::from_raw(i32::try_from(slow.id().context("it runs")?)?).context("a process")?;
     let leased = "SELECT count(*) FROM work WHERE lease IS NOT NULL AND attempts = 1";
@@ -94,7 +96,7 @@ async fn a_worker_that_was_stopped_for_longer_than_its_lease_does_nothing_twice(
     .await?;
     drop(other);
     kill_process(pid, Signal::CONT)?;
-    // What the stopped worker had begun is over once its transactions are.
+    // The stopped worker has given its pieces up once its transactions are over.
     let open =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'";
     until("the stopped worker to give up", Duration::from_secs(20), || async {
@@ -105,7 +107,7 @@ async fn a_worker_that_was_stopped_for_longer_than_its_lease_does_nothing_twice(
     Ok(())
 }
 
-/// Fails until it is told not to.
+/// A queue that fails until it is told not to.
 struct Moody(Arc<AtomicBool>);
 
 #[async_trait]
@@ -162,7 +164,7 @@ async fn what_fails_is_given_up_seen_and_revived() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Does its work, and finishes it when it is told to.
+/// A queue that does its work, and finishes the piece when it is told to.
 struct Patient {
     begun: Arc<Notify>,
     go_on: Arc<Notify>,
@@ -194,7 +196,7 @@ async fn what_was_done_for_a_piece_that_another_has_does_not_count() -> anyhow::
     let queue = WorkedQueue::new(Patient { begun: begun.clone(), go_on: go_on.clone() }, kernel.clone());
     let working = AbortOnDropHandle::new(tokio::spawn(run_queues(kernel.clone(), vec![queue])));
     begun.notified().await;
-    // As if the worker had slept over its lease, and another had taken the piece.
+    // This looks as if the worker had slept over its lease, and another had taken the piece.
     let taken = "UPDATE work SET lease = gen_random_uuid(), leased_until = now() + interval '1 hour'";
     sqlx::query(taken).execute(&plane.owner).await?;
     go_on.notify_one();

@@ -1,4 +1,4 @@
-//! The API as people and scripts meet it.
+//! The API, as people and scripts use it over HTTPS.
 
 use crate::raw::{Caller, get, refused_as};
 use crate::{SOON, lab};
@@ -23,7 +23,7 @@ async fn guessing_takes_longer_and_longer() -> anyhow::Result<()> {
 async fn a_login_that_is_under_way_does_not_outlive_a_new_password() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
     let owner = PgPool::connect(&lab.control.owner_url()?).await?;
-    // The new password is set, but not yet for everybody to see, while the old one is checked.
+    // The new password is set, but not committed, while the login checks the old password.
     let mut setting = owner.begin().await?;
     sqlx::query("UPDATE admins SET password_hash = 'another'").execute(&mut *setting).await?;
     let nobody = lab.control.anonymous()?;

@@ -1,4 +1,4 @@
-//! Attestation of boxes that are connected: registers that change, boxes that do not answer.
+//! Attestation of connected boxes: registers that change, boxes that do not answer.
 
 use crate::{LIVELY, SOON, lab};
 use noderr_hil::{ControlOptions, LabOptions, LinkQuality};

@@ -54,7 +54,7 @@ async fn a_tpm_that_stops_answering_is_said_and_nothing_else_takes_its_place() -
 
     rig.tpm()?.hang()?;
     rig.status_where("the node to notice", SOON, |status| failing(status, "tpm")).await?;
-    // A new session would need a signature: without the TPM there is none.
+    // A new session would need a signature, which nothing but the TPM can make.
     rig.network(LinkQuality::Down);
     rig.status_where("the node to be offline", SOON, |status| status["online"] == false).await?;
     rig.network(LinkQuality::Up);
@@ -107,7 +107,8 @@ async fn a_clock_that_is_years_off_is_set_by_the_control_plane() -> anyhow::Resu
         let status =
             rig.status_where("the wrong clock to be said", SOON, |status| failing(status, "clock")).await?;
         assert!(status["clock_offset_ms"].as_i64().map(i64::abs) > Some(10 * 365 * 86_400_000));
-        // A start without the control plane must not fall back to the wrong time it has already left behind.
+        // A start without the control plane must not fall back to the wrong time that the box has left
+        // behind.
         rig.shut_down().await?;
         rig.network(LinkQuality::Down);
         rig.power_on()?;
@@ -136,7 +137,7 @@ async fn a_record_damaged_on_the_disk_is_skipped_counted_and_reported() -> anyho
     rig.status_where("records to wait", SOON, |status| status["spool_records"].as_u64() > Some(20)).await?;
     rig.power_cut().await?;
     {
-        // One bit of one record, below everything that could notice but the record's own checksum.
+        // One bit of one record flips, below everything that could notice but the record's own checksum.
         let config = sled::Config::new().path(rig.data().join("spool")).mode(sled::Mode::LowSpace);
         let database =
             noderr_hil::until("the killed node to let go", SOON, || async { Ok(config.open().ok()) }).await?;

@@ -1,4 +1,4 @@
-//! The campaigns in their short form; `./dev campaign` runs them whole.
+//! The campaigns in their short form; `./dev campaign` runs the campaigns in their whole length.
 
 use noderr_hil::campaign::{self, Planes};
 use noderr_hil::scratch;

@@ -1,4 +1,4 @@
-//! Crowds at the API's door: strangers who hold connections cost others nothing.
+//! Crowds at the API: strangers who hold connections keep nobody else out.
 
 use crate::lab;
 use crate::raw::{Caller, get, rest};
@@ -24,7 +24,7 @@ async fn an_address_that_holds_all_its_connections_keeps_nobody_else_out() -> an
     assert_eq!(rest(&mut held[0]).await?, "", "an address holds more than {PLACES} connections");
     assert!(lab.admin.get("/operators").await.is_ok(), "others are kept out");
 
-    // Nobody holds a place for long without a request.
+    // Connections without a request do not hold their places for long.
     for slow in &mut held[1..] {
         assert!(!rest(slow).await?.contains("200 OK"));
     }

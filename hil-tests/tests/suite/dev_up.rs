@@ -1,4 +1,4 @@
-//! The demo network as people and scripts start it: the very program behind `./dev up`.
+//! The demo network as people and scripts start it, by the program behind `./dev up`.
 
 use anyhow::{Context as _, ensure};
 use noderr_cli::Client;
@@ -18,7 +18,7 @@ fn hil(folder: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Runs it to its end; what it said, if it went well.
+/// Runs `noderr-hil` to its end; returns its output, or fails if it fails.
 async fn said(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     let done = hil(folder, arguments)?.output().await?;
     let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
@@ -51,7 +51,7 @@ async fn up_and_down_as_a_person_would() -> anyhow::Result<()> {
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(session_file(folder))?.permissions());
     assert_eq!(mode & 0o077, 0, "the admin's password is for nobody else");
 
-    // One at a time.
+    // Only one lab may run in a folder.
     let refused = said(folder, &["up", "--detach"]).await.expect_err("two labs run in one folder");
     assert!(refused.to_string().contains("already"), "{refused}");
     // Things a person may try; the next run must cope with them.
@@ -63,7 +63,7 @@ async fn up_and_down_as_a_person_would() -> anyhow::Result<()> {
     said(folder, &["down"]).await?;
     assert!(leftovers(folder).is_empty() && !session_file(folder).exists());
 
-    // Going on with what was there; its keeper is killed, and nothing of it is left after `down`.
+    // A second run goes on with the first; its keeper is killed, and `down` leaves nothing running.
     let words = said(folder, &["up", "--detach", "--resume"]).await?;
     assert!(words.contains("2 of 3 boxes are online") && words.contains("box-2 is not online"), "{words}");
     let second = read()?;
@@ -81,7 +81,7 @@ async fn up_and_down_as_a_person_would() -> anyhow::Result<()> {
     assert!(leftovers(folder).is_empty());
     assert!(said(folder, &["down"]).await?.contains("nothing is running"));
 
-    // Interrupted on its way up.
+    // A run is interrupted while it starts.
     let mut process =
         hil(folder, &["up", "--detach"])?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     until("the lab to begin", SOON, || async { Ok((!leftovers(folder).is_empty()).then_some(())) }).await?;

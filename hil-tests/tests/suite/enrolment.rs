@@ -1,4 +1,4 @@
-//! Enrolment by somebody who has a real TPM and cheats: every refusal of the server, through its API.
+//! Enrolment by a cheat who has a real TPM: every refusal of the server, through its API.
 
 use crate::lab;
 use crate::raw::refused_as;
@@ -14,7 +14,7 @@ use sqlx::postgres::PgPool;
 use std::path::Path;
 use std::time::Duration;
 
-/// A TPM in the hands of somebody who speaks to the API without a node.
+/// A cheat: has a TPM, and calls the API without a node.
 struct Cheat {
     tpm: Tpm,
     device: SoftTpm,
@@ -40,12 +40,12 @@ impl Cheat {
         self.api.post("/enrol/begin", &serde_json::to_value(request).unwrap_or_default()).await
     }
 
-    /// Begins as it should be done.
+    /// Begins an enrolment honestly.
     async fn begun(&self, token: &str) -> anyhow::Result<BeginResponse> {
         Ok(serde_json::from_value(self.begin(token, Some(self.keys()?)).await?)?)
     }
 
-    /// What an honest box would answer, for a request signed by `csr_keys`.
+    /// The answer of an honest box, with a certificate request signed by `csr_keys`.
     fn honest(&self, begun: &BeginResponse, csr_keys: &NodeKeys) -> anyhow::Result<FinishRequest> {
         let challenge = begun.challenge.clone().context("no challenge")?;
         let csr = certificate_request(csr_keys)?;
@@ -84,7 +84,7 @@ impl Cheat {
     }
 }
 
-/// One way to cheat, with what it is refused as.
+/// One way to cheat, with the kind of its refusal.
 type Lie = (&'static str, fn(&mut TpmProof));
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,31 +116,31 @@ async fn an_answer_with_any_lie_in_it_is_refused_and_ends_its_session() -> anyho
         assert_eq!(refused_as(cheat.finish(&honest).await), "session", "after lie {number}");
     }
 
-    // A key outside the TPM, with the TPM's word for its own.
+    // A key outside the TPM, with the TPM's certification of another key.
     let outside = NodeKeys::Software {
         tls: SoftwareKey::open_or_create(&folder.path().join("key"))?,
         results: SoftwareKey::open_or_create(&folder.path().join("results.key"))?,
     };
     let begun = cheat.begun(&token).await?;
     assert_eq!(refused_as(cheat.finish(&cheat.honest(&begun, &outside)?).await), "csr-key");
-    // A software key that claims a TPM began, and answers without one.
+    // An answer without a proof to a session that was begun with a TPM.
     let begun = cheat.begun(&token).await?;
     let (csr, result_key) = (certificate_request(&outside)?, outside.prove_result_key(&[0; 32])?);
     let bare = FinishRequest { session: begun.session, csr, proof: None, result_key };
     assert_eq!(refused_as(cheat.finish(&bare).await), "proof");
-    // The right answer to another session's question.
+    // The right answer to the challenge of another session.
     let (one, other) = (cheat.begun(&token).await?, cheat.begun(&token).await?);
     let crossed = FinishRequest { session: other.session, ..cheat.honest(&one, &cheat.own())? };
     assert_eq!(refused_as(cheat.finish(&crossed).await), "nonce");
 
-    // Every one of them is on record; the node is not enrolled, and its token not used up.
+    // All refusals are on record; the node is not enrolled, and its token not used up.
     let refusals = lab.admin.list(&format!("/audit?subject={node}"), 100).await?;
     let refusals = refusals.iter().filter(|entry| entry["action"] == "node.enrol.refused").count();
     assert_eq!(refusals, lies.len() + 3);
     assert!(lab.node(&node).await?["enrolled_at"].is_null());
     let enrolled = cheat.enrol(&token).await?;
     assert_eq!(enrolled["node"], node);
-    // What was answered once is over.
+    // A session that was answered once is over.
     let begun = cheat.begun(&token).await?;
     let answer = cheat.honest(&begun, &cheat.own())?;
     cheat.finish(&answer).await?;
@@ -148,7 +148,7 @@ async fn an_answer_with_any_lie_in_it_is_refused_and_ends_its_session() -> anyho
     Ok(())
 }
 
-/// One way to cheat about the key of results.
+/// One way to cheat about the key of results, with the kind of its refusal.
 type ResultLie = (&'static str, fn(&mut FinishRequest, &TpmKeys));
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +172,7 @@ async fn results_are_signed_by_a_key_of_their_own_that_the_tpm_vouches_for() -> 
         lie(&mut answer, &cheat.keys()?);
         assert_eq!(refused_as(cheat.finish(&answer).await), refusal);
     }
-    // Certified for another exchange: whoever has seen one cannot use it again.
+    // A certification from another exchange: nobody can use a certification again.
     let begun = cheat.begun(&token).await?;
     let stale = cheat.own().prove_result_key(&[7; 32])?;
     let stale = FinishRequest { result_key: stale, ..cheat.honest(&begun, &cheat.own())? };
@@ -210,7 +210,7 @@ async fn a_tpm_that_is_not_the_one_it_shows_does_not_begin() -> anyhow::Result<(
     assert_eq!(refused_as(cheat.begin(&token, None).await), "software-not-allowed");
     assert_eq!(refused_as(cheat.begin("nit_nobodys", Some(own.clone())).await), "install-token");
 
-    // Another TPM's attestation key beside an endorsed TPM: neither can open what is sealed for both.
+    // The attestation key of another TPM beside an endorsed TPM: neither TPM can open a credential for both.
     let mixed = TpmKeys { ak_pub: other.ak_pub, tls_pub: other.tls_pub, ..own };
     let begun: BeginResponse = serde_json::from_value(cheat.begin(&token, Some(mixed)).await?)?;
     let challenge = begun.challenge.clone().context("no challenge")?;
@@ -236,7 +236,7 @@ async fn one_tpm_is_one_node_and_what_has_expired_is_over() -> anyhow::Result<()
     let (node, token) = lab.add_node("first").await?;
     cheat.enrol(&token).await?;
 
-    // A second node on the same TPM, shown as it is and dressed up as another.
+    // A second node on the same TPM, which once shows itself as it is, and once as another TPM.
     let (_, second) = lab.add_node("second").await?;
     let mut dressed_up = cheat.keys()?;
     let policy = dressed_up.ek_pub.get_mut(10..42).context("an endorsement key without a policy")?;

@@ -1,5 +1,5 @@
-//! A hostile enrolled node at a whole control plane: what it says costs nobody but itself.
-//! (What it may not say at all is held against the fence in the broker's own tests.)
+//! A hostile enrolled node at a whole control plane: its messages cost nobody but the node itself. (Messages
+//! that the fence forbids are in the broker's own tests.)
 
 use crate::{LIVELY, SOON, lab};
 use anyhow::Context as _;
@@ -82,7 +82,7 @@ async fn numbers_times_and_texts_beyond_any_sense_are_stored_within_sense() -> a
     peer.flush().await?;
     marks(&mut peer, Lane::Alert, 1).await?;
 
-    // The API shows what is left of it.
+    // The API shows the values that were stored.
     let node = papers.node.to_string();
     let shown = lab.node_where(&node, "the heartbeat", SOON, |shown| shown["lost"] == i64::MAX).await?;
     assert_eq!(shown["identity"], "software", "what it says of itself does not count");
@@ -98,7 +98,8 @@ async fn numbers_times_and_texts_beyond_any_sense_are_stored_within_sense() -> a
 async fn a_record_the_database_refuses_is_kept_unread_and_stops_nobody() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
     let (honest, _rig) = lab.online_box("honest", &LIVELY).await?;
-    // No value is known that the schema refuses; a rule of its own stands for the one nobody thought of.
+    // No value is known that the schema refuses; a CHECK of the test stands for a refusal that nobody thought
+    // of.
     let owner = PgPool::connect(&lab.control.owner_url()?).await?;
     sqlx::query("ALTER TABLE telemetry ADD CHECK (cpu_permille <> 777)").execute(&owner).await?;
 
@@ -131,7 +132,7 @@ async fn a_node_that_floods_reports_beside_its_records_is_slowed_down() -> anyho
         peer.say(&absurd_hello(epoch))?;
     }
     let flood = tokio::spawn(async move {
-        // It need not all be taken: the broker stops reading.
+        // The broker stops reading, so not all of the flood need be taken.
         peer.flush().await?;
         while peer.next().await.is_ok() {}
         anyhow::Ok(())
@@ -157,7 +158,8 @@ async fn what_a_later_build_says_costs_neither_its_session_nor_a_record() -> any
     let (_folder, lab) = lab(LabOptions::default()).await?;
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
     let mut peer = introduced(&papers, &lab.control).await?;
-    // A kind of message, a lane, a wire version, a metric, a code and a payload that nobody here has heard of.
+    // A kind of message, a lane, a wire version, a metric, a code and a payload that this build does not
+    // know.
     peer.say_raw("tasks", vec![1, 0x77, 1, 2, 3])?;
     let lane = RecordBatch {
         lane: LaneTag::of_byte(9),
@@ -196,7 +198,7 @@ fn raw(seq: u64, body: &[u8]) -> anyhow::Result<Entry> {
     Ok(Entry::Record(Record { position: Position { epoch: 1, seq }, body }))
 }
 
-/// The lanes of the next answer, which says that records cannot be read.
+/// The lanes of the next answer, whose outcome must be `Unreadable`.
 async fn unreadable_lanes(peer: &mut Peer) -> anyhow::Result<Vec<LaneTag>> {
     peer.flush().await?;
     let heard = async {

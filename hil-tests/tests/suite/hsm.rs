@@ -1,4 +1,4 @@
-//! The authority's key in an HSM: SoftHSM, spoken to as any other by PKCS#11.
+//! The authority's key in an HSM: SoftHSM, used over PKCS#11 like any other.
 
 use anyhow::ensure;
 use noderr_hil::{BoxOptions, ControlOptions, ControlPlane, Lab, LabOptions, scratch};
@@ -7,7 +7,7 @@ use std::path::Path;
 
 const PIN: &str = "5678";
 
-/// A token in a folder of its own, and the settings that use it.
+/// Makes a PKCS#11 token in a folder of its own; returns the settings that use the token.
 async fn token(folder: &Path) -> anyhow::Result<ControlOptions> {
     let tokens = folder.join("tokens");
     fs::create_dir_all(&tokens)?;

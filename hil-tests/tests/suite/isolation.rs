@@ -1,4 +1,4 @@
-//! What each role of the database may see and change, table by table: a table that is added must be added here.
+//! What each role of the database may see and change, table by table. A new table must be added here.
 
 use crate::{LIVELY, lab};
 use anyhow::Context as _;
@@ -8,8 +8,8 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor as _, Postgres, Transaction};
 use std::str::FromStr as _;
 
-/// Every table: what administrators may do, what operators may, and whether the reader sees it. S, I, U and D stand for
-/// the commands; a small letter for some columns only.
+/// Every table, with what administrators may do, what operators may do, and whether the reader sees the
+/// table. S, I, U and D stand for the commands; a small letter for a command on some columns only.
 const TABLES: &[(&str, &str, &str, bool)] = &[
     ("_sqlx_migrations", "", "", false),
     ("admins", "s", "", false),
@@ -38,7 +38,7 @@ const TABLES: &[(&str, &str, &str, bool)] = &[
     ("work", "SUD", "", true),
 ];
 
-/// What a role may do to a table, by the catalogue.
+/// What a role may do to a table, as PostgreSQL's catalogue has it.
 async fn rights(owner: &PgPool, role: &str, table: &str) -> anyhow::Result<String> {
     let mut rights = String::new();
     for command in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
@@ -84,7 +84,7 @@ async fn every_role_may_do_what_is_listed_for_each_table_and_nothing_else() -> a
             assert_eq!(rights(&owner, role, table).await?, "", "{role} on {table}");
         }
         let seen = rights(&owner, "noderr_reader", table).await?;
-        // Who an administrator is may be read; what is stored of a password may not.
+        // The reader may see the addresses of administrators, but not the hashes of their passwords.
         let expected = if *reader {
             "S"
         } else if *table == "admins" {
@@ -104,7 +104,7 @@ async fn every_role_may_do_what_is_listed_for_each_table_and_nothing_else() -> a
     Ok(())
 }
 
-/// Whoever has SQL as the API's role must not become more than that.
+/// Checks that SQL of the API's role cannot gain more rights.
 async fn functions_with_their_owners_rights_are_safe(lab: &Lab, owner: &PgPool) -> anyhow::Result<()> {
     let functions: Vec<(String, bool, Option<Vec<String>>)> = sqlx::query_as(
         "SELECT p.proname::text, r.rolsuper, p.proconfig FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
@@ -147,7 +147,7 @@ async fn functions_with_their_owners_rights_are_safe(lab: &Lab, owner: &PgPool) 
     Ok(())
 }
 
-/// A transaction with an operator's rights, as a request of theirs has it.
+/// Begins a transaction with an operator's rights, as an operator's request has it.
 async fn as_operator(api: &PgPool, operator: &str) -> anyhow::Result<Transaction<'static, Postgres>> {
     uuid_like(operator)?;
     let begin = format!(
@@ -200,7 +200,7 @@ async fn an_operator_sees_their_own_rows_of_every_table_and_no_others() -> anyho
             assert_eq!(count > 0, sees, "{table} shows {count} rows to {operator}");
         }
     }
-    // Answers that were kept for somebody else are neither read nor claimed.
+    // An operator can neither read nor claim answers that were kept for another principal.
     let mut tx = as_operator(&api, stranger).await?;
     let claimed = sqlx::query("INSERT INTO idempotency (principal, key, request) VALUES ($1, 'l', '')")
         .bind(format!("operator {}", lab.operator))

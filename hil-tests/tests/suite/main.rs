@@ -1,4 +1,4 @@
-//! The suite: what must hold, each with real parts. One binary, so that it links once.
+//! The suite: end-to-end tests with real parts. The suite is one binary, so that it is linked once.
 
 mod api;
 mod attestation;
@@ -30,7 +30,7 @@ const LIVELY: BoxOptions = BoxOptions {
     program: None,
 };
 
-/// A lab in a folder of its own. Declare it before the boxes: what is declared last is taken down first.
+/// A lab in a folder of its own. Declare the lab before its boxes, because Rust drops the last value first.
 async fn lab(options: LabOptions) -> anyhow::Result<(tempfile::TempDir, Lab)> {
     let folder = noderr_hil::scratch()?;
     let lab = Lab::start(folder.path(), options, |_| {}).await?;

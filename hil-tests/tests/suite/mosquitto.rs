@@ -29,7 +29,7 @@ async fn an_external_mosquitto_serves_the_same_nodes() -> anyhow::Result<()> {
     let account = account::drained(&lab.database, &node, &rig).await?;
     assert_eq!(account.missing, 0);
 
-    // A revoked node is heard no more, whatever the broker does.
+    // Nothing of a revoked node is stored any more, whatever the broker does.
     let list = fs::read(broker.revocations())?;
     lab.admin.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "test" })).await?;
     until("the list of revoked certificates", SOON, || async {
@@ -42,7 +42,7 @@ async fn an_external_mosquitto_serves_the_same_nodes() -> anyhow::Result<()> {
     lab.node_where(&node, "it to be shown offline", SOON, |shown| shown["online"] == false).await?;
     assert_eq!(rig.status().await?["online"], true, "though its session stands");
 
-    // Once the broker has read the list, it does not let the node in either.
+    // After the broker has read the list, the broker does not let the node in either.
     broker.reload()?;
     rig.network(LinkQuality::Down);
     rig.status_where("the session to end", SOON, |status| status["online"] == false).await?;

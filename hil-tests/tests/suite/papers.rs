@@ -1,4 +1,4 @@
-//! Papers: tokens, bindings, revocation, expiry, software identities, attestation.
+//! Papers: install tokens, bindings, revocation, expiry, renewal, software identities.
 
 use crate::{LIVELY, SOON, lab};
 use noderr_hil::{BoxOptions, ControlOptions, LabOptions, ProcessRig, account, until};
@@ -10,7 +10,7 @@ fn short_lived(seconds: u32) -> LabOptions {
     LabOptions { control, ..LabOptions::default() }
 }
 
-/// A refusal that only a person can mend: the box stays up, says why, and tries now and then.
+/// Waits until a box says that it is not let in, for a reason that only a person can mend; the box stays up.
 async fn not_let_in(rig: &mut ProcessRig, why: &str) -> anyhow::Result<()> {
     rig.status_where("the box to say why it is not let in", SOON, |status| {
         status["doing"].as_str().is_some_and(|doing| doing.starts_with("not let in") && doing.contains(why))
@@ -35,7 +35,7 @@ async fn a_revoked_node_is_out_within_five_seconds_and_stays_out() -> anyhow::Re
     rig.status_where("new sessions to be refused", SOON, turned_away).await?;
     assert!(!rig.has_ended()?, "nothing restarts");
 
-    // Nor by being switched off and on again.
+    // The node is not let in after a restart either.
     rig.shut_down().await?;
     rig.power_on()?;
     rig.status_where("the box to be turned away after a restart", SOON, turned_away).await?;
@@ -60,7 +60,7 @@ async fn a_node_whose_certificate_expired_while_it_was_off_comes_back_with_its_o
     let entries = lab.admin.list(&format!("/audit?subject={node}"), 100).await?;
     assert!(entries.iter().any(|entry| entry["action"] == "node.renew"), "it came back by renewal");
 
-    // A revoked one does not.
+    // A revoked node does not come back.
     rig.power_cut().await?;
     lab.admin.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "test" })).await?;
     rig.power_on()?;
@@ -160,7 +160,8 @@ async fn an_enrolment_whose_answer_was_lost_can_be_finished_by_the_same_box() ->
     for (label, software) in [("tpm", false), ("soft", true)] {
         let (node, mut rig) = lab.online_box(label, &BoxOptions { software, ..LIVELY }).await?;
         rig.power_cut().await?;
-        // As if the power had failed between the control plane's commit and the box's own.
+        // This looks as if the power had failed after the control plane's commit and before the box saved its
+        // enrolment.
         std::fs::remove_file(rig.data().join("enrolment.json"))?;
         rig.power_on()?;
         rig.online(SOON).await?;

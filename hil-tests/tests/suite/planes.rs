@@ -1,4 +1,4 @@
-//! Two control planes on one PostgreSQL: nothing assumes that it is alone.
+//! Two control planes on one PostgreSQL: neither may assume that it is alone.
 
 use crate::{LIVELY, SOON, lab};
 use noderr_hil::{LabOptions, account};
@@ -27,7 +27,7 @@ async fn two_planes_share_nodes_changes_revocations_and_jobs() -> anyhow::Result
         rig.online(SOON).await?;
     }
 
-    // Said at one, heard at the other: both ways.
+    // A change at one control plane reaches a node at the other, both ways.
     lab.admin.patch(&format!("/nodes/{b}/desired"), &json!({ "paused": true })).await?;
     at_second.status_where("the change to cross over", FIVE, |status| status["paused"] == true).await?;
     other_admin.patch(&format!("/nodes/{a}/desired"), &json!({ "paused": true })).await?;
@@ -35,7 +35,7 @@ async fn two_planes_share_nodes_changes_revocations_and_jobs() -> anyhow::Result
     lab.admin.post(&format!("/nodes/{c}/revoke"), &json!({ "reason": "test" })).await?;
     revoked.status_where("the revocation to cross over", FIVE, |status| status["online"] == false).await?;
 
-    // One is killed: its nodes come to the other, and nothing is lost.
+    // One control plane is killed: its nodes come to the other, and nothing is lost.
     lab.control.kill().await?;
     let connects = at_first.status().await?["connects"].as_u64();
     at_first

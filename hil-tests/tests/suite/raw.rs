@@ -1,4 +1,4 @@
-//! HTTP as bytes: for what a well-behaved client never says, and answers that are no JSON.
+//! HTTP as bytes: for requests that a well-behaved client never sends, and for answers that are not JSON.
 
 use anyhow::Context as _;
 use noderr_cli::ApiError;
@@ -15,7 +15,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Somebody on this machine, under one of its addresses.
+/// A client on this machine, under one of its loopback addresses.
 pub(crate) struct Caller {
     tls: TlsConnector,
     api: SocketAddr,
@@ -41,7 +41,7 @@ impl Caller {
         Ok(self.tls.connect(ServerName::try_from("localhost")?, tcp).await?)
     }
 
-    /// One request; all of the answer.
+    /// Sends one request; returns the whole answer.
     pub(crate) async fn ask(&self, request: &str) -> anyhow::Result<String> {
         let mut stream = self.connect().await?;
         stream.write_all(request.as_bytes()).await?;
@@ -49,7 +49,7 @@ impl Caller {
     }
 }
 
-/// What comes until the server hangs up, with or without a goodbye.
+/// Everything that the server sends until it hangs up, with or without a TLS goodbye.
 pub(crate) async fn rest(stream: &mut TlsStream<TcpStream>) -> anyhow::Result<String> {
     let mut said = Vec::new();
     let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut said)).await;

@@ -1,4 +1,4 @@
-//! A second factor: set up, asked for, taken once, removed, reset.
+//! The second factor: setting up, asking for codes, taking each code once, removing, resetting.
 
 use super::lab;
 use noderr_cli::ApiError;
@@ -27,7 +27,7 @@ fn step_now() -> anyhow::Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 30)
 }
 
-/// Sets a second factor up with the code before the present one; the step of that code.
+/// Sets a second factor up with the code before the present code; returns the app and the step of that code.
 async fn set_up(lab: &Lab) -> anyhow::Result<(Authenticator, u64)> {
     let factor = lab.admin.post("/second-factor", &json!({ "password": lab.password })).await?;
     let app = Authenticator::new(factor["secret"].as_str().unwrap_or_default())?;
@@ -92,7 +92,7 @@ async fn a_stolen_session_neither_sets_a_second_factor_up_nor_removes_it() -> an
         "password-wrong"
     );
 
-    // One that waits for its first code asks nothing of a login, and is not there to be removed.
+    // A second factor that waits for its first code is not asked for at a login, and cannot be removed.
     let right = json!({ "password": lab.password });
     stolen.post("/second-factor", &right).await?;
     assert_eq!(stolen.get("/second-factor").await?["on"], false);
@@ -137,7 +137,7 @@ async fn an_account_whose_codes_are_guessed_takes_none_for_a_while() -> anyhow::
     assert_eq!(refused_as(nobody.post("/sessions", &login).await), "code-wrong");
     let failures: i32 = sqlx::query_scalar("SELECT failures FROM second_factors").fetch_one(&owner).await?;
     assert_eq!(failures, 1);
-    // As after many more, from many addresses.
+    // This looks as if many more codes had been guessed, from many addresses.
     sqlx::query("UPDATE second_factors SET failures = 30, failed_at = now()").execute(&owner).await?;
     login["code"] = app.code(step + 1).into();
     assert_eq!(refused_as(nobody.post("/sessions", &login).await), "throttled");

@@ -1,5 +1,5 @@
-//! Which file uses which, by the paths that a crate's files name, and whether any of that runs in a circle. A name that a
-//! `mod.rs` only hands on is followed to the file that defines it.
+//! Finds circles between the files of a crate: which file uses which, by the paths that the files name. A
+//! name that a `mod.rs` only re-exports is followed to the file that defines the name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,9 +15,9 @@ pub(crate) struct House {
 
 struct Source {
     file: PathBuf,
-    /// What it hands on: the name it is known by here, and the path it comes from.
+    /// Its re-exports: each with its name here, and the path of its origin.
     hands_on: Vec<(String, Vec<String>)>,
-    /// The paths that it names.
+    /// The paths that the file names.
     names: Vec<Vec<String>>,
 }
 
@@ -56,7 +56,7 @@ impl House {
         let mut here = match path.first()?.as_str() {
             "crate" => Vec::new(),
             "super" | "self" => from.clone(),
-            // A child of the module; anything else is another crate's.
+            // A name that is no child of the module belongs to another crate.
             child if self.sources.contains_key(&[from.clone(), vec![child.to_owned()]].concat()) => {
                 from.clone()
             }
@@ -118,7 +118,7 @@ fn read_folder(folder: &Path, module: &Module, sources: &mut BTreeMap<Module, So
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let root = ["lib", "main", "mod"].contains(&stem.as_str());
             let module = if root { module.clone() } else { below() };
-            // A crate's program stands on its library.
+            // The program of a crate may use everything of its library, so it is left out.
             if stem != "main" || !folder.join("lib.rs").exists() {
                 sources.insert(module, read_source(&path)?);
             }
@@ -145,10 +145,10 @@ fn read_source(file: &Path) -> anyhow::Result<Source> {
     Ok(Source { file: file.to_owned(), hands_on, names })
 }
 
-/// Whether a use is handed on, and its tree.
+/// Whether a `use` is a re-export, and its tree.
 fn use_statement(statement: &str) -> Option<(bool, String)> {
-    let statement = statement.rsplit(['{', '}', ']']).next().map_or(statement, |_| statement).trim_start();
-    // Attributes and what ends before it may stand in front.
+    let statement = statement.trim_start();
+    // Attributes, and the end of the item before, may stand in front.
     let at = statement.find("use ").filter(|at| {
         let before = statement[..*at].trim_end();
         before.is_empty()
@@ -161,7 +161,7 @@ fn use_statement(statement: &str) -> Option<(bool, String)> {
     Some((handed_on, statement[at + 4..].split_whitespace().collect::<Vec<_>>().join(" ")))
 }
 
-/// Every path of a use tree, and the name it is known by.
+/// Every path of a `use` tree, with the name that the path gets.
 fn leaves(tree: &str, before: &[String]) -> Vec<(Vec<String>, String)> {
     let tree = tree.trim();
     match tree.split_once('{') {
@@ -209,7 +209,7 @@ fn commas(text: &str) -> Vec<String> {
     parts
 }
 
-/// Paths that code names without a use.
+/// Paths that code names without a `use`.
 fn inline_paths(code: &str) -> Vec<Vec<String>> {
     code.split(|char: char| !(char.is_alphanumeric() || char == '_' || char == ':'))
         .filter(|word| ["crate::", "super::", "self::"].iter().any(|start| word.starts_with(start)))

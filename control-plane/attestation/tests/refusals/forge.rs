@@ -1,4 +1,4 @@
-//! A TPM in Rust that makes whatever is asked of it, true or not, and a vendor that certifies it.
+//! A TPM in Rust that makes any statement a test asks for, true or not, and a vendor that certifies the TPM.
 
 use aes::cipher::{AsyncStreamCipher as _, KeyIvInit as _};
 use hmac::{Hmac, Mac as _};
@@ -191,7 +191,7 @@ impl Vendor {
         self.certificate.clone()
     }
 
-    /// A certificate of a TPM's endorsement key, or of something else that happens to have that key.
+    /// A certificate for the endorsement key of a TPM, either as such or as an ordinary client certificate.
     pub(crate) fn certify(&self, forge: &Forge, as_endorsement_key: bool) -> Vec<u8> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::ExplicitNoCa;

@@ -1,4 +1,4 @@
-//! Every way in which evidence can fail to prove what it claims, against evidence that does.
+//! Every way in which evidence can fail to prove what it claims, beside evidence that proves it.
 //!
 //! The TPM here is written in Rust, so that it can lie in every detail; the suite of the rigs enrols with a real one.
 
@@ -99,7 +99,7 @@ fn evidence_truncated_at_any_length_or_followed_by_anything_is_refused() {
     let forge = Forge::new();
     for evidence in [forge.quote(&BINDING, MASK, &pcrs()), forge.certify(&BINDING)] {
         for len in 0..evidence.attest.len() {
-            // Signed again, so that it is the parser that must notice.
+            // Signed again, so that the parser must notice, and not the check of the signature.
             let short = &evidence.attest[..len];
             let signature = forge.sign(short);
             assert!(forge.ak().check_quote(short, &signature, &BINDING, MASK, pcrs()).is_err(), "{len}");

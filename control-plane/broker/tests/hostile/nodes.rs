@@ -44,7 +44,8 @@ async fn it_publishes_nowhere_but_under_its_own_up() {
         client.publish(&topic, QoS::AtLeastOnce, vec![1]).await;
         client.is_hung_up_on().await;
     }
-    // A kind that a later build may send: answered, so that it does not come again, and heard by nobody.
+    // A publication of a kind that a later build may send is acknowledged, so that it does not come again,
+    // and then dropped.
     let mut client = world.connected(me()).await;
     client.publish(&format!("/tenants/{mine}/up/nonsense"), QoS::AtLeastOnce, vec![1]).await;
     assert!(matches!(client.next().await, Some(Packet::PubAck(_))));
@@ -78,7 +79,7 @@ async fn it_hears_nothing_but_its_own_down() {
         assert_eq!(ack.return_codes, [SubscribeReasonCode::Failure], "{filter}");
     }
     world.send(&victim(), &desired(1)).await;
-    // What it may hear still comes, and nothing came before it.
+    // The hostile node's own messages still come, and nothing came before them.
     let own = world.topics.down_filter(&me());
     client.send(&Packet::Subscribe(Subscribe::new(own, QoS::AtLeastOnce))).await;
     assert!(matches!(client.next().await, Some(Packet::SubAck(_))));
@@ -164,7 +165,7 @@ async fn malformed_bytes_end_its_session_and_nothing_else() {
         client.send_raw(bytes).await;
         client.is_hung_up_on().await;
     }
-    // Random bytes: some of them wait for more that never comes, none may do harm.
+    // Random bytes: some make the broker wait for a rest that never comes, none may do harm.
     for _ in 0..200 {
         let mut client = world.connected(NodeId::from_bytes(rand::random())).await;
         let len = rand::random_range(1..200);
@@ -204,7 +205,7 @@ async fn one_that_floods_is_slowed_down_and_the_others_are_not() {
     let flood = publications(&own, 1000, 10);
     let (slowed, held_back) = tokio::sync::oneshot::channel();
     let flooding = tokio::spawn(async move {
-        // A flood that nobody holds back leaves at once, whatever its length.
+        // A flood that the broker does not slow down is sent at once, whatever its length.
         while tokio::time::timeout(Duration::from_millis(500), client.send_raw(&flood)).await.is_ok() {}
         slowed.send(()).unwrap();
         while client.send_raw(&flood).await {}
@@ -223,7 +224,8 @@ async fn what_is_kept_for_one_that_does_not_read_is_bounded() {
     let own = world.topics.down_filter(&me());
     client.send(&Packet::Subscribe(Subscribe::new(own, QoS::AtLeastOnce))).await;
     assert!(matches!(client.next().await, Some(Packet::SubAck(_))));
-    // It neither reads nor acknowledges; the broker keeps no more than a bounded number for it.
+    // The client neither reads nor acknowledges; the broker keeps no more than a bounded number of messages
+    // for it.
     for version in 0..5000 {
         world.broker.send(&me(), &desired(version)).await.ok();
     }

@@ -16,7 +16,7 @@ async fn knock(target: SocketAddr, from: u32) -> std::io::Result<TcpStream> {
     socket.connect(target).await
 }
 
-/// The beginning of a long ClientHello, as slowly as it may be and still show life.
+/// Sends the beginning of a long ClientHello, a byte at a time, for as long as the broker listens.
 async fn drip(mut stream: TcpStream) {
     let mut beginning = [0x16, 0x03, 0x01, 0x40, 0x00, 0x01, 0x00, 0x3f, 0xfc, 0x03, 0x03]
         .into_iter()
@@ -37,7 +37,7 @@ async fn ten_thousand_strangers_neither_block_nor_slow_an_honest_node() {
 
     let (mut held, mut dripping) = (Vec::new(), tokio::task::JoinSet::new());
     for n in 0..10_000_u32 {
-        // A crowd from one address, and single ones from thousands.
+        // Half of the strangers come from one address, the others each from an address of their own.
         let from = if n % 2 == 0 { 1 } else { n };
         let Ok(mut stream) = knock(target, from).await else { continue };
         match n % 4 {
@@ -75,7 +75,8 @@ async fn ten_thousand_strangers_neither_block_nor_slow_an_honest_node() {
 async fn a_certificate_of_another_authority_is_worth_nothing() {
     let (here, elsewhere) = (World::begin().await, World::begin().await);
     let node = NodeId::from_bytes([1; 32]);
-    // In TLS 1.3 the client has finished before the server has looked at its certificate: the refusal comes on reading.
+    // In TLS 1.3 the client finishes before the server has looked at the client's certificate: the refusal
+    // comes on reading.
     if let Ok(mut client) = elsewhere.try_dial_at(node, &here, YEAR).await {
         client.is_hung_up_on().await;
     }

@@ -90,12 +90,12 @@ impl World {
         self.broker.disconnect(&node);
     }
 
-    /// What of a node's publications got through.
+    /// The publications of a node that got through, the first few of them.
     pub(crate) fn heard_of(&self, node: &NodeId) -> Vec<Bytes> {
         self.heard.lock().unwrap().get(node).cloned().unwrap_or_default()
     }
 
-    /// TLS with a certificate of `node`; nothing said yet.
+    /// Connects over TLS with a certificate of `node`, and sends nothing yet.
     pub(crate) async fn dial(&self, node: NodeId) -> Client {
         self.try_dial(node).await.unwrap()
     }
@@ -104,7 +104,8 @@ impl World {
         self.try_dial_at(node, self, YEAR).await
     }
 
-    /// With a certificate of this world's authority, at another world's broker, which the client trusts.
+    /// Connects with a certificate of this world's authority to another world's broker, which the client
+    /// trusts.
     pub(crate) async fn try_dial_at(
         &self,
         node: NodeId,
@@ -136,7 +137,7 @@ impl World {
         Ok(Client { stream, input: BytesMut::new() })
     }
 
-    /// A node that has said CONNECT and was welcomed.
+    /// Connects, sends CONNECT, and is welcomed.
     pub(crate) async fn connected(&self, node: NodeId) -> Client {
         self.welcomed(node, self.dial(node).await).await
     }
@@ -158,7 +159,7 @@ impl World {
         panic!("the router does not come up");
     }
 
-    /// A node of its own connects, publishes, is heard, subscribes, and hears.
+    /// Checks that an honest node can connect, subscribe, publish and be heard, and that messages reach it.
     pub(crate) async fn honest_node_is_served(&self) {
         let node = NodeId::from_bytes(rand::random());
         let mut client = self.connected(node).await;
@@ -205,7 +206,8 @@ impl Client {
         self.send_raw(&bytes).await;
     }
 
-    /// Whether it was taken is not known here: the broker may have hung up.
+    /// Sends bytes; returns whether they could be written in time, which does not mean that the broker took
+    /// them.
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) -> bool {
         let sent = async {
             self.stream.write_all(bytes).await?;
@@ -220,7 +222,7 @@ impl Client {
         self.send(&Packet::Publish(publish)).await;
     }
 
-    /// The next packet; `None` when the broker has hung up. Panics if neither comes.
+    /// The next packet; `None` when the broker has hung up. Panics if neither happens in time.
     pub(crate) async fn next(&mut self) -> Option<Packet> {
         tokio::time::timeout(SOON, async {
             loop {
@@ -239,7 +241,7 @@ impl Client {
         .expect("the broker neither answered nor hung up")
     }
 
-    /// The broker must hang up; what it says before does not matter.
+    /// Waits until the broker hangs up, whatever it sends before.
     pub(crate) async fn is_hung_up_on(&mut self) {
         while self.next().await.is_some() {}
     }

@@ -1,4 +1,4 @@
-//! Logging in and out; API tokens.
+//! Logging in and out; the second factor; API tokens.
 
 use super::Printer;
 use crate::arguments::{SecondFactor, Tokens};
@@ -34,7 +34,7 @@ pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> an
     Ok(())
 }
 
-/// Does what may take a fresh proof that the person at the keyboard is still the one who logged in.
+/// Makes a call that may need a fresh proof; asks for password and code, and calls again, if it does.
 pub(super) async fn proven<T>(
     client: &Client,
     call: impl AsyncFn() -> Result<T, ApiError>,
@@ -56,7 +56,7 @@ pub(super) async fn proven<T>(
     }
 }
 
-/// From the terminal without an echo, or a line from whatever is piped in.
+/// Reads a secret: from the terminal without an echo, or a line from a pipe.
 fn read_secret(prompt: &str) -> anyhow::Result<String> {
     let secret = if std::io::stdin().is_terminal() {
         rpassword::prompt_password(prompt)?
@@ -96,7 +96,8 @@ pub(crate) async fn second_factor(
     Ok(())
 }
 
-/// A QR code in black on white, whatever the terminal's own colours are: not every camera reads a negative.
+/// Prints a QR code in black on white, whatever the terminal's own colours are: not every camera reads a
+/// negative.
 fn print_code(content: &str) -> anyhow::Result<()> {
     for line in QrCode::new(content)?.render::<unicode::Dense1x2>().build().lines() {
         println!("\x1b[30;107m{line}\x1b[0m");
@@ -104,7 +105,7 @@ fn print_code(content: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends the remembered login, whatever token was given besides.
+/// Ends the remembered login, even if another token was given.
 pub(crate) async fn log_out() -> anyhow::Result<()> {
     let Some(login) = Login::load()? else {
         println!("nobody is logged in");

@@ -1,4 +1,4 @@
-//! The audit log.
+//! The commands about the audit log.
 
 use super::{Printer, query};
 use crate::arguments::Audit;

@@ -12,7 +12,7 @@ use crate::table::{Column, print_fields, print_rows};
 use noderr_cli::{ApiError, Client};
 use serde_json::Value;
 
-/// Prints what a command brought.
+/// Prints the result of a command.
 pub(crate) struct Printer {
     json: bool,
 }
@@ -26,7 +26,7 @@ impl Printer {
         if self.json { self.raw(value) } else { print_fields(value) }
     }
 
-    /// A sentence for people; the value for scripts.
+    /// Prints a sentence for people, or the value for scripts.
     pub(crate) fn done(&self, value: &Value, sentence: &str) {
         if self.json { self.raw(value) } else { println!("{sentence}") }
     }
@@ -52,13 +52,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Tokens(command) => access::tokens(&client, &printer, command).await,
         Command::Audit(command) => audit::run(&client, &printer, command).await,
         Command::Work(command) => work::run(&client, &printer, command).await,
-        // Answered before anything was looked up.
+        // These two commands were answered before the login was looked up.
         Command::Completion { .. } | Command::Logout => Ok(()),
     }
     .map_err(advise)
 }
 
-/// What to do about a refusal, in this program's terms.
+/// Adds to a refusal what to do about it with this program.
 fn advise(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<ApiError>() {
         Some(refused) if refused.kind() == Some("unauthorised") => {
@@ -71,8 +71,8 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
             if why.contains("UnknownIssuer") || why.contains("BadSignature") =>
         {
             error.context(
-                "whoever answers there is not of this network; is --ca its root certificate (ca.pem)? If the network \
-                 is a new one, `noderrctl login --ca … EMAIL` again",
+                "the server there is not of this network; is --ca its root certificate (ca.pem)? If the \
+                 network is new, `noderrctl login --ca … EMAIL` again",
             )
         }
         _ => error,
@@ -84,7 +84,7 @@ async fn status(client: &Client, printer: &Printer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A query string of what was given.
+/// The query string of the parameters that have a value.
 fn query(pairs: &[(&str, Option<String>)]) -> String {
     let given: Vec<_> = pairs
         .iter()

@@ -1,4 +1,4 @@
-//! Nodes.
+//! The commands about nodes.
 
 use super::access::proven;
 use super::{Printer, query};
@@ -80,7 +80,8 @@ const LIST: [(&str, &str); 9] = [
     ("revoked", "revoked_at"),
 ];
 
-/// When, which, and the metrics that were asked for, or else those that a table has room for.
+/// The columns of telemetry: time, number, and the metrics that were asked for, or else those that a table
+/// has room for.
 fn telemetry_columns(asked: &[Metric]) -> Vec<Column> {
     let shown = |metric: &&Metric| if asked.is_empty() { metric.is_listed() } else { asked.contains(metric) };
     let metrics = Metric::ALL.iter().filter(shown).map(|metric| (metric.name(), metric.name()));
@@ -118,8 +119,8 @@ async fn path(client: &Client, node: &str, below: &str) -> anyhow::Result<String
     Ok(format!("/nodes/{}{below}", resolve(client, node).await?))
 }
 
-/// A full id is taken as it is; a beginning or a label must fit exactly one node. One that was revoked gives its label
-/// up to the box that took its place.
+/// Finds the id of a node. A full id is taken as it is; the beginning of an id or a label must fit exactly
+/// one node. A revoked node counts only if no other node fits.
 async fn resolve(client: &Client, named: &str) -> anyhow::Result<String> {
     if named.len() == 64 && named.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(named.to_lowercase());

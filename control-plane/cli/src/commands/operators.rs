@@ -1,4 +1,4 @@
-//! Operators.
+//! The commands about operators.
 
 use super::{Printer, query};
 use crate::arguments::Operators;
@@ -38,7 +38,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Operators) 
     Ok(())
 }
 
-/// The same where naming one is optional.
+/// Finds the id of an operator, where naming one is optional.
 pub(super) async fn resolve_any(client: &Client, named: Option<String>) -> anyhow::Result<Option<String>> {
     match named {
         Some(named) => resolve(client, &named).await.map(Some),
@@ -46,7 +46,8 @@ pub(super) async fn resolve_any(client: &Client, named: Option<String>) -> anyho
     }
 }
 
-/// A full id is taken as it is; a beginning of an id, an e-mail address or a name must fit exactly one operator.
+/// Finds the id of an operator. A full id is taken as it is; the beginning of an id, an e-mail address or a
+/// name must fit exactly one operator.
 pub(super) async fn resolve(client: &Client, named: &str) -> anyhow::Result<String> {
     if named.len() == 36 && named.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
         return Ok(named.to_owned());

@@ -1,4 +1,4 @@
-//! Work that was given up.
+//! The commands about work that was given up.
 
 use super::Printer;
 use crate::arguments::Work;
@@ -10,7 +10,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Work) -> an
         Work::List { limit } => printer.rows(client.list("/work", limit).await?, &COLUMNS),
         Work::Retry { id } => {
             let answer = client.post(&format!("/work/{id}/retry"), &json!({})).await?;
-            printer.done(&answer, "it will be tried again");
+            printer.done(&answer, "the work will be tried again");
         }
         Work::Forget { id } => {
             let answer = client.delete(&format!("/work/{id}")).await?;

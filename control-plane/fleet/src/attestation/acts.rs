@@ -1,4 +1,4 @@
-//! Asking for an attestation, accepting what one has shown as the baseline.
+//! Asking for an attestation, and accepting the registers of an attestation as the baseline.
 
 use super::db;
 use super::terms::{ATTEST, NO_ATTESTATION, NOTHING_TO_ATTEST};
@@ -7,7 +7,7 @@ use noderr_kernel::{Act, Problem};
 use noderr_protocol::NodeId;
 use serde_json::json;
 
-/// Puts a challenge to a node, or once more the one that is open; its name in hex.
+/// Puts a challenge to a node, or repeats the challenge that is open; returns the challenge's name in hex.
 pub(super) async fn request(act: &mut Act, node: &NodeId, mask: u32) -> Result<String, Problem> {
     act.require(&ATTEST)?;
     find_node(act, node).await?.ok_or_else(|| Problem::not_found("node"))?;

@@ -1,4 +1,4 @@
-//! Judging an answer.
+//! Judges the answers to challenges.
 
 use super::db::{self, OpenChallenge, Verdict};
 use crate::registers;
@@ -11,8 +11,8 @@ use noderr_protocol::{AttestationAnswer, AttestationChallenge, Evidence, NodeId,
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-/// Judges an answer and puts the verdict on record. An answer to no open challenge of this node, or
-/// one that comes too late, is counted and dropped.
+/// Judges an answer and puts the verdict on record. An answer that comes too late, or to no open challenge of
+/// this node, is counted and dropped.
 pub(super) async fn take(fleet: &Fleet, node: &NodeId, answer: &AttestationAnswer) -> sqlx::Result<()> {
     let mut tx = fleet.kernel.database.begin().await?;
     let answer_s = fleet.settings.enrolment.attest_answer_s.into();
@@ -73,7 +73,7 @@ fn check(open: &OpenChallenge, answer: &AttestationAnswer, quote: &QuoteEvidence
     ak.check_quote(&quote.attest, &quote.signature, &binding, mask, pcrs)
 }
 
-/// Puts registers seen in passing (at a renewal) on record if they are not the baseline's.
+/// Puts registers that were seen at another occasion (a renewal) on record, if they differ from the baseline.
 pub(crate) async fn note_registers(
     connection: &mut PgConnection,
     node: &NodeId,

@@ -1,11 +1,11 @@
-//! Handing a challenge to its node.
+//! Sends challenges to their nodes.
 
 use super::db;
 use crate::nodes::node_id;
 use crate::state::Fleet;
 use noderr_protocol::{AttestationChallenge, Down, NodeId};
 
-/// A notice says that a challenge waits for a node: it is sent by the instance the node is connected to.
+/// Acts on the notice that a challenge waits for a node: the instance that the node is connected to sends it.
 pub(super) async fn tell(fleet: &Fleet, node: &str) -> anyhow::Result<()> {
     let node = node.parse()?;
     if fleet.serves(&node) {
@@ -22,7 +22,7 @@ pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends a node the challenge it has not answered, if there is one.
+/// Sends a node its unanswered challenge, if there is one.
 pub(super) async fn send(fleet: &Fleet, node: &NodeId) -> sqlx::Result<()> {
     let answer_s = fleet.settings.enrolment.attest_answer_s.into();
     let Some(open) = db::sent(fleet.kernel.database.system(), node, answer_s).await? else { return Ok(()) };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
-/// How one challenge came out.
+/// The outcome of one challenge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "verdict", rename_all = "lowercase")]
 pub(super) enum Verdict {
@@ -16,7 +16,7 @@ pub(super) enum Verdict {
     Changed,
     Refused,
     Unavailable,
-    /// It had its time and did not answer.
+    /// The node did not answer in time.
     Silent,
     Software,
 }
@@ -34,7 +34,8 @@ impl Verdict {
     }
 }
 
-/// Puts a challenge to a node, or once more the one that is open; `None` if there is no enrolled node to be seen.
+/// Puts a challenge to a node, or repeats the challenge that is open; `None` if the node is not enrolled, or
+/// not welcome.
 pub(super) async fn request(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -70,8 +71,8 @@ pub(super) struct Unanswered {
     pub(super) pcr_mask: i32,
 }
 
-/// The challenge that a node has not answered, which is being sent now. From the first sending on its time runs: an answer
-/// that was prepared while the box was in order must not be kept for a worse day.
+/// Finds a node's unanswered challenge and notes that it is being sent. The time for the answer runs from the
+/// first sending: an answer that was prepared while the box was in order must not be kept for a worse day.
 pub(super) async fn sent(pool: &PgPool, node: &NodeId, answer_s: f64) -> sqlx::Result<Option<Unanswered>> {
     sqlx::query_as!(
         Unanswered,
@@ -96,7 +97,7 @@ pub(super) async fn unsent(pool: &PgPool, nodes: &[Vec<u8>]) -> sqlx::Result<Vec
     .await
 }
 
-/// A challenge that waits for its answer, and what the answer is held against.
+/// A challenge that waits for its answer, with the data that the answer is held against.
 pub(super) struct OpenChallenge {
     pub(super) nonce: Vec<u8>,
     pub(super) pcr_mask: i32,
@@ -105,7 +106,8 @@ pub(super) struct OpenChallenge {
     pub(super) pcr_baseline: Option<Value>,
 }
 
-/// Takes a node's challenge up for its one answer, if that comes in time.
+/// Finds and locks the challenge that an answer is for; `None` if the node has no such challenge, or the
+/// answer is late.
 pub(super) async fn take(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -173,7 +175,7 @@ pub(super) async fn list(
     .await
 }
 
-/// Makes the registers of one checked quote the baseline; `None` if that quote is none of this node's.
+/// Makes the registers of one checked quote the baseline; `None` if the quote is not of this node.
 pub(super) async fn accept_baseline(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -207,7 +209,8 @@ pub(super) async fn due(pool: &PgPool, every_s: f64) -> sqlx::Result<Vec<Vec<u8>
     .await
 }
 
-/// Ends the wait for answers whose time is over: the node, and the verdict it had before.
+/// Concludes the challenges whose time is over as silent; returns each node with the verdict that it had
+/// before.
 pub(super) async fn conclude_silent(
     connection: &mut PgConnection,
     answer_s: f64,

@@ -1,4 +1,4 @@
-//! Attestation on a schedule.
+//! The job of attestation.
 
 use super::db;
 use crate::nodes::node_id;
@@ -8,7 +8,7 @@ use noderr_kernel::{Job, record};
 use serde_json::json;
 use std::sync::Arc;
 
-/// Puts on record who did not answer, and asks every online node whose last question is old enough.
+/// Puts on record which nodes did not answer, and asks every online node whose last challenge is old enough.
 pub(super) struct AttestNodes;
 
 #[async_trait]

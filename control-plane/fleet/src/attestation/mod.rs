@@ -14,7 +14,7 @@ pub use terms::ATTEST;
 
 use crate::state::Fleet;
 use jobs::AttestNodes;
-use noderr_kernel::{DoesAboutNodes, Feature, Forget, Hears, Listens};
+use noderr_kernel::{Feature, Forget, Hears, Listens, NodeFeature};
 use noderr_protocol::{Up, UpKind};
 use std::sync::Arc;
 use terms::{CHALLENGED, NO_ATTESTATION, NOTHING_TO_ATTEST};
@@ -28,7 +28,7 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     jobs: &[&AttestNodes],
     listens: &[Listens::each(CHALLENGED, |fleet, node| Box::pin(challenge::tell(fleet, node)))],
     catch_up: Some(|fleet| Box::pin(challenge::look_round(fleet))),
-    nodes: DoesAboutNodes {
+    nodes: NodeFeature {
         hears: &[Hears {
             kind: UpKind::AttestationAnswer,
             hear: |fleet, node, message| {
@@ -41,7 +41,7 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
             },
         }],
         greets: Some(|fleet, node| Box::pin(challenge::send(fleet, node))),
-        ..DoesAboutNodes::nothing()
+        ..NodeFeature::nothing()
     },
     forgets: |_| {
         vec![

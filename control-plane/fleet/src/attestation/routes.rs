@@ -1,4 +1,4 @@
-//! Attestations by the API.
+//! The API of attestations.
 
 use super::acts;
 use super::db::{self, AttestationRow};
@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Fleet>> {
     OpenApiRouter::new().routes(routes!(list, request)).routes(routes!(accept))
 }
 
-/// One question to a node, and what came of it.
+/// One challenge to a node, and its outcome.
 #[derive(Debug, Serialize, ToSchema)]
 struct Attestation {
     challenge: String,
@@ -31,7 +31,8 @@ struct Attestation {
     requested_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
     answered_at: Option<OffsetDateTime>,
-    /// `trusted`, `changed`, `refused`, `unavailable`, `silent` or `software`; absent until it is answered.
+    /// `trusted`, `changed`, `refused`, `unavailable`, `silent` or `software`; absent until the challenge is
+    /// answered or its time is over.
     verdict: Option<String>,
     detail: Option<String>,
     /// Register index to hex value, as quoted.
@@ -52,7 +53,7 @@ impl From<AttestationRow> for Attestation {
     }
 }
 
-/// What a page of attestations ends with.
+/// The key that a page of attestations ends with.
 #[derive(Serialize, Deserialize)]
 struct Key(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
 
@@ -77,19 +78,19 @@ async fn list(
     Ok(Json(Paged::new(rows, page.limit, |attestation: &Attestation| Key(attestation.requested_at))))
 }
 
-/// Nothing needs to be said.
+/// An empty object.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewAttestation {}
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Requested {
-    /// Look for it in the list of attestations.
+    /// The name of the challenge in the list of attestations.
     challenge: String,
 }
 
-/// Ask a node for an attestation now; if it has been asked already, wait for the same answer. It comes when the node
-/// is connected.
+/// Ask a node for an attestation now; a challenge that is still open is repeated. The answer comes when the
+/// node is connected.
 #[utoipa::path(
     post,
     path = "/nodes/{node}/attestations",

@@ -1,4 +1,4 @@
-//! What this feature declares for others to go by: permissions, kinds of problems, topics.
+//! What this feature declares for the rest of the program: permissions, kinds of problems, topics.
 
 use noderr_kernel::{Kind, Permission, Role, Topic};
 
@@ -10,7 +10,7 @@ pub const ATTEST: Permission = Permission {
     operators: false,
 };
 
-/// A challenge waits for a node. The key is the node's id.
+/// The topic of a challenge that waits for a node. The key is the node's id.
 pub(super) const CHALLENGED: Topic = Topic("challenge");
 
 pub(super) const NOTHING_TO_ATTEST: Kind = Kind::new(

@@ -40,8 +40,8 @@ pub(super) async fn begin(fleet: &Fleet, request: BeginRequest) -> Result<BeginR
     Ok(BeginResponse { session: session.to_vec(), challenge, expires_in_s })
 }
 
-/// What only the right TPM can decrypt and answer with. Made again from the session when the answer comes, so that
-/// whoever reads the database cannot answer in its place.
+/// The secret of an enrolment, which only the right TPM can decrypt and answer with. It is computed from the
+/// session and never stored, so that nobody who reads the database can answer in the TPM's place.
 pub(super) fn secret_of(fleet: &Fleet, session: &[u8]) -> [u8; 32] {
     Hmac::<Sha256>::new_from_slice(&fleet.exchange_key)
         .expect("HMAC takes keys of any length")
@@ -90,7 +90,7 @@ fn with_tpm(
     Ok((exchange, Some(challenge)))
 }
 
-/// Whether a vendor vouches for the key; an error where the policy demands more than there is.
+/// Whether a vendor vouches for the key; an error if the policy demands more than the TPM has.
 fn vouched_for(fleet: &Fleet, ek: &EndorsementKey, certificate: Option<&[u8]>) -> Result<bool, Problem> {
     let policy = &fleet.settings.enrolment;
     let now = UnixTime::since_unix_epoch(Duration::from_secs(unix_now().unsigned_abs()));
@@ -120,7 +120,7 @@ fn with_software(fleet: &Fleet, token: &GoodToken) -> Result<Exchange, Problem> 
     if !fleet.settings.enrolment.allow_software {
         return Err(SOFTWARE_NOT_ALLOWED.into());
     }
-    // Which box it is shows at the end, by its key.
+    // Whether the box is the same one is checked in `finish`, by its key.
     if token.used && token.kind.as_deref() != Some(IdentityKind::Software.as_str()) {
         return Err(INSTALL_TOKEN.into());
     }

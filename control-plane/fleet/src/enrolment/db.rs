@@ -1,4 +1,4 @@
-//! Statements about enrolments and what they leave behind.
+//! Statements about enrolments and renewals, and about the bindings and certificates that they leave behind.
 
 use noderr_ca::Issued;
 use noderr_protocol::{IdentityKind, NodeId};
@@ -45,7 +45,8 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Takes a session up for its one answer; `None` if it is unknown, expired or was answered already.
+/// Finds and locks a session for its one answer; `None` if the session is unknown, expired or answered
+/// already.
 pub(super) async fn take(connection: &mut PgConnection, session: &[u8]) -> sqlx::Result<Option<Exchange>> {
     sqlx::query_as!(
         Exchange,
@@ -58,7 +59,7 @@ pub(super) async fn take(connection: &mut PgConnection, session: &[u8]) -> sqlx:
     .await
 }
 
-/// Ends a session, and keeps what the box has shown of its start.
+/// Ends a session, and keeps the box's event log.
 pub(super) async fn finish(
     connection: &mut PgConnection,
     session: &[u8],
@@ -76,7 +77,8 @@ pub(super) async fn finish(
     Ok(())
 }
 
-/// Puts a renewal on record whose asker has proven possession of the node's key; `false` if this session was used.
+/// Puts a renewal on record, after the node has proven possession of its key; `false` if this session was
+/// used already.
 pub(super) async fn record_renewal(
     connection: &mut PgConnection,
     session: &[u8],
@@ -99,7 +101,7 @@ pub(super) async fn record_renewal(
     Ok(done.rows_affected() == 1)
 }
 
-/// Renewals of a node on record within so many seconds.
+/// How many renewals of a node are on record within the last `seconds`.
 pub(super) async fn renewals_within(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -140,7 +142,7 @@ pub(super) async fn bind(
     Ok(())
 }
 
-/// Notes the key of results that a node has proven anew; `true` if it is another than before.
+/// Notes the key of results that a node has proven anew; `true` if the key is another than before.
 pub(super) async fn note_result_key(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -156,7 +158,7 @@ pub(super) async fn note_result_key(
     Ok(changed.rows_affected() == 1)
 }
 
-/// What a node is bound to.
+/// The keys that a node is bound to.
 pub(super) struct Binding {
     pub(super) ek_fingerprint: Option<Vec<u8>>,
     pub(super) tls_key: Option<Vec<u8>>,
@@ -202,7 +204,7 @@ pub(super) async fn epoch_seen(connection: &mut PgConnection, node: &NodeId) -> 
     .await
 }
 
-/// What is on record of an enrolled node that may come in.
+/// The record of an enrolled node that may connect.
 pub(super) struct Known {
     pub(super) kind: String,
     pub(super) ak_public: Option<Vec<u8>>,
@@ -210,7 +212,7 @@ pub(super) struct Known {
     pub(super) pcr_baseline: Option<Value>,
 }
 
-/// Looks without locking: whoever asks may be anybody.
+/// Finds the record of a node without locking it, because anybody may ask for this.
 pub(super) async fn known(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Option<Known>> {
     sqlx::query_as!(
         Known,
@@ -222,7 +224,7 @@ pub(super) async fn known(connection: &mut PgConnection, node: &NodeId) -> sqlx:
     .await
 }
 
-/// Locks a node until the end of the transaction, if it may still come in with this key.
+/// Locks a node until the end of the transaction; `false` if the node may no longer connect with this key.
 pub(super) async fn hold(connection: &mut PgConnection, node: &NodeId, tls_key: &[u8]) -> sqlx::Result<bool> {
     let held = sqlx::query!(
         "SELECT id FROM nodes WHERE id = $1 AND tls_key = $2 AND id IN (SELECT id FROM admitted) FOR NO KEY UPDATE",

@@ -1,4 +1,5 @@
-//! `finish`: does the answer prove that one TPM holds all three keys, and that it answers this very question?
+//! `finish`: does the answer prove that one TPM holds all the keys, and does the proof answer this very
+//! challenge?
 
 use super::begin::secret_of;
 use super::db::{self, Exchange};
@@ -29,7 +30,7 @@ pub(super) async fn finish(fleet: &Fleet, request: FinishRequest) -> Result<Enro
             tx.commit().await?;
             Ok(enrolled)
         }
-        // The database is away, or the authority: the same answer may be given once more.
+        // The database or the authority is not available: the box may give the same answer again.
         Err(problem) if problem.kind().status >= 500 => Err(problem),
         Err(problem) => {
             tx.rollback().await?;
@@ -39,11 +40,12 @@ pub(super) async fn finish(fleet: &Fleet, request: FinishRequest) -> Result<Enro
     }
 }
 
-/// One answer each: a session that was answered wrongly is over, and that is on record.
+/// Ends a session that was answered wrongly, and puts the refusal on record: a session is good for one
+/// answer.
 async fn refuse(fleet: &Fleet, session: &[u8], node: NodeId, problem: &Problem) -> sqlx::Result<()> {
     let why = problem.kind().name;
     let mut tx = fleet.kernel.database.begin().await?;
-    // Whoever answered the same session meanwhile has ended it.
+    // Another answer to the same session has ended it meanwhile.
     if db::take(&mut tx, session).await?.is_none() {
         return Ok(());
     }
@@ -78,8 +80,8 @@ async fn finish_exchange(
     Ok(enrolled)
 }
 
-/// Uses the token up and binds the node to the keys. What `begin` saw may have changed since: another box may have
-/// finished under the same id.
+/// Uses the token up and binds the node to the keys. The binding may have changed since `begin`: another box
+/// may have finished under the same id.
 async fn bind(
     connection: &mut PgConnection,
     exchange: &Exchange,
@@ -105,10 +107,10 @@ async fn bind(
     })
 }
 
-/// What an answer has proven.
+/// The keys and registers that an answer has proven.
 struct Proven {
     csr: Csr,
-    /// Of a node with a TPM.
+    /// The registers, for a node with a TPM.
     pcrs: Option<PcrSet>,
     result_key: Vec<u8>,
 }

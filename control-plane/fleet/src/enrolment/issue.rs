@@ -1,4 +1,4 @@
-//! What both exchanges end with: a certificate, and what a node must know.
+//! The end of both exchanges: a certificate, and the rest that a node must know.
 
 use super::db;
 use crate::state::Fleet;

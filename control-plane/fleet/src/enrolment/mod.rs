@@ -1,8 +1,8 @@
 //! Enrolment and renewal: from an install token and a TPM's proof to a certificate.
 //!
-//! `begin` and `challenge` hand out a question that only the right TPM can answer; `finish` and `renew` check the
-//! answer. A session is good for one answer. An answer that is lost on its way costs nothing: until its install token
-//! expires, the box that has used it may use it again.
+//! `begin` and `challenge` hand out a challenge that only the right TPM can answer; `finish` and `renew`
+//! check the answer. A session is good for one answer. Nothing is lost if the certificate does not reach the
+//! box: the box may use its install token again until the token expires.
 
 mod begin;
 mod db;
@@ -15,17 +15,17 @@ mod routes;
 
 use crate::settings::{AuthoritySettings, EnrolmentSettings};
 use crate::state::Fleet;
-use noderr_kernel::{Feature, Forget, Section};
+use noderr_kernel::{Feature, Forget, SettingsSection};
 use std::sync::Arc;
 
 /// What this feature brings.
 pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     routes: routes::routes,
     problems: problems::ALL,
-    settings: &[Section::of::<AuthoritySettings>(), Section::of::<EnrolmentSettings>()],
+    settings: &[SettingsSection::of::<AuthoritySettings>(), SettingsSection::of::<EnrolmentSettings>()],
     metrics: &[
-        ("noderr_enrolments_total", "Enrolments that came to an end, by outcome"),
-        ("noderr_renewals_total", "Renewals whose asker has proven to be the node, by outcome"),
+        ("noderr_enrolments_total", "Enrolments that ended, by outcome"),
+        ("noderr_renewals_total", "Renewals by the node's own key, by outcome"),
     ],
     forgets: |_| {
         vec![

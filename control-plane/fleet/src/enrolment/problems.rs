@@ -1,4 +1,4 @@
-//! Why an enrolment or a renewal is refused.
+//! The kinds of problems for which an enrolment or a renewal is refused.
 
 use noderr_attestation::Refusal;
 use noderr_kernel::{Kind, Problem};
@@ -32,7 +32,7 @@ const OWN: [Kind; 14] = [
     TOO_MANY_RENEWALS,
 ];
 
-/// Says no more to a stranger than that the token is of no use.
+/// The refusal of an install token, which does not tell a stranger why the token is of no use.
 pub(super) const INSTALL_TOKEN: Kind =
     Kind::new(403, "install-token", "the install token is unknown, used, expired, or its node may not enrol");
 pub(super) const TOO_MANY_ATTEMPTS: Kind = Kind::new(
@@ -63,7 +63,8 @@ pub(super) const KNOWN_WITH_TPM: Kind = Kind::new(
 );
 pub(super) const SESSION: Kind =
     Kind::new(403, "session", "the session is unknown, expired or was answered already; begin again");
-pub(super) const CSR: Kind = Kind::new(400, "csr", "the certificate request is not one");
+pub(super) const CSR: Kind =
+    Kind::new(400, "csr", "the certificate request cannot be read, or its key is not accepted");
 pub(super) const PROOF: Kind = Kind::new(400, "proof", "the proof does not fit how the exchange was begun");
 pub(super) const NOT_ENROLLED: Kind =
     Kind::new(403, "not-enrolled", "this node is not enrolled, it is revoked, or its operator is suspended");
@@ -79,7 +80,7 @@ const fn evidence(code: &'static str) -> Kind {
     Kind::new(403, code, "the TPM's evidence does not prove what it claims; the detail says where")
 }
 
-/// Refused evidence, as a problem. The code is the refusal's own, so that people can look it up.
+/// The problem of refused evidence. Its name is the code of the refusal, so that people can look the code up.
 pub(super) fn refused(refusal: &Refusal) -> Problem {
     evidence(refusal.code()).because(refusal.to_string())
 }

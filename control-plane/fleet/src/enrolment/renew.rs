@@ -1,8 +1,10 @@
-//! Renewal: the same keys, a fresh question, a new certificate. It is the keys that prove who asks, not the old
-//! certificate, so a node that was off until its certificate had expired comes back by itself, unless it is revoked.
+//! Renewal: the same keys, a fresh challenge, a new certificate. The keys prove which node asks, not the old
+//! certificate, so a node that was off until its certificate had expired comes back by itself, unless the
+//! node is revoked.
 //!
-//! Anybody may ask for a question, so asking leaves nothing behind: a session carries its own end, and its nonce is
-//! a MAC over it that every instance can compute again. Only an answer by the node's own key is put on record.
+//! Anybody may ask for a challenge, so asking leaves nothing behind: a session carries its own end, and its
+//! nonce is a MAC over the session, which every instance can compute again. Only an answer by the node's own
+//! key is put on record.
 
 use super::db::{self, Known};
 use super::issue::{issue, pcr_set};
@@ -22,7 +24,7 @@ use serde_json::json;
 use sha2::Sha256;
 use sqlx::PgConnection;
 
-/// Renewals of one node within an hour, or within a certificate's life where that is shorter.
+/// How many renewals a node may make within an hour, or within a certificate's life where that is shorter.
 const RENEWALS: i64 = 20;
 
 pub(super) async fn challenge(
@@ -51,7 +53,8 @@ pub(super) async fn renew(fleet: &Fleet, request: RenewRequest) -> Result<Enroll
     let mask = mask_of(fleet, &known);
     let nonce = nonce_of(&fleet.exchange_key, &session, &node, mask);
     let (csr, binding) = check_possession(&known, &nonce, &request)?;
-    // From here on it is the node itself that asks, and nothing about it may change meanwhile.
+    // From here on the node itself has proven to ask; its row is locked, so that nothing about the node
+    // changes meanwhile.
     if !db::hold(&mut tx, &node, &known.tls_key).await? {
         return Err(NOT_ENROLLED.into());
     }
@@ -89,7 +92,7 @@ async fn renewed(
 ) -> Result<Enrolled, Problem> {
     let node = subject.node;
     let enrolled = issue(fleet, connection, subject, csr).await?;
-    // Last, as the audit log has one writer at a time.
+    // The audit entries come last, because the audit log has one writer at a time.
     if let Some(pcrs) = pcrs.as_ref().map(registers::to_json) {
         note_registers(connection, &node, known.pcr_baseline.as_ref(), &pcrs, "renewal").await?;
     }
@@ -121,7 +124,8 @@ async fn known(connection: &mut PgConnection, node: &NodeId) -> Result<Known, Pr
     Ok(db::known(connection, node).await?.ok_or(NOT_ENROLLED)?)
 }
 
-/// The request is for the enrolled key and by the enrolled key. Whoever fails here is a stranger.
+/// Checks that the request is for the enrolled key and signed by the enrolled key. A request that fails here
+/// is a stranger's.
 fn check_possession(known: &Known, nonce: &[u8], request: &RenewRequest) -> Result<(Csr, [u8; 32]), Problem> {
     let csr = Csr::parse(&request.csr).map_err(|error| CSR.because(error.to_string()))?;
     if csr.key_sec1() != known.tls_key {
@@ -132,9 +136,9 @@ fn check_possession(known: &Known, nonce: &[u8], request: &RenewRequest) -> Resu
     Ok((csr, binding))
 }
 
-/// What the node has shown besides that it holds its key.
+/// What the node has proven beside the possession of its TLS key.
 struct Shown {
-    /// The registers, as the enrolled TPM quotes them.
+    /// The registers that the enrolled TPM has quoted.
     pcrs: Option<PcrSet>,
     result_key: Vec<u8>,
 }

@@ -1,4 +1,5 @@
-//! The key that signs a node's results: proven to be held by the node, at enrolment and at every renewal.
+//! The key that signs a node's results: the node proves at enrolment and at every renewal that it holds the
+//! key.
 
 use super::problems::{PROOF, refused};
 use noderr_attestation::AttestationKey;
@@ -6,8 +7,8 @@ use noderr_ca::check_signature;
 use noderr_kernel::Problem;
 use noderr_protocol::enrol::ResultKey;
 
-/// The key as an uncompressed SEC1 point. `ak` is the attestation key of a node with a TPM, `tls_sec1` the key of its
-/// certificate: what one key signs must never pass for what another does.
+/// Checks the proof and returns the key as an uncompressed SEC1 point. `ak` is the attestation key of a node
+/// with a TPM, `tls_sec1` the TLS key: a signature by one key must never pass for a signature by another.
 pub(super) fn check(
     claimed: &ResultKey,
     ak: Option<&AttestationKey>,
@@ -26,7 +27,7 @@ pub(super) fn check(
             Err(PROOF.because("a node without a TPM has nothing to certify its key of results with"))
         }
         (None, None) if claimed.public == tls_sec1 => {
-            Err(PROOF.because("the key of results is that of the certificate"))
+            Err(PROOF.because("the key of results is the key of the certificate"))
         }
         (None, None) => {
             check_signature(&claimed.public, binding, &claimed.signature)

@@ -1,4 +1,4 @@
-//! What boxes call. No bearer token: each call carries its own proof.
+//! The API that boxes call. The calls need no bearer token: each call carries its own proof.
 
 use super::{begin, finish, renew};
 use crate::state::Fleet;
@@ -19,7 +19,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Fleet>> {
         .routes(routes!(renew_certificate))
 }
 
-/// Begin an enrolment: an install token and the TPM's public keys, for a question only that TPM can answer.
+/// Begin an enrolment: send an install token and the TPM's public keys, get a challenge that only this TPM
+/// can answer.
 #[utoipa::path(
     post,
     path = "/enrol/begin",
@@ -39,7 +40,7 @@ async fn begin_enrolment(
     Ok(Json(begun?))
 }
 
-/// Finish an enrolment: the answer, for a certificate.
+/// Finish an enrolment: send the answer, get a certificate.
 #[utoipa::path(
     post,
     path = "/enrol/finish",

@@ -8,7 +8,7 @@ use noderr_protocol::NodeId;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-/// Issues one: the row, and the secret, which is shown this once.
+/// Issues an install token; returns its row, and the secret, which is shown this once.
 pub(super) async fn issue(
     act: &mut Act,
     node: &NodeId,

@@ -13,7 +13,7 @@ pub(super) struct TokenRow {
     pub(super) used_at: Option<OffsetDateTime>,
 }
 
-/// Whether the node may enrol; `None` if it is not to be seen.
+/// Whether the node may enrol; `None` if the principal may not see the node.
 pub(super) async fn node_may_enrol(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -58,15 +58,16 @@ pub(super) async fn list(connection: &mut PgConnection, node: &NodeId) -> sqlx::
     .await
 }
 
-/// A token that has not expired, and what the node it is for is bound to.
+/// A token that has not expired, with the binding of its node.
 pub(crate) struct GoodToken {
     pub(crate) id: Uuid,
     pub(crate) node_id: Vec<u8>,
-    /// Somebody has enrolled with it. Only that very box may do so again: the answer may never have reached it.
+    /// Whether a box has enrolled with the token. Only that very box may do so again: the answer may have
+    /// been lost.
     pub(crate) used: bool,
     pub(crate) ek_fingerprint: Option<Vec<u8>>,
     pub(crate) kind: Option<String>,
-    /// Enrolments begun with it within the last hour.
+    /// Enrolments begun with the token within the last hour.
     pub(crate) attempts: i64,
 }
 
@@ -85,7 +86,8 @@ pub(crate) async fn find_good(connection: &mut PgConnection, hash: &[u8]) -> sql
     .await
 }
 
-/// Uses a token up; `false` if it has expired, its node may not enrol any more, or it was used, unless by the same box.
+/// Uses a token up; `false` if the token has expired, its node may no longer enrol, or another box has used
+/// the token.
 pub(crate) async fn consume(connection: &mut PgConnection, id: Uuid, same_box: bool) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE install_tokens SET used_at = coalesce(used_at, now())

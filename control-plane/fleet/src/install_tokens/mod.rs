@@ -1,4 +1,5 @@
-//! Install tokens: single use, short-lived, stored as a hash. They turn an approved node id into an enrolled box.
+//! Install tokens: secrets, good once and for a short time, with which a box enrols as one node. Stored as a
+//! hash.
 
 mod acts;
 mod db;

@@ -1,4 +1,4 @@
-//! Install tokens by the API.
+//! The API of install tokens.
 
 use super::acts;
 use super::db::{self, TokenRow};
@@ -35,7 +35,7 @@ struct InstallToken {
 struct CreatedInstallToken {
     #[serde(flatten)]
     token: InstallToken,
-    /// The secret, for the box's configuration. It is shown this once.
+    /// The secret, for the box's configuration, shown this once.
     secret: String,
 }
 
@@ -70,7 +70,7 @@ async fn list(
     Ok(Json(db::list(&mut act, &node).await?.into_iter().map(InstallToken::from).collect()))
 }
 
-/// Nothing needs to be said.
+/// An empty object.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewInstallToken {}

@@ -1,4 +1,4 @@
-//! What this feature declares for others to go by: permissions, kinds of problems, topics.
+//! What this feature declares for the rest of the program: kinds of problems.
 
 use noderr_kernel::Kind;
 

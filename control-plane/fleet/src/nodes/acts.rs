@@ -11,7 +11,8 @@ use rand::RngCore as _;
 use serde_json::json;
 use uuid::Uuid;
 
-/// Gives an approved operator a node: a new id, to be bound to the first TPM that enrols with its token.
+/// Gives an approved operator a node: a new id, which is bound to the first TPM that enrols with a token of
+/// the node.
 pub(super) async fn add(act: &mut Act, operator: Uuid, label: &Line<100>) -> Result<Node, Problem> {
     act.require(&WRITE_NODES)?;
     let mut salt = [0; 32];
@@ -24,7 +25,8 @@ pub(super) async fn add(act: &mut Act, operator: Uuid, label: &Line<100>) -> Res
     find(act, &id).await
 }
 
-/// Changes what a node should be: the version by which the node reports that it has.
+/// Changes a node's desired state; returns the new version, which the node reports when it has applied the
+/// change.
 pub(super) async fn change(act: &mut Act, node: &NodeId, wish: &Change) -> Result<i64, Problem> {
     act.require(&WRITE_NODES)?;
     let version = desired::change(act, node, wish).await?.ok_or_else(|| Problem::not_found("node"))?;
@@ -33,7 +35,7 @@ pub(super) async fn change(act: &mut Act, node: &NodeId, wish: &Change) -> Resul
     Ok(version)
 }
 
-/// Revokes a node for good. One that is revoked already keeps its reason.
+/// Revokes a node for good. A node that is revoked already keeps its reason.
 pub(super) async fn revoke(act: &mut Act, node: &NodeId, reason: &Line<500>) -> Result<Node, Problem> {
     act.require(&WRITE_NODES)?;
     act.require_fresh_proof()?;

@@ -1,4 +1,5 @@
-//! Whether a node with a valid certificate may come in now: asked at every new session, answered by the database.
+//! Admission: whether a node with a valid certificate may connect now, asked of the database at every new
+//! session.
 
 use async_trait::async_trait;
 use noderr_broker::{Admission, Denied};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Asks the database.
+/// Decides admission by asking the database.
 pub(crate) struct DatabaseAdmission(pub(crate) Database);
 
 #[async_trait]

@@ -26,7 +26,7 @@ pub(crate) struct Node {
     pub(crate) revoked_reason: Option<String>,
     /// `tpm` or `software`, decided from evidence at enrolment.
     pub(crate) identity: Option<String>,
-    /// Whether a vendor's certificate vouches for its TPM.
+    /// Whether a vendor's certificate vouches for the node's TPM.
     pub(crate) tpm_certified: bool,
     pub(crate) online: bool,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -37,9 +37,9 @@ pub(crate) struct Node {
     pub(crate) speaks: Option<i16>,
     /// Health checks that failed at the last heartbeat.
     pub(crate) failing: Vec<String>,
-    /// Records that waited in its buffer at the last heartbeat.
+    /// Records that waited in the node's spool at the last heartbeat.
     pub(crate) backlog: i64,
-    /// Records it has lost to its budget or to damage.
+    /// Records that the node has lost to its budget or to damage.
     pub(crate) lost: i64,
     pub(crate) desired_version: i64,
     /// The version of the desired state that the node last reported on.
@@ -116,7 +116,7 @@ pub(crate) fn node_id(bytes: &[u8]) -> NodeId {
     NodeId::from_bytes(bytes.try_into().expect("a CHECK in the schema keeps ids at 32 bytes"))
 }
 
-/// What a list asks for.
+/// The filter and the page of a list.
 #[derive(Debug, Default)]
 pub(super) struct NodeFilter {
     pub(super) operator: Option<Uuid>,
@@ -161,13 +161,14 @@ pub(super) async fn list(connection: &mut PgConnection, filter: NodeFilter) -> s
     .await
 }
 
-/// One node, if the scope may see it.
+/// Finds a node, if the principal may see it.
 pub(crate) async fn find(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Option<Node>> {
     let filter = NodeFilter { id: Some(node.as_bytes().to_vec()), limit: 1, ..NodeFilter::default() };
     Ok(list(connection, filter).await?.into_iter().next().map(Node::from))
 }
 
-/// Adds a node to an approved operator; `false` if the operator is not to be seen or not approved.
+/// Adds a node to an approved operator; `false` if the operator is not approved, or the principal may not see
+/// the operator.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -186,10 +187,12 @@ pub(super) async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// Unbinds a node from its TPM, so that another box may enrol under its id, whatever boot the old one claimed last.
+/// Unbinds a node from its TPM, so that another box may enrol under its id, whatever boot epoch the old box
+/// claimed last.
 pub(super) async fn unbind(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<bool> {
     let id = node.as_bytes().as_slice();
-    // Locked in the order in which a hello locks them. Honest epochs stand: the next one must be above them.
+    // The rows are locked in the order in which a hello locks them. Honest epochs stay: the next epoch must
+    // be above them.
     sqlx::query!(
         "UPDATE heartbeats SET epoch = least(epoch, extract(epoch FROM now())::bigint) WHERE node_id = $1",
         id

@@ -1,4 +1,5 @@
-//! What a node should be: a numbered document, sent when it changes and at every hello.
+//! The desired state of nodes: a numbered document for each, sent when the document changes and at every
+//! hello.
 
 use super::db::node_id;
 use super::terms::DESIRED;
@@ -8,13 +9,14 @@ use noderr_protocol::{Base, DesiredState, Down, List, Message as _, NodeId, Sect
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-/// What an admin may change.
+/// A change of the base section; absent fields stay as they are.
 pub(super) struct Change {
     pub(super) paused: Option<bool>,
     pub(super) sample_every_s: Option<i32>,
 }
 
-/// Makes a new version and tells every instance; `None` if there is no such node to be seen.
+/// Makes a new version and tells every instance; returns the version, or `None` if the principal can see no
+/// such node.
 pub(super) async fn change(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -35,7 +37,8 @@ pub(super) async fn change(
     Ok(version)
 }
 
-/// A notice says that a node's document has changed: it is sent by the instance the node is connected to.
+/// Acts on the notice that a node's document has changed: the instance that the node is connected to sends
+/// the document.
 pub(super) async fn tell(fleet: &Fleet, node: &str) -> anyhow::Result<()> {
     let node = node.parse()?;
     if fleet.serves(&node) {
@@ -44,7 +47,7 @@ pub(super) async fn tell(fleet: &Fleet, node: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends the newest document to a node. A node that is not there learns it at its next hello.
+/// Sends the newest document to a node. A node that is not connected gets the document at its next hello.
 pub(super) async fn send(fleet: &Fleet, node: &NodeId) -> sqlx::Result<()> {
     if let Some(document) = newest(fleet, node).await? {
         fleet.say(node, &document).await;
@@ -94,7 +97,7 @@ fn composed(sections: Vec<Section>) -> Option<(List<Section, 32>, [u8; 32])> {
     Some((sections, Sha256::digest(bytes).into()))
 }
 
-/// What every node is told, whatever else it does.
+/// Makes the base section of a node.
 pub(super) async fn base(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Option<Section>> {
     let row = sqlx::query!(
         "SELECT desired_paused, desired_sample_every_s FROM nodes WHERE id = $1",

@@ -1,4 +1,4 @@
-//! Nodes: their ids, what they should be, revocation.
+//! Nodes: their ids, desired state, admission and revocation.
 
 mod acts;
 mod admission;
@@ -17,7 +17,7 @@ pub use terms::{READ_NODES, WRITE_NODES};
 
 use crate::settings::BrokerSettings;
 use crate::state::Fleet;
-use noderr_kernel::{DoesAboutNodes, Feature, Forget, Listens, Section};
+use noderr_kernel::{Feature, Forget, Listens, NodeFeature, SettingsSection};
 use noderr_people::operators::STANDING;
 use std::sync::Arc;
 use terms::{DESIRED, OPERATOR_NOT_APPROVED, REVOKED, VOIDED};
@@ -27,7 +27,7 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     routes: routes::routes,
     permissions: &[&READ_NODES, &WRITE_NODES],
     problems: &[OPERATOR_NOT_APPROVED, REVOKED],
-    settings: &[Section::of::<BrokerSettings>()],
+    settings: &[SettingsSection::of::<BrokerSettings>()],
     metrics: noderr_broker::METRICS,
     listens: &[
         Listens::each(VOIDED, |fleet, node| Box::pin(revocation::end_session(fleet, node))),
@@ -36,16 +36,16 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
         Listens::each(DESIRED, |fleet, node| Box::pin(desired::tell(fleet, node))),
     ],
     catch_up: Some(|fleet| Box::pin(catch_up(fleet))),
-    nodes: DoesAboutNodes {
+    nodes: NodeFeature {
         greets: Some(|fleet, node| Box::pin(desired::send(fleet, node))),
         wants: Some(|_, connection, node| Box::pin(desired::base(connection, node))),
-        ..DoesAboutNodes::nothing()
+        ..NodeFeature::nothing()
     },
     forgets: |_| vec![Forget::new("node_certificates", "not_after < now() - interval '90 days'")],
     ..Feature::named("nodes")
 };
 
-/// Everything a notice might have said about the nodes connected here.
+/// Does everything that a missed notice might have asked for about the nodes connected to this instance.
 async fn catch_up(fleet: &Arc<Fleet>) -> anyhow::Result<()> {
     revocation::look_round(fleet).await?;
     desired::look_round(fleet).await

@@ -1,4 +1,5 @@
-//! Revocation: the node and all its certificates, in one transaction, told to every instance at its commit.
+//! Revocation: voids the node and all its certificates in one transaction, and tells every instance at the
+//! commit.
 
 use super::terms::VOIDED;
 use crate::state::{Fleet, Published};
@@ -12,10 +13,10 @@ use std::path::Path;
 use std::time::Duration;
 
 const LIST_VALIDITY: Duration = Duration::from_secs(30 * 86_400);
-/// A list that has not changed is written anew long before it ends.
+/// Seconds after which an unchanged list is written anew, which is long before the list ends.
 const LIST_RENEWAL_S: i64 = 86_400;
 
-/// Revokes a node; `false` if there is no such node to be seen, or it is revoked already.
+/// Revokes a node; `false` if the principal can see no such node, or the node is revoked already.
 pub(super) async fn revoke(connection: &mut PgConnection, node: &NodeId, reason: &str) -> sqlx::Result<bool> {
     let id = node.as_bytes().as_slice();
     let done = sqlx::query!(
@@ -32,8 +33,8 @@ pub(super) async fn revoke(connection: &mut PgConnection, node: &NodeId, reason:
     Ok(true)
 }
 
-/// Voids all certificates of a node and ends its session, wherever it is. A node that still has a right to one
-/// connects again with its newest.
+/// Voids all certificates of a node and ends its session, at whatever instance. A node that has enrolled anew
+/// connects again with its newest certificate.
 pub(crate) async fn void_certificates(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE node_certificates SET revoked_at = now() WHERE node_id = $1 AND revoked_at IS NULL",
@@ -44,7 +45,7 @@ pub(crate) async fn void_certificates(connection: &mut PgConnection, node: &Node
     notify(connection, &VOIDED, &node.to_string()).await
 }
 
-/// A notice says that a node's certificates are void: whatever session it has here ends.
+/// Acts on the notice that a node's certificates are void: ends the node's session at this instance.
 pub(super) async fn end_session(fleet: &Fleet, node: &str) -> anyhow::Result<()> {
     let node: NodeId = node.parse()?;
     if let Some(broker) = fleet.broker() {
@@ -53,8 +54,9 @@ pub(super) async fn end_session(fleet: &Fleet, node: &str) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Ends the sessions of nodes that may not be here: revoked, of an operator who is suspended, or with a certificate that was
-/// voided since. And brings the list for an external broker up to date.
+/// Ends the sessions of nodes that may not be connected: nodes that are revoked or of a suspended operator,
+/// and sessions whose certificate was voided. Also brings the revocation list for an external broker up to
+/// date.
 pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
     publish(fleet).await?;
     let Some(broker) = fleet.broker() else { return Ok(()) };
@@ -78,8 +80,8 @@ pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the list of void certificates for an external broker, where one is configured: those that were voided
-/// themselves, and those of nodes that may not come in.
+/// Writes the revocation list for an external broker, where a list is configured: certificates that were
+/// voided, and all certificates of nodes that may not connect.
 pub(super) async fn publish(fleet: &Fleet) -> anyhow::Result<()> {
     let external = fleet.settings.broker.external.as_ref();
     let Some(path) = external.and_then(|broker| broker.revocation_list.as_ref()) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Nodes by the API.
+//! The API of nodes.
 
 use super::acts;
 use super::db::{self, Node, NodeFilter};
@@ -43,7 +43,7 @@ struct Filter {
     revoked: Option<bool>,
 }
 
-/// What stands behind a node's key.
+/// The kind of identity behind a node's key.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[expect(dead_code, reason = "a schema for the protocol's own type")]
@@ -52,7 +52,7 @@ enum Identity {
     Software,
 }
 
-/// What a page of nodes ends with.
+/// The key that a page of nodes ends with.
 #[derive(Debug, Serialize, Deserialize)]
 struct Key {
     #[serde(with = "time::serde::rfc3339")]
@@ -92,11 +92,12 @@ async fn list(
 #[serde(deny_unknown_fields)]
 struct NewNode {
     operator: Uuid,
-    /// What people call it.
+    /// The name that people give the node.
     label: Line<100>,
 }
 
-/// Give an approved operator a node: a new id, to be bound to the first TPM that enrols with its token.
+/// Give an approved operator a node: a new id, which is bound to the first TPM that enrols with a token of
+/// the node.
 #[utoipa::path(
     post,
     path = "/nodes",
@@ -144,7 +145,7 @@ struct DesiredVersion {
     version: i64,
 }
 
-/// Change what a node should be. What is left out stays as it is.
+/// Change a node's desired state. Fields that are left out stay as they are.
 #[utoipa::path(
     patch,
     path = "/nodes/{node}/desired",
@@ -169,11 +170,11 @@ async fn change(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Revocation {
-    /// Why; kept with the node and in the audit log.
+    /// The reason; kept with the node and in the audit log.
     reason: Line<500>,
 }
 
-/// Revoke a node for good: its session ends within seconds, no new one is let in, its certificates are void.
+/// Revoke a node for good: its session ends within seconds, no new session begins, its certificates are void.
 #[utoipa::path(
     post,
     path = "/nodes/{node}/revoke",

@@ -1,4 +1,4 @@
-//! What this feature declares for others to go by: permissions, kinds of problems, topics.
+//! What this feature declares for the rest of the program: permissions, kinds of problems, topics.
 
 use noderr_kernel::{Kind, Permission, Role, Topic};
 
@@ -10,10 +10,11 @@ pub const READ_NODES: Permission = Permission {
     operators: true,
 };
 
-/// A node's certificates were voided: it was revoked or unbound, or it has enrolled anew. The key is the node's id.
+/// The topic of a node whose certificates were voided, because the node was revoked or unbound, or has
+/// enrolled anew. The key is the node's id.
 pub(crate) const VOIDED: Topic = Topic("voided");
 
-/// A node's desired state has changed. The key is the node's id.
+/// The topic of a node whose desired state has changed. The key is the node's id.
 pub(crate) const DESIRED: Topic = Topic("desired");
 
 pub(super) const OPERATOR_NOT_APPROVED: Kind =

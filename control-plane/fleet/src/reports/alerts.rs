@@ -7,7 +7,7 @@ use noderr_protocol::{Lane, Message as _, NodeId, Payload, Position, Record};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-/// Alerts of one transaction.
+/// The alerts of one transaction, in columns.
 #[derive(Default)]
 pub(super) struct Alerts {
     node: Vec<Vec<u8>>,
@@ -53,7 +53,7 @@ impl Sink for Alerts {
     }
 }
 
-/// An alert, as the database has it.
+/// A row of the table of alerts.
 pub(super) struct AlertRow {
     pub(super) epoch: i64,
     pub(super) seq: i64,

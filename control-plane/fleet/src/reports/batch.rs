@@ -1,4 +1,4 @@
-//! One transaction's worth of records of many nodes: judge, store, commit, answer.
+//! Stores the records of many nodes in one transaction: judge, store, commit, answer.
 
 use super::lanes::{Marks, Remains, lock_lanes, set_marks};
 use super::sequence::{Step, step};
@@ -7,23 +7,23 @@ use noderr_kernel::Sink;
 use noderr_protocol::{BatchOutcome, Entry, Lane, LaneMark, NodeId, Record, RecordBatch, payload};
 use std::collections::BTreeMap;
 
-/// How one node's lanes stand after the commit.
+/// The answer to one node after the commit: marks and outcome.
 pub(super) struct Answer {
     pub(super) node: NodeId,
     pub(super) marks: Vec<LaneMark>,
     pub(super) outcome: BatchOutcome,
 }
 
-/// What to make of the records of a batch.
+/// Whether the records of a batch are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decoding {
-    /// Rows of the tables they are for.
+    /// Decode each record into a row of the table of its kind.
     Read,
-    /// Stored undecoded, so that their numbers are accounted for even if no table takes what they say.
+    /// Store each record undecoded, so that its number is accounted for even if no table takes the record.
     Raw,
 }
 
-/// What is stored in one transaction.
+/// The rows of one transaction.
 struct Gathered {
     sinks: Vec<(&'static [u8], Box<dyn Sink>)>,
     remains: Remains,
@@ -31,7 +31,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// A record goes to the sink of its kind; one that none can read is kept as it came.
+    /// Gives a record to the sink of its kind, or keeps the record as it came if no sink can read it.
     fn take(&mut self, node: &NodeId, lane: Lane, record: Record, decoding: Decoding) {
         self.records += 1;
         let kind = payload::kind_of(&record.body).filter(|_| decoding == Decoding::Read);
@@ -70,7 +70,7 @@ pub(super) async fn store(
     Ok(answers(&marks, &outcomes))
 }
 
-/// Takes what joins on and moves the marks; what became of each node's.
+/// RecordSink the entries that join on, and moves the marks; returns the outcome of each node's records.
 fn judge(
     batch: &[(NodeId, RecordBatch)],
     marks: &mut Marks,
@@ -80,7 +80,7 @@ fn judge(
     let mut outcomes: BTreeMap<NodeId, BatchOutcome> = BTreeMap::new();
     for (node, records) in batch {
         let Some(lane) = records.lane.known() else {
-            // The welcome named the lanes that there are.
+            // The answer to the hello named all lanes that there are.
             metrics::counter!("noderr_ingest_refused_total", "reason" => "lane").increment(1);
             continue;
         };

@@ -1,4 +1,5 @@
-//! What a worker takes from its queue at a time: records and heartbeats in bulk, everything else alone and in its place.
+//! Divides a worker's queue into tasks: records and heartbeats in bulk, everything else alone and in its
+//! place.
 
 use noderr_broker::{UpEvent, UpMessage};
 use noderr_protocol::{
@@ -14,19 +15,19 @@ pub(super) enum Task {
     Single(NodeId, Single),
 }
 
-/// What may be stored together, of however many nodes.
+/// Records and heartbeats of any number of nodes, to be stored together.
 #[derive(Default)]
 pub(super) struct Bulk {
     pub(super) records: Vec<(NodeId, RecordBatch)>,
-    /// The newest of each node.
+    /// The newest heartbeat of each node.
     pub(super) beats: BTreeMap<NodeId, Heartbeat>,
 }
 
-/// What comes seldom.
+/// A message or event that is seldom, and is handled alone.
 pub(super) enum Single {
-    /// Neither records nor a heartbeat.
+    /// A message other than records or a heartbeat.
     Message(Up),
-    /// Records that this version cannot read, and the lane that they are of, as far as that can be read.
+    /// Records that this build cannot read, with their lane, if at least that can be read.
     Unreadable(Option<Lane>),
     /// The session ended.
     Gone,
@@ -40,11 +41,11 @@ enum Report {
 
 pub(super) struct Gatherer {
     queue: mpsc::Receiver<UpEvent>,
-    /// Rows of a bulk.
+    /// How many rows are enough for a bulk.
     enough: usize,
-    /// How long the first of a bulk waits for more.
+    /// How long the first report of a bulk waits for more reports.
     linger: Duration,
-    /// What ended the last bulk and comes behind it.
+    /// The report that ended the last bulk, and is the next task.
     carried: Option<(NodeId, Single)>,
 }
 
@@ -53,8 +54,8 @@ impl Gatherer {
         Self { queue, enough, linger, carried: None }
     }
 
-    /// Gathers until there is enough, until nothing more comes for a moment, or until something comes that has a place
-    /// of its own.
+    /// Gathers a bulk until there are enough rows, until its first report has waited long enough, or until a
+    /// report comes that is handled alone.
     pub(super) async fn next(&mut self) -> Option<Task> {
         if let Some((node, single)) = self.carried.take() {
             return Some(Task::Single(node, single));
@@ -94,7 +95,8 @@ impl Gatherer {
     }
 }
 
-/// Decodes; what cannot be read, or says one thing in its topic and another in its envelope, is counted and dropped.
+/// Decodes an event. A message that cannot be read, or whose topic and envelope differ in kind, is counted
+/// and dropped, except that unreadable records are reported as such.
 fn read(event: UpEvent) -> Option<(NodeId, Report)> {
     let UpMessage { node, kind, payload } = match event {
         UpEvent::Disconnected(node) => return Some((node, Report::Single(Single::Gone))),
@@ -111,7 +113,7 @@ fn read(event: UpEvent) -> Option<(NodeId, Report)> {
         Err(error) => {
             tracing::debug!(node = %node.short(), %error, "a message is not readable");
             metrics::counter!("noderr_unreadable_total", "what" => "message").increment(1);
-            // Unanswered, records would be sent again for ever.
+            // Records must be answered, or they would be sent again for ever.
             return (kind == UpKind::Records)
                 .then_some((node, Report::Single(Single::Unreadable(lane_of(&payload)))));
         }
@@ -119,7 +121,7 @@ fn read(event: UpEvent) -> Option<(NodeId, Report)> {
     Some((node, report))
 }
 
-/// The lane of records whose entries cannot be read: it comes first, behind version and kind.
+/// The lane of records whose entries cannot be read: the lane is the first field after version and kind.
 fn lane_of(payload: &[u8]) -> Option<Lane> {
     let [WIRE_VERSION, _, lane, ..] = payload else { return None };
     LaneTag::of_byte(*lane).known()

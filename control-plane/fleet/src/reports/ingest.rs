@@ -13,13 +13,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Messages of one worker that wait; beyond it reading from the nodes stops.
+/// How many messages may wait for one worker; beyond this, reading from the nodes stops.
 const QUEUE: usize = 1024;
-/// For the last reports at a stop.
+/// How long the last reports may take at a stop.
 const FINISH: Duration = Duration::from_secs(20);
-/// What a row costs in the database beside what it says: a node that sends many tiny ones pays for them.
+/// What a row costs in the database beside its content, so that a node pays for many tiny records.
 const ROW_BYTES: usize = 200;
-/// What records cost that cannot be read: a look at the database and an answer of their own.
+/// What unreadable records cost: a query and an answer of their own.
 const UNREADABLE_BYTES: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -47,7 +47,7 @@ impl Ingest {
                 let event = tokio::select! {
                     event = events.recv() => event,
                     () = close.cancelled(), if !events.is_closed() => {
-                        // Takes nothing new; what was taken is still handed on.
+                        // The channel takes nothing new; events that it holds are still handed on.
                         events.close();
                         continue;
                     }
@@ -69,8 +69,9 @@ impl Ingest {
         format!("{:?}", self.tasks.join_next().await)
     }
 
-    /// Takes nothing more and waits until everything that was taken is stored; for some time only, as a database that
-    /// is away may stay away: what is not acknowledged is still in the nodes' spools.
+    /// RecordSink nothing more and waits until all reports that were taken are stored, but only for some time,
+    /// because a database that is away may stay away: records that are not acknowledged are still in the
+    /// nodes' spools.
     pub async fn finish(mut self) {
         self.closing.cancel();
         let all = async {
@@ -81,7 +82,7 @@ impl Ingest {
             }
         };
         if tokio::time::timeout(FINISH, all).await.is_err() {
-            tracing::warn!("the database did not take what has come in; the nodes will send it again");
+            tracing::warn!("the database did not take all reports; the nodes will send their records again");
         }
     }
 }
@@ -105,7 +106,7 @@ async fn work(fleet: Arc<Fleet>, queue: mpsc::Receiver<UpEvent>) {
                 store_heartbeats(&fleet, bulk.beats).await;
             }
             Task::Single(node, single) => {
-                if let Err(error) = insist(|| handle(&fleet, &node, &single)).await {
+                if let Err(error) = retry_until_stored(|| handle(&fleet, &node, &single)).await {
                     give_up_on(&node, &error);
                 }
             }
@@ -145,20 +146,20 @@ async fn handle(fleet: &Arc<Fleet>, node: &NodeId, single: &Single) -> sqlx::Res
     }
 }
 
-/// Stores a batch and answers. What the database refuses for what it is, and not for how the database is, must not
-/// stop the nodes beside it: then each node's share is tried alone, and the one at fault is kept as it came, unread.
+/// Stores a batch and answers. Records that the database refuses for their content must not stop those of
+/// other nodes: then each node's share is tried alone, and the share at fault is kept as it came, undecoded.
 async fn store(fleet: &Arc<Fleet>, records: &[(NodeId, RecordBatch)]) {
     if records.is_empty() {
         return;
     }
-    if let Ok(answers) = insist(|| batch::store(fleet, records, Decoding::Read)).await {
+    if let Ok(answers) = retry_until_stored(|| batch::store(fleet, records, Decoding::Read)).await {
         return answer(fleet, answers).await;
     }
     for share in records.chunks(1) {
-        let mut stored = insist(|| batch::store(fleet, share, Decoding::Read)).await;
+        let mut stored = retry_until_stored(|| batch::store(fleet, share, Decoding::Read)).await;
         if let Err(error) = &stored {
-            tracing::warn!(node = %share[0].0.short(), %error, "the database refuses records for what they say");
-            stored = insist(|| batch::store(fleet, share, Decoding::Raw)).await;
+            tracing::warn!(node = %share[0].0.short(), %error, "the database refuses the records' content");
+            stored = retry_until_stored(|| batch::store(fleet, share, Decoding::Raw)).await;
         }
         match stored {
             Ok(answers) => answer(fleet, answers).await,
@@ -167,14 +168,14 @@ async fn store(fleet: &Arc<Fleet>, records: &[(NodeId, RecordBatch)]) {
     }
 }
 
-/// Notes heartbeats, all at once; if the database refuses one for what it says, each alone.
+/// Notes heartbeats, all at once; or, if the database refuses one for its content, each alone.
 async fn store_heartbeats(fleet: &Arc<Fleet>, beats: BTreeMap<NodeId, Heartbeat>) {
     let beats: Vec<_> = beats.into_iter().collect();
-    if beats.is_empty() || insist(|| presence::heartbeats(fleet, &beats)).await.is_ok() {
+    if beats.is_empty() || retry_until_stored(|| presence::heartbeats(fleet, &beats)).await.is_ok() {
         return;
     }
     for beat in beats.chunks(1) {
-        if let Err(error) = insist(|| presence::heartbeats(fleet, beat)).await {
+        if let Err(error) = retry_until_stored(|| presence::heartbeats(fleet, beat)).await {
             give_up_on(&beat[0].0, &error);
         }
     }
@@ -188,11 +189,12 @@ async fn answer(fleet: &Arc<Fleet>, answers: Vec<batch::Answer>) {
 
 fn give_up_on(node: &NodeId, error: &sqlx::Error) {
     metrics::counter!("noderr_ingest_refused_total", "reason" => "poison").increment(1);
-    tracing::error!(node = %node.short(), %error, "the database refuses a report for what it says; it is dropped");
+    tracing::error!(node = %node.short(), %error, "a report that the database refuses is dropped");
 }
 
-/// Whether the same statement may succeed later. What a record says can be at fault in few ways only: values that do
-/// not fit (22), a constraint with a name (23; a missing partition has none), limits of the database itself (54).
+/// Whether the same statement may succeed later. The content of a record can be at fault in few ways only:
+/// values that do not fit (22), a constraint with a name (23; a missing partition has no constraint), limits
+/// of the database (54).
 fn is_passing(error: &sqlx::Error) -> bool {
     match error.as_database_error() {
         Some(error) => error.code().is_none_or(|code| match &code[..2.min(code.len())] {
@@ -207,8 +209,8 @@ fn is_passing(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Tries until the database is there: meanwhile the queue fills, and the nodes keep what they have.
-async fn insist<T, F>(mut attempt: impl FnMut() -> F) -> sqlx::Result<T>
+/// Tries until the database answers: meanwhile the queue fills, and the nodes keep their records.
+async fn retry_until_stored<T, F>(mut attempt: impl FnMut() -> F) -> sqlx::Result<T>
 where
     F: Future<Output = sqlx::Result<T>>,
 {

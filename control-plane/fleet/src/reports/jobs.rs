@@ -1,4 +1,4 @@
-//! What has to be looked after: partitions, and nodes that fell silent.
+//! The jobs of reports: partitions of telemetry, and nodes that fell silent.
 
 use crate::settings::TelemetrySettings;
 use crate::state::Fleet;
@@ -35,8 +35,8 @@ impl Job<Arc<Fleet>> for KeepPartitions {
     }
 }
 
-/// Makes room for what is to come: called before anything is taken in. Without today's partition, or the column of a metric,
-/// nothing can be stored.
+/// Makes the columns and partitions of telemetry; called before any report is taken. Without today's
+/// partition, or the column of a metric, nothing can be stored.
 pub async fn prepare(database: &Database, settings: &TelemetrySettings) -> sqlx::Result<()> {
     let metrics: Vec<String> = Metric::ALL.iter().map(|metric| metric.name().to_owned()).collect();
     // Somebody may be reading the table, or another instance may be storing into it: then soon.
@@ -73,8 +73,8 @@ async fn keep_partitions(database: &Database, settings: &TelemetrySettings) -> s
         .await
 }
 
-/// Marks nodes offline that have given no sign of life, or must not: their instance may be gone with their sessions, or
-/// an external broker does not know yet.
+/// Marks nodes offline that have given no sign of life, or may not connect: the instance that held their
+/// sessions may be gone, or an external broker may not know of the revocation yet.
 pub(super) struct MarkOffline;
 
 #[async_trait]

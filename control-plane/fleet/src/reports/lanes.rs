@@ -1,4 +1,5 @@
-//! Lanes: how far each is committed, what of it is missing, and what of it could not be read.
+//! Lanes: how far each lane is committed, which of its numbers are missing, and which of its records could
+//! not be read.
 
 use crate::nodes::node_id;
 use crate::values::signed;
@@ -6,7 +7,7 @@ use noderr_protocol::{Gap, GapReason, Lane, LaneMark, LaneState, NodeId, Positio
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
-/// A lane, as the database names it.
+/// A lane, as the database's type names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "lane", rename_all = "lowercase")]
 pub(super) enum LaneName {
@@ -28,7 +29,7 @@ impl From<LaneName> for Lane {
 /// How far lanes are committed.
 pub(super) type Marks = BTreeMap<(NodeId, Lane), Position>;
 
-/// Locks lanes in one order, whoever asks, and says how far each is committed. Lanes of nodes that are not admitted are left out.
+/// Locks lanes, always in the same order, and returns how far each is committed. Lanes of nodes that are not admitted are left out.
 pub(super) async fn lock_lanes(
     connection: &mut PgConnection,
     wanted: &[(NodeId, Lane)],
@@ -75,7 +76,7 @@ pub(super) async fn set_marks(connection: &mut PgConnection, marks: &Marks) -> s
     Ok(())
 }
 
-/// What belongs to no kind of record: gaps, and records that are kept as they came.
+/// Rows that belong to no kind of record: gaps, and records that are kept as they came.
 #[derive(Default)]
 pub(super) struct Remains {
     unreadable: Unreadable,
@@ -102,7 +103,7 @@ struct Gaps {
 }
 
 impl Remains {
-    /// A record as it came.
+    /// Adds a record as it came.
     pub(super) fn push_unreadable(&mut self, node: &NodeId, lane: Lane, record: Record) {
         metrics::counter!("noderr_unreadable_total", "what" => "record").increment(1);
         let columns = &mut self.unreadable;
@@ -113,7 +114,7 @@ impl Remains {
         columns.body.push(record.body.into_vec());
     }
 
-    /// Gaps that join on to each other are one.
+    /// Adds a gap; gaps that join on to each other become one.
     pub(super) fn push_gap(&mut self, node: &NodeId, lane: Lane, gap: &Gap) {
         let columns = &mut self.gaps;
         let joins = columns.last.last().is_some_and(|last| *last == signed(gap.first) - 1)
@@ -133,7 +134,7 @@ impl Remains {
         columns.reason.push(gap.reason.name().into_owned());
     }
 
-    /// Stores both.
+    /// Stores the records and the gaps.
     pub(super) async fn flush(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         self.unreadable.flush(connection).await?;
         self.gaps.flush(connection).await
@@ -185,7 +186,8 @@ impl Gaps {
     }
 }
 
-/// How far the lanes of a node that says hello are committed, given what its spool still holds.
+/// The marks of a node that says hello. A lane is caught up first, if the node's spool holds only later
+/// records.
 pub(super) async fn marks_at_hello(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -216,7 +218,7 @@ pub(super) async fn marks_at_hello(
     Ok(marks)
 }
 
-/// How far a node's lanes are committed; nothing if the node is not one to be heard.
+/// The marks of a node's lanes; empty if the node is not welcome.
 pub(super) async fn marks_of(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Vec<LaneMark>> {
     let rows = sqlx::query!(
         r#"SELECT lane AS "lane: LaneName", epoch, seq FROM lanes
@@ -232,8 +234,9 @@ pub(super) async fn marks_of(connection: &mut PgConnection, node: &NodeId) -> sq
     Ok(rows.into_iter().map(|row| mark(row.lane, row.epoch, row.seq)).collect())
 }
 
-/// A node whose oldest record lies beyond the next one expected was told that the rest is committed, and has deleted
-/// it: this database is older than that. What is lost is put on record, and the mark goes on from there.
+/// Puts the records on record that this database has lost, and moves the mark behind them. A node whose
+/// oldest record lies beyond the next expected number has deleted the records between, because a newer state
+/// of this database committed them.
 async fn catch_up(
     connection: &mut PgConnection,
     id: &[u8],
@@ -241,7 +244,7 @@ async fn catch_up(
     through: &mut Position,
     oldest: u64,
 ) -> sqlx::Result<()> {
-    // No box counts that far; one that claims to would take the mark beyond all its own records.
+    // No honest box counts that far, and a lying box would move the mark beyond all its own records.
     let plausible = oldest < i64::MAX as u64;
     if !plausible || oldest <= through.seq.saturating_add(1) {
         return Ok(());
@@ -269,7 +272,7 @@ async fn catch_up(
     Ok(())
 }
 
-/// One lane, as the database has it.
+/// A row of the table of lanes.
 pub(super) struct LaneRow {
     pub(super) lane: String,
     pub(super) epoch: i64,
@@ -277,7 +280,7 @@ pub(super) struct LaneRow {
     pub(super) missing: i64,
 }
 
-/// How far each lane is committed and how many of its numbers are accounted for as missing.
+/// A node's lanes: how far each is committed, and how many of its numbers are accounted for as missing.
 pub(super) async fn list(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Vec<LaneRow>> {
     sqlx::query_as!(
         LaneRow,

@@ -1,4 +1,4 @@
-//! The answer to records: how far a node may forget.
+//! The answers to records: up to where a node may delete them.
 
 use super::lanes::marks_of;
 use crate::state::Fleet;
@@ -6,8 +6,8 @@ use noderr_protocol::{
     BatchOutcome, Down, HighWaterMarks, Lane, LaneMark, List, NodeId, WIRE_VERSION, Welcome,
 };
 
-/// Tells a node how far it may forget. A node that misses the message asks again at its next hello, or sends again when no
-/// mark comes.
+/// Tells a node up to where it may delete its records. A node that misses the message gets the marks at its
+/// next hello, or sends its records again when no mark comes.
 pub(super) async fn send(fleet: &Fleet, node: &NodeId, marks: Vec<LaneMark>, outcome: BatchOutcome) {
     if let Ok(marks) = marks.try_into() {
         fleet.say(node, &Down::HighWaterMarks(HighWaterMarks { marks, outcome })).await;
@@ -22,8 +22,8 @@ pub(super) async fn welcome(fleet: &Fleet, node: &NodeId, marks: Vec<LaneMark>) 
     }
 }
 
-/// Answers records that this version cannot read: sending them again changes nothing. Where not even their lane can be
-/// read, no lane of the node makes sense.
+/// Answers records that this build cannot read, which sending again would not change. Where not even their
+/// lane can be read, the answer is about all lanes of the node.
 pub(super) async fn unreadable(fleet: &Fleet, node: &NodeId, lane: Option<Lane>) -> sqlx::Result<()> {
     let mut connection = fleet.kernel.database.system().acquire().await?;
     let mut marks = marks_of(&mut connection, node).await?;

@@ -1,4 +1,4 @@
-//! Who is there: hello, heartbeats, actual state, goodbye.
+//! The presence of nodes: hello, heartbeats, actual state, end of a session.
 
 use super::lanes::marks_at_hello;
 use super::marks;
@@ -11,7 +11,7 @@ use serde_json::json;
 /// Versions of a desired state that a node could have been told.
 const VERSION_BOUND: u64 = 1 << 40;
 
-/// Notes who has come, and answers with marks; `false` if the node is not one to be heard.
+/// Notes that a node has connected, and answers with marks; `false` if the node is not welcome.
 pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::Result<bool> {
     let id = node.as_bytes().as_slice();
     let mut tx = fleet.kernel.database.begin().await?;
@@ -33,12 +33,12 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
     .execute(&mut *tx)
     .await?;
     if known.rows_affected() == 0 {
-        // An external broker may still let a node that is not admitted in; it is not heard.
+        // An external broker may still let a node that is not admitted in; its messages are ignored.
         metrics::counter!("noderr_ingest_refused_total", "reason" => "not-admitted").increment(1);
         return Ok(false);
     }
-    // A node with a newer document than this database has was told it by a database that is lost: what is wanted now
-    // must be newer still, or the node would never take it. Implausible versions are ignored, so that a hostile node
+    // A node that has a newer document than this database got that document from a state of the database that is lost:
+    // the current document must become newer still, or the node would never take it. Implausible versions are ignored, so that a hostile node
     // cannot push ours up to where there is no next one.
     if hello.desired_version < VERSION_BOUND {
         sqlx::query!(
@@ -55,12 +55,12 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
     Ok(true)
 }
 
-/// Notes the newest heartbeat of each of these nodes. Locks them in one order, whoever asks.
+/// Notes the newest heartbeat of each of these nodes. Locks the rows, always in the same order.
 pub(super) async fn heartbeats(fleet: &Fleet, beats: &[(NodeId, Heartbeat)]) -> sqlx::Result<()> {
     let nodes: Vec<_> = beats.iter().map(|(node, _)| node.as_bytes().to_vec()).collect();
     let times: Vec<_> = beats.iter().map(|(_, beat)| timestamp(beat.time)).collect();
     let uptimes: Vec<_> = beats.iter().map(|(_, beat)| i64::from(beat.process_uptime_s)).collect();
-    // Lists of different lengths do not go into one array.
+    // PostgreSQL has no arrays of lists of different lengths, so the lists go in as JSON.
     let failing: Vec<_> = beats
         .iter()
         .map(|(_, beat)| beat.failing.iter().map(|check| text(check)).collect::<serde_json::Value>())
@@ -110,7 +110,8 @@ pub(super) async fn actual_state(fleet: &Fleet, node: &NodeId, actual: &ActualSt
     Ok(())
 }
 
-/// A session with this instance ended. If the node has come to another one in the meantime, that one's word stands.
+/// Notes that a session with this instance has ended, unless the node has connected to another instance
+/// meanwhile.
 pub(super) async fn gone(fleet: &Fleet, node: &NodeId) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE heartbeats SET online = false WHERE node_id = $1 AND instance = $2",

@@ -1,4 +1,4 @@
-//! Reading what nodes have reported.
+//! The API of reports: telemetry, alerts and lanes of nodes.
 
 use super::alerts::{self, AlertRow};
 use super::lanes::{self, LaneRow};
@@ -31,12 +31,12 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Fleet>> {
 struct Sample {
     epoch: i64,
     seq: i64,
-    /// By the node's clock, which follows the control plane's.
+    /// The time by the node's clock, which follows the control plane's.
     #[serde(with = "time::serde::rfc3339")]
     sampled_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     received_at: OffsetDateTime,
-    /// What was measured; null where the box could not.
+    /// The value of each metric; null where the box could not measure it.
     #[serde(flatten)]
     metrics: BTreeMap<&'static str, Option<i64>>,
 }
@@ -96,7 +96,7 @@ struct Span {
     until: Option<OffsetDateTime>,
 }
 
-/// What a page of samples ends with.
+/// The key that a page of samples ends with.
 #[derive(Serialize, Deserialize)]
 struct Key(#[serde(with = "time::serde::rfc3339")] OffsetDateTime, i64);
 
@@ -123,7 +123,7 @@ async fn list_telemetry(
     Ok(Json(Paged::new(rows, page.limit, |sample: &Sample| Key(sample.sampled_at, sample.seq))))
 }
 
-/// Something a node wanted a person to know.
+/// An alert of a node: something that a person should know.
 #[derive(Debug, Serialize, ToSchema)]
 struct NodeAlert {
     epoch: i64,
@@ -170,14 +170,14 @@ async fn list_alerts(
     Ok(Json(Paged::new(rows, page.limit, |alert: &NodeAlert| (alert.epoch, alert.seq))))
 }
 
-/// One lane of a node, as the database has it.
+/// How far one lane of a node is committed.
 #[derive(Debug, Serialize, ToSchema)]
 struct LaneProgress {
     lane: String,
     epoch: i64,
-    /// Every number up to this one is stored or accounted for.
+    /// The number up to which all numbers are stored or accounted for.
     seq: i64,
-    /// How many of them are accounted for as missing.
+    /// How many numbers are accounted for as missing.
     missing: i64,
 }
 

@@ -4,7 +4,8 @@ use noderr_protocol::{Entry, Gap, Position};
 
 /// The largest number that is stored.
 const LARGEST: u64 = i64::MAX as u64;
-/// Boot epochs begin with the seconds since 1970 and grow by one: no honest one comes near.
+/// The bound of boot epochs. Epochs begin with the seconds since 1970 and grow by one: no honest epoch comes
+/// near.
 pub(super) const EPOCH_BOUND: u64 = 1 << 40;
 
 /// What to do with one entry, given how far its lane is committed.
@@ -12,7 +13,7 @@ pub(super) const EPOCH_BOUND: u64 = 1 << 40;
 pub(super) enum Step {
     /// Stored before: ignore.
     Duplicate,
-    /// The next in line: store it, and this is the new mark.
+    /// The next in line: store the entry, and move the mark to this position.
     Store(Entry, Position),
     /// Something between is missing, or the numbers are absurd: the node must send again from behind the mark.
     Refused,
@@ -30,7 +31,8 @@ pub(super) fn step(mark: Position, entry: Entry) -> Step {
         return Step::Refused;
     }
     match entry {
-        // The epoch of a gap is the node's best guess where the record that knew it is damaged: a gap says nothing new
+        // The epoch of a gap is the node's best guess where the record with the true epoch is damaged: a gap
+        // says nothing new
         // about numbers that are committed, and nothing about which boot the next record is of.
         Entry::Gap(_) if last.seq <= mark.seq => Step::Duplicate,
         Entry::Gap(gap) => {

@@ -10,13 +10,13 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use std::sync::LazyLock;
 use time::OffsetDateTime;
 
-/// Samples of one transaction.
+/// The samples of one transaction, in columns.
 pub(super) struct Samples {
     node: Vec<Vec<u8>>,
     epoch: Vec<i64>,
     seq: Vec<i64>,
     sampled_at: Vec<OffsetDateTime>,
-    /// One for each metric, in the table's order.
+    /// One column for each metric, in the order of the table of metrics.
     metrics: Vec<Vec<Option<i64>>>,
 }
 
@@ -41,7 +41,7 @@ impl Sink for Samples {
         self.epoch.push(signed(epoch));
         self.seq.push(signed(seq));
         self.sampled_at.push(timestamp(sample.time));
-        // Metrics that only a newer version knows are passed over.
+        // Metrics that only a newer build knows are passed over.
         for (column, metric) in self.metrics.iter_mut().zip(Metric::ALL) {
             column.push(sample.get(*metric));
         }
@@ -65,7 +65,7 @@ impl Sink for Samples {
     }
 }
 
-/// The metrics' columns: names of the table, which are nobody's to choose.
+/// The metrics' columns. Their names come from the table of metrics, so that no requester can choose them.
 static COLUMNS: LazyLock<String> =
     LazyLock::new(|| Metric::ALL.iter().map(|metric| metric.name()).collect::<Vec<_>>().join(", "));
 
@@ -89,7 +89,7 @@ static SELECT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A sample, as the database has it.
+/// A row of the table of telemetry.
 pub(super) struct SampleRow {
     pub(super) epoch: i64,
     pub(super) seq: i64,
@@ -98,7 +98,7 @@ pub(super) struct SampleRow {
     pub(super) metrics: Vec<(Metric, Option<i64>)>,
 }
 
-/// Which samples.
+/// The filter and the page of a list.
 pub(super) struct Wanted {
     pub(super) since: Option<OffsetDateTime>,
     pub(super) until: Option<OffsetDateTime>,

@@ -1,4 +1,4 @@
-//! The certificate authority.
+//! The settings of the certificate authority.
 
 use noderr_kernel::Settings;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ pub struct AuthoritySettings {
     pub folder: Option<PathBuf>,
     /// The key in an HSM instead of a file in that folder.
     pub pkcs11: Option<Pkcs11>,
-    /// Days a node certificate is valid. A node renews when a third has gone.
+    /// Days a node certificate is valid. A node renews its certificate when a third of the days has passed.
     pub certificate_days: u32,
     /// Days that must be left after that third: how long a node may be offline and still connect.
     pub renew_leaves_days: u32,
@@ -30,7 +30,7 @@ pub struct Pkcs11 {
     pub module: PathBuf,
     /// Label of the token.
     pub token: String,
-    /// Label of the key; it is made at first start.
+    /// Label of the key, which is made at the first start.
     pub key: String,
     /// File with the user's PIN.
     pub pin_file: PathBuf,

@@ -1,4 +1,4 @@
-//! The MQTT broker: embedded unless an external one is named.
+//! The settings of the MQTT broker, which is embedded unless an external broker is named.
 
 use anyhow::Context as _;
 use noderr_broker::Rates;
@@ -13,17 +13,19 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BrokerSettings {
-    /// Where the embedded broker listens.
+    /// The address on which the embedded broker listens.
     pub listen: SocketAddr,
     /// Host and port that nodes are told at enrolment.
     pub public_address: String,
     /// Topic prefix of the network.
     pub prefix: String,
-    /// Packets a second that the embedded broker takes of one node; above it, it reads no further.
+    /// Packets a second that the embedded broker takes of one node; above the rate, the broker reads no
+    /// further.
     pub node_packets_per_s: u32,
-    /// Kibibytes a second of reports that it takes of one node, sustained.
+    /// Kibibytes a second of reports that the embedded broker takes of one node, sustained.
     pub node_kib_per_s: u32,
-    /// Mebibytes of reports at once, before that counts: what a node has buffered while it was offline.
+    /// Mebibytes of reports that a node may send at once, on top of that rate: records buffered while the
+    /// node was offline.
     pub node_burst_mib: u32,
     /// An external MQTT broker instead of the embedded one.
     pub external: Option<ExternalSettings>,
@@ -33,11 +35,11 @@ pub struct BrokerSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalSettings {
-    /// Host name, as its certificate has it.
+    /// Host name, as the broker's certificate has it.
     pub host: String,
     /// TLS port.
     pub port: u16,
-    /// Whom to trust, PEM; the network's own root if absent.
+    /// File with the certificates to trust, PEM; the network's own root if absent.
     pub roots: Option<PathBuf>,
     /// Where to keep the list of revoked certificates for the broker to read.
     pub revocation_list: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Who may enrol, and with what proof.
+//! The settings of enrolment: which boxes may enrol, and with what proof.
 
 use noderr_kernel::Settings;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ pub struct EnrolmentSettings {
     pub ek_policy: EkPolicy,
     /// Folder of TPM vendors' certificates, PEM files.
     pub vendor_roots: Option<PathBuf>,
-    /// Names (hex) of endorsement keys that are let in under `allow-listed-ek`.
+    /// Fingerprints (hex) of endorsement keys that are let in under `allow-listed-ek`.
     pub allowed_eks: Vec<String>,
     /// Whether boxes without a TPM may enrol with a software identity.
     pub allow_software: bool,
@@ -24,7 +24,7 @@ pub struct EnrolmentSettings {
     pub token_hours: u32,
     /// Seconds between attestations of a connected node.
     pub attest_every_s: u32,
-    /// Seconds a node has for its answer.
+    /// Seconds that a node has for its answer to a challenge.
     pub attest_answer_s: u32,
 }
 
@@ -41,7 +41,7 @@ pub enum EkPolicy {
 }
 
 impl EkPolicy {
-    /// As it is written in the configuration.
+    /// The name of the policy in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RequireEkCert => "require-ek-cert",
@@ -63,7 +63,7 @@ impl Settings for EnrolmentSettings {
         for name in &self.allowed_eks {
             anyhow::ensure!(
                 name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()),
-                "enrolment.allowed_eks: `{name}` is not a TPM's name (64 hexadecimal digits; a refusal names it)"
+                "enrolment.allowed_eks: `{name}` is not a fingerprint of 64 hexadecimal digits"
             );
         }
         anyhow::ensure!(
@@ -91,7 +91,7 @@ impl Default for EnrolmentSettings {
 }
 
 impl EnrolmentSettings {
-    /// Bit `i` asks for register `i`.
+    /// The mask of the registers that are quoted: bit `i` asks for register `i`.
     pub fn pcr_mask(&self) -> u32 {
         self.pcrs.iter().fold(0, |mask, index| mask | 1 << index)
     }

@@ -15,7 +15,7 @@ pub(crate) use enrolment::EkPolicy;
 
 use noderr_kernel::Configuration;
 
-/// All of them.
+/// All settings of this area.
 #[derive(Debug, Clone)]
 pub struct FleetSettings {
     /// The network's name, as its certificates show it.
@@ -31,7 +31,7 @@ pub struct FleetSettings {
 }
 
 impl FleetSettings {
-    /// Reads them.
+    /// Reads the settings of this area.
     pub fn read(configuration: &Configuration) -> anyhow::Result<Self> {
         let mut authority: AuthoritySettings = configuration.section()?;
         authority.folder.get_or_insert_with(|| configuration.base().data.join("authority"));

@@ -1,4 +1,4 @@
-//! What nodes report, and how long it is kept.
+//! The settings of reports: how they are stored, and how long they are kept.
 
 use noderr_kernel::Settings;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ pub struct TelemetrySettings {
     pub batch: usize,
     /// Milliseconds to wait for a batch to fill.
     pub linger_ms: u64,
-    /// Batches stored beside each other; one node's records always go through the same.
+    /// Workers that store batches side by side; one node's records always go through the same worker.
     pub workers: usize,
     /// Seconds without a sign of life after which a node counts as offline.
     pub offline_after_s: u32,

@@ -16,15 +16,15 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 const ACQUIRE: Duration = Duration::from_secs(10);
-/// No statement may take longer, no transaction may wait longer for a lock, or do nothing for longer. A request is given up
-/// after 30 seconds; what it was doing must not go on for much longer.
+/// How long a statement may take, wait for a lock, and how long a transaction may idle. A request is given up
+/// after 30 seconds; its statements must not go on for much longer.
 const TIMEOUTS: [(&str, &str); 3] =
     [("statement_timeout", "25s"), ("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")];
 
 /// A transaction of either pool.
 pub type Tx = Transaction<'static, Postgres>;
 
-/// The database, as this instance holds it. Cheap to clone: all clones are one.
+/// The database, as this instance holds it. Cheap to clone; all clones share the same pools.
 #[derive(Clone)]
 pub struct Database {
     system: PgPool,
@@ -33,8 +33,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// Connects, starting the private cluster if no database is configured, and brings the database up to this version.
-    /// For those who are told to: `serve` and `migrate`.
+    /// Connects, starting the private cluster if no database is configured, and brings the database up to
+    /// this version. Only `serve` and `migrate` do so.
     pub async fn migrate(
         base: &BaseSettings,
         settings: &DatabaseSettings,
@@ -91,19 +91,19 @@ impl Database {
         Ok(Self { system, api, private })
     }
 
-    /// For ingest, enrolment, logins and jobs.
+    /// The pool of the control plane itself: for ingest, enrolment, logins and jobs.
     pub const fn system(&self) -> &PgPool {
         &self.system
     }
 
-    /// A transaction of the control plane itself.
+    /// Begins a transaction of the control plane itself.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         begin_whole(self.system.clone(), "BEGIN".to_owned()).await
     }
 
-    /// A transaction on somebody's behalf: has the rights of their role and no others.
+    /// Begins a transaction on behalf of a principal, with the rights of the principal's role and no others.
     pub(crate) async fn scoped(&self, who: &Principal) -> sqlx::Result<Tx> {
-        // Nothing in here is anybody's to choose: roles have fixed names, and ids are UUIDs.
+        // No part of the statement can be chosen by a requester: roles have fixed names, and ids are UUIDs.
         let (role, operator) = match who.scope {
             Scope::Staff => ("noderr_staff", String::new()),
             Scope::Operator(id) => ("noderr_operator", id.to_string()),
@@ -115,7 +115,7 @@ impl Database {
         begin_whole(self.api.clone(), begin).await
     }
 
-    /// A URL of the private cluster that may read everything but secrets, for people and scripts.
+    /// A URL of the private cluster, for people and scripts, by which everything but secrets can be read.
     pub fn reader_url(&self) -> Option<String> {
         self.private.as_ref().map(PrivateCluster::reader_url)
     }
@@ -130,7 +130,7 @@ impl Database {
 
     /// Closes the pools, and stops the private cluster unless other instances are connected to it.
     pub async fn close(&self) {
-        // A connection that is still at work is not waited for long: what it does is undone.
+        // Connections that are still at work are not waited for long: their transactions are undone.
         let closed =
             tokio::time::timeout(ACQUIRE, async { tokio::join!(self.api.close(), self.system.close()) });
         if closed.await.is_err() {
@@ -142,15 +142,16 @@ impl Database {
     }
 }
 
-/// Begins a transaction, to the end, even if whoever asked for it is gone meanwhile. sqlx counts a transaction only once the
-/// database has answered: dropped before that, the connection would go back to the pool in a transaction that nobody
-/// knows of, and what the next one says on it would be undone with it.
+/// Begins a transaction, to the end, even if the caller is gone meanwhile. sqlx counts a transaction only
+/// once the database has answered: if the call were dropped before that, the connection would go back to the
+/// pool inside a transaction that nobody knows of, and the statements of its next user would be undone
+/// together.
 async fn begin_whole(pool: PgPool, statement: String) -> sqlx::Result<Tx> {
     let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await });
     begun.await.map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
-/// The owner's way in, and the private cluster if there is one.
+/// The options for connections of the owner, and the private cluster if there is one.
 async fn connect(
     base: &BaseSettings,
     settings: &DatabaseSettings,
@@ -173,14 +174,14 @@ async fn migrate(owner: &PgConnectOptions, to: &Migrator) -> anyhow::Result<()> 
         .await
         .context("cannot connect to PostgreSQL in time")?
         .context("cannot connect to PostgreSQL")?;
-    // Takes an advisory lock: instances that start together migrate one after another.
+    // RecordSink an advisory lock: instances that start together migrate one after another.
     let migrated = to.run(&mut connection).await;
     migrated.context("cannot bring the database up to this version")?;
     connection.close().await?;
     Ok(())
 }
 
-/// Refuses a database that another version has made, or none.
+/// Refuses a database that is empty, or of another version.
 async fn check_version(owner: &PgConnectOptions, of: &Migrator) -> anyhow::Result<()> {
     let mut connection = owner.connect().await.context("cannot connect to PostgreSQL")?;
     let advice =

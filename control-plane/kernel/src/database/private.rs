@@ -18,24 +18,25 @@ use uuid::Uuid;
 
 const SUPERUSER: &str = "noderr_owner";
 const DATABASE: &str = "noderr";
-/// A Unix socket's path may have 107 bytes; PostgreSQL adds its own file name.
+/// The longest folder for the socket: a Unix socket's path may have 107 bytes, and PostgreSQL adds its own
+/// file name.
 const MAX_SOCKET_FOLDER: usize = 80;
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
-/// A cluster this control plane looks after.
+/// A PostgreSQL cluster that this control plane looks after.
 #[derive(Debug, Clone)]
 pub(super) struct PrivateCluster {
     binaries: PathBuf,
     data: PathBuf,
     socket: PathBuf,
-    /// Whom to run it as, when started by root.
+    /// The user that the cluster runs as, when the control plane is started by root.
     user: Option<String>,
-    /// What this process's connections are called, to tell them from other instances'.
+    /// The application name of this process's connections, which tells them from those of other instances.
     name: String,
 }
 
 impl PrivateCluster {
-    /// Makes the cluster if there is none and starts it if it does not run.
+    /// Makes the cluster if there is none, and starts the cluster if it does not run.
     pub(super) async fn start(data: &Path, settings: &DatabaseSettings) -> anyhow::Result<Self> {
         let folder = data.join("postgres");
         let root = rustix::process::geteuid().is_root();
@@ -67,7 +68,7 @@ impl PrivateCluster {
             .application_name(&self.name)
     }
 
-    /// For people and scripts: a URL that may read everything.
+    /// A URL for people and scripts, by which everything but secrets can be read.
     pub(super) fn reader_url(&self) -> String {
         let socket = self.socket.display().to_string().replace('/', "%2F");
         format!("postgres://noderr_reader@{socket}/{DATABASE}")
@@ -118,7 +119,7 @@ impl PrivateCluster {
     async fn prepare(&self, folder: &Path) -> anyhow::Result<()> {
         for path in [folder, &self.socket] {
             fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
-            // Whoever reaches the socket may connect: nobody else may.
+            // Everybody who can reach the socket may connect, so the folder is closed to others.
             fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
         }
         if let Some(user) = &self.user {
@@ -132,7 +133,7 @@ impl PrivateCluster {
         Ok(())
     }
 
-    /// The unprivileged user must be able to walk to the folder.
+    /// Checks that the unprivileged user can reach the folder.
     async fn check_reachable(&self, folder: &Path, user: &str) -> anyhow::Result<()> {
         let done = self.command("test").arg("-x").arg(folder).output().await?;
         anyhow::ensure!(
@@ -146,7 +147,8 @@ impl PrivateCluster {
 
     async fn create(&self) -> anyhow::Result<()> {
         tracing::info!(data = %self.data.display(), "making a private PostgreSQL cluster");
-        // Under another name until it is whole: a power cut in between must not leave half of one.
+        // The cluster has another name until it is whole: a power cut in between must not leave half a
+        // cluster.
         let new = self.data.with_extension("new");
         if new.exists() {
             fs::remove_dir_all(&new).with_context(|| format!("cannot clear {}", new.display()))?;
@@ -172,7 +174,7 @@ impl PrivateCluster {
         let args = args.into_iter().chain([log.as_os_str()]);
         match self.pg_ctl(args).await {
             Ok(()) => Ok(()),
-            // Another instance may have started it in the same moment.
+            // Another instance may have started the cluster in the same moment.
             Err(_) if self.is_running().await => Ok(()),
             Err(error) => {
                 Err(error).with_context(|| format!("PostgreSQL does not start; see {}", log.display()))
@@ -216,7 +218,8 @@ impl PrivateCluster {
         succeeded(&done)
     }
 
-    /// A command as the unprivileged user, in a process group of its own: Ctrl-C is for the control plane.
+    /// A command that runs as the unprivileged user, in a process group of its own, so that Ctrl-C reaches
+    /// only the control plane.
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = match &self.user {
             Some(user) => {
@@ -253,7 +256,8 @@ fn newest_binaries() -> anyhow::Result<PathBuf> {
         .context(missing)
 }
 
-/// Beside the data, or, where that path is too long for a socket, under /tmp by a name that is its own.
+/// The folder of the socket: beside the data, or, where that path is too long for a socket, under /tmp by a
+/// name made of the path.
 fn socket_folder(folder: &Path) -> PathBuf {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let socket = absolute.join("socket");

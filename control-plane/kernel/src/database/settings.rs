@@ -1,4 +1,4 @@
-//! PostgreSQL: somebody's, or a private one.
+//! The settings of PostgreSQL: a database that is given, or a private cluster.
 
 use crate::settings::{Secret, Settings};
 use serde::Deserialize;
@@ -8,9 +8,10 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseSettings {
-    /// The owner's URL. Without it a private cluster is run in the data folder.
+    /// The owner's URL. Without the URL, a private cluster is run in the data folder.
     pub url: Option<Secret>,
-    /// URL of the role `noderr_api`; without it the owner's connection takes that role on.
+    /// URL of the role `noderr_api`. Without the URL, requests run on the owner's connections under that
+    /// role.
     pub api_url: Option<Secret>,
     /// Folder of PostgreSQL's programs for the private cluster; the newest installed if absent.
     pub binaries: Option<PathBuf>,

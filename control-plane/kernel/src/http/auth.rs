@@ -1,4 +1,5 @@
-//! Who asks, as an extractor: the credential of the request, looked up, and counted against what a principal may ask.
+//! The principal of a request, as an extractor: looks the credential up, and counts the request against the
+//! principal's rate.
 
 use super::Problem;
 use crate::kernel::HasKernel;

@@ -1,4 +1,4 @@
-//! Extractors that reject with a [`Problem`]; axum's own reject with plain text.
+//! Extractors that reject with a [`Problem`]; axum's own extractors reject with plain text.
 
 use super::Problem;
 use crate::problems::{BODY, MEDIA_TYPE, PATH, QUERY, TOO_LARGE};
@@ -16,7 +16,7 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
-/// A JSON body, in and out.
+/// A JSON body, of a request or a response.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -32,13 +32,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 /// What an empty body stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Empty {
-    /// An empty object.
+    /// An empty body is an empty object.
     IsAnObject,
-    /// Nothing.
+    /// An empty body is refused.
     IsRefused,
 }
 
-/// Reads a body that is a JSON object; the bytes too.
+/// Reads a body that is a JSON object; returns the value and the bytes.
 pub(super) async fn read_json<S: Send + Sync, T: DeserializeOwned>(
     request: Request,
     state: &S,
@@ -51,7 +51,7 @@ pub(super) async fn read_json<S: Send + Sync, T: DeserializeOwned>(
         return Err(MEDIA_TYPE.into());
     }
     let text: &[u8] = if absent { b"{}" } else { &bytes };
-    // An array would pass for the fields in their order.
+    // serde would take an array for the fields in their order.
     if text.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(BODY.because("the body must be a JSON object"));
     }
@@ -78,7 +78,7 @@ pub struct Path<T>(pub T);
 /// A path segment that names a node.
 pub type NodePath = Path<NodeId>;
 
-/// For the OpenAPI document: the parameter of a [`NodePath`], `{node}`.
+/// The parameter `{node}` of a [`NodePath`], for the OpenAPI document.
 pub struct NodeParam;
 
 impl IntoParams for NodeParam {
@@ -128,7 +128,7 @@ impl From<PathRejection> for Problem {
     }
 }
 
-/// The part of a parser's message that speaks of the request, without the parser's own words before it.
+/// The part of a parser's message that is about the request, without the parser's introduction.
 fn plain(text: &str) -> String {
     let prefixes = [
         "Failed to deserialize the JSON body into the target type: ",

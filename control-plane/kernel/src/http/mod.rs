@@ -1,4 +1,4 @@
-//! The HTTP side: serving, problems, extractors, pages of lists, requests that are done once.
+//! The HTTP side: serving, problems, extractors, pages of lists, requests that take effect once.
 
 mod auth;
 mod extract;

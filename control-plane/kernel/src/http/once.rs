@@ -1,8 +1,8 @@
-//! Requests that make something, and are done once: whoever sends one again with the same `Idempotency-Key`, because the
-//! answer was lost, is answered again.
+//! Requests that make something, once: a client that sends a request again with the same `Idempotency-Key`,
+//! because the answer was lost, gets the answer again.
 //!
-//! The key is claimed in the transaction of the act itself: the act and its answer are committed together or not at all,
-//! and of two requests with one key the second waits for the first.
+//! The key is claimed in the transaction of the act itself: the act and its answer are committed together or
+//! not at all, and of two requests with one key the second waits for the first.
 
 use super::Problem;
 use super::extract::{Empty, read_json};
@@ -22,18 +22,18 @@ use std::pin::Pin;
 const HEADER: &str = "idempotency-key";
 const LONGEST: usize = 200;
 
-/// A request to make something: who asks, and for what. An empty body is an empty object.
+/// A request to make something: the principal and the body. An empty body is an empty object.
 pub struct Request<T> {
-    /// Who asks.
+    /// The principal that asks.
     pub who: Principal,
-    /// For what.
+    /// The body.
     pub body: T,
     once: Option<Once>,
 }
 
 struct Once {
     key: String,
-    /// What the key stands for.
+    /// The digest of method, path and body for which the key stands.
     request: [u8; 32],
 }
 
@@ -77,8 +77,8 @@ impl IntoResponse for Made {
 type Doing<'a, R> = Pin<Box<dyn Future<Output = Result<R, Problem>> + Send + 'a>>;
 
 impl Kernel {
-    /// Makes something: begins the act, does it, commits it, and answers with 201. A repetition is answered as the first
-    /// was.
+    /// Makes something: begins an act, runs `act` in it, commits, and answers with 201. A repeated request
+    /// gets the answer of the first.
     pub async fn make<T, R: Serialize>(
         &self,
         request: Request<T>,
@@ -87,7 +87,8 @@ impl Kernel {
         self.make_with(request, Keeps::Answer, act).await
     }
 
-    /// The same for an answer with a secret (a field `secret`), which is not kept: a repetition is refused.
+    /// Makes something like [`make`](Self::make), but does not keep the answer, which holds a secret: a
+    /// repeated request is refused.
     pub async fn make_secret<T, R: Serialize>(
         &self,
         request: Request<T>,
@@ -126,10 +127,10 @@ enum Keeps {
     Nothing,
 }
 
-/// Claims the key for this transaction; or what was answered when the request was made first.
+/// Claims the key for this transaction (`None`), or returns the answer to the first request with the key.
 async fn claim(act: &mut Act, once: &Once) -> Result<Option<Made>, Problem> {
     let principal = act.who().actor();
-    // Waits for a transaction that has claimed the key and is not over.
+    // The statement waits for a transaction that has claimed the key and is not over.
     let claimed = sqlx::query!(
         "INSERT INTO idempotency (principal, key, request) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         principal,

@@ -1,4 +1,5 @@
-//! Keyset pages: a page is asked for by what the last one ended with, so that it costs the same however deep.
+//! Keyset pages: a page is asked for by the key that the page before ended with, so that every page costs the
+//! same.
 
 use super::Problem;
 use crate::problems::QUERY;
@@ -12,14 +13,14 @@ use utoipa::{IntoParams, ToSchema};
 const DEFAULT: u16 = 50;
 const MOST: u16 = 500;
 
-/// Which page.
+/// The query parameters that choose a page.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// Items on the page, 1 to 500; 50 if absent.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u16>,
-    /// `next` of the page before; opaque.
+    /// The opaque `next` of the page before.
     after: Option<String>,
 }
 
@@ -36,21 +37,21 @@ pub struct Page<K> {
 pub struct Paged<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Pass as `after` for the next page; absent on the last.
+    /// The value of `after` for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// For lists that are not filtered.
+/// The filter of lists that are not filtered.
 #[derive(Debug, Deserialize, IntoParams)]
 pub struct Everything {}
 
-/// What a list was asked for: which page of it, and which items. A parameter that the list does not know is refused: a
+/// The page and the items that a request asks for. A parameter that the list does not know is refused: a
 /// misspelt filter must not show everything.
 pub struct Asked<K, F = Everything> {
-    /// Which page.
+    /// The page.
     pub page: Page<K>,
-    /// Which items.
+    /// The filter of the items.
     pub filter: F,
 }
 
@@ -72,7 +73,7 @@ impl<S: Sync, K: DeserializeOwned, F: DeserializeOwned + IntoParams> FromRequest
 }
 
 impl PageQuery {
-    /// Reads the key.
+    /// Checks the limit and reads the key.
     fn parse<K: DeserializeOwned>(&self) -> Result<Page<K>, Problem> {
         let limit = self.limit.unwrap_or(DEFAULT);
         if !(1..=MOST).contains(&limit) {
@@ -84,7 +85,8 @@ impl PageQuery {
 }
 
 impl<T> Paged<T> {
-    /// `items` were asked for with one more than the limit: if it came, there is a next page.
+    /// A page of `items`, of which one more than the limit was queried: the item beyond the limit means a
+    /// next page.
     pub fn new<K: Serialize, I>(items: Vec<I>, limit: i64, key: impl Fn(&T) -> K) -> Self
     where
         T: From<I>,

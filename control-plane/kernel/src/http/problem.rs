@@ -1,4 +1,5 @@
-//! RFC 9457 problems: every refusal is one of these. Kinds are stable and meant for programs; details are for people.
+//! RFC 9457 problems: every refusal of the API is a problem. Kinds are stable and for programs; details are
+//! for people.
 
 use crate::problems::{DATABASE, INTERNAL, Kind, NOT_FOUND, TOO_SLOW, VALUE};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,12 +12,12 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
 
 impl Kind {
-    /// A problem of this kind, with what can be said of this case.
+    /// A problem of this kind, with the detail of the case.
     pub fn because(self, detail: impl Into<Cow<'static, str>>) -> Problem {
         Problem { kind: self, detail: detail.into(), wait: None }
     }
 
-    /// A problem of this kind that is over after so long.
+    /// A problem of this kind that is over after `wait`.
     pub fn after(self, wait: Duration, detail: &str) -> Problem {
         let seconds = wait.as_secs() + 1;
         Problem { kind: self, detail: format!("{detail}; wait {seconds} s").into(), wait: Some(seconds) }
@@ -47,12 +48,12 @@ pub struct ProblemBody {
 }
 
 impl Problem {
-    /// The absence of something named.
+    /// The problem that the thing called `what` does not exist.
     pub fn not_found(what: &str) -> Self {
         NOT_FOUND.because(format!("there is no such {what}, or it is not yours to see"))
     }
 
-    /// Its kind.
+    /// The kind.
     pub const fn kind(&self) -> Kind {
         self.kind
     }
@@ -67,7 +68,7 @@ impl From<Kind> for Problem {
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code());
-        // Class 22: a value that passed every check of ours and still is none, such as a NUL in a text.
+        // Class 22: a value that passed all our checks and still cannot be stored, such as a NUL in a text.
         if code.as_deref().is_some_and(|code| code.starts_with("22")) {
             tracing::info!(error = &error as &dyn std::error::Error, "a value of a request cannot be stored");
             return VALUE.into();
@@ -112,7 +113,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// For the OpenAPI document: any request may be refused, and every refusal is a problem.
+/// The responses of refusals, for the OpenAPI document: any request may be refused, and every refusal is a
+/// problem.
 pub struct Refused;
 
 impl IntoResponses for Refused {

@@ -1,4 +1,4 @@
-//! Every route of the API under one roof, and the document that describes them.
+//! The router of the API, made of all features' routes, and the OpenAPI document that describes them.
 
 use super::Problem;
 use crate::principal::Permissions;
@@ -19,17 +19,17 @@ use utoipa_axum::router::OpenApiRouter;
 const MAX_BODY: usize = 1 << 20;
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What the API is made of.
+/// The parts of the API.
 pub struct Api<'a> {
     /// The features' routes.
     pub routes: Vec<OpenApiRouter>,
-    /// Kinds of problems that there are, beside the kernel's.
+    /// The features' kinds of problems; the kernel adds its own.
     pub problems: Vec<Kind>,
-    /// Everything there is to be allowed.
+    /// All permissions.
     pub permissions: &'a Permissions,
     /// How people and nodes reach the API.
     pub public_url: &'a str,
-    /// Of the program.
+    /// The version of the program.
     pub version: &'a str,
 }
 
@@ -67,7 +67,7 @@ fn document(url: &str, version: &str) -> OpenApi {
         .build()
 }
 
-/// What only the composition knows: every kind of problem, and everything there is to be allowed.
+/// Adds to the document what only the composition root knows: all kinds of problems and all permissions.
 fn describe(document: &mut OpenApi, problems: &[Kind], permissions: &Permissions) {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));

@@ -1,5 +1,5 @@
-//! Serves the router over the gate's finished TLS connections. Slow peers are cut off, crowds are turned away, a stop
-//! lets requests finish.
+//! Serves the router over the gate's finished TLS connections. Slow peers are cut off, connections beyond the
+//! bounds are turned away, a stop lets requests finish.
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -17,18 +17,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-/// A request's head must be here by then; so long may a connection be idle, too.
+/// How long a request's head may take to arrive, and how long a connection may be idle.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// A connection takes no further request after so long.
+/// How old a connection may be and still take a further request.
 const LIFE: Duration = Duration::from_secs(60);
-/// From then on, or from a stop, the request under way gets so long.
+/// How long the request under way may take once its connection is too old, or after a stop.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// Where a request comes from, as far as limits are concerned; an extension of every request.
+/// The address that a request counts for, as an extension of every request.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller(pub IpAddr);
 
-/// A body whose guest is busy until the last of it is written.
+/// A response body that keeps its guest busy until the body is written.
 struct Answering {
     body: Body,
     _busy: Busy,

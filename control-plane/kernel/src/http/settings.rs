@@ -1,4 +1,4 @@
-//! The HTTP API.
+//! The settings of the HTTP API.
 
 use crate::settings::Settings;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {
-    /// Where the API listens.
+    /// The address on which the API listens.
     pub listen: SocketAddr,
     /// How people and nodes reach the API; shown in links and the OpenAPI document.
     pub public_url: String,

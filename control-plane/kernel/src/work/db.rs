@@ -19,7 +19,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Takes the piece that has waited longest, if there is one that is due and nobody's.
+/// RecordSink the piece that has waited longest, if a piece is due and not leased.
 pub(super) async fn take(pool: &PgPool, queue: &str, lease_s: f64) -> sqlx::Result<Option<Piece>> {
     let lease = Uuid::now_v7();
     let row = sqlx::query!(
@@ -56,7 +56,8 @@ pub(super) async fn finish(connection: &mut PgConnection, piece: &Piece) -> sqlx
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives a piece back to be tried again after `pause_s`, unless another with its key waits meanwhile, which will do.
+/// Gives a piece back to be tried again after `pause_s`, or deletes it if another piece with its key waits by
+/// now.
 pub(super) async fn retry(
     pool: &PgPool,
     id: Uuid,
@@ -98,17 +99,17 @@ pub(super) async fn give_up(pool: &PgPool, id: Uuid, lease: Uuid, error: &str) -
 /// A piece that was given up.
 #[derive(Debug)]
 pub struct DeadPiece {
-    /// Which.
+    /// The piece.
     pub id: Uuid,
-    /// Its queue.
+    /// The queue of the piece.
     pub queue: String,
     /// What was to be done.
     pub payload: Value,
-    /// Since when it waits.
+    /// When the piece was enqueued.
     pub enqueued_at: OffsetDateTime,
-    /// When it was given up.
+    /// When the piece was given up.
     pub dead_at: OffsetDateTime,
-    /// How often it was tried.
+    /// How often the piece was tried.
     pub attempts: i32,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
@@ -134,9 +135,10 @@ pub async fn dead(
     .await
 }
 
-/// Gives a piece that was given up a new life; its queue, or `None` if there is no such piece.
+/// Queues a piece again that was given up; returns its queue, or `None` if there is no such piece.
 pub async fn revive(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<String>> {
-    // One that waits with the same key does its work: then the dead one is not needed.
+    // Where another piece waits with the same key, the revived piece goes without a key: a key may wait only
+    // once.
     let queue = sqlx::query_scalar!(
         "WITH twin AS (SELECT w.id FROM work w JOIN work dead ON dead.id = $1 AND w.queue = dead.queue
              AND w.dedupe_key = dead.dedupe_key WHERE w.dead_at IS NULL AND w.lease IS NULL)

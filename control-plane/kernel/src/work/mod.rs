@@ -1,9 +1,11 @@
-//! The work queue: pieces of work that are enqueued in the transaction that wants them done, and done once.
+//! The work queue: pieces of work that are enqueued in the transaction that they follow from, and are done
+//! once.
 //!
-//! A piece is taken under a lease that its worker renews; a worker that is killed leaves it to another. What a worker does
-//! in the database it does in the transaction in which it finishes the piece ([`Piece::finish`]), so that both count or
-//! neither. A piece that fails is tried again after a pause that grows, and is given up after so many attempts: an
-//! administrator sees it then, and revives it.
+//! A piece is taken under a lease that its worker renews; when a worker is killed, its lease ends, and
+//! another worker takes the piece. A worker writes to the database in the transaction in which it finishes
+//! the piece ([`Piece::finish`]), so that both count or neither. A piece that fails is tried again after a
+//! growing pause, and is given up after [`Queue::attempts`]: an administrator can then see the piece, and
+//! revive or remove it.
 
 mod db;
 mod worker;
@@ -22,13 +24,13 @@ use sqlx::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Says that a queue has something to do.
+/// The topic of a queue that has something to do. The key is the queue's name.
 pub const ENQUEUED: Topic = Topic("work");
 
 /// A kind of work.
 #[async_trait]
 pub trait Queue<S>: Send + Sync {
-    /// Its name in the table.
+    /// The name of the queue in the table.
     fn name(&self) -> &'static str;
 
     /// Pieces that one instance works on at once.
@@ -36,7 +38,7 @@ pub trait Queue<S>: Send + Sync {
         1
     }
 
-    /// How long a piece counts as being worked on without a sign of life of its worker.
+    /// How long a piece stays leased without a sign of life of its worker.
     fn lease(&self) -> Duration {
         Duration::from_secs(60)
     }
@@ -46,7 +48,7 @@ pub trait Queue<S>: Send + Sync {
         10
     }
 
-    /// Does a piece and finishes it; an error is tried again.
+    /// Does a piece and finishes it; a piece that ends with an error is tried again.
     async fn run(&self, state: &S, piece: Piece) -> anyhow::Result<Done>;
 }
 
@@ -59,11 +61,11 @@ pub struct Piece {
     pub(crate) payload: Value,
 }
 
-/// A piece that was finished; only [`Piece::finish`] makes one.
+/// Proof that a piece was finished; only [`Piece::finish`] makes one.
 #[derive(Debug)]
 pub struct Done(());
 
-/// Somebody else has the piece now: what was done for it must not count.
+/// Another worker has the piece now: what was done for the piece must not count.
 #[derive(Debug, thiserror::Error)]
 #[error("the lease of this piece of work has ended, and another worker has it")]
 pub struct LeaseLost;
@@ -74,12 +76,12 @@ impl Piece {
         T::deserialize(&self.payload)
     }
 
-    /// How often it was tried, this time included.
+    /// How often the piece was tried, this time included.
     pub const fn attempt(&self) -> i32 {
         self.attempt
     }
 
-    /// Finishes the piece in the transaction of what was done for it: commit that, and both count.
+    /// Finishes the piece in the transaction of the work itself: once that commits, both count.
     pub async fn finish(self, connection: &mut PgConnection) -> anyhow::Result<Done> {
         if db::finish(connection, &self).await? { Ok(Done(())) } else { Err(LeaseLost.into()) }
     }

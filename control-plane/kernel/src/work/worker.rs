@@ -1,4 +1,4 @@
-//! Workers: as many at once as a queue allows, each taking one piece after another.
+//! Workers: as many as a queue allows, each taking one piece after another.
 
 use super::{Done, ENQUEUED, Piece, Queue, db};
 use crate::kernel::Kernel;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-/// A notice may be missed; a piece that is to be tried again gives none.
+/// How often a worker looks for pieces without a notice: a notice may be missed, and a retry sends none.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const FIRST_PAUSE_S: f64 = 2.0;
 const LONGEST_PAUSE_S: f64 = 3600.0;
@@ -99,7 +99,7 @@ pub async fn run_queues(kernel: Arc<Kernel>, queues: Vec<WorkedQueue>) {
             workers.spawn(work(kernel.clone(), queue.clone()));
         }
     }
-    // None of them ends by itself; without a queue there is nothing to wait for.
+    // No worker ends by itself; without a queue there is no worker to wait for.
     if workers.join_next().await.is_none() {
         std::future::pending().await
     }
@@ -123,14 +123,14 @@ async fn work(kernel: Arc<Kernel>, queue: Arc<dyn BoundQueue>) {
     }
 }
 
-/// Until there may be something to do.
+/// Waits until there may be something to do.
 async fn wait(notices: &mut Receiver<Notice>, queue: &str) {
     let told = async {
         loop {
             match notices.recv().await {
                 Ok(notice) if notice.topic == ENQUEUED.0 && notice.key == queue => return,
                 Ok(_) => {}
-                // Something was missed, or the bus is gone: look.
+                // A notice was missed, or the bus is gone: look at the table.
                 Err(_) => return tokio::time::sleep(LOOK_EVERY).await,
             }
         }
@@ -145,7 +145,7 @@ async fn attempt(kernel: &Kernel, queue: &Arc<dyn BoundQueue>, piece: Piece) -> 
     let pool = kernel.database.system();
     let (id, lease, attempt) = (piece.id, piece.lease, piece.attempt);
     let failure = if attempt > queue.attempts() {
-        // Each attempt ended its whole process: the next would too.
+        // Each attempt ended its whole process, and the next would do so too.
         "every worker that took it ended before the work was done".to_owned()
     } else {
         let running = queue.clone();
@@ -181,13 +181,14 @@ fn count(queue: &dyn BoundQueue, outcome: &'static str) {
     metrics::counter!("noderr_work_total", "queue" => queue.name(), "outcome" => outcome).increment(1);
 }
 
-/// Doubles with each attempt, up to an hour, and differs, so that what failed together is not tried together.
+/// The pause before the next attempt: doubles with each attempt, up to an hour, and is jittered, so that
+/// pieces that failed together are not tried together.
 fn pause_s(attempt: i32) -> f64 {
     let doubled = FIRST_PAUSE_S * 2_f64.powi((attempt - 1).clamp(0, 30));
     doubled.min(LONGEST_PAUSE_S) * rand::rng().random_range(0.5..=1.0)
 }
 
-/// Renews the lease; returns once another worker has the piece.
+/// Renews the lease of a piece; returns once the lease is lost.
 async fn lease_lost(kernel: &Kernel, queue: &dyn BoundQueue, id: Uuid, lease: Uuid) {
     loop {
         tokio::time::sleep(queue.lease() / 3).await;

@@ -1,16 +1,16 @@
-//! What the command line does about administrators. Each act and its audit entry are one transaction, which the caller
-//! commits.
+//! What the command line can do about administrators. Each act and its audit entry are one transaction, which
+//! the caller commits.
 
 use super::db;
 use noderr_kernel::{Email, Role, record};
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// Whom the audit log names for what was typed on the machine itself.
+/// The actor that the audit log names for commands typed on the machine itself.
 pub(crate) const COMMAND_LINE: &str = "command line";
 
-/// Adds an administrator, or sets a new password for one; roles are changed if any are given. A new password ends the
-/// sessions of the old one. Returns how many of the administrator's tokens still count.
+/// Adds an administrator, or sets the password of one; changes the roles if any are given. A new password
+/// ends the administrator's sessions. Returns how many of the administrator's tokens still count.
 pub async fn set(
     connection: &mut PgConnection,
     email: &Email,
@@ -23,14 +23,14 @@ pub async fn set(
     db::tokens(connection, id).await
 }
 
-/// Removes an administrator with their sessions and tokens; `false` if there is none.
+/// Removes an administrator with all sessions and tokens; `false` if there is no such administrator.
 pub async fn remove(connection: &mut PgConnection, email: &Email) -> sqlx::Result<bool> {
     let Some(id) = db::remove(connection, email).await? else { return Ok(false) };
     record(connection, COMMAND_LINE, "admin.remove", &id.to_string(), &json!({})).await?;
     Ok(true)
 }
 
-/// Addresses of all administrators, and what each is there for.
+/// The addresses of all administrators, with the roles of each.
 pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, Vec<String>)>> {
     db::list(connection).await
 }

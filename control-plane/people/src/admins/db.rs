@@ -25,7 +25,8 @@ pub(super) async fn find(pool: &PgPool, email: &str) -> sqlx::Result<Option<Admi
         .await
 }
 
-/// No roles: an administrator who is new is an owner, another keeps what they have.
+/// Adds an administrator or changes one. Without `roles` a new administrator is an owner, and a known one
+/// keeps the old roles.
 pub(super) async fn set(
     connection: &mut PgConnection,
     email: &str,

@@ -1,4 +1,4 @@
-//! Administrators: who they are, what they are there for, their passwords. They are added and removed on the machine
+//! Administrators: their addresses, roles and passwords. Administrators are added and removed on the machine
 //! itself.
 
 mod acts;

@@ -14,19 +14,19 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-/// The password is wrong, or nobody has it.
+/// The e-mail address or the password is wrong.
 pub(crate) const PASSWORD_WRONG: Kind =
     Kind::new(401, "password-wrong", "the e-mail address or the password is wrong");
 
 const LONGEST: Duration = Duration::from_secs(300);
-/// Of an account and an address together, so that nobody locks somebody else out.
+/// Pauses for an account and an address together, so that nobody can lock the owner of an account out.
 const OF_ACCOUNT: Pauses = Pauses { free: 5, longest: LONGEST };
-/// Of an address alone, whatever it tries.
+/// Pauses for an address alone, whatever accounts it tries.
 const OF_ADDRESS: Pauses = Pauses { free: 30, longest: LONGEST };
 
 static VERIFYING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
 
-/// What is stored of a password.
+/// Hashes a password for storing.
 pub async fn hash(password: String) -> anyhow::Result<String> {
     let hashed = tokio::task::spawn_blocking(move || {
         let salt = SaltString::generate(&mut OsRng);
@@ -35,14 +35,14 @@ pub async fn hash(password: String) -> anyhow::Result<String> {
     hashed.await?.map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))
 }
 
-/// Whose password it is. Until [`forgive`] is called, the attempt counts as failed.
+/// Checks a password and returns its administrator. The attempt counts as failed until [`forgive`] is called.
 pub(crate) async fn check(
     people: &People,
     address: IpAddr,
     email: &str,
     password: &SecretString,
 ) -> Result<Admin, Problem> {
-    // No address is longer, and what strangers send is kept for a while.
+    // No e-mail address is longer, and the throttle keeps for a while what strangers send.
     if email.len() > 254 {
         return Err(VALUE.because("an e-mail address has at most 254 bytes"));
     }
@@ -57,7 +57,7 @@ pub(crate) async fn check(
     known.filter(|_| matches).ok_or_else(|| PASSWORD_WRONG.into())
 }
 
-/// The attempts of this address with this account have come to a good end.
+/// Forgets the failed attempts of this address with this account after one that succeeded.
 pub(crate) fn forgive(people: &People, address: IpAddr, email: &str) {
     people.logins.succeeded(&keys(address, email));
 }
@@ -66,9 +66,11 @@ fn keys(address: IpAddr, email: &str) -> [(IpAddr, Option<String>); 2] {
     [(address, Some(email.to_owned())), (address, None)]
 }
 
-/// Whether the password is the one that was hashed. Takes its time for an unknown address too.
+/// Whether the password matches the stored hash. RecordSink as long when there is no hash, because the account is
+/// unknown.
 async fn verify(password: String, stored: Option<String>) -> anyhow::Result<bool> {
-    // Each costs 19 MiB and a core for a while: strangers may queue, not fill the machine. The permit moves into the
+    // Each check costs 19 MiB and a core for a while: strangers may queue, but not fill the machine. The
+    // permit moves into the
     // blocking task, so a client that disconnects does not free the slot early.
     let turn = VERIFYING.clone().acquire_owned().await?;
     Ok(tokio::task::spawn_blocking(move || {
@@ -82,6 +84,6 @@ async fn verify(password: String, stored: Option<String>) -> anyhow::Result<bool
     .await?)
 }
 
-/// Verified when the account does not exist, so that timing does not tell.
+/// The hash that is verified when the account does not exist, so that timing does not tell.
 const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$mPwSjXvx6YbzLqo4ZqPZ0Yz7s5sXh5bq5l3yq0mZl9E";

@@ -6,7 +6,7 @@ use noderr_kernel::{Act, Email, Line, Problem, notify};
 use serde_json::json;
 use uuid::Uuid;
 
-/// Adds an operator, who then waits for a decision.
+/// Adds an operator in the state `applied`.
 pub(super) async fn add(act: &mut Act, name: &Line<200>, email: &Email) -> Result<OperatorRow, Problem> {
     act.require(&WRITE_OPERATORS)?;
     let row = db::insert(act, name, email).await.map_err(|error| match error.as_database_error() {
@@ -17,7 +17,7 @@ pub(super) async fn add(act: &mut Act, name: &Line<200>, email: &Email) -> Resul
     Ok(row)
 }
 
-/// Decides where an operator stands, and tells every instance.
+/// Sets the state of an operator, and tells every instance.
 pub(super) async fn decide(act: &mut Act, id: Uuid, state: OperatorState) -> Result<OperatorRow, Problem> {
     act.require(&WRITE_OPERATORS)?;
     let row = db::decide(act, id, state).await?.ok_or_else(|| Problem::not_found("operator"))?;

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Where an operator stands.
+/// The state of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "operator_state", rename_all = "lowercase")]
@@ -15,7 +15,7 @@ pub(super) enum OperatorState {
     Applied,
     /// May have nodes.
     Approved,
-    /// None of their nodes may come in.
+    /// No node of the operator may connect.
     Suspended,
 }
 

@@ -1,4 +1,4 @@
-//! Operators by the API.
+//! The API of operators.
 
 use super::acts;
 use super::db::{self, OperatorRow, OperatorState};
@@ -136,8 +136,8 @@ async fn approve(
     decide(people, who, id, OperatorState::Approved).await
 }
 
-/// Suspend an operator: the sessions of their nodes end within seconds and no new one is let in, until they are approved
-/// again.
+/// Suspend an operator: the sessions of the operator's nodes end within seconds and no new session begins,
+/// until the operator is approved again.
 #[utoipa::path(
     post,
     path = "/operators/{id}/suspend",

@@ -1,4 +1,4 @@
-//! What this feature declares for others to go by: permissions, kinds of problems, topics.
+//! What this feature declares for the rest of the program: permissions, kinds of problems, topics.
 
 use noderr_kernel::{Kind, Permission, Role, Topic};
 
@@ -18,7 +18,7 @@ pub const WRITE_OPERATORS: Permission = Permission {
     operators: false,
 };
 
-/// An operator was suspended, or is in good standing again. The key is the operator's id.
+/// The topic of an operator who was suspended or approved. The key is the operator's id.
 pub const STANDING: Topic = Topic("standing");
 
 pub(super) const EMAIL_TAKEN: Kind =

@@ -14,11 +14,11 @@ use time::OffsetDateTime;
 use totp_rs::TOTP;
 use uuid::Uuid;
 
-/// RFC 4226 recommends 160 bits.
+/// Bytes of a secret: RFC 4226 recommends 160 bits.
 const SECRET: usize = 20;
 
-/// Checks the code of an administrator, if the account needs one, and notes the outcome: commit the transaction whatever
-/// it is. The refusal, if the code is not good.
+/// Checks the code of an administrator, if the account has a second factor, and notes the outcome: commit the
+/// transaction whatever the outcome is. Returns the refusal, if the code is not good.
 pub(crate) async fn check_code(
     connection: &mut PgConnection,
     admin: Uuid,
@@ -51,7 +51,7 @@ async fn check_factor(
     Ok(Some(CODE_WRONG.into()))
 }
 
-/// Makes a secret that counts once a code has confirmed it.
+/// Makes a secret, which counts once a code has confirmed it.
 pub(super) async fn begin(database: &Database, admin: Uuid, email: &str) -> Result<TOTP, Problem> {
     let mut secret = [0; SECRET];
     rand::rng().fill_bytes(&mut secret);
@@ -101,8 +101,8 @@ pub(super) async fn remove(database: &Database, admin: Uuid, code: &str) -> Resu
     refusal.map_or(Ok(()), Err)
 }
 
-/// Forgets an administrator's second factor and ends their sessions, for one who has lost it; `false` if there is no such
-/// factor. For the command line; the caller commits.
+/// Removes the second factor of an administrator who has lost it, and ends the administrator's sessions;
+/// `false` if there is no such factor. For the command line; the caller commits.
 pub async fn reset(connection: &mut PgConnection, email: &Email) -> sqlx::Result<bool> {
     let Some(admin) = db::remove_of(connection, email).await? else { return Ok(false) };
     db::end_other_sessions(connection, admin, &[]).await?;

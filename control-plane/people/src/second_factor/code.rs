@@ -1,4 +1,4 @@
-//! Codes, as authenticator apps make them: what a code is worth at a time. Pure arithmetic.
+//! Codes of authenticator apps: which code counts at which time. Pure arithmetic.
 
 use super::db::Factor;
 use noderr_front::Pauses;
@@ -9,21 +9,22 @@ use totp_rs::{Algorithm, TOTP};
 
 const ISSUER: &str = "Noderr";
 const DIGITS: usize = 6;
-/// Seconds for which a code stands.
+/// Seconds for which a code is valid.
 const STEP: i64 = 30;
-/// Consecutive wrong codes of an account. Guessing needs the password, and the login's throttle slows an address down
-/// earlier.
+/// Pauses after consecutive wrong codes of an account. Guessing needs the password, and the throttle of
+/// logins slows an address down earlier.
 const PAUSES: Pauses = Pauses { free: 20, longest: Duration::from_secs(300) };
 
-/// How long whoever has guessed wrong must wait.
+/// How long the account must wait after wrong codes.
 pub(super) fn pause(factor: &Factor, now: OffsetDateTime) -> Option<Duration> {
     let pause = PAUSES.after(u32::try_from(factor.failures).unwrap_or_default())?;
-    // At most the pause, should the clocks of two instances differ.
+    // The wait is bounded by the pause, in case the clocks of two instances differ.
     let left = (factor.failed_at + pause - now).min(time::Duration::try_from(pause).ok()?);
     left.is_positive().then(|| left.unsigned_abs())
 }
 
-/// The step whose code this is: the present one or a neighbour, as clocks differ, and none that was used or passed over.
+/// The time step that the code belongs to: the present step or a neighbour, because clocks differ, but no
+/// step up to the last that was used.
 pub(super) fn matching(factor: &Factor, code: &str, now: OffsetDateTime) -> Option<i64> {
     let totp = totp(&factor.secret, String::new())?;
     let present = now.unix_timestamp() / STEP;
@@ -33,7 +34,7 @@ pub(super) fn matching(factor: &Factor, code: &str, now: OffsetDateTime) -> Opti
     })
 }
 
-/// What an authenticator app makes of a secret.
+/// The codes of a secret, as an authenticator app makes them.
 pub(super) fn totp(secret: &[u8], account: String) -> Option<TOTP> {
     // A colon would end the account's name in the URI.
     let (issuer, account) = (Some(ISSUER.to_owned()), account.replace(':', ""));
@@ -56,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_codes_are_those_of_rfc_6238() {
-        // Its appendix B shows eight digits; six are their end.
+        // Appendix B of RFC 6238 shows eight digits; the codes here are the last six.
         for (time, code) in [(59, "287082"), (1_111_111_109, "081804"), (20_000_000_000, "353130")] {
             assert_eq!(matching(&factor(0, 0), code, at(time)), Some(time / STEP));
         }

@@ -13,7 +13,8 @@ pub(super) struct Factor {
     pub(super) failed_at: OffsetDateTime,
 }
 
-/// One that counts, or waits for its first code. Holds it until the end of the transaction.
+/// Finds a second factor that counts, or waits for its first code. Locks the row until the end of the
+/// transaction.
 pub(super) async fn find(connection: &mut PgConnection, admin: Uuid) -> sqlx::Result<Option<Factor>> {
     sqlx::query_as!(
         Factor,
@@ -25,7 +26,7 @@ pub(super) async fn find(connection: &mut PgConnection, admin: Uuid) -> sqlx::Re
     .await
 }
 
-/// Notes a secret that waits for its first code; `false` if one counts already.
+/// Notes a secret that waits for its first code; `false` if the account has a second factor already.
 pub(super) async fn begin(connection: &mut PgConnection, admin: Uuid, secret: &[u8]) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "INSERT INTO second_factors (admin_id, secret) VALUES ($1, $2)
@@ -39,7 +40,7 @@ pub(super) async fn begin(connection: &mut PgConnection, admin: Uuid, secret: &[
     Ok(done.rows_affected() == 1)
 }
 
-/// Whether one counts.
+/// Whether an administrator has a second factor that counts.
 pub(super) async fn counts(pool: &PgPool, admin: Uuid) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM second_factors WHERE admin_id = $1 AND confirmed) AS "on!""#,
@@ -49,7 +50,7 @@ pub(super) async fn counts(pool: &PgPool, admin: Uuid) -> sqlx::Result<bool> {
     .await
 }
 
-/// Notes that the code of a step was taken; `false` if it or a later one was before.
+/// Notes that the code of a step was used; `false` if this step or a later one was used before.
 pub(super) async fn used(connection: &mut PgConnection, admin: Uuid, step: i64) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE second_factors SET confirmed = true, step = $2, failures = 0 WHERE admin_id = $1 AND step < $2",
@@ -83,7 +84,8 @@ pub(super) async fn remove(connection: &mut PgConnection, admin: Uuid) -> sqlx::
     Ok(done.rows_affected() == 1)
 }
 
-/// Forgets the second factor of the administrator with this address; who that is, if there is such a factor.
+/// Removes the second factor of the administrator with this address; returns the administrator's id, if there
+/// was one.
 pub(super) async fn remove_of(connection: &mut PgConnection, email: &str) -> sqlx::Result<Option<Uuid>> {
     sqlx::query_scalar!(
         "DELETE FROM second_factors f USING admins a WHERE a.id = f.admin_id AND a.email = $1 RETURNING a.id",
@@ -93,7 +95,7 @@ pub(super) async fn remove_of(connection: &mut PgConnection, email: &str) -> sql
     .await
 }
 
-/// Ends an administrator's sessions, but for the one with this hash.
+/// Ends an administrator's sessions, except the session with this hash.
 pub(super) async fn end_other_sessions(
     connection: &mut PgConnection,
     admin: Uuid,

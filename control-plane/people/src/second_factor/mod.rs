@@ -1,6 +1,7 @@
-//! A second factor of administrators: time-based one-time passwords (RFC 6238), as authenticator apps make them. A code is
-//! taken once, and whoever guesses codes of an account waits longer each time, wherever they ask from. Nobody sets one up
-//! or removes it without the password: a session that was left open, or stolen, is not enough.
+//! A second factor of administrators: time-based one-time passwords (RFC 6238), as authenticator apps make
+//! them. A code counts once, and guessing codes of an account takes longer each time, from any address.
+//! Setting a second factor up and removing it both take the password: a session that was left open, or
+//! stolen, is not enough.
 
 mod acts;
 mod code;

@@ -1,4 +1,4 @@
-//! Second factors by the API.
+//! The API of second factors.
 
 use super::{acts, db};
 use crate::People;
@@ -26,9 +26,9 @@ struct SecondFactor {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct NewFactor {
-    /// For an authenticator app, in Base32.
+    /// The secret for an authenticator app, in Base32.
     secret: String,
-    /// The same as an `otpauth:` URI, the content of a QR code.
+    /// The secret as an `otpauth:` URI, the content of a QR code.
     uri: String,
 }
 
@@ -42,7 +42,7 @@ struct Beginning {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Confirmation {
-    /// The authenticator's code of the moment.
+    /// The authenticator's current code.
     code: String,
 }
 
@@ -51,7 +51,7 @@ struct Confirmation {
 struct Removal {
     #[schema(value_type = String, format = Password)]
     password: SecretString,
-    /// The authenticator's code of the moment.
+    /// The authenticator's current code.
     code: String,
 }
 
@@ -83,7 +83,7 @@ async fn begin(
     Ok((StatusCode::CREATED, Json(NewFactor { secret: totp.get_secret_base32(), uri: totp.get_url() })))
 }
 
-/// Confirm the secret with a first code: from now on a login needs one. Your other sessions end.
+/// Confirm the secret with a first code: from now on a login needs a code. Your other sessions end.
 #[utoipa::path(
     post,
     path = "/second-factor/confirm",
@@ -101,7 +101,7 @@ async fn confirm(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Remove your second factor; that takes the password and a code.
+/// Remove your second factor, with the password and a code.
 #[utoipa::path(
     post,
     path = "/second-factor/remove",

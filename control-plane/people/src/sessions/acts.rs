@@ -1,4 +1,4 @@
-//! Beginning a session, and proving again who one is.
+//! Beginning a session, and giving a fresh proof.
 
 use super::db;
 use crate::People;
@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 const LIFE: Duration = Duration::hours(12);
 
-/// What a person gives to show who they are.
+/// What a person gives to log in, or as a fresh proof.
 pub(super) struct Person<'a> {
     pub(super) address: IpAddr,
     pub(super) email: &'a str,
@@ -20,7 +20,7 @@ pub(super) struct Person<'a> {
     pub(super) code: Option<&'a str>,
 }
 
-/// Begins a session: its secret, and when it ends.
+/// Begins a session; returns its secret, and when the session ends.
 pub(super) async fn log_in(
     people: &People,
     person: &Person<'_>,
@@ -36,7 +36,7 @@ pub(super) async fn log_in(
     Ok((secret, expires_at))
 }
 
-/// Notes that the person behind a session has just proven who they are.
+/// Checks a fresh proof, and notes it at the session.
 pub(super) async fn prove(people: &People, session: &Session, person: &Person<'_>) -> Result<(), Problem> {
     let (mut tx, admin) = check(people, person).await?;
     if !db::prove(&mut tx, &session.hash, &admin).await? {
@@ -48,7 +48,7 @@ pub(super) async fn prove(people: &People, session: &Session, person: &Person<'_
     Ok(())
 }
 
-/// Checks password and code; the transaction in which the code was used up.
+/// Checks password and code; returns the transaction in which the code is used up, and the administrator.
 async fn check(people: &People, person: &Person<'_>) -> Result<(Tx, Admin), Problem> {
     let admin = check_password(people, person.address, person.email, person.password).await?;
     let mut tx = people.kernel.database.begin().await?;

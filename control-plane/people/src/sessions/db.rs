@@ -24,7 +24,7 @@ pub(super) async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// Notes a fresh proof of the person; `false` if the session or the password is gone meanwhile.
+/// Notes a fresh proof at a session; `false` if the session has ended or the password was replaced meanwhile.
 pub(super) async fn prove(connection: &mut PgConnection, hash: &[u8], admin: &Admin) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE sessions s SET proven_at = now() FROM admins a

@@ -1,4 +1,4 @@
-//! Sessions: logging in, logging out, and proving again who one is before what lasts.
+//! Sessions: logging in, logging out, and giving a fresh proof before an act that lasts.
 
 mod acts;
 mod db;

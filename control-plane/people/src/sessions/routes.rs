@@ -1,4 +1,4 @@
-//! Sessions by the API.
+//! The API of sessions.
 
 use super::acts::{self, Person};
 use super::db;
@@ -31,7 +31,7 @@ struct Login {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct LoggedIn {
-    /// Send as `Authorization: Bearer …`.
+    /// The session's secret; send it as `Authorization: Bearer …`.
     token: String,
     #[serde(with = "time::serde::rfc3339")]
     expires_at: OffsetDateTime,
@@ -73,7 +73,7 @@ struct Proof {
     code: Option<String>,
 }
 
-/// Prove again who you are: for some minutes this session may do what lasts, such as issue a token.
+/// Prove again who you are: for some minutes this session may do acts that last, such as issuing a token.
 #[utoipa::path(
     post,
     path = "/sessions/current/proof",

@@ -8,10 +8,10 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Days a token is good for unless it is said otherwise.
+/// Days a token is good for by default.
 const DAYS: u16 = 90;
 
-/// What a new token is to be.
+/// The properties of a new token.
 pub(super) struct NewToken {
     pub(super) name: Line<100>,
     pub(super) permissions: Vec<String>,
@@ -19,7 +19,7 @@ pub(super) struct NewToken {
     pub(super) expires_in_days: Option<u16>,
 }
 
-/// Issues a token: the row, and the secret, which is shown this once.
+/// Issues a token; returns its row, and the secret, which is shown this once.
 pub(super) async fn issue(
     act: &mut Act,
     known: &Permissions,
@@ -45,7 +45,7 @@ pub(super) async fn issue(
     Ok((row, secret))
 }
 
-/// Nobody issues what they may not do themselves.
+/// Refuses a permission that the issuer does not hold, or that a token for an operator may not hold.
 fn check_permissions(who: &Principal, known: &Permissions, new: &NewToken) -> Result<(), Problem> {
     for name in &new.permissions {
         let permission = known
@@ -64,12 +64,12 @@ fn check_permissions(who: &Principal, known: &Permissions, new: &NewToken) -> Re
 }
 
 fn row(who: &Principal, new: NewToken, now: OffsetDateTime) -> TokenRow {
-    // To the microsecond, as the database has it.
+    // Cut to the microsecond, which is the precision of the database.
     let now = now - Duration::nanoseconds(i64::from(now.nanosecond() % 1000));
     let wished = now + Duration::days(new.expires_in_days.unwrap_or(DAYS).into());
     let (owner_id, bound) = match &who.subject {
         Subject::Admin { id, .. } | Subject::Operator { id, .. } => (*id, wished),
-        // A token issues none that outlives it.
+        // A token that was issued with another token does not outlive the issuing token.
         Subject::Token(token) => (token.owner, token.expires_at),
     };
     TokenRow {
@@ -86,7 +86,7 @@ fn row(who: &Principal, new: NewToken, now: OffsetDateTime) -> TokenRow {
     }
 }
 
-/// Revokes a token, and those that were issued with it.
+/// Revokes a token, and all tokens that were issued with it.
 pub(super) async fn revoke(act: &mut Act, known: &Permissions, id: Uuid) -> Result<(), Problem> {
     act.require(&MANAGE_TOKENS)?;
     let token = db::find(act, id).await?.ok_or_else(|| Problem::not_found("token"))?;

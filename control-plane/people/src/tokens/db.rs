@@ -72,8 +72,8 @@ pub(super) async fn hold(connection: &mut PgConnection, id: Uuid) -> sqlx::Resul
     Ok(held.is_some())
 }
 
-/// Revokes a token and all that were issued with it. Locked first: what is being issued with it is waited for, and
-/// seen by the statement that follows; a token that was not revoked yet can issue nothing more behind our back.
+/// Revokes a token and all tokens that were issued with it. The token is locked first: tokens that are being
+/// issued with it are waited for, and seen by the statement that follows.
 pub(super) async fn revoke(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
     loop {
         sqlx::query!("SELECT id FROM api_tokens WHERE id = $1 FOR UPDATE", id)
@@ -87,7 +87,7 @@ pub(super) async fn revoke(connection: &mut PgConnection, id: Uuid) -> sqlx::Res
         )
         .execute(&mut *connection)
         .await?;
-        // Those that were revoked just now may have issued others in the meantime.
+        // Tokens that were revoked just now may have issued further tokens in the meantime.
         if revoked.rows_affected() == 0 {
             return Ok(());
         }

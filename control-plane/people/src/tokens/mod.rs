@@ -1,5 +1,5 @@
-//! API tokens: for programs. Each has an end, an administrator who answers for it, and permissions its issuer holds too; a
-//! token goes when its owner goes, or the token it was issued with.
+//! API tokens: for programs. Each token has an end, an administrator who answers for it, and permissions that
+//! its issuer holds too; a token goes when its owner goes, or when the token goes that it was issued with.
 
 mod acts;
 mod db;

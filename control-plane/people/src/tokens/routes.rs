@@ -1,4 +1,4 @@
-//! API tokens by the API.
+//! The API of API tokens.
 
 use super::acts;
 use super::db::{self, TokenRow};
@@ -24,14 +24,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<People>> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewToken {
-    /// What it is for; shown in lists and in the audit log.
+    /// What the token is for; shown in lists and in the audit log.
     name: Line<100>,
-    /// What it may do; nothing that its issuer may not.
+    /// What the token may do; the issuer must hold each permission too.
     #[schema(schema_with = permissions)]
     permissions: Vec<String>,
-    /// Bind it to one operator: it sees that operator's rows and no others, and may only read.
+    /// Bind the token to one operator: the token sees that operator's rows and no others, and may only read.
     operator: Option<Uuid>,
-    /// Days it is good for, but no longer than the token it is issued with; 90 if absent.
+    /// Days the token is good for, but no longer than the token that it is issued with; 90 if absent.
     expires_in_days: Option<Within<1, 365>>,
 }
 
@@ -42,7 +42,7 @@ struct Token {
     name: String,
     permissions: Vec<String>,
     operator: Option<Uuid>,
-    /// The administrator who answers for it.
+    /// The administrator who answers for the token.
     owner: Uuid,
     created_by: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -57,7 +57,7 @@ struct Token {
 struct CreatedToken {
     #[serde(flatten)]
     token: Token,
-    /// The secret. It is shown this once.
+    /// The secret, shown this once.
     secret: String,
 }
 
@@ -123,7 +123,7 @@ async fn create(State(people): State<Arc<People>>, request: Request<NewToken>) -
         .await
 }
 
-/// Revoke an API token, and those that were issued with it; they stop working at once.
+/// Revoke an API token and all tokens that were issued with it; all of them stop working at once.
 #[utoipa::path(
     post,
     path = "/tokens/{id}/revoke",

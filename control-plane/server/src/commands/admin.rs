@@ -75,7 +75,7 @@ fn address(email: &str) -> anyhow::Result<Email> {
     Email::parse(email).map_err(|why| anyhow!("`{email}` {why}"))
 }
 
-/// From the terminal without an echo, or a line from whatever is piped in.
+/// Reads a password: from the terminal without an echo, or a line from a pipe.
 fn read_password(prompt: &str) -> std::io::Result<String> {
     if std::io::stdin().is_terminal() {
         return rpassword::prompt_password(prompt);

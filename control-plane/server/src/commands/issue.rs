@@ -1,4 +1,4 @@
-//! `noderr-control issue-server`: a certificate of the network's authority for a server that is not this one.
+//! `noderr-control issue-server`: issues a certificate of the network's authority for another server.
 
 use super::with_database;
 use anyhow::{Context as _, ensure};

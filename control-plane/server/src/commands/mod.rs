@@ -35,10 +35,10 @@ enum Command {
     },
     /// Issue a certificate of the network's authority for an external broker.
     IssueServer {
-        /// The host names and addresses it is reached by.
+        /// The host names and addresses of the broker.
         #[arg(required = true)]
         names: Vec<String>,
-        /// Days it is good for.
+        /// Days the certificate is good for.
         #[arg(long, default_value_t = 365)]
         days: u16,
         /// Where to write server.pem and server.key; neither may exist yet.
@@ -57,17 +57,17 @@ enum AdminCommand {
     Set {
         /// The administrator's e-mail address.
         email: String,
-        /// What they are there for: owner, fleet, reviewer or auditor; may be given several times. A new administrator
-        /// is an owner if it is left out.
+        /// A role: owner, fleet, reviewer or auditor; may be given several times. Without a role, a new
+        /// administrator is an owner.
         #[arg(long = "role")]
         roles: Vec<Role>,
     },
-    /// Remove an administrator with their sessions and tokens.
+    /// Remove an administrator with all sessions and tokens.
     Remove {
         /// The administrator's e-mail address.
         email: String,
     },
-    /// Remove an administrator's second factor, for one who has lost it, and end their sessions.
+    /// Remove the second factor of an administrator who has lost it, and end the administrator's sessions.
     ResetSecondFactor {
         /// The administrator's e-mail address.
         email: String,
@@ -76,7 +76,7 @@ enum AdminCommand {
     List,
 }
 
-/// Does what was asked.
+/// Runs the command.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let runtime = runtime()?;
     let config = arguments.config.as_deref();
@@ -102,7 +102,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// The runtime, and the log: text on a terminal, JSON for a collector.
+/// Starts the log (text on a terminal, JSON for a collector) and the runtime.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let filter = EnvFilter::try_from_env("NODERR_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,rumqttd=warn,rumqttc=warn,sqlx=warn"));
@@ -115,7 +115,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
-/// Does something with the database of a configuration, and closes it whatever comes of that.
+/// Opens the database of a configuration, runs `work`, and closes the database whatever the outcome.
 async fn with_database<T>(
     config: Option<&Path>,
     work: impl AsyncFnOnce(&noderr_kernel::Configuration, &Database) -> anyhow::Result<T>,

@@ -26,7 +26,8 @@ const UP_QUEUE: usize = 256;
 /// Serves until SIGTERM or Ctrl-C.
 pub(super) async fn serve(config: Option<&Path>) -> anyhow::Result<()> {
     let configuration = load_configuration(config)?;
-    // Before anything is started: what a stop finds half made is ended in order.
+    // Signals are listened to before anything is started, so that a stop during the start ends everything in
+    // order.
     let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let database = Database::migrate(configuration.base(), &configuration.section()?, &MIGRATIONS).await?;
     let served = serve_with(&configuration, database.clone(), terminate, interrupt).await;
@@ -77,12 +78,13 @@ async fn serve_with(
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        // None of them ends by itself: one that does has failed, and the init system starts us again.
+        // No part ends by itself: a part that ended has failed, and the init system starts the control plane
+        // again.
         ended = parts.join_next() => anyhow::bail!("a part of the control plane ended: {ended:?}"),
         ended = &mut serving => anyhow::bail!("the API ended: {ended:?}"),
         ended = ingest.ended() => anyhow::bail!("a worker that stores reports ended: {ended}"),
     }
-    tracing::info!("stopping: no new sessions, storing what has come in");
+    tracing::info!("stopping: no new sessions, storing the last reports");
     kernel.stop.cancel();
     let stopped = async {
         serving.await?;
@@ -101,7 +103,7 @@ async fn serve_with(
     }
 }
 
-/// What goes on beside requests and reports for as long as the instance runs.
+/// Starts everything that runs beside requests and reports for as long as the instance runs.
 fn start_background(kernel: &Arc<Kernel>, background: Background) -> JoinSet<()> {
     let Background { jobs, queues, listeners, rounds } = background;
     let mut parts = JoinSet::new();
@@ -127,7 +129,8 @@ async fn renew_certificate(
     }
 }
 
-/// Thousands of sessions need thousands of descriptors; the usual soft limit is 1,024.
+/// Raises the limit of open files: thousands of sessions need thousands of descriptors, and the usual soft
+/// limit is 1,024.
 fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

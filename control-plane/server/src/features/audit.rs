@@ -1,4 +1,4 @@
-//! Reading and checking the audit log.
+//! The API of the audit log: reading the log, and checking its chain.
 
 use axum::extract::State;
 use noderr_kernel::{
@@ -34,9 +34,9 @@ struct AuditEntry {
     seq: i64,
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
-    /// Who acted: `admin`, `operator` or `token` with an id, or a part of the control plane.
+    /// The actor: `admin`, `operator` or `token` with an id, or a part of the control plane.
     actor: String,
-    /// What they are called today; absent if they are gone.
+    /// The current name of the actor; absent if the actor is gone.
     actor_name: Option<String>,
     action: String,
     subject: String,
@@ -124,18 +124,18 @@ async fn entries(
     .await
 }
 
-/// What checking the chain found.
+/// The result of checking the chain.
 #[derive(Debug, Serialize, ToSchema)]
 struct ChainCheck {
     /// Entries in the log.
     entries: i64,
     /// Whether every entry fits the one before it.
     intact: bool,
-    /// The first entry that does not.
+    /// The first entry that does not fit the entry before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken_at: Option<i64>,
-    /// The newest entry's hash. Kept elsewhere together with the number of entries, it shows later that none was cut
-    /// off the end.
+    /// The newest entry's hash. Kept elsewhere together with the number of entries, the hash shows later
+    /// whether entries were cut off the end.
     newest: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The list of features. A feature that is added is named here, in the list of its area, and nowhere else.
+//! The list of features. A new feature is named here, in the list of its area, and nowhere else.
 
 mod audit;
 mod service;
@@ -8,7 +8,7 @@ pub use service::Service;
 
 use noderr_fleet::{Fleet, attestation, enrolment, install_tokens, nodes, reports};
 use noderr_kernel::{
-    BaseSettings, Configuration, DatabaseSettings, Declared, Feature, HttpSettings, Kernel, Section,
+    BaseSettings, Configuration, DatabaseSettings, Declared, Feature, HttpSettings, Kernel, SettingsSection,
 };
 use noderr_people::{People, operators, second_factor, sessions, tokens};
 use std::path::Path;
@@ -21,21 +21,21 @@ pub const KERNEL: &[Feature<Arc<Kernel>>] = &[audit::FEATURE, work::FEATURE];
 pub const PEOPLE: &[Feature<Arc<People>>] =
     &[sessions::FEATURE, second_factor::FEATURE, tokens::FEATURE, operators::FEATURE];
 
-/// Features of boxes.
+/// Features of nodes.
 pub const FLEET: &[Feature<Arc<Fleet>>] =
     &[nodes::FEATURE, install_tokens::FEATURE, enrolment::FEATURE, attestation::FEATURE, reports::FEATURE];
 
-/// What is asked of any service.
+/// Features that any service has.
 pub const SERVICE: &[Feature<Arc<Service>>] = &[service::FEATURE];
 
-/// What all of them declare.
+/// Everything that all features declare.
 pub fn declared() -> Declared {
     Declared::default().with(KERNEL).with(PEOPLE).with(FLEET).with(SERVICE)
 }
 
 /// Every section of the configuration.
-pub fn sections() -> Vec<Section> {
-    let mut sections = vec![Section::of::<HttpSettings>(), Section::of::<DatabaseSettings>()];
+pub fn sections() -> Vec<SettingsSection> {
+    let mut sections = vec![SettingsSection::of::<HttpSettings>(), SettingsSection::of::<DatabaseSettings>()];
     sections.extend(declared().sections);
     sections
 }
@@ -45,7 +45,7 @@ pub fn load_configuration(path: Option<&Path>) -> anyhow::Result<Configuration> 
     Configuration::load(path, &sections())
 }
 
-/// The configuration with every setting, its default, and what it means.
+/// The example configuration: every setting with its default and its meaning.
 pub fn example_configuration() -> String {
     let head = "# Configuration of noderr-control. Every value below is the default; copy what you change. Without --config just these\n\
                 # hold. The environment overrides the file: http.listen is NODERR_HTTP_LISTEN; lists are written as here.\n\
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(shown(&example_configuration()), shown(""));
     }
 
-    /// What serde knows a section to hold: it says so when it meets something else.
+    /// The fields of a section, as serde names them in its error about an unknown field.
     fn fields_of(section: &str) -> Vec<String> {
         let error = parse(&format!("[{section}]\nzzz = 1")).unwrap_err();
         let error = format!("{error:#}");
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_example_documents_every_field() {
-        // With every commented setting switched on it must still be a configuration.
+        // The example must still be a configuration with every commented setting switched on.
         let switched_on: String = example_configuration()
             .lines()
             .map(|line| {

@@ -1,5 +1,5 @@
-//! What is asked of any service: is it alive, is it ready, what time is it, how is it doing. Nothing here asks who is
-//! asking, and nothing says anything about a node.
+//! What any service is asked: whether it is alive and ready, the time, metrics, and the root certificate. No
+//! route here needs a login, and no answer says anything about a node.
 
 use axum::extract::State;
 use axum::http::header;
@@ -28,11 +28,11 @@ const STOPPING: Kind = Kind::new(503, "stopping", "this instance is stopping");
 const BROKER: Kind = Kind::new(503, "broker", "the broker does not hand messages on");
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// What an instance is asked about: all of it.
+/// The state of this feature: the whole instance.
 pub struct Service {
     /// The kernel.
     pub kernel: Arc<Kernel>,
-    /// The boxes' side.
+    /// The state of the fleet.
     pub fleet: Arc<Fleet>,
 }
 
@@ -45,7 +45,7 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(authority))
 }
 
-/// How this instance is.
+/// That this instance is well.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     status: &'static str,
@@ -63,7 +63,7 @@ async fn health(State(service): State<Arc<Service>>) -> Json<Health> {
     Json(ok(&service))
 }
 
-/// Can it serve: is it not about to stop, does the database answer, does the broker hand messages on?
+/// Can this instance serve: is it not stopping, does the database answer, does the broker hand messages on?
 #[utoipa::path(get, path = "/ready", tag = "service", security(()), responses((status = 200, body = Health), Refused))]
 async fn ready(State(service): State<Arc<Service>>) -> Result<Json<Health>, Problem> {
     if service.kernel.stop.is_cancelled() {
@@ -98,7 +98,8 @@ async fn metrics(State(service): State<Arc<Service>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], service.kernel.metrics.render())
 }
 
-/// The network's root certificate, PEM. Whoever fetches it here must check it against what they were given elsewhere.
+/// The network's root certificate, PEM. A certificate that is fetched here must be compared with a copy from
+/// elsewhere.
 #[utoipa::path(
     get,
     path = "/authority",

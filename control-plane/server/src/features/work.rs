@@ -1,4 +1,4 @@
-//! Work that was given up: seeing it, trying it again, forgetting it.
+//! The API of work that was given up: seeing such work, trying it again, forgetting it.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -45,9 +45,9 @@ fn routes() -> OpenApiRouter<Arc<Kernel>> {
 #[derive(Debug, Serialize, ToSchema)]
 struct DeadWork {
     id: Uuid,
-    /// What kind of work it is.
+    /// The kind of work.
     queue: String,
-    /// What was to be done.
+    /// The content of the piece.
     payload: Value,
     #[serde(with = "time::serde::rfc3339")]
     enqueued_at: OffsetDateTime,
@@ -72,7 +72,7 @@ impl From<DeadPiece> for DeadWork {
     }
 }
 
-/// What a page of work ends with.
+/// The key that a page of work ends with.
 #[derive(Serialize, Deserialize)]
 struct Key(#[serde(with = "time::serde::rfc3339")] OffsetDateTime, Uuid);
 

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const QUEUE: usize = 32;
-/// Making and persisting keys takes a discrete TPM seconds, not milliseconds.
+/// How many deadlines a slow command gets: making and persisting keys takes a discrete TPM seconds.
 const SLOW: u32 = 12;
 
 type Answer<T> = SyncSender<Result<T, TpmError>>;
@@ -103,15 +103,16 @@ impl Tpm {
         self.ask(self.deadline, |reply| Command::Quote { binding, pcr_mask, reply })
     }
 
-    /// The attestation key's word that the TLS key lives beside it.
+    /// The attestation key's certification that the TLS key lives in the same TPM.
     pub fn certify(&self, binding: [u8; 32]) -> Result<Evidence, TpmError> {
         let signer = Signer::Tls;
         Ok(self.ask(self.deadline, |reply| Command::Certify { signer, binding, reply })?.1)
     }
 
-    /// The key of results, TPMT_PUBLIC, and the attestation key's word that it lives beside it.
+    /// The key of results, TPMT_PUBLIC, and the attestation key's certification that it lives in the same
+    /// TPM.
     pub fn certify_result_key(&self, binding: [u8; 32]) -> Result<(Vec<u8>, Evidence), TpmError> {
-        // It may have to be made first.
+        // The key of results may have to be made first.
         self.ask(self.deadline * SLOW, |reply| Command::Certify { signer: Signer::Results, binding, reply })
     }
 
@@ -121,7 +122,7 @@ impl Tpm {
         self.ask(self.deadline, |reply| Command::Close { reply })
     }
 
-    /// How it has been answering.
+    /// How many commands were answered, and how many failed.
     pub fn stats(&self) -> TpmStats {
         TpmStats {
             answered: self.counters.answered.load(Ordering::Relaxed),
@@ -147,7 +148,7 @@ impl Tpm {
 
 fn run(mut device: Device, queue: &Receiver<(Instant, Command)>) {
     while let Ok((deadline, command)) = queue.recv() {
-        // Whoever asked has stopped waiting: while the TPM hung, callers came and went.
+        // The caller has stopped waiting, which happens while a TPM hangs.
         if Instant::now() > deadline {
             continue;
         }

@@ -11,7 +11,7 @@ use tss_esapi::{Context, TctiNameConf};
 
 pub(super) struct Device {
     tcti: TctiNameConf,
-    /// Of a TPM that is a file of the system.
+    /// The device file, when the TCTI is `device:`.
     path: Option<PathBuf>,
     open: Option<Open>,
 }
@@ -73,8 +73,9 @@ impl Device {
         })
     }
 
-    /// Runs one operation. After a failure the connection is dropped: handles and sessions go with it, and a TPM
-    /// that was restarted is met afresh. A stale connection is therefore tried once more at once.
+    /// Runs one operation. After a failure the connection is dropped, and its handles and sessions with it,
+    /// so that a restarted TPM gets a fresh connection. An operation that fails on an old connection is tried
+    /// once more at once.
     fn with<T>(
         &mut self,
         what: &'static str,

@@ -49,7 +49,8 @@ impl Keys {
 /// Finds the keys, or makes and persists those that are missing.
 pub(super) fn find(context: &mut Context, create: bool) -> Result<Keys, Failure> {
     let (ak, tls, results) = (load(context, AK)?, load(context, TLS)?, load(context, RESULTS)?);
-    // Who the node is hangs on the first two; the key of results is certified anew at every renewal.
+    // The node's identity depends on the attestation key and the TLS key; the key of results is certified
+    // anew at every renewal, so a new one may take its place.
     if !create && (ak.is_none() || tls.is_none()) {
         return Err(Failure::KeysGone);
     }
@@ -81,7 +82,7 @@ fn load(context: &mut Context, handle: u32) -> Result<Option<KeyHandle>, Failure
     // Asking for a handle that is not there makes the library log an error; asking what is there does not.
     let (found, _) = context.get_capability(CapabilityType::Handles, handle, 1)?;
     let CapabilityData::Handles(found) = found else {
-        return Err(Failure::Unexpected("its list of handles is not one"));
+        return Err(Failure::Unexpected("its list of handles is something else"));
     };
     let handle = persistent(handle)?;
     if found.into_inner().first() != Some(&TpmHandle::Persistent(handle)) {
@@ -131,7 +132,7 @@ fn persist(context: &mut Context, transient: KeyHandle, handle: u32) -> Result<K
 enum Role {
     Storage,
     Attestation,
-    /// Unrestricted.
+    /// A key that may sign any digest.
     Signing,
 }
 

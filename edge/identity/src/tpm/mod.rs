@@ -26,9 +26,9 @@ pub struct TpmConfig {
 /// Commands since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TpmStats {
-    /// Answered.
+    /// Commands that were answered.
     pub answered: u64,
-    /// Failed or not answered in time.
+    /// Commands that failed or were not answered in time.
     pub failed: u64,
 }
 
@@ -44,15 +44,15 @@ pub enum TpmError {
     /// No answer within the deadline.
     #[error("the TPM did not answer within {0:?}")]
     Silent(Duration),
-    /// Too many callers wait for it already.
+    /// Too many callers wait for the TPM already.
     #[error("too many calls wait for the TPM")]
     Busy,
-    /// It answered with an error.
+    /// The TPM answered with an error.
     #[error("the TPM refused to {what}: {why}")]
     Refused {
-        /// What it was asked.
+        /// What the TPM was asked to do.
         what: &'static str,
-        /// Its response code in words.
+        /// The TPM's response code in words.
         why: String,
     },
     /// The keys this box enrolled with are gone.

@@ -64,7 +64,8 @@ pub(super) fn public_keys(context: &mut Context, keys: Keys) -> Result<PublicKey
     })
 }
 
-/// The endorsement key the vendor certified; RSA where no certificate is to be had.
+/// The algorithm of the endorsement key that the vendor certified, and the certificate; RSA where there is
+/// none.
 fn endorsement(context: &mut Context) -> (AsymmetricAlgorithmSelection, Option<Vec<u8>>) {
     for algorithm in [RSA, ECC] {
         if let Ok(certificate) = ek::retrieve_ek_pubcert(context, algorithm) {
@@ -128,7 +129,7 @@ fn activate_with(
         })?
         .ok_or(Failure::Unexpected("it opened no session"))?;
     let activated = activate_in(context, session, keys, ek_handle, blob, secret);
-    // A TPM holds three of them: none may be left.
+    // A TPM holds three sessions at most: none may be left open.
     let flushed = context.flush_context(SessionHandle::from(session).into());
     let activated = activated?;
     flushed?;
@@ -176,7 +177,7 @@ pub(super) fn quote(
     Ok((Evidence { attest: attest.marshall()?, signature: signature.marshall()? }, values))
 }
 
-/// The attestation key's word that another key lives beside it, and that key's TPMT_PUBLIC.
+/// A key's TPMT_PUBLIC, and the attestation key's certification that the key lives in the same TPM.
 pub(super) fn certify(
     context: &mut Context,
     ak: KeyHandle,
@@ -231,7 +232,7 @@ fn sec1(public: &Public) -> Result<[u8; 65], Failure> {
     Ok(point)
 }
 
-/// TPMs may drop leading zeros.
+/// Puts back the leading zeros that a TPM may drop.
 fn padded(bytes: &[u8]) -> Result<[u8; 32], Failure> {
     let mut padded = [0; 32];
     let start = padded.len().checked_sub(bytes.len()).ok_or(Failure::Unexpected("a number is too long"))?;

@@ -1,4 +1,4 @@
-//! `noderr-node enrol`: the enrolment alone, for people who want to see it happen.
+//! `noderr-node enrol`: the enrolment alone, for people who want to watch the first step.
 
 use crate::config::Config;
 use crate::runtime::prepare;

@@ -15,17 +15,18 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// One thread for everything that only waits. What takes its time (the disk, the TPM, a handshake that the TPM signs) has
-/// threads of its own.
+/// A runtime of one thread for everything that only waits. Work that takes its time (the disk, the TPM, a
+/// handshake that the TPM signs) has threads of its own.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Text on a terminal, JSON for a log collector. What is said: `NODERR_LOG`, such as `info,noderr_link=debug`.
+/// Starts logging: text on a terminal, JSON for a log collector. `NODERR_LOG` sets the filter, such as
+/// `info,noderr_link=debug`.
 fn init_logs() {
     let asked = std::env::var("NODERR_LOG").ok().and_then(|words| words.parse().ok());
     let filter = asked.unwrap_or_else(|| {
-        // tss-esapi tells of every handle that it closes.
+        // tss-esapi logs every handle that it closes.
         Targets::new().with_default(LevelFilter::INFO).with_target("tss_esapi", LevelFilter::WARN)
     });
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

@@ -1,4 +1,4 @@
-//! `noderr-node status`: asks the running node over its socket.
+//! `noderr-node status`: asks the running node over the status socket and prints the answer.
 
 use crate::config::Config;
 use anyhow::{Context as _, bail};

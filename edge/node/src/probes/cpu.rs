@@ -15,7 +15,8 @@ struct CpuMeter {
 }
 
 impl CpuMeter {
-    /// Thousandths since the last call; the first has nothing to compare with.
+    /// The busy share in thousandths since the last call; `None` at the first call, which has nothing to
+    /// compare with.
     fn permille(&mut self) -> Option<u64> {
         let (busy, total) = fs::read_to_string("/proc/stat").ok().and_then(|text| parse(&text))?;
         let (busy_then, total_then) = self.last.replace((busy, total))?;

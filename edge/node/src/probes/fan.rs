@@ -9,7 +9,7 @@ pub(super) fn probe() -> Probe {
     Box::new(|sample| sample.with(Metric::FanSpeed, fastest(Path::new("/sys/class/hwmon"))))
 }
 
-/// Turns a minute; `None` where the box has no fan that says so.
+/// The speed of the fastest fan in turns a minute; `None` where no fan reports its speed.
 fn fastest(hwmon: &Path) -> Option<u32> {
     let chips = fs::read_dir(hwmon).ok()?;
     let files = chips.flatten().filter_map(|chip| fs::read_dir(chip.path()).ok()).flatten().flatten();

@@ -9,7 +9,8 @@ pub(super) fn probe() -> Probe {
     Box::new(|sample| sample.with(Metric::Throttled, slowed_down(Path::new("/sys/devices/system/cpu"))))
 }
 
-/// Over all cores since boot; `None` where the processor does not count it.
+/// How often the processor slowed itself down, over all cores since boot; `None` where the processor does not
+/// count.
 fn slowed_down(cpus: &Path) -> Option<u64> {
     let counts = fs::read_dir(cpus)
         .ok()?

@@ -15,7 +15,7 @@ use noderr_protocol::TelemetrySample;
 
 pub(crate) use disk::disk;
 
-/// Adds what it sees to a sample.
+/// A probe: adds its measurements to a sample.
 pub(crate) type Probe = Box<dyn FnMut(TelemetrySample) -> TelemetrySample + Send>;
 
 /// Every probe there is.

@@ -1,4 +1,4 @@
-//! What the node knows of its own parts: clock, TPM, session, spool.
+//! Measurements of the node's own parts: clock, TPM, session, spool.
 
 use super::Probe;
 use crate::shared::Shared;

@@ -1,5 +1,5 @@
-//! As far as ingest's door: what a broker can carry when the database is not in the way. Both are asked through the
-//! trait that the control plane knows them by.
+//! The link up to the channel of ingest: what a broker can carry without the database behind it. Both brokers
+//! are used through the trait by which the control plane uses them.
 
 use super::line;
 use crate::bench::load::{Answer, Manner, connect, drive};
@@ -32,7 +32,7 @@ impl Admission for Everybody {
     }
 }
 
-/// What comes through the door.
+/// Counts the messages that reach the channel of ingest.
 struct Door {
     count: Arc<AtomicU64>,
     _counting: tokio_util::task::AbortOnDropHandle<()>,
@@ -140,7 +140,7 @@ async fn external(
         session: DAY,
     };
     let (broker, door) = (ExternalBroker::start(config, up), Door::open(events));
-    // Until it has subscribed, nothing comes through.
+    // Nothing comes through until the broker's client has subscribed.
     let mut peer = anybody.connect(mosquitto.address()).await?;
     for _ in 0..400 {
         peer.say(&crate::bench::load::batch(1, 1)?)?;

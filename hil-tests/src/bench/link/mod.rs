@@ -1,5 +1,5 @@
-//! The link: our embedded broker against mosquitto, with the same clients, once as far as ingest's door and once as
-//! far as the database.
+//! The link: our embedded broker against mosquitto, with the same clients, once up to the channel of ingest
+//! and once up to the database.
 
 mod door;
 

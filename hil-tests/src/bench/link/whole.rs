@@ -1,5 +1,5 @@
-//! As far as the database: the whole control plane behind either broker. A message counts when the high-water mark
-//! that follows its commit has come back to the node.
+//! The link up to the database: the whole control plane behind either broker. A message counts when the
+//! high-water mark that follows its commit has come back to the node.
 
 use super::line;
 use crate::bench::load::{Answer, Manner, Outcome, connect, drive, greet};
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 const MEASURE: Duration = Duration::from_secs(10);
 const NODES: usize = 1000;
 
-/// What one broker came to.
+/// The figures of one broker.
 struct Figures {
     one_busy: f64,
     many_busy: f64,
