@@ -1,0 +1,300 @@
+//! docs/wire.md against the code: its tables, layouts, examples and test vectors are made here, and the test fails where
+//! the document has others. `NODERR_WRITE_DOCUMENT=1 cargo test -p noderr-protocol --test document` writes them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a failure is a failure"
+)]
+
+mod source;
+mod trace;
+
+use noderr_protocol::enrol::{attest_binding, enrol_binding, renew_binding};
+use noderr_protocol::{
+    AlertCode, AttestationChallenge, Base, BatchOutcome, Down, DownKind, GapReason, Lane, MAX_ENVELOPE,
+    MAX_RECORD, MAX_SECTION, Message as _, Metric, Payload, Phase, SectionBody as _, Up, UpKind,
+    WIRE_VERSION, payload,
+};
+use source::{Member, Type, types};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use trace::{Line, trace};
+
+#[test]
+fn the_document_says_what_the_code_does() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/wire.md");
+    let document = fs::read_to_string(path).unwrap();
+    let made = filled(&document);
+    if std::env::var_os("NODERR_WRITE_DOCUMENT").is_some() {
+        fs::write(path, &made).unwrap();
+    }
+    let document = fs::read_to_string(path).unwrap();
+    for (line, (is, should)) in document.lines().zip(made.lines()).enumerate() {
+        assert_eq!(is, should, "docs/wire.md, line {}", line + 1);
+    }
+    assert_eq!(document.len(), made.len());
+}
+
+/// The document with everything between `<!-- made: name -->` and `<!-- end -->` made anew.
+fn filled(document: &str) -> String {
+    let (types, mut parts) = (types(), document.split("<!-- made: "));
+    let mut made = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once(" -->").expect("a mark ends");
+        let (_, after) = rest.split_once("<!-- end -->").expect("what is made ends");
+        write!(made, "<!-- made: {name} -->\n{}\n<!-- end -->{after}", section(name, &types).trim_end())
+            .unwrap();
+    }
+    made
+}
+
+fn section(name: &str, types: &BTreeMap<String, Type>) -> String {
+    match name.split_once(' ') {
+        None => match name {
+            "limits" => limits(),
+            "up-kinds" => {
+                kinds(UpKind::ALL.iter().map(|kind| (kind.byte(), kind.as_str(), format!("{kind:?}"))))
+            }
+            "down-kinds" => {
+                kinds(DownKind::ALL.iter().map(|kind| (kind.byte(), kind.as_str(), format!("{kind:?}"))))
+            }
+            "payload-kinds" => kinds([
+                (payload::TELEMETRY, "-", "TelemetrySample".into()),
+                (payload::ALERT, "-", "Alert".into()),
+            ]),
+            "lanes" => bytes(Lane::ALL.iter().map(|lane| (lane.tag().byte(), lane.as_str().to_owned()))),
+            "reasons" => bytes(GapReason::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
+            "outcomes" => bytes(BatchOutcome::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
+            "phases" => bytes(Phase::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
+            "alert-codes" => bytes(AlertCode::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
+            "metrics" => metrics(),
+            "vectors" => vectors(),
+            other => panic!("nothing is called {other}"),
+        },
+        Some(("layout", names)) => names.split(' ').map(|name| layout(name, types, wire_kind)).collect(),
+        Some(("json", names)) => names.split(' ').map(|name| layout(name, types, json_kind)).collect(),
+        Some(("example", file)) => example(file),
+        Some((what, _)) => panic!("nothing is called {what}"),
+    }
+}
+
+fn limits() -> String {
+    let rows = [
+        ("wire version that this release writes", usize::from(WIRE_VERSION)),
+        ("largest message, with its two bytes of header", MAX_ENVELOPE),
+        ("largest body of a record", MAX_RECORD),
+        ("largest body of a section", MAX_SECTION),
+    ];
+    rows.iter().fold("| what | limit |\n|---|---|\n".to_owned(), |table, (what, limit)| {
+        format!("{table}| {what} | {limit} |\n")
+    })
+}
+
+fn kinds(rows: impl IntoIterator<Item = (u8, &'static str, String)>) -> String {
+    rows.into_iter()
+        .fold("| kind | topic level | body |\n|---|---|---|\n".to_owned(), |table, (byte, level, body)| {
+            format!("{table}| `0x{byte:02x}` | `{level}` | {body} |\n")
+        })
+}
+
+fn bytes(rows: impl IntoIterator<Item = (u8, String)>) -> String {
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_unstable();
+    rows.iter().fold("| byte | name |\n|---|---|\n".to_owned(), |table, (byte, name)| {
+        format!("{table}| {byte} | `{name}` |\n")
+    })
+}
+
+fn metrics() -> String {
+    Metric::ALL.iter().fold(
+        "| number | name | unit | what |\n|---|---|---|---|\n".to_owned(),
+        |table, metric| {
+            format!(
+                "{table}| {} | `{}` | {} | {} |\n",
+                metric.id(),
+                metric.name(),
+                metric.unit(),
+                metric.about()
+            )
+        },
+    )
+}
+
+/// A type: what it is, and a line for every field in the order of the wire.
+fn layout(name: &str, types: &BTreeMap<String, Type>, kind: fn(&Member) -> String) -> String {
+    let found = types.get(name).unwrap_or_else(|| panic!("the sources have no {name}"));
+    let mut text = format!(
+        "**{name}**: {}\n\n",
+        found.about.replace("[`", "`").replace("`]", "`").replace("crate::", "")
+    );
+    text += if found.is_enum {
+        "| variant | body | meaning |\n|---|---|---|\n"
+    } else {
+        "| field | type | meaning |\n|---|---|---|\n"
+    };
+    for (index, member) in found.members.iter().enumerate() {
+        let name = if found.is_enum { format!("{index} {}", member.name) } else { member.name.clone() };
+        let about = member.about.replace("[`", "`").replace("`]", "`").replace("crate::", "");
+        writeln!(text, "| `{name}` | {} | {about} |", kind(member)).unwrap();
+    }
+    text + "\n"
+}
+
+fn wire_kind(member: &Member) -> String {
+    on_wire(&member.kind)
+}
+
+fn on_wire(kind: &str) -> String {
+    let generic =
+        |name: &str| kind.strip_prefix(name)?.strip_prefix('<')?.strip_suffix('>').map(str::to_owned);
+    if let Some(inner) = generic("Option") {
+        return format!("optional {}", on_wire(&inner));
+    }
+    if let Some((of, most)) = generic("List").as_deref().and_then(|inner| inner.rsplit_once(", ")) {
+        return format!("list of {}, at most {most}", on_wire(of));
+    }
+    if let Some(most) = generic("Text") {
+        return format!("text, at most {most} bytes");
+    }
+    if let Some(most) = generic("Blob") {
+        let most = most
+            .replace("MAX_SECTION", &MAX_SECTION.to_string())
+            .replace("MAX_RECORD", &MAX_RECORD.to_string());
+        return format!("bytes, at most {most}");
+    }
+    if let Some((_, count)) = kind.strip_prefix("[u8; ").and_then(|rest| Some(("", rest.strip_suffix(']')?)))
+    {
+        return format!("{count} bytes, no count");
+    }
+    match kind {
+        "" => "nothing".to_owned(),
+        "UnixMillis" => "i64".to_owned(),
+        "LaneTag" | "BatchOutcome" | "Phase" | "GapReason" | "AlertCode" => format!("u8, {kind}"),
+        "IdentityKind" => "variant: 0 tpm, 1 software".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn json_kind(member: &Member) -> String {
+    let (kind, optional) = match member.kind.strip_prefix("Option<") {
+        Some(inner) => (inner.strip_suffix('>').unwrap_or(inner), ", may be absent"),
+        None => (member.kind.as_str(), ""),
+    };
+    let kind = match kind {
+        "Vec<u8>" if member.base64 => "base64",
+        "Vec<(u8, HexDigest)>" => "list of `[index, \"64 hex digits\"]`",
+        "String" => "text",
+        "NodeId" => "64 lowercase hex digits",
+        "IdentityKind" => "`\"tpm\"` or `\"software\"`",
+        "u8" | "u32" | "u64" | "i64" => "integer",
+        other => other,
+    };
+    format!("{kind}{optional}")
+}
+
+/// An example with a line for every part, from the golden bytes.
+fn example(file: &str) -> String {
+    let path = format!("{}/tests/golden/{file}.hex", env!("CARGO_MANIFEST_DIR"));
+    let golden = hex::decode(fs::read_to_string(path).unwrap().trim()).unwrap();
+    let header = |kind: &str| Line {
+        bytes: golden[..2].to_vec(),
+        field: String::new(),
+        says: format!("wire version, kind {kind}"),
+    };
+    let traced = match file.split('-').nth(1).unwrap() {
+        "up" => {
+            let message = Up::decode(&golden).unwrap();
+            [vec![header(message.kind().as_str())], up(&message)].concat_lines()
+        }
+        "down" => {
+            let message = Down::decode(&golden).unwrap();
+            [vec![header(message.kind().as_str())], down(&message)].concat_lines()
+        }
+        "payload" => {
+            let (name, lines) = match Payload::decode(&golden).unwrap() {
+                Payload::Telemetry(sample) => ("telemetry", trace(&sample)),
+                Payload::Alert(alert) => ("alert", trace(&alert)),
+            };
+            [vec![header(name)], lines].concat_lines()
+        }
+        _ => {
+            let version = Line {
+                bytes: golden[..1].to_vec(),
+                field: String::new(),
+                says: "version of the body".into(),
+            };
+            [vec![version], trace(&Base::of(&golden).unwrap())].concat_lines()
+        }
+    };
+    assert_eq!(traced.iter().flat_map(|line| line.bytes.clone()).collect::<Vec<_>>(), golden, "{file}");
+    shown(&traced)
+}
+
+fn up(message: &Up) -> Vec<Line> {
+    match message {
+        Up::Hello(it) => trace(it),
+        Up::Heartbeat(it) => trace(it),
+        Up::Records(it) => trace(it),
+        Up::ActualState(it) => trace(it),
+        Up::AttestationAnswer(it) => trace(it),
+    }
+}
+
+fn down(message: &Down) -> Vec<Line> {
+    match message {
+        Down::DesiredState(it) => trace(it),
+        Down::AttestationChallenge(it) => trace(it),
+        Down::HighWaterMarks(it) => trace(it),
+        Down::Welcome(it) => trace(it),
+    }
+}
+
+trait ConcatLines {
+    fn concat_lines(self) -> Vec<Line>;
+}
+
+impl ConcatLines for [Vec<Line>; 2] {
+    fn concat_lines(self) -> Vec<Line> {
+        self.into_iter().flatten().collect()
+    }
+}
+
+fn shown(lines: &[Line]) -> String {
+    let mut text = "```text\n".to_owned();
+    for line in lines {
+        let hex = hex::encode(&line.bytes);
+        let mut pieces = hex.as_bytes().chunks(40).map(|piece| std::str::from_utf8(piece).unwrap());
+        let first = pieces.next().unwrap_or_default();
+        writeln!(text, "{}", format!("{first:<40} {:<28} {}", line.field, line.says).trim_end()).unwrap();
+        for piece in pieces {
+            writeln!(text, "{piece}").unwrap();
+        }
+    }
+    text + "```\n"
+}
+
+/// Inputs and outputs of the three bindings.
+fn vectors() -> String {
+    let challenge = AttestationChallenge { challenge: [4; 16], nonce: [5; 32], pcr_mask: 0xff };
+    let vectors = [
+        (
+            "enrol",
+            "secret 32 × 01, session 32 × 02, csr 16 × 03, event log 8 × 06",
+            enrol_binding(&[1; 32], &[2; 32], &[3; 16], Some(&[6; 8])),
+        ),
+        (
+            "enrol",
+            "secret empty (no TPM), session 32 × 02, csr 16 × 03, no event log",
+            enrol_binding(&[], &[2; 32], &[3; 16], None),
+        ),
+        ("renew", "nonce 32 × 01, session 32 × 02, csr 16 × 03", renew_binding(&[1; 32], &[2; 32], &[3; 16])),
+        ("attest", "challenge 16 × 04, nonce 32 × 05, pcr_mask 0xff", attest_binding(&challenge)),
+    ];
+    vectors.iter().fold(
+        "| binding | input, bytes in hex | SHA-256 |\n|---|---|---|\n".to_owned(),
+        |table, (name, input, digest)| format!("{table}| {name} | {input} | `{}` |\n", hex::encode(digest)),
+    )
+}
