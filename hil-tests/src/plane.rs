@@ -1,6 +1,6 @@
 //! A control plane inside the test: the whole API over a database of its own, without sockets, in milliseconds.
 
-use crate::shared_postgres::fresh_database;
+use crate::shared_postgres::{empty_database, fresh_database};
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
@@ -10,7 +10,10 @@ use noderr_control::{MIGRATIONS, Plane, features};
 use noderr_fleet::{FleetSettings, open_authority};
 use noderr_kernel::{Caller, Configuration, Database, hash_secret, new_secret};
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgPool};
+use std::str::FromStr as _;
 use std::sync::Arc;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -32,12 +35,31 @@ pub struct TestPlane {
 impl TestPlane {
     /// Opens an instance, with an administrator who has a session.
     pub async fn open() -> anyhow::Result<Self> {
+        Self::over(fresh_database().await?).await
+    }
+
+    /// Opens one over a database that was left at migration `version` with these rows in it, and upgrades the database as
+    /// `serve` does at its start.
+    pub async fn upgraded(version: i64, rows: &str) -> anyhow::Result<Self> {
+        let url = empty_database().await?;
+        let mut connection = PgConnectOptions::from_str(&url)?.connect().await?;
+        let migrations =
+            MIGRATIONS.iter().filter(|migration| migration.version <= version).cloned().collect();
+        Migrator { migrations, ..Migrator::DEFAULT }.run(&mut connection).await?;
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(rows.to_owned()))).await?;
+        connection.close().await?;
+        Self::over(url).await
+    }
+
+    async fn over(url: String) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let url = fresh_database().await?;
-        let text =
-            format!("data = \"{}\"\n[database]\nurl = \"{url}\"\nconnections = 4\n", folder.path().display());
+        let text = format!(
+            "data = \"{}\"\n[database]\nurl = \"{url}\"\nconnections = 4\n[telemetry]\nretention_days = 36500\n",
+            folder.path().display()
+        );
         let configuration = Configuration::parse(&text, std::iter::empty(), &features::sections())?;
-        let database = Database::open(configuration.base(), &configuration.section()?, &MIGRATIONS).await?;
+        let database =
+            Database::migrate(configuration.base(), &configuration.section()?, &MIGRATIONS).await?;
         let authority = open_authority(&FleetSettings::read(&configuration)?, &database).await?;
         let plane = Plane::open(&configuration, database, Arc::new(authority)).await?;
         let owner = PgPool::connect(&url).await?;

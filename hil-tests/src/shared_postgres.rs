@@ -16,6 +16,15 @@ const OWNER: &str = "noderr_owner";
 
 /// Makes a database for one test, at the newest migration; returns a URL with all rights.
 pub(crate) async fn fresh_database() -> anyhow::Result<String> {
+    database_from("template_noderr").await
+}
+
+/// Makes a database with nothing in it for one test; returns a URL with all rights.
+pub(crate) async fn empty_database() -> anyhow::Result<String> {
+    database_from("template0").await
+}
+
+async fn database_from(template: &str) -> anyhow::Result<String> {
     // The parent is the process that runs the tests: there is one PostgreSQL for each run and each user.
     let run = getppid().context("a test has a parent")?.as_raw_nonzero();
     let folder = std::env::temp_dir().join(format!("noderr-tests-{}-{run}", geteuid().as_raw()));
@@ -31,7 +40,7 @@ pub(crate) async fn fresh_database() -> anyhow::Result<String> {
     let name = format!("t{}", hex::encode(rand::random::<[u8; 8]>()));
     let mut connection = PgConnectOptions::from_str(&url(&folder, "postgres"))?.connect().await?;
     connection
-        .execute(sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template_noderr"))))
+        .execute(sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}"))))
         .await?;
     connection.close().await?;
     Ok(url(&folder, &name))

@@ -86,6 +86,7 @@ impl<'de> Deserialize<'de> for NodeId {
 
 /// What stands behind a node's key. Decided by the server from evidence, never claimed by the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum IdentityKind {
     /// Keys that live in a TPM whose endorsement the server has checked.

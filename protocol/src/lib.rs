@@ -19,6 +19,7 @@ pub mod enrol;
 mod envelope;
 mod family;
 mod ids;
+mod json;
 mod open;
 pub mod payload;
 mod sections;
@@ -31,6 +32,7 @@ pub use bounded::{Blob, List, Text, TooLong, steers_terminal};
 pub use down::{AttestationChallenge, BatchOutcome, Down, DownKind, HighWaterMarks, LaneMark, Welcome};
 pub use envelope::{DecodeError, EncodeError, MAX_ENVELOPE, Message, WIRE_VERSION};
 pub use ids::{IdentityKind, NodeId, ParseNodeIdError};
+pub use json::{Base64, HexDigest, RegisterIndex};
 pub use payload::{Alert, AlertCode, Payload};
 pub use sections::{
     ActualState, Base, DesiredState, KnownSection, MAX_SECTION, Phase, Section, SectionBody, SectionReport,

@@ -31,6 +31,7 @@ pub const ALL: &[Kind] = &[
     NOT_A_SESSION,
     PROOF_REQUIRED,
     NOT_FOUND,
+    PAGE,
     METHOD,
     THROTTLED,
     IDEMPOTENCY_KEY,
@@ -62,7 +63,7 @@ pub const UNAUTHORISED: Kind =
 pub const PERMISSION: Kind = Kind::new(403, "permission", "you may not do this");
 /// A token was used where a session is needed.
 pub const NOT_A_SESSION: Kind = Kind::new(
-    400,
+    403,
     "not-a-session",
     "this request was made with an API token; it is for people who have logged in",
 );
@@ -74,6 +75,9 @@ pub const PROOF_REQUIRED: Kind = Kind::new(
 );
 /// The thing does not exist, or the principal may not see it.
 pub const NOT_FOUND: Kind = Kind::new(404, "not-found", "there is no such thing, or it is not yours to see");
+/// There is no page behind this cursor.
+pub const PAGE: Kind =
+    Kind::new(404, "page", "`after` is not the `next` of an earlier page of this list; begin without it");
 /// The route does not know the method.
 pub const METHOD: Kind = Kind::new(405, "method", "this page does not know that method");
 /// Too many requests.

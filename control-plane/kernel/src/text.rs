@@ -5,8 +5,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 use std::ops::Deref;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
-use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
 /// One line of text: 1 to `MAX` characters, not all of them blank, none of them an order to a terminal.
@@ -89,12 +89,9 @@ impl<'de> Deserialize<'de> for Email {
 
 impl PartialSchema for Email {
     fn schema() -> RefOr<Schema> {
+        // No format: what that allows depends on whom one asks, and the pattern is what is taken here.
         let pattern = r"^[!-?A-~]+@[!-?A-~]+$";
-        text(3, Self::MAX)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Email)))
-            .pattern(Some(pattern))
-            .build()
-            .into()
+        text(3, Self::MAX).pattern(Some(pattern)).build().into()
     }
 }
 

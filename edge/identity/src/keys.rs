@@ -58,12 +58,12 @@ impl NodeKeys {
         match self {
             Self::Tpm(tpm) => {
                 let (public, evidence) = tpm.certify_result_key(*binding)?;
-                let certify = Some(evidence.attest);
-                Ok(ResultKey { public, certify, signature: evidence.signature })
+                let certify = Some(evidence.attest.into());
+                Ok(ResultKey { public: public.into(), certify, signature: evidence.signature.into() })
             }
             Self::Software { results, .. } => {
-                let public = results.public_sec1().to_vec();
-                Ok(ResultKey { public, certify: None, signature: results.sign(binding) })
+                let public = results.public_sec1().to_vec().into();
+                Ok(ResultKey { public, certify: None, signature: results.sign(binding).into() })
             }
         }
     }

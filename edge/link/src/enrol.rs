@@ -4,11 +4,11 @@ use crate::https::{CallError, HttpsClient};
 use noderr_identity::tpm::{Evidence, Tpm};
 use noderr_identity::{Backwards, KeyError, NodeKeys, TpmError, certificate_request};
 use noderr_protocol::enrol::{
-    ActivationChallenge, BeginRequest, BeginResponse, Enrolled, FinishRequest, HexDigest, RenewChallenge,
+    ActivationChallenge, BeginRequest, BeginResponse, Enrolled, FinishRequest, Register, RenewChallenge,
     RenewChallengeRequest, RenewProof, RenewRequest, ResultKey, TpmKeys, TpmProof, enrol_binding,
     renew_binding,
 };
-use noderr_protocol::{NodeId, PcrValue};
+use noderr_protocol::{Base64, NodeId, PcrValue};
 
 /// Why an exchange failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,10 +56,10 @@ pub async fn enrol(client: &HttpsClient, keys: &NodeKeys, token: &str) -> Result
         NodeKeys::Tpm(tpm) => {
             let public = blocking(tpm, |tpm| tpm.public_keys(true)).await?;
             Some(TpmKeys {
-                ek_cert: public.ek_cert,
-                ek_pub: public.ek,
-                ak_pub: public.ak,
-                tls_pub: public.tls,
+                ek_cert: public.ek_cert.map(Base64::from),
+                ek_pub: public.ek.into(),
+                ak_pub: public.ak.into(),
+                tls_pub: public.tls.into(),
             })
         }
         NodeKeys::Software { .. } => None,
@@ -77,7 +77,7 @@ pub async fn enrol(client: &HttpsClient, keys: &NodeKeys, token: &str) -> Result
         (NodeKeys::Tpm(_), None) => return Err(ExchangeError::WantsNothing),
     };
     let result_key = result_key(keys, binding).await?;
-    let finish = FinishRequest { session: begun.session, csr, proof, result_key };
+    let finish = FinishRequest { session: begun.session, csr: csr.into(), proof, result_key };
     Ok(client.post("/enrol/finish", &finish).await?)
 }
 
@@ -90,17 +90,18 @@ async fn prove(
     let event_log = event_log().await;
     let (session, csr) = (session.to_vec(), csr.to_vec());
     blocking(tpm, move |tpm| {
-        let secret = tpm.activate(challenge.credential_blob, challenge.encrypted_secret)?;
+        let secret =
+            tpm.activate(challenge.credential_blob.into_vec(), challenge.encrypted_secret.into_vec())?;
         let binding = enrol_binding(&secret, &session, &csr, event_log.as_deref());
         let (quote, pcrs) = tpm.quote(binding, challenge.pcr_mask)?;
         let certify = tpm.certify(binding)?;
         let proof = TpmProof {
-            pcrs: pairs(pcrs),
-            event_log,
-            quote: quote.attest,
-            quote_sig: quote.signature,
-            certify: certify.attest,
-            certify_sig: certify.signature,
+            pcrs: registers(pcrs),
+            event_log: event_log.map(Base64::from),
+            quote: quote.attest.into(),
+            quote_sig: quote.signature.into(),
+            certify: certify.attest.into(),
+            certify_sig: certify.signature.into(),
         };
         Ok((proof, binding))
     })
@@ -119,14 +120,21 @@ pub async fn renew(client: &HttpsClient, keys: &NodeKeys, node: NodeId) -> Resul
             let mask = challenge.pcr_mask;
             let (Evidence { attest, signature }, pcrs) =
                 blocking(tpm, move |tpm| tpm.quote(binding, mask)).await?;
-            Some(RenewProof { pcrs: pairs(pcrs), quote: attest, quote_sig: signature })
+            Some(RenewProof { pcrs: registers(pcrs), quote: attest.into(), quote_sig: signature.into() })
         }
         NodeKeys::Software { .. } => None,
     };
     let signer = keys.clone();
     let possession = join(tokio::task::spawn_blocking(move || signer.sign(&binding)).await)?;
     let result_key = result_key(keys, binding).await?;
-    let renew = RenewRequest { node, session: challenge.session, csr, proof, possession, result_key };
+    let renew = RenewRequest {
+        node,
+        session: challenge.session,
+        csr: csr.into(),
+        proof,
+        possession: possession.into(),
+        result_key,
+    };
     Ok(client.post("/enrol/renew", &renew).await?)
 }
 
@@ -152,8 +160,9 @@ fn join<T>(joined: Result<Result<T, KeyError>, tokio::task::JoinError>) -> Resul
     joined.unwrap_or_else(|error| Err(KeyError::Panicked(error.to_string())))
 }
 
-fn pairs(pcrs: Vec<PcrValue>) -> Vec<(u8, HexDigest)> {
-    pcrs.into_iter().map(|pcr| (pcr.index, HexDigest(pcr.digest))).collect()
+fn registers(pcrs: Vec<PcrValue>) -> Vec<Register> {
+    // A mask has no more bits than there are registers.
+    pcrs.into_iter().filter_map(Register::of).collect()
 }
 
 /// The firmware's measurement log, where the kernel shows one.

@@ -5,4 +5,5 @@ mod abandoned;
 mod access;
 mod input;
 mod once;
+mod upgrade;
 mod work;

@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use noderr_cli::Client;
 use noderr_hil::{ControlOptions, Lab, LabOptions, SoftTpm, TpmVendor, until};
 use noderr_identity::{NodeKeys, SoftwareKey, Tpm, TpmConfig, certificate_request};
+use noderr_protocol::Base64;
 use noderr_protocol::enrol::{
-    BeginRequest, BeginResponse, FinishRequest, HexDigest, TpmKeys, TpmProof, enrol_binding,
+    BeginRequest, BeginResponse, FinishRequest, Register, TpmKeys, TpmProof, enrol_binding,
 };
 use serde_json::{Value, json};
 use sqlx::postgres::PgPool;
@@ -32,7 +33,12 @@ impl Cheat {
 
     fn keys(&self) -> anyhow::Result<TpmKeys> {
         let public = self.tpm.public_keys(true)?;
-        Ok(TpmKeys { ek_cert: public.ek_cert, ek_pub: public.ek, ak_pub: public.ak, tls_pub: public.tls })
+        Ok(TpmKeys {
+            ek_cert: public.ek_cert.map(Base64),
+            ek_pub: Base64(public.ek),
+            ak_pub: Base64(public.ak),
+            tls_pub: Base64(public.tls),
+        })
     }
 
     async fn begin(&self, token: &str, keys: Option<TpmKeys>) -> Result<Value, noderr_cli::ApiError> {
@@ -49,24 +55,24 @@ impl Cheat {
     fn honest(&self, begun: &BeginResponse, csr_keys: &NodeKeys) -> anyhow::Result<FinishRequest> {
         let challenge = begun.challenge.clone().context("no challenge")?;
         let csr = certificate_request(csr_keys)?;
-        let secret = self.tpm.activate(challenge.credential_blob, challenge.encrypted_secret)?;
+        let secret = self.tpm.activate(challenge.credential_blob.0, challenge.encrypted_secret.0)?;
         let binding = enrol_binding(&secret, &begun.session, &csr, None);
         let proof = self.proof(&binding, challenge.pcr_mask)?;
         let result_key = self.own().prove_result_key(&binding)?;
-        Ok(FinishRequest { session: begun.session.clone(), csr, proof: Some(proof), result_key })
+        Ok(FinishRequest { session: begun.session.clone(), csr: Base64(csr), proof: Some(proof), result_key })
     }
 
     fn proof(&self, binding: &[u8; 32], mask: u32) -> anyhow::Result<TpmProof> {
         let (quote, pcrs) = self.tpm.quote(*binding, mask)?;
         let certify = self.tpm.certify(*binding)?;
-        let pcrs = pcrs.into_iter().map(|pcr| (pcr.index, HexDigest(pcr.digest))).collect();
+        let pcrs = pcrs.into_iter().filter_map(Register::of).collect();
         Ok(TpmProof {
             pcrs,
             event_log: None,
-            quote: quote.attest,
-            quote_sig: quote.signature,
-            certify: certify.attest,
-            certify_sig: certify.signature,
+            quote: Base64(quote.attest),
+            quote_sig: Base64(quote.signature),
+            certify: Base64(certify.attest),
+            certify_sig: Base64(certify.signature),
         })
     }
 
@@ -93,14 +99,14 @@ async fn an_answer_with_any_lie_in_it_is_refused_and_ends_its_session() -> anyho
     let cheat = Cheat::new(&lab, &lab.vendor, &folder.path().join("cheat")).await?;
     let (node, token) = lab.add_node("cheated").await?;
     let lies: [Lie; 9] = [
-        ("signature", |proof| proof.quote[20] ^= 1),
-        ("signature", |proof| proof.certify[20] ^= 1),
+        ("signature", |proof| proof.quote.0[20] ^= 1),
+        ("signature", |proof| proof.certify.0[20] ^= 1),
         ("signature", |proof| std::mem::swap(&mut proof.quote_sig, &mut proof.certify_sig)),
-        ("signature", |proof| proof.quote.truncate(40)),
-        ("malformed", |proof| proof.certify_sig.clear()),
-        ("pcr-digest", |proof| proof.pcrs[0].1.0[0] ^= 1),
+        ("signature", |proof| proof.quote.0.truncate(40)),
+        ("malformed", |proof| proof.certify_sig.0.clear()),
+        ("pcr-digest", |proof| proof.pcrs[0].sha256.0[0] ^= 1),
         ("pcr-selection", |proof| proof.pcrs.truncate(3)),
-        ("nonce", |proof| proof.event_log = Some(b"another start".to_vec())),
+        ("nonce", |proof| proof.event_log = Some(Base64(b"another start".to_vec()))),
         ("not-of-tpm", |proof| {
             proof.certify.clone_from(&proof.quote);
             proof.certify_sig.clone_from(&proof.quote_sig);
@@ -126,7 +132,7 @@ async fn an_answer_with_any_lie_in_it_is_refused_and_ends_its_session() -> anyho
     // An answer without a proof to a session that was begun with a TPM.
     let begun = cheat.begun(&token).await?;
     let (csr, result_key) = (certificate_request(&outside)?, outside.prove_result_key(&[0; 32])?);
-    let bare = FinishRequest { session: begun.session, csr, proof: None, result_key };
+    let bare = FinishRequest { session: begun.session, csr: Base64(csr), proof: None, result_key };
     assert_eq!(refused_as(cheat.finish(&bare).await), "proof");
     // The right answer to the challenge of another session.
     let (one, other) = (cheat.begun(&token).await?, cheat.begun(&token).await?);
@@ -203,7 +209,7 @@ async fn a_tpm_that_is_not_the_one_it_shows_does_not_begin() -> anyhow::Result<(
         ("ak-as-tls-key", TpmKeys { tls_pub: own.ak_pub.clone(), ..own.clone() }),
         ("ak-attributes", TpmKeys { ak_pub: own.tls_pub.clone(), ..own.clone() }),
         ("ek-attributes", TpmKeys { ek_pub: own.ak_pub.clone(), ..own.clone() }),
-        ("malformed", TpmKeys { ak_pub: own.ak_pub[..30].to_vec(), ..own.clone() }),
+        ("malformed", TpmKeys { ak_pub: Base64(own.ak_pub[..30].to_vec()), ..own.clone() }),
     ] {
         assert_eq!(refused_as(cheat.begin(&token, Some(keys)).await), refusal);
     }
@@ -216,12 +222,12 @@ async fn a_tpm_that_is_not_the_one_it_shows_does_not_begin() -> anyhow::Result<(
     let challenge = begun.challenge.clone().context("no challenge")?;
     for tpm in [&cheat.tpm, &foreign.tpm] {
         let (blob, secret) = (challenge.credential_blob.clone(), challenge.encrypted_secret.clone());
-        assert!(tpm.activate(blob, secret).is_err());
+        assert!(tpm.activate(blob.0, secret.0).is_err());
     }
     let csr = certificate_request(&foreign.own())?;
     let guessed = foreign.proof(&enrol_binding(&[0; 32], &begun.session, &csr, None), challenge.pcr_mask)?;
     let result_key = foreign.own().prove_result_key(&[0; 32])?;
-    let guess = FinishRequest { session: begun.session, csr, proof: Some(guessed), result_key };
+    let guess = FinishRequest { session: begun.session, csr: Base64(csr), proof: Some(guessed), result_key };
     assert_eq!(refused_as(cheat.finish(&guess).await), "nonce");
     Ok(())
 }
@@ -239,7 +245,7 @@ async fn one_tpm_is_one_node_and_what_has_expired_is_over() -> anyhow::Result<()
     // A second node on the same TPM, which once shows itself as it is, and once as another TPM.
     let (_, second) = lab.add_node("second").await?;
     let mut dressed_up = cheat.keys()?;
-    let policy = dressed_up.ek_pub.get_mut(10..42).context("an endorsement key without a policy")?;
+    let policy = dressed_up.ek_pub.0.get_mut(10..42).context("an endorsement key without a policy")?;
     policy.fill(0x5a);
     for keys in [cheat.keys()?, dressed_up] {
         let begun: BeginResponse = serde_json::from_value(cheat.begin(&second, Some(keys)).await?)?;

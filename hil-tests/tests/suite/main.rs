@@ -4,6 +4,7 @@ mod api;
 mod attestation;
 mod bad_days;
 mod campaigns;
+mod compat;
 mod crowds;
 mod desired;
 mod dev_up;

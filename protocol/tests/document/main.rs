@@ -184,8 +184,10 @@ fn json_kind(member: &Member) -> String {
         None => (member.kind.as_str(), ""),
     };
     let kind = match kind {
-        "Vec<u8>" if member.base64 => "base64",
-        "Vec<(u8, HexDigest)>" => "list of `[index, \"64 hex digits\"]`",
+        "Base64" => "base64",
+        "Vec<Register>" => "list of Register",
+        "HexDigest" => "64 hex digits",
+        "RegisterIndex" => "integer, 0 to 23",
         "String" => "text",
         "NodeId" => "64 lowercase hex digits",
         "IdentityKind" => "`\"tpm\"` or `\"software\"`",

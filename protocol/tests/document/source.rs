@@ -10,8 +10,6 @@ pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) kind: String,
     pub(crate) about: String,
-    /// Bytes that JSON has as base64.
-    pub(crate) base64: bool,
 }
 
 /// A structure or an enumeration.
@@ -33,7 +31,7 @@ pub(crate) fn types() -> BTreeMap<String, Type> {
 }
 
 fn read(source: &str, types: &mut BTreeMap<String, Type>) {
-    let (mut about, mut base64) = (String::new(), false);
+    let mut about = String::new();
     let mut open: Option<(String, Type)> = None;
     for line in source.lines().map(str::trim) {
         if let Some(comment) = line.strip_prefix("///") {
@@ -41,7 +39,6 @@ fn read(source: &str, types: &mut BTreeMap<String, Type>) {
             continue;
         }
         if line.starts_with("#[") {
-            base64 |= line.contains("with = \"b64");
             continue;
         }
         match &mut open {
@@ -59,13 +56,13 @@ fn read(source: &str, types: &mut BTreeMap<String, Type>) {
                 types.insert(name.clone(), found.clone());
                 open = None;
             }
-            Some((_, found)) => found.members.extend(member(line, found.is_enum, &about, base64)),
+            Some((_, found)) => found.members.extend(member(line, found.is_enum, &about)),
         }
-        (about, base64) = (String::new(), false);
+        about = String::new();
     }
 }
 
-fn member(line: &str, of_enum: bool, about: &str, base64: bool) -> Option<Member> {
+fn member(line: &str, of_enum: bool, about: &str) -> Option<Member> {
     let line = line.strip_suffix(',')?;
     let (name, kind) = if of_enum {
         line.split_once('(').map_or((line, ""), |(name, kind)| (name, kind.trim_end_matches(')')))
@@ -73,5 +70,5 @@ fn member(line: &str, of_enum: bool, about: &str, base64: bool) -> Option<Member
         line.strip_prefix("pub ")?.split_once(": ")?
     };
     let owned = |text: &str| text.to_owned();
-    Some(Member { name: owned(name), kind: owned(kind), about: owned(about), base64 })
+    Some(Member { name: owned(name), kind: owned(kind), about: owned(about) })
 }

@@ -37,7 +37,7 @@ pub(super) async fn begin(fleet: &Fleet, request: BeginRequest) -> Result<BeginR
     let expires_in_s = fleet.settings.enrolment.session_s;
     db::insert(&mut tx, &session, &exchange, expires_in_s.into()).await?;
     tx.commit().await?;
-    Ok(BeginResponse { session: session.to_vec(), challenge, expires_in_s })
+    Ok(BeginResponse { session: session.to_vec().into(), challenge, expires_in_s })
 }
 
 /// The secret of an enrolment, which only the right TPM can decrypt and answer with. It is computed from the
@@ -73,8 +73,8 @@ fn with_tpm(
     let credential = make_credential(&ek, &ak, secret).map_err(refused)?;
     let pcr_mask = fleet.settings.enrolment.pcr_mask();
     let challenge = ActivationChallenge {
-        credential_blob: credential.blob,
-        encrypted_secret: credential.encrypted_secret,
+        credential_blob: credential.blob.into(),
+        encrypted_secret: credential.encrypted_secret.into(),
         pcr_mask,
     };
     let exchange = Exchange {
@@ -83,8 +83,8 @@ fn with_tpm(
         kind: IdentityKind::Tpm.to_string(),
         ek_fingerprint: Some(ek_fingerprint),
         ek_certified,
-        ak_public: Some(keys.ak_pub),
-        tls_public: Some(keys.tls_pub),
+        ak_public: Some(keys.ak_pub.into_vec()),
+        tls_public: Some(keys.tls_pub.into_vec()),
         pcr_mask: pcr_mask.cast_signed(),
     };
     Ok((exchange, Some(challenge)))

@@ -5,11 +5,11 @@ use crate::state::Fleet;
 use noderr_attestation::{PcrSet, Refusal};
 use noderr_ca::{Csr, NodeSubject};
 use noderr_kernel::{Problem, unix_now};
-use noderr_protocol::enrol::{Enrolled, HexDigest};
+use noderr_protocol::enrol::{Enrolled, Register};
 use sqlx::PgConnection;
 
-pub(super) fn pcr_set(values: &[(u8, HexDigest)]) -> Result<PcrSet, Refusal> {
-    PcrSet::new(values.iter().map(|(index, HexDigest(digest))| (*index, *digest)))
+pub(super) fn pcr_set(registers: &[Register]) -> Result<PcrSet, Refusal> {
+    PcrSet::new(registers.iter().map(|register| (register.index.get(), register.sha256.0)))
 }
 
 /// Issues a certificate for the key in `csr` and puts it on record.

@@ -64,8 +64,8 @@ pub(super) const KNOWN_WITH_TPM: Kind = Kind::new(
 pub(super) const SESSION: Kind =
     Kind::new(403, "session", "the session is unknown, expired or was answered already; begin again");
 pub(super) const CSR: Kind =
-    Kind::new(400, "csr", "the certificate request cannot be read, or its key is not accepted");
-pub(super) const PROOF: Kind = Kind::new(400, "proof", "the proof does not fit how the exchange was begun");
+    Kind::new(403, "csr", "the certificate request cannot be read, or its key is not accepted");
+pub(super) const PROOF: Kind = Kind::new(403, "proof", "the proof does not fit how the exchange was begun");
 pub(super) const NOT_ENROLLED: Kind =
     Kind::new(403, "not-enrolled", "this node is not enrolled, it is revoked, or its operator is suspended");
 pub(super) const POSSESSION: Kind =

@@ -39,11 +39,11 @@ pub(super) async fn challenge(
     let expires = unix_now() + i64::from(fleet.settings.enrolment.session_s);
     session[..8].copy_from_slice(&expires.to_be_bytes());
     let nonce = nonce_of(&fleet.exchange_key, &session, &request.node, pcr_mask);
-    Ok(RenewChallenge { session: session.to_vec(), nonce: nonce.to_vec(), pcr_mask })
+    Ok(RenewChallenge { session: session.to_vec().into(), nonce: nonce.to_vec().into(), pcr_mask })
 }
 
 pub(super) async fn renew(fleet: &Fleet, request: RenewRequest) -> Result<Enrolled, Problem> {
-    let session = <[u8; 32]>::try_from(request.session.as_slice()).map_err(|_| SESSION)?;
+    let session = <[u8; 32]>::try_from(&*request.session).map_err(|_| SESSION)?;
     if i64::from_be_bytes(session[..8].try_into().expect("8 of 32 bytes")) < unix_now() {
         return Err(SESSION.into());
     }

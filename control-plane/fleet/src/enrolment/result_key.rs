@@ -26,13 +26,13 @@ pub(super) fn check(
         (None, Some(_)) => {
             Err(PROOF.because("a node without a TPM has nothing to certify its key of results with"))
         }
-        (None, None) if claimed.public == tls_sec1 => {
+        (None, None) if *claimed.public == *tls_sec1 => {
             Err(PROOF.because("the key of results is the key of the certificate"))
         }
         (None, None) => {
             check_signature(&claimed.public, binding, &claimed.signature)
                 .map_err(|_| PROOF.because("the key of results has not signed this exchange"))?;
-            Ok(claimed.public.clone())
+            Ok(claimed.public.to_vec())
         }
     }
 }

@@ -26,8 +26,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Fleet>> {
     path = "/enrol/begin",
     tag = "boxes",
     security(()),
-    request_body = Object,
-    responses((status = 200, body = Object), Refused)
+    request_body = BeginRequest,
+    responses((status = 200, body = BeginResponse), Refused)
 )]
 async fn begin_enrolment(
     State(fleet): State<Arc<Fleet>>,
@@ -46,8 +46,8 @@ async fn begin_enrolment(
     path = "/enrol/finish",
     tag = "boxes",
     security(()),
-    request_body = Object,
-    responses((status = 200, body = Object), Refused)
+    request_body = FinishRequest,
+    responses((status = 200, body = Enrolled), Refused)
 )]
 async fn finish_enrolment(
     State(fleet): State<Arc<Fleet>>,
@@ -62,8 +62,8 @@ async fn finish_enrolment(
     path = "/enrol/renew/challenge",
     tag = "boxes",
     security(()),
-    request_body = Object,
-    responses((status = 200, body = Object), Refused)
+    request_body = RenewChallengeRequest,
+    responses((status = 200, body = RenewChallenge), Refused)
 )]
 async fn challenge_renewal(
     State(fleet): State<Arc<Fleet>>,
@@ -78,8 +78,8 @@ async fn challenge_renewal(
     path = "/enrol/renew",
     tag = "boxes",
     security(()),
-    request_body = Object,
-    responses((status = 200, body = Object), Refused)
+    request_body = RenewRequest,
+    responses((status = 200, body = Enrolled), Refused)
 )]
 async fn renew_certificate(
     State(fleet): State<Arc<Fleet>>,

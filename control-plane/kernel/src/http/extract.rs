@@ -46,7 +46,7 @@ pub(super) async fn read_json<S: Send + Sync, T: DeserializeOwned>(
 ) -> Result<(T, Bytes), Problem> {
     let is_json = is_json(request.headers());
     let bytes = Bytes::from_request(request, state).await?;
-    let absent = bytes.is_empty() && empty == Empty::IsAnObject;
+    let absent = matches!(bytes.trim_ascii(), b"" | b"null") && empty == Empty::IsAnObject;
     if !is_json && !absent {
         return Err(MEDIA_TYPE.into());
     }

@@ -2,7 +2,7 @@
 //! same.
 
 use super::Problem;
-use crate::problems::QUERY;
+use crate::problems::{PAGE, QUERY};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
@@ -104,7 +104,6 @@ fn encode<K: Serialize>(key: &K) -> String {
 }
 
 fn decode<K: DeserializeOwned>(text: &str) -> Result<K, Problem> {
-    let wrong = || QUERY.because("`after` must be the `next` of an earlier page");
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
-    serde_json::from_slice(&bytes).map_err(|_| wrong())
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| PAGE)?;
+    Ok(serde_json::from_slice(&bytes).map_err(|_| PAGE)?)
 }

@@ -10,7 +10,7 @@ pub(super) const UNKNOWN_PERMISSION: Kind =
     Kind::new(400, "unknown-permission", "there is no such permission");
 
 pub(super) const READS_ONLY: Kind = Kind::new(
-    400,
+    403,
     "reads-only",
     "a token that is bound to an operator may hold what operators hold, and no more",
 );

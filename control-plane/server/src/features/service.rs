@@ -78,7 +78,7 @@ async fn ready(State(service): State<Arc<Service>>) -> Result<Json<Health>, Prob
 }
 
 /// What time is it? For boxes whose own clock is wrong; the certificate of this connection vouches for it.
-#[utoipa::path(get, path = "/time", tag = "service", security(()), responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = "/time", tag = "service", security(()), responses((status = 200, body = ServerTime)))]
 async fn time() -> Json<ServerTime> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Json(ServerTime { unix_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) })
