@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use noderr_hil::plane::TestPlane;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -45,24 +45,26 @@ async fn every_database_that_was_kept_is_upgraded_with_all_that_is_in_it() -> an
         let inserts = |table: &str| rows.matches(&format!("INSERT INTO public.{table} ")).count();
         assert_eq!(nodes.len(), inserts("nodes"), "{}", path.display());
         assert_eq!(count(&plane, "/operators").await?, inserts("operators"));
-        let mut samples = 0;
+        let (mut samples, mut alerts) = (0, 0);
         for node in nodes {
+            alerts +=
+                count(&plane, &format!("/nodes/{}/alerts", node["id"].as_str().unwrap_or_default())).await?;
             samples += count(
                 &plane,
                 &format!("/nodes/{}/telemetry?limit=500", node["id"].as_str().unwrap_or_default()),
             )
             .await?;
         }
-        assert_eq!(samples, inserts("telemetry"));
+        assert_eq!((samples, alerts), (inserts("telemetry"), inserts("alerts")));
         let chain = admin.get("/audit/check").await?.expect(200)?;
         assert_eq!(chain["intact"], json!(true), "{chain}");
 
         // What came later works on what was there.
         let node = nodes.first().and_then(|node| node["id"].as_str()).context("a node")?;
-        let once = admin.once("after the upgrade");
+        let once = admin.once("after-the-upgrade");
         let first = once.post(&format!("/nodes/{node}/install-tokens"), &json!({})).await?;
         ensure!(first.status.as_u16() == 201, "{first:?}");
-        assert_eq!(admin.get("/work").await?.expect(200)?["items"], Value::Array(Vec::new()));
+        assert_eq!(count(&plane, "/work").await?, inserts("work"));
     }
     Ok(())
 }

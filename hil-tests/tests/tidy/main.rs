@@ -5,6 +5,7 @@ mod circles;
 
 use anyhow::Context as _;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -180,6 +181,24 @@ fn no_file_grows_beyond_what_one_can_hold_in_mind() -> anyhow::Result<()> {
         let lines = fs::read_to_string(&path)?.lines().count();
         assert!(lines <= 350, "{} has {lines} lines; split it by what it does", path.display());
     }
+    Ok(())
+}
+
+/// A database in the field has run them: a migration is added, and never changed.
+#[test]
+fn migrations_are_what_they_always_were() -> anyhow::Result<()> {
+    let folder = root().join("control-plane/migrations");
+    let pinned = fs::read_to_string(folder.join("SHA256SUMS"))?;
+    let mut sums = BTreeMap::new();
+    for file in fs::read_dir(&folder)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|ending| ending == "sql") {
+            let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
+            sums.insert(name, hex::encode(Sha256::digest(fs::read(&path)?)));
+        }
+    }
+    let now: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
+    assert_eq!(now, pinned, "add a migration with its line in SHA256SUMS; change none");
     Ok(())
 }
 
