@@ -1,10 +1,9 @@
 //! Looks after the box: checks on a beat, alerts on change, heartbeats, the systemd watchdog.
 
-use crate::probes::disk;
 use crate::shared::Shared;
 use noderr_identity::NodeKeys;
 use noderr_link::LinkState;
-use noderr_part::{Pulse, SLOW_DISK};
+use noderr_part::{Disk, Pulse, SLOW_DISK};
 use noderr_protocol::{AlertCode, Heartbeat, Text, Up};
 use noderr_spool::TELEMETRY_STOPS_BELOW;
 use std::time::{Duration, Instant};
@@ -44,10 +43,10 @@ pub(crate) async fn run(shared: Shared) {
     loop {
         beat.tick().await;
         let _busy = shared.outbox.pulse.busy(SLOW_DISK);
-        let (disk, spool) = (disk(shared.data.root()), shared.outbox.spool.stats());
+        let (disk, spool) = (Disk::of(shared.data.root()).ok(), shared.outbox.spool.stats());
         let failing = Failing {
             tpm: tpm.borrow().clone(),
-            disk_low: disk.is_some_and(|disk| disk.free_kib < TELEMETRY_STOPS_BELOW / 1024),
+            disk_low: disk.is_some_and(|disk| disk.free < TELEMETRY_STOPS_BELOW),
             disk_unknown: disk.is_none(),
             clock_wrong: shared.clock.is_vouched()
                 && shared.clock.system_offset_ms().unsigned_abs() > CLOCK_WRONG_MS,
@@ -71,7 +70,7 @@ pub(crate) async fn run(shared: Shared) {
 fn look_around(shared: &Shared, failing: &Failing) -> bool {
     let link = shared.link.borrow().clone();
     let spool = shared.outbox.spool.stats();
-    let disk = disk(shared.data.root());
+    let disk = Disk::of(shared.data.root()).ok();
     let tpm = match &shared.keys {
         NodeKeys::Tpm(tpm) => tpm.stats(),
         NodeKeys::Software { .. } => noderr_identity::TpmStats::default(),
@@ -93,7 +92,7 @@ fn look_around(shared: &Shared, failing: &Failing) -> bool {
         status.spool_lost = spool.lost;
         status.tpm_answered = tpm.answered;
         status.tpm_failed = tpm.failed;
-        status.disk_free_kib = disk.map_or(0, |disk| disk.free_kib);
+        status.disk_free_kib = disk.map_or(0, |disk| disk.free / 1024);
         status.failing = failing.in_words();
     });
     online
@@ -175,9 +174,10 @@ impl Failing {
             words.push(format!("tpm: {why}"));
         }
         if self.disk_low {
-            words.push(
-                "disk: less than 4 MiB free, telemetry is dropped and counted; free some space".to_owned(),
-            );
+            words.push(format!(
+                "disk: less than {} MiB free, telemetry is dropped and counted; free some space",
+                TELEMETRY_STOPS_BELOW >> 20
+            ));
         }
         if self.disk_unknown {
             words.push("disk: the file system does not say how full it is; look at the disk".to_owned());

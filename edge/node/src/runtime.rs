@@ -4,7 +4,6 @@ use crate::config::Config;
 use crate::desired::Desired;
 use crate::health::feed_watchdog;
 use crate::outbox::Outbox;
-use crate::probes::disk;
 use crate::registrar::{Registrar, open_keys};
 use crate::shared::Shared;
 use crate::status::{Board, StatusServer};
@@ -12,7 +11,7 @@ use crate::{attester, base, boot, health, inbox, keeper, sampler};
 use anyhow::Context as _;
 use noderr_identity::{CertificateResolver, Enrolment, TrustRoots, client_config};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
-use noderr_part::{Folder, Supervisor};
+use noderr_part::{Disk, Folder, Supervisor};
 use noderr_protocol::{
     AlertCode, Base, Hello, KnownSection, LaneState, SectionBody as _, Text, WIRE_VERSION,
 };
@@ -40,7 +39,7 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<(Arc<Registrar>, Option
     let board = Board::default();
     board.update(|status| {
         SOFTWARE.clone_into(&mut status.software);
-        status.disk_free_kib = disk(&config.storage.data).map_or(0, |disk| disk.free_kib);
+        status.disk_free_kib = Disk::of(&config.storage.data).map_or(0, |disk| disk.free / 1024);
     });
     let registrar = Registrar {
         url: config.control_plane.url.clone(),
@@ -180,6 +179,23 @@ fn begin_epoch(data: &Folder, floor: u64, spool: &Path) -> u64 {
         })
 }
 
+/// Puts down what the spool may take, and warns of a disk that is too small for all claims: the spool will then be cut short
+/// by the disk instead of by its budget.
+fn claim_disk(registrar: &Registrar, spool_bytes: u64) {
+    let (ledger, data) = (registrar.data.ledger(), registrar.data.root());
+    ledger.claim("spool", spool_bytes.saturating_add(noderr_spool::SET_ASIDE));
+    registrar.board.update(|status| status.disk_claims_kib = ledger.claims().values().sum::<u64>() / 1024);
+    if let Ok(disk) = Disk::of(data)
+        && let Some(excess) = ledger.excess(disk.total)
+    {
+        let excess_mib = (excess >> 20) + 1;
+        tracing::warn!(
+            excess_mib,
+            "the disk is smaller than what storage.spool_mib allows the spool to take"
+        );
+    }
+}
+
 async fn open_outbox(
     config: &Config,
     registrar: &Registrar,
@@ -187,6 +203,7 @@ async fn open_outbox(
     epoch: u64,
 ) -> anyhow::Result<Outbox> {
     let budget_bytes = config.storage.spool_mib << 20;
+    claim_disk(registrar, budget_bytes);
     let spool_config = SpoolConfig { path, epoch, budget_bytes };
     let spool = registrar.data.on_disk(|_| anyhow::Ok(Spool::open(spool_config)?)).await?;
     let pulse = registrar.data.pulse().clone();

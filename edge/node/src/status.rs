@@ -36,6 +36,8 @@ pub(crate) struct Status {
     pub(crate) tpm_answered: u64,
     pub(crate) tpm_failed: u64,
     pub(crate) disk_free_kib: u64,
+    /// What the parts of the node may take of the disk at most.
+    pub(crate) disk_claims_kib: u64,
     pub(crate) desired_version: u64,
     pub(crate) paused: bool,
     pub(crate) sample_every_s: u16,
@@ -76,7 +78,14 @@ impl Status {
             (self.clock_offset_ms.abs(), if self.clock_offset_ms < 0 { "behind" } else { "ahead" });
         line("clock", format!("{vouched}, the box's own is {off} ms {way}"));
         line("tpm", format!("{} answered, {} failed", self.tpm_answered, self.tpm_failed));
-        line("disk free", format!("{} MiB", self.disk_free_kib / 1024));
+        line(
+            "disk free",
+            format!(
+                "{} MiB; the node may take {} MiB",
+                self.disk_free_kib / 1024,
+                self.disk_claims_kib / 1024
+            ),
+        );
         line(
             "desired",
             format!("version {}{}", self.desired_version, if self.paused { ", paused" } else { "" }),

@@ -1,5 +1,6 @@
 //! The data folder: everything that must survive a power cut, used by one node at a time.
 
+use crate::disk::Ledger;
 use crate::pulse::{Pulse, SLOW_DISK};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -14,6 +15,8 @@ pub struct Folder {
     root: PathBuf,
     /// Knows of all work that waits for the disk.
     pulse: Pulse,
+    /// Told of what the parts may take of the disk.
+    ledger: Ledger,
     _lock: File,
 }
 
@@ -44,12 +47,17 @@ impl Folder {
             Err(Errno::WOULDBLOCK) => return Err(FolderError::InUse(root.to_owned())),
             Err(error) => return Err(unusable(error.into())),
         }
-        Ok(Self { root: root.to_owned(), pulse: Pulse::default(), _lock: lock })
+        Ok(Self { root: root.to_owned(), pulse: Pulse::default(), ledger: Ledger::default(), _lock: lock })
     }
 
     /// The pulse, which knows of all work that waits for the disk, and of whatever else must end.
     pub const fn pulse(&self) -> &Pulse {
         &self.pulse
+    }
+
+    /// The ledger of the disk that the folder is on.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Runs `work`, which may have to wait for the disk, away from the thread on which everything else waits,

@@ -2,12 +2,14 @@
 //! with its small documents. Knows nothing of networks, keys or messages.
 
 mod backoff;
+mod disk;
 mod document;
 mod folder;
 mod pulse;
 mod supervise;
 
 pub use backoff::Backoff;
+pub use disk::{Disk, Ledger};
 pub use document::{Document, DocumentError};
 pub use folder::{Folder, FolderError};
 pub use pulse::{Busy, Pulse, SLOW_DISK};

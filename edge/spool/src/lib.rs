@@ -28,5 +28,5 @@ mod store;
 
 pub use error::SpoolError;
 pub use lanes::SpoolConfig;
-pub use reserve::TELEMETRY_STOPS_BELOW;
+pub use reserve::{SET_ASIDE, TELEMETRY_STOPS_BELOW};
 pub use spool::{Appended, Spool, SpoolStats};

@@ -1,6 +1,7 @@
 //! Room on the disk: which lanes may still write when room runs out, and a few megabytes set aside for alerts
 //! and results.
 
+use noderr_part::Disk;
 use noderr_protocol::Lane;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{self, File};
@@ -11,7 +12,7 @@ const MIB: u64 = 1 << 20;
 pub const TELEMETRY_STOPS_BELOW: u64 = 4 * MIB;
 /// Bytes set aside, and given up when the disk is full, so that the alert about the full disk can still be
 /// written.
-const SET_ASIDE: u64 = 3 * MIB;
+pub const SET_ASIDE: u64 = 3 * MIB;
 /// Free space from which on the reserve is set aside again.
 const PLENTY: u64 = 8 * MIB;
 
@@ -58,7 +59,7 @@ impl Reserve {
     }
 
     fn free(&self) -> u64 {
-        rustix::fs::statvfs(&self.folder).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+        Disk::of(&self.folder).map_or(0, |disk| disk.free)
     }
 }
 

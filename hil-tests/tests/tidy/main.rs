@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("noderr-protocol", &[]),
     ("noderr-part", &[]),
     ("noderr-identity", &["noderr-protocol", "noderr-part"]),
-    ("noderr-spool", &["noderr-protocol"]),
+    ("noderr-spool", &["noderr-protocol", "noderr-part"]),
     ("noderr-link", &["noderr-protocol", "noderr-part", "noderr-identity", "noderr-spool"]),
     ("noderr-node", &["noderr-protocol", "noderr-part", "noderr-identity", "noderr-spool", "noderr-link"]),
     ("noderr-attestation", &[]),

@@ -13,8 +13,6 @@ mod uptime;
 use crate::shared::Shared;
 use noderr_protocol::TelemetrySample;
 
-pub(crate) use disk::disk;
-
 /// A probe: adds its measurements to a sample.
 pub(crate) type Probe = Box<dyn FnMut(TelemetrySample) -> TelemetrySample + Send>;
 
