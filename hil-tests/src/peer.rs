@@ -37,6 +37,11 @@ pub struct Papers {
 }
 
 impl Papers {
+    /// How the node speaks TLS: with its certificate and key.
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        self.tls.clone()
+    }
+
     /// Makes papers with the authority in this folder; no database has them on record yet.
     pub fn make(authority: &Path, count: usize) -> anyhow::Result<Vec<Self>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();

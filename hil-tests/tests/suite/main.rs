@@ -13,6 +13,7 @@ mod first_light;
 mod hostile;
 mod hsm;
 mod isolation;
+mod later_node;
 mod missed;
 mod mosquitto;
 mod papers;

@@ -1,0 +1,184 @@
+//! A node that is newer than its control plane: the real link and spool against a broker behind which nobody can read one
+//! of the lanes.
+
+use crate::SOON;
+use async_trait::async_trait;
+use noderr_broker::{
+    Admission, Broker as _, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, Rates, UpEvent,
+};
+use noderr_ca::{Authority, FileKey, NodeCertificate};
+use noderr_front::GateLimits;
+use noderr_hil::{Papers, hello, until};
+use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
+use noderr_protocol::{
+    BatchOutcome, Down, HighWaterMarks, Lane, LaneMark, LaneState, List, Message as _, Position, Topics, Up,
+    Welcome,
+};
+use noderr_spool::{Spool, SpoolConfig};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+struct Everybody;
+
+#[async_trait]
+impl Admission for Everybody {
+    async fn admit(&self, _: &NodeCertificate) -> Result<(), Denied> {
+        Ok(())
+    }
+}
+
+/// Takes alerts, cannot read telemetry, and counts what it hears.
+#[derive(Default)]
+struct OldPlane {
+    hellos: AtomicU32,
+    alerts: AtomicU32,
+    telemetry: AtomicU32,
+}
+
+impl OldPlane {
+    async fn serve(self: Arc<Self>, broker: Arc<EmbeddedBroker>, mut events: mpsc::Receiver<UpEvent>) {
+        let mut through: BTreeMap<Lane, Position> =
+            Lane::ALL.into_iter().map(|lane| (lane, Position { epoch: 0, seq: 0 })).collect();
+        while let Some(event) = events.recv().await {
+            let UpEvent::Message(message) = event else { continue };
+            let answer = match Up::decode(&message.payload) {
+                Ok(Up::Hello(_)) => {
+                    self.hellos.fetch_add(1, Ordering::SeqCst);
+                    Down::Welcome(Welcome { speaks: 1, facts: List::default(), marks: marks(&through) })
+                }
+                Ok(Up::Records(batch)) => self.answer(&mut through, &batch),
+                _ => continue,
+            };
+            _ = broker.send(&message.node, &answer).await;
+        }
+    }
+
+    fn answer(&self, through: &mut BTreeMap<Lane, Position>, batch: &noderr_protocol::RecordBatch) -> Down {
+        let lane = batch.lane.known().unwrap_or(Lane::Telemetry);
+        let outcome = if lane == Lane::Telemetry {
+            self.telemetry.fetch_add(1, Ordering::SeqCst);
+            BatchOutcome::Unreadable
+        } else {
+            self.alerts.fetch_add(1, Ordering::SeqCst);
+            through.extend(batch.entries.last().map(|entry| (lane, entry.last())));
+            BatchOutcome::Taken
+        };
+        let mark = marks(&BTreeMap::from([(lane, through[&lane])]));
+        Down::HighWaterMarks(HighWaterMarks { marks: mark, outcome })
+    }
+}
+
+fn marks(through: &BTreeMap<Lane, Position>) -> List<LaneMark, 8> {
+    let mark = |(lane, through): (&Lane, &Position)| LaneMark { lane: lane.tag(), through: *through };
+    through.iter().map(mark).collect::<Vec<_>>().try_into().unwrap_or_default()
+}
+
+async fn broker(authority: &Path) -> anyhow::Result<(Arc<EmbeddedBroker>, mpsc::Receiver<UpEvent>)> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
+    let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
+    let authority = Authority::open(authority, "demo", key, now)?;
+    let server = authority.issue_server(&["localhost".to_owned()], now, Duration::from_secs(86_400))?;
+    let signer = rustls::crypto::ring::sign::any_ecdsa_type(&server.key)?;
+    let (up, events) = mpsc::channel(256);
+    let config = EmbeddedConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        topics: Topics::default(),
+        root: authority.root().clone(),
+        certificate: Arc::new(SingleCertAndKey::from(CertifiedKey::new(server.chain, signer))),
+        gate: GateLimits::default(),
+        fence: FenceLimits::default(),
+        rates: Rates::default(),
+    };
+    Ok((Arc::new(EmbeddedBroker::start(config, Arc::new(Everybody), up).await?), events))
+}
+
+/// The ends of a running link that a test holds.
+struct Running {
+    spool: Arc<Spool>,
+    signal: SpoolSignal,
+    state: watch::Receiver<LinkState>,
+    _held: (mpsc::Sender<Up>, mpsc::Receiver<Down>, watch::Sender<Option<noderr_protocol::ActualState>>),
+    _link: AbortOnDropHandle<()>,
+}
+
+fn link(folder: &Path, papers: &Papers, port: u16) -> anyhow::Result<Running> {
+    let spool = Arc::new(Spool::open(SpoolConfig::new(folder.join("spool"), 1))?);
+    let ((outgoing, outgoing_end), (incoming, incoming_end)) = (mpsc::channel(8), mpsc::channel(8));
+    let (actual, actual_end) = watch::channel(None);
+    let (state, shown) = watch::channel(LinkState::Down(None));
+    let signal = SpoolSignal::default();
+    let handles =
+        LinkHandles { outgoing: outgoing_end, incoming, actual: actual_end, state, signal: signal.clone() };
+    let config = LinkConfig {
+        broker: ("localhost".to_owned(), port),
+        node: papers.node,
+        topics: Topics::default(),
+        tls: papers.tls(),
+        pauses: (Duration::from_millis(100), Duration::from_secs(1)),
+    };
+    let hello = |lanes: &[LaneState]| noderr_protocol::Hello {
+        lanes: lanes.to_vec().try_into().unwrap_or_default(),
+        ..hello(1)
+    };
+    let mut link = Link::new(config, spool.clone(), handles, hello);
+    let running = AbortOnDropHandle::new(tokio::spawn(async move { link.run().await }));
+    Ok(Running { spool, signal, state: shown, _held: (outgoing, incoming_end, actual), _link: running })
+}
+
+impl Running {
+    async fn append(&self, lane: Lane, count: usize) -> anyhow::Result<()> {
+        let spool = self.spool.clone();
+        tokio::task::spawn_blocking(move || spool.append(lane, &vec![vec![1, 0x66, 5]; count])).await??;
+        self.signal.notify_one();
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_cannot_be_read_keeps_its_records_and_costs_neither_session_nor_other_lanes()
+-> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let authority = folder.path().join("authority");
+    std::fs::create_dir(&authority)?;
+    let papers = Papers::make(&authority, 1)?.remove(0);
+    let (broker, events) = broker(&authority).await?;
+    let plane = Arc::new(OldPlane::default());
+    let serving = AbortOnDropHandle::new(tokio::spawn(plane.clone().serve(broker.clone(), events)));
+    let link = link(folder.path(), &papers, broker.address().port())?;
+
+    link.append(Lane::Telemetry, 500).await?;
+    until("telemetry to be refused", SOON, || async {
+        Ok((plane.telemetry.load(Ordering::SeqCst) > 0).then_some(()))
+    })
+    .await?;
+    // Alerts go on arriving, and the spool forgets those alone.
+    for _ in 0..20 {
+        link.append(Lane::Alert, 1).await?;
+    }
+    until("the alerts to be acknowledged", SOON, || async {
+        Ok((link.spool.stats().records == 500).then_some(()))
+    })
+    .await?;
+    let refused = plane.telemetry.load(Ordering::SeqCst);
+    link.append(Lane::Telemetry, 10).await?;
+    link.append(Lane::Alert, 1).await?;
+    until("the last alert to be acknowledged", SOON, || async {
+        Ok((link.spool.stats().records == 510).then_some(()))
+    })
+    .await?;
+    assert!(refused <= 16, "what was under way when the first refusal came: {refused}");
+    assert_eq!(plane.telemetry.load(Ordering::SeqCst), refused, "the lane that waits is sent again at once");
+    assert_eq!(plane.hellos.load(Ordering::SeqCst), 1, "the session was given up");
+    let state = link.state.borrow().clone();
+    assert!(matches!(state, LinkState::Up { connects: 1, .. }), "{state:?}");
+    drop(serving);
+    broker.stop().await;
+    Ok(())
+}
