@@ -46,7 +46,7 @@ pub async fn kills(folder: &Path, rounds: u32, seed: u64) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// RecordSink away everything that can go away while two boxes are under load. The boxes are at one control plane,
+/// Takes away everything that can go away while two boxes are under load. The boxes are at one control plane,
 /// or spread over two on one database, where the boxes of a control plane that is gone must come to the
 /// other.
 pub async fn outages(folder: &Path, planes: Planes, cut: Duration, seed: u64) -> anyhow::Result<()> {

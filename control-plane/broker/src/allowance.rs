@@ -115,7 +115,7 @@ impl Ledger {
         Self { rates, nodes: Mutex::new(nodes) }
     }
 
-    /// RecordSink bytes from the allowances of a node, if the node is remembered.
+    /// Takes bytes from the allowances of a node, if the node is remembered.
     pub(crate) fn charge(&self, node: &NodeId, bytes: usize) {
         if let Some(left) = self.lock().allowances.get(node) {
             left.lock().bytes.spend(bytes);

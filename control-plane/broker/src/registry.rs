@@ -43,7 +43,7 @@ pub(crate) struct Seat<'a> {
 }
 
 impl Registry {
-    /// RecordSink the node's seat; ends the session that held the seat before.
+    /// Takes the node's seat; ends the session that held the seat before.
     pub(crate) fn seat(&self, node: NodeId, serial: [u8; 16]) -> Seat<'_> {
         let (sender, deliveries) = mpsc::channel(QUEUE);
         let end = CancellationToken::new();

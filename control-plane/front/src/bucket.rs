@@ -25,7 +25,7 @@ impl Bucket {
         Self { rate, left: rate.burst.into(), at: now }
     }
 
-    /// RecordSink from the bucket, into debt if need be.
+    /// Takes from the bucket, into debt if need be.
     pub fn spend(&mut self, amount: usize) {
         // An amount beyond 32 bits counts as the largest: nobody sends as much at once.
         self.left -= u32::try_from(amount).map_or(f64::from(u32::MAX), f64::from);

@@ -59,12 +59,16 @@ impl<K: Hash + Eq + Clone> Throttle<K> {
             failures.retain(|_, known| now.saturating_duration_since(known.last) < known.longest);
         }
         for (key, pauses) in keys {
-            if failures.len() < self.most || failures.contains_key(key) {
-                let fresh = Failures { count: 0, last: now, longest: pauses.longest };
-                let known = failures.entry(key.clone()).or_insert(fresh);
-                known.count = known.count.saturating_add(1);
-                known.last = now;
+            if !failures.contains_key(key) && failures.len() >= self.most {
+                // Whoever fills the memory must not be let off counting: the key that has been quiet longest goes.
+                let quietest =
+                    failures.iter().min_by_key(|(_, known)| known.last).map(|(key, _)| key.clone());
+                quietest.map(|key| failures.remove(&key));
             }
+            let fresh = Failures { count: 0, last: now, longest: pauses.longest };
+            let known = failures.entry(key.clone()).or_insert(fresh);
+            known.count = known.count.saturating_add(1);
+            known.last = now;
         }
         Ok(())
     }
@@ -118,11 +122,16 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn memory_is_bounded_and_a_full_one_still_counts_newcomers() {
         let (throttle, now) = (Throttle::new(10), Instant::now());
         for key in 0..100 {
             assert_eq!(throttle.attempt(&[(key, PAUSES)], now), Ok(()));
         }
+        let later = now + Duration::from_secs(1);
+        for _ in 0..PAUSES.free {
+            assert_eq!(throttle.attempt(&[(1000, PAUSES)], later), Ok(()));
+        }
+        assert!(throttle.attempt(&[(1000, PAUSES)], later).is_err(), "a full memory lets everybody guess");
         assert_eq!(lock(&throttle.failures).len(), 10);
     }
 }

@@ -35,7 +35,7 @@ pub struct RecordSink {
 /// Gathers the records of one transaction, and stores them in it.
 #[async_trait]
 pub trait Sink: Send {
-    /// RecordSink a record; `false` if the record cannot be read and must be kept as it came.
+    /// Takes a record; `false` if the record cannot be read and must be kept as it came.
     fn take(&mut self, node: &NodeId, lane: Lane, record: &Record) -> bool;
 
     /// Stores the records that were taken, in the transaction that commits the marks.

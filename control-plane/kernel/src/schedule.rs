@@ -146,7 +146,7 @@ async fn make_known(kernel: &Kernel, job: &dyn BoundJob) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// RecordSink the lease of a job that is due and not leased; returns the number of the run.
+/// Takes the lease of a job that is due and not leased; returns the number of the run.
 async fn lease(kernel: &Kernel, job: &dyn BoundJob) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
         "WITH due AS (

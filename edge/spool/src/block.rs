@@ -16,7 +16,7 @@ const HEADER: usize = 1 + 8;
 pub(crate) enum Block {
     /// Bodies in order; `None` where the checksum fails.
     Records { epoch: u64, bodies: Vec<Option<Vec<u8>>> },
-    /// LaneCounters that will never come.
+    /// Numbers that will never come.
     Gap { epoch: u64, last: u64, reason: GapReason },
     /// A whole block of a kind that only a later build can read.
     Foreign { epoch: u64 },

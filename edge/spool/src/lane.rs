@@ -12,11 +12,11 @@ pub(crate) struct LaneCounters {
     pub(crate) next: u64,
     /// How far the server has committed.
     pub(crate) acknowledged: u64,
-    /// LaneCounters lost since the spool was made.
+    /// Numbers lost since the spool was made.
     pub(crate) lost: u64,
-    /// LaneCounters among `lost` that damage on the disk has cost since the spool was opened.
+    /// Numbers among `lost` that damage on the disk has cost since the spool was opened.
     pub(crate) damaged: u64,
-    /// LaneCounters given out while nothing could be written; written down when there is room again.
+    /// Numbers given out while nothing could be written; written down when there is room again.
     pub(crate) pending: Option<Gap>,
 }
 
@@ -239,7 +239,7 @@ impl LaneTree {
                 entries.push(entry);
             }
         }
-        // LaneCounters behind the last block: given out to blocks that never reached the disk, or lost for lack of space.
+        // Numbers behind the last block: given out to blocks that never reached the disk, or lost for lack of space.
         let unwritten = self.numbers.pending.map_or(self.numbers.next, |gap| gap.first);
         if expected < unwritten && after > 0 {
             let gap = Gap { epoch, first: expected, last: unwritten - 1, reason: GapReason::Damaged };

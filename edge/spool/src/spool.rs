@@ -28,9 +28,9 @@ pub struct SpoolStats {
     pub bytes: u64,
     /// Bytes on disk, as sled counts them.
     pub disk_bytes: u64,
-    /// LaneCounters lost to the budget, lack of space or damage since the spool was made.
+    /// Numbers lost to the budget, lack of space or damage since the spool was made.
     pub lost: u64,
-    /// LaneCounters among `lost` that damage on the disk has cost since the start.
+    /// Numbers among `lost` that damage on the disk has cost since the start.
     pub damaged: u64,
     /// Records that wait and that only a later build can read.
     pub foreign: u64,

@@ -70,7 +70,7 @@ pub(super) async fn store(
     Ok(answers(&marks, &outcomes))
 }
 
-/// RecordSink the entries that join on, and moves the marks; returns the outcome of each node's records.
+/// Takes the entries that join on, and moves the marks; returns the outcome of each node's records.
 fn judge(
     batch: &[(NodeId, RecordBatch)],
     marks: &mut Marks,

@@ -69,7 +69,7 @@ impl Ingest {
         format!("{:?}", self.tasks.join_next().await)
     }
 
-    /// RecordSink nothing more and waits until all reports that were taken are stored, but only for some time,
+    /// Takes nothing more and waits until all reports that were taken are stored, but only for some time,
     /// because a database that is away may stay away: records that are not acknowledged are still in the
     /// nodes' spools.
     pub async fn finish(mut self) {

@@ -174,7 +174,7 @@ async fn migrate(owner: &PgConnectOptions, to: &Migrator) -> anyhow::Result<()> 
         .await
         .context("cannot connect to PostgreSQL in time")?
         .context("cannot connect to PostgreSQL")?;
-    // RecordSink an advisory lock: instances that start together migrate one after another.
+    // Takes an advisory lock: instances that start together migrate one after another.
     let migrated = to.run(&mut connection).await;
     migrated.context("cannot bring the database up to this version")?;
     connection.close().await?;

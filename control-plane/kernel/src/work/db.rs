@@ -19,7 +19,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// RecordSink the piece that has waited longest, if a piece is due and not leased.
+/// Takes the piece that has waited longest, if a piece is due and not leased.
 pub(super) async fn take(pool: &PgPool, queue: &str, lease_s: f64) -> sqlx::Result<Option<Piece>> {
     let lease = Uuid::now_v7();
     let row = sqlx::query!(

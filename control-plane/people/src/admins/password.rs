@@ -24,6 +24,10 @@ const OF_ACCOUNT: Pauses = Pauses { free: 5, longest: LONGEST };
 /// Pauses for an address alone, whatever accounts it tries.
 const OF_ADDRESS: Pauses = Pauses { free: 30, longest: LONGEST };
 
+/// Checks under way and waiting; a check takes some tenths of a second.
+const MOST_LOGINS: usize = 20;
+
+static QUEUE: Semaphore = Semaphore::const_new(MOST_LOGINS);
 static VERIFYING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
 
 /// Hashes a password for storing.
@@ -49,12 +53,17 @@ pub(crate) async fn check(
     let [account, alone] = keys(address, email);
     let keys = [(account, OF_ACCOUNT), (alone, OF_ADDRESS)];
     if let Err(wait) = people.logins.attempt(&keys, Instant::now()) {
+        metrics::counter!("noderr_logins_failed_total", "why" => "throttled").increment(1);
         return Err(THROTTLED.after(wait, "too many failed logins from this address"));
     }
     let known = db::find(people.kernel.database.system(), email).await?;
     let stored = known.as_ref().map(|admin| admin.password_hash.clone());
     let matches = verify(password.expose_secret().to_owned(), stored).await?;
-    known.filter(|_| matches).ok_or_else(|| PASSWORD_WRONG.into())
+    known.filter(|_| matches).ok_or_else(|| {
+        metrics::counter!("noderr_logins_failed_total", "why" => "password").increment(1);
+        tracing::warn!(%address, "a login with a wrong password, or of an unknown account");
+        PASSWORD_WRONG.into()
+    })
 }
 
 /// Forgets the failed attempts of this address with this account after one that succeeded.
@@ -66,13 +75,15 @@ fn keys(address: IpAddr, email: &str) -> [(IpAddr, Option<String>); 2] {
     [(address, Some(email.to_owned())), (address, None)]
 }
 
-/// Whether the password matches the stored hash. RecordSink as long when there is no hash, because the account is
-/// unknown.
-async fn verify(password: String, stored: Option<String>) -> anyhow::Result<bool> {
-    // Each check costs 19 MiB and a core for a while: strangers may queue, but not fill the machine. The
-    // permit moves into the
-    // blocking task, so a client that disconnects does not free the slot early.
-    let turn = VERIFYING.clone().acquire_owned().await?;
+/// Whether the password matches the stored hash. Takes as long when there is no hash, because the account is unknown.
+async fn verify(password: String, stored: Option<String>) -> Result<bool, Problem> {
+    // Each check costs 19 MiB and a core for a while: strangers may queue, but neither fill the machine nor make an
+    // administrator wait behind them for ever. The permit moves into the blocking task, so that a client that
+    // disconnects does not free the slot early.
+    let _place = QUEUE.try_acquire().map_err(|_| {
+        THROTTLED.after(Duration::from_secs(2), "too many logins are being checked at once; try again")
+    })?;
+    let turn = VERIFYING.clone().acquire_owned().await.map_err(anyhow::Error::from)?;
     Ok(tokio::task::spawn_blocking(move || {
         let _turn = turn;
         let known = stored.is_some();
@@ -81,7 +92,8 @@ async fn verify(password: String, stored: Option<String>) -> anyhow::Result<bool
             .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
         known && matches
     })
-    .await?)
+    .await
+    .map_err(anyhow::Error::from)?)
 }
 
 /// The hash that is verified when the account does not exist, so that timing does not tell.

@@ -13,6 +13,10 @@ use std::sync::Arc;
 pub const FEATURE: Feature<Arc<People>> = Feature {
     routes: routes::routes,
     problems: &[PASSWORD_WRONG],
+    metrics: &[(
+        "noderr_logins_failed_total",
+        "Logins and proofs that failed, by why: password or throttled",
+    )],
     forgets: |_| vec![Forget::new("sessions", "expires_at < now()")],
     ..Feature::named("sessions")
 };
