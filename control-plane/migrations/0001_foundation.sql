@@ -145,12 +145,18 @@ CREATE TABLE nodes (
     desired_version bigint NOT NULL DEFAULT 1,
     desired_paused boolean NOT NULL DEFAULT false,
     desired_sample_every_s integer NOT NULL DEFAULT 10 CHECK (desired_sample_every_s BETWEEN 1 AND 3600),
-    -- SHA-256 of the sections that were last sent under this version; NULL before the first.
-    desired_digest bytea,
+    -- The sections that were last sent, as the wire has them; NULL where this version was not sent yet.
+    desired_sent bytea,
     -- The version that the node last reported on, and what has become of each of its sections: kind, phase, error.
     actual_version bigint NOT NULL DEFAULT 0,
     actual_sections jsonb NOT NULL DEFAULT '[]'
 );
+
+-- The number of a new document. From the clock, so that a database that lost its last changes (a restored dump, a replica that
+-- was behind) never gives out a number again that a node has seen.
+CREATE FUNCTION next_desired_version(current bigint) RETURNS bigint LANGUAGE sql STABLE AS
+$$ SELECT greatest(current + 1, extract(epoch FROM now())::bigint) $$;
+
 CREATE INDEX nodes_operator ON nodes (operator_id);
 CREATE INDEX nodes_created ON nodes (created_at, id);
 -- One box, one node: a TPM stands behind at most one id that is not revoked.

@@ -128,7 +128,6 @@ pub fn hello(epoch: u64) -> Hello {
     Hello {
         software: Text::truncated("peer"),
         architecture: Text::truncated("none"),
-        identity: IdentityKind::Software,
         speaks: WIRE_VERSION,
         knows: List::default(),
         facts: List::default(),

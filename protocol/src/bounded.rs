@@ -15,10 +15,11 @@ pub struct TooLong {
     max: usize,
 }
 
-/// Whether a character may steer the terminal of whoever reads it: control characters, separators of lines, and characters
-/// that turn the direction of writing. No name needs them.
+/// Whether a character may steer the terminal of whoever reads it, or cannot be seen: control characters, separators of lines,
+/// characters that turn the direction of writing, and those without a width. No name needs them.
 pub fn steers_terminal(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    char.is_control()
+        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
 }
 
 /// UTF-8 text of at most `MAX` bytes.

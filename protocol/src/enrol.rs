@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 /// `POST /enrol/begin`. With `tpm` absent the node asks for a software identity.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct BeginRequest {
     /// The install token.
     pub token: String,
@@ -20,7 +19,6 @@ pub struct BeginRequest {
 /// The public side of a TPM.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct TpmKeys {
     /// The vendor's certificate of the endorsement key, DER.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +59,6 @@ pub struct ActivationChallenge {
 /// `POST /enrol/finish`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct FinishRequest {
     /// From [`BeginResponse`].
     pub session: Base64,
@@ -70,6 +67,10 @@ pub struct FinishRequest {
     /// What the TPM answered; absent for a software identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<TpmProof>,
+    /// For a software identity: ECDSA by the TLS key over [`enrol_binding`], DER. Absent where the TPM certifies the
+    /// TLS key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub possession: Option<Base64>,
     /// The key that will sign results.
     pub result_key: ResultKey,
 }
@@ -77,7 +78,6 @@ pub struct FinishRequest {
 /// The key that signs a node's results, and the proof that the node holds it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct ResultKey {
     /// The public key: TPMT_PUBLIC, or for a software identity the uncompressed SEC1 point.
     pub public: Base64,
@@ -93,7 +93,6 @@ pub struct ResultKey {
 /// Quote over the registers and certification of the TLS key, both by the attestation key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct TpmProof {
     /// The registers behind the quote, each once.
     pub pcrs: Vec<Register>,
@@ -113,7 +112,6 @@ pub struct TpmProof {
 /// One register of the SHA-256 bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Register {
     /// The index of the register.
     pub index: RegisterIndex,
@@ -150,7 +148,6 @@ pub struct Enrolled {
 /// whose certificate expired while it was off can still come back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct RenewChallengeRequest {
     /// The node that asks.
     pub node: NodeId,
@@ -171,7 +168,6 @@ pub struct RenewChallenge {
 /// `POST /enrol/renew`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct RenewRequest {
     /// The node that asks; the session is good for this node alone.
     pub node: NodeId,
@@ -191,7 +187,6 @@ pub struct RenewRequest {
 /// A fresh quote by the attestation key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct RenewProof {
     /// The registers behind the quote, each once.
     pub pcrs: Vec<Register>,

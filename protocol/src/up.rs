@@ -2,7 +2,7 @@
 
 use crate::family::family;
 use crate::sections::{ActualState, KnownSection, Section};
-use crate::{Blob, Entry, IdentityKind, LaneTag, List, Text, UnixMillis};
+use crate::{Blob, Entry, LaneTag, List, Text, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 family! {
@@ -33,8 +33,6 @@ pub struct Hello {
     pub software: Text<64>,
     /// Processor architecture, as the Rust target names it.
     pub architecture: Text<32>,
-    /// What the node believes its identity is; the server's own record decides.
-    pub identity: IdentityKind,
     /// The newest wire version the node reads. It is never sent anything newer.
     pub speaks: u8,
     /// The sections that the node reads.

@@ -27,8 +27,16 @@ fn golden<T: Serialize>(name: &str, value: &T) -> Value {
 /// A node sends it: every later control plane reads it, field by field as it was meant.
 fn sent_by_nodes<T: Serialize + DeserializeOwned>(name: &str, value: &T) {
     let golden = golden(name, value);
+    assert_eq!(serde_json::to_value(value).unwrap(), golden, "{name} is sent otherwise");
     let read: T = serde_json::from_value(golden.clone()).unwrap();
     assert_has(&serde_json::to_value(&read).unwrap(), &golden, name);
+    // A control plane that was put back passes over what a newer node adds.
+    serde_json::from_value::<T>(with_more(golden)).unwrap();
+}
+
+fn with_more(mut body: Value) -> Value {
+    body.as_object_mut().unwrap().insert("of_a_later_release".to_owned(), Value::Null);
+    body
 }
 
 /// A node reads it: every later control plane says at least as much, in the same form.
@@ -36,9 +44,7 @@ fn read_by_nodes<T: Serialize + DeserializeOwned>(name: &str, value: &T) {
     let golden = golden(name, value);
     assert_has(&serde_json::to_value(value).unwrap(), &golden, name);
     // And a node passes over what it does not know.
-    let mut more = golden;
-    more.as_object_mut().unwrap().insert("of_a_later_release".to_owned(), Value::Null);
-    serde_json::from_value::<T>(more).unwrap();
+    serde_json::from_value::<T>(with_more(golden)).unwrap();
 }
 
 fn assert_has(value: &Value, golden: &Value, what: &str) {
@@ -72,9 +78,21 @@ fn what_nodes_send_is_read_for_ever() {
         certify: bytes(8),
         certify_sig: bytes(9),
     };
-    let finish =
-        FinishRequest { session: bytes(10), csr: bytes(11), proof: Some(proof), result_key: result_key() };
+    let finish = FinishRequest {
+        session: bytes(10),
+        csr: bytes(11),
+        proof: Some(proof),
+        possession: None,
+        result_key: result_key(),
+    };
     sent_by_nodes("finish-request", &finish);
+    let software = FinishRequest {
+        proof: None,
+        possession: Some(bytes(17)),
+        result_key: ResultKey { certify: None, ..result_key() },
+        ..finish
+    };
+    sent_by_nodes("finish-request-software", &software);
     let node = NodeId::from_bytes([0xab; 32]);
     sent_by_nodes("renew-challenge-request", &RenewChallengeRequest { node });
     let proof = RenewProof { pcrs: registers(), quote: bytes(12), quote_sig: bytes(13) };

@@ -5,9 +5,9 @@
 use noderr_protocol::{
     ActualState, Alert, AlertCode, AttestationAnswer, AttestationChallenge, Base, BatchOutcome, Blob,
     DecodeError, DesiredState, Down, DownKind, Entry, Evidence, Gap, GapReason, Heartbeat, Hello,
-    HighWaterMarks, IdentityKind, KnownSection, Lane, LaneMark, LaneState, LaneTag, List, MAX_ENVELOPE,
-    MAX_RECORD, MAX_SECTION, Message, Metric, NodeId, Payload, PcrValue, Phase, Position, QuoteEvidence,
-    Record, RecordBatch, Section, SectionBody as _, SectionReport, TelemetrySample, Text, Topics, Up, UpKind,
+    HighWaterMarks, KnownSection, Lane, LaneMark, LaneState, LaneTag, List, MAX_ENVELOPE, MAX_RECORD,
+    MAX_SECTION, Message, Metric, NodeId, Payload, PcrValue, Phase, Position, QuoteEvidence, Record,
+    RecordBatch, Section, SectionBody as _, SectionReport, TelemetrySample, Text, Topics, Up, UpKind,
     Welcome,
 };
 use proptest::prelude::*;
@@ -21,7 +21,6 @@ fn hello() -> Hello {
     Hello {
         software: Text::truncated("noderr-node 0.1.0"),
         architecture: Text::truncated("x86_64"),
-        identity: IdentityKind::Tpm,
         speaks: 1,
         knows: list(vec![KnownSection { kind: 1, version: 1 }, KnownSection { kind: 300, version: 2 }]),
         facts: list(vec![Section { kind: 2, body: vec![1, 7].try_into().unwrap() }]),

@@ -21,6 +21,11 @@ impl<K: Hash + Eq> Limiter<K> {
         Self { rate, most, buckets: Mutex::default() }
     }
 
+    /// How long `key` must wait before there is a token to spend.
+    pub fn wait(&self, key: &K, now: Instant) -> Option<Duration> {
+        lock(&self.buckets).get_mut(key)?.delay(now)
+    }
+
     /// Spends one token of `key`; or says how long `key` must wait, and spends nothing.
     pub fn spend(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut buckets = lock(&self.buckets);

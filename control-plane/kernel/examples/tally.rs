@@ -83,6 +83,7 @@ async fn main() -> anyhow::Result<()> {
         authenticate: Box::new(Nobody),
         permissions: Permissions::default(),
         asking: Limiter::new(Rate { per_second: 1, burst: 1 }, 1),
+        strangers: Arc::new(Limiter::new(Rate { per_second: 1, burst: 1 }, 1)),
         notices: NoticeBus::default(),
         hooks: OnceLock::new(),
         metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),

@@ -7,6 +7,7 @@ use crate::notices::NoticeBus;
 use crate::principal::{Authenticate, Permissions, Principal};
 use metrics_exporter_prometheus::PrometheusHandle;
 use noderr_front::Limiter;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -24,6 +25,8 @@ pub struct Kernel {
     pub permissions: Permissions,
     /// The rate of requests of each principal.
     pub asking: Limiter<Uuid>,
+    /// The rate of each address whose requests carry no credential that counts.
+    pub strangers: Arc<Limiter<IpAddr>>,
     /// The notices that the instances send each other.
     pub notices: NoticeBus,
     /// What the features do about nodes; set once, when the features are plugged in.

@@ -35,7 +35,7 @@ pub use http::{
 };
 pub use kernel::{HasKernel, Kernel};
 pub use listen::{CatchUp, CatchUpRound, Listener, Listens, listen};
-pub use node::{Greets, Hears, NodeFeature, NodeHooks, RecordSink, Sink, Wants};
+pub use node::{Greets, Hears, NodeFeature, NodeHooks, RecordSink, Sink, Want, Wants};
 pub use notices::{Notice, NoticeBus, Topic, notify};
 pub use principal::{
     Authenticate, Credential, Granted, Identified, Permission, Permissions, Principal, Role, Scope, Session,

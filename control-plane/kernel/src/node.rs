@@ -21,7 +21,15 @@ pub type Greets<S> = for<'a> fn(&'a S, &'a NodeId) -> Doing<'a>;
 
 /// What a feature wants a node to be: its section of the desired state, if there is one for this node. Asked in the
 /// transaction that numbers the document: a section that differs from the one sent last makes a new version.
-pub type Wants<S> = for<'a> fn(&'a S, &'a mut PgConnection, &'a NodeId) -> Doing<'a, Option<Section>>;
+pub struct Wants<S> {
+    /// The kind of the section.
+    pub kind: u16,
+    /// Makes the section.
+    pub want: Want<S>,
+}
+
+/// Makes a section.
+pub type Want<S> = for<'a> fn(&'a S, &'a mut PgConnection, &'a NodeId) -> Doing<'a, Option<Section>>;
 
 /// The records that a feature stores.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +75,7 @@ impl<S> NodeFeature<S> {
 pub struct NodeHooks {
     hears: Vec<(UpKind, BoundHears)>,
     greets: Vec<BoundGreets>,
-    wants: Vec<BoundWants>,
+    wants: Vec<(u16, BoundWants)>,
     takes: Vec<RecordSink>,
 }
 
@@ -76,7 +84,7 @@ type BoundGreets = Box<dyn Fn(NodeId) -> Doing<'static> + Send + Sync>;
 type BoundWants =
     Box<dyn for<'a> Fn(&'a mut PgConnection, &'a NodeId) -> Doing<'a, Option<Section>> + Send + Sync>;
 
-fn bound_wants<S: Clone + Send + Sync + 'static>(want: Wants<S>, state: S) -> BoundWants {
+fn bound_wants<S: Clone + Send + Sync + 'static>(want: Want<S>, state: S) -> BoundWants {
     Box::new(move |connection, node| {
         let state = state.clone();
         Box::pin(async move { want(&state, connection, node).await })
@@ -110,8 +118,8 @@ impl NodeHooks {
             };
             self.greets.push(Box::new(bound));
         }
-        if let Some(want) = does.wants {
-            self.wants.push(bound_wants(want, state.clone()));
+        if let Some(Wants { kind, want }) = &does.wants {
+            self.wants.push((*kind, bound_wants(*want, state.clone())));
         }
         self.takes.extend(does.records);
     }
@@ -119,10 +127,15 @@ impl NodeHooks {
     /// The sections of a node's desired state, of all features.
     pub async fn sections(&self, connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Vec<Section>> {
         let mut sections = Vec::new();
-        for want in &self.wants {
+        for (_, want) in &self.wants {
             sections.extend(want(connection, node).await?);
         }
         Ok(sections)
+    }
+
+    /// The kinds of sections that a feature of this version makes.
+    pub fn wanted_kinds(&self) -> impl Iterator<Item = u16> {
+        self.wants.iter().map(|(kind, _)| *kind)
     }
 
     /// Gives a message to every feature that hears its kind; `false` if no feature does.

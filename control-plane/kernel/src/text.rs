@@ -43,7 +43,7 @@ impl<'de, const MAX: usize> Deserialize<'de> for Line<MAX> {
 
 impl<const MAX: usize> PartialSchema for Line<MAX> {
     fn schema() -> RefOr<Schema> {
-        let order = r"\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069";
+        let order = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069";
         text(1, MAX).pattern(Some(format!(r"^[^{order}]*[^\s\ufeff{order}][^{order}]*$"))).build().into()
     }
 }

@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 /// How many principals the limiter of requests remembers.
 const PRINCIPALS: usize = 10_000;
+/// Addresses whose rate is remembered.
+const ADDRESSES: usize = 100_000;
 
 /// One instance.
 pub struct Plane {
@@ -53,13 +55,14 @@ impl Plane {
     ) -> anyhow::Result<Self> {
         let declared = features::declared();
         let http: HttpSettings = configuration.section()?;
-        let rate = Rate { per_second: http.requests_per_s, burst: http.requests_per_s.saturating_mul(10) };
+        let rate = |per_second: u32| Rate { per_second, burst: per_second.saturating_mul(10) };
         let kernel = Arc::new(Kernel {
             instance: Uuid::now_v7(),
             authenticate: Box::new(Credentials(database.clone())),
             database,
             permissions: Permissions::new(declared.permissions),
-            asking: Limiter::new(rate, PRINCIPALS),
+            asking: Limiter::new(rate(http.requests_per_s), PRINCIPALS),
+            strangers: Arc::new(Limiter::new(rate(http.strangers_per_s), ADDRESSES)),
             notices: NoticeBus::default(),
             hooks: OnceLock::new(),
             metrics: recorder(&declared.metrics)?,
@@ -81,6 +84,7 @@ impl Plane {
         let router = noderr_kernel::router(Api {
             routes,
             problems: declared.problems,
+            strangers: kernel.strangers.clone(),
             permissions: &kernel.permissions,
             public_url: &http.public_url,
             version: env!("CARGO_PKG_VERSION"),

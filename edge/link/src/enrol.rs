@@ -77,7 +77,11 @@ pub async fn enrol(client: &HttpsClient, keys: &NodeKeys, token: &str) -> Result
         (NodeKeys::Tpm(_), None) => return Err(ExchangeError::WantsNothing),
     };
     let result_key = result_key(keys, binding).await?;
-    let finish = FinishRequest { session: begun.session, csr: csr.into(), proof, result_key };
+    let possession = match keys {
+        NodeKeys::Tpm(_) => None,
+        NodeKeys::Software { .. } => Some(sign(keys, binding).await?.into()),
+    };
+    let finish = FinishRequest { session: begun.session, csr: csr.into(), proof, possession, result_key };
     Ok(client.post("/enrol/finish", &finish).await?)
 }
 
@@ -124,8 +128,7 @@ pub async fn renew(client: &HttpsClient, keys: &NodeKeys, node: NodeId) -> Resul
         }
         NodeKeys::Software { .. } => None,
     };
-    let signer = keys.clone();
-    let possession = join(tokio::task::spawn_blocking(move || signer.sign(&binding)).await)?;
+    let possession = sign(keys, binding).await?;
     let result_key = result_key(keys, binding).await?;
     let renew = RenewRequest {
         node,
@@ -141,6 +144,11 @@ pub async fn renew(client: &HttpsClient, keys: &NodeKeys, node: NodeId) -> Resul
 async fn request(keys: &NodeKeys) -> Result<Vec<u8>, ExchangeError> {
     let keys = keys.clone();
     Ok(join(tokio::task::spawn_blocking(move || certificate_request(&keys)).await)?)
+}
+
+async fn sign(keys: &NodeKeys, binding: [u8; 32]) -> Result<Vec<u8>, ExchangeError> {
+    let keys = keys.clone();
+    Ok(join(tokio::task::spawn_blocking(move || keys.sign(&binding)).await)?)
 }
 
 async fn result_key(keys: &NodeKeys, binding: [u8; 32]) -> Result<ResultKey, ExchangeError> {
@@ -168,6 +176,7 @@ fn registers(pcrs: Vec<PcrValue>) -> Vec<Register> {
 /// The firmware's measurement log, where the kernel shows one.
 async fn event_log() -> Option<Vec<u8>> {
     const PATH: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
-    const MAX: usize = 512 * 1024;
+    // A request may have 512 KiB, and base64 adds a third.
+    const MAX: usize = 256 * 1024;
     tokio::fs::read(PATH).await.ok().filter(|log| log.len() <= MAX)
 }

@@ -43,7 +43,8 @@ pub(crate) fn clock(data: &Folder) -> TrustedClock {
 
 /// Remembers a time that was vouched for, so that the next start does not begin before it.
 pub(crate) fn remember(data: &Folder, clock: &TrustedClock) -> Result<(), DocumentError> {
-    let last: Boot = data.read_or_default();
+    // A document that cannot be read now must not be replaced by one without an epoch.
+    let last: Boot = data.read()?.unwrap_or_default();
     let Some(LastSeen { vouched_ms, system_ahead_ms }) = clock.last_seen() else { return Ok(()) };
     data.write(&Boot { seen_ms: vouched_ms, system_ahead_ms, ..last })
 }

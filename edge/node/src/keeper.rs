@@ -8,7 +8,8 @@ use std::time::Duration;
 pub(crate) async fn run(shared: Shared) {
     let mut keeps = shared.desired.keeps();
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-    let mut written = None;
+    // What the start found is on the disk already.
+    let mut written = Some(keeps.now());
     loop {
         let now = keeps.now();
         if written.as_ref() != Some(&now) {

@@ -252,7 +252,6 @@ fn keep_link(
     let hello = move |lanes: &[LaneState]| Hello {
         software: Text::truncated(SOFTWARE),
         architecture: Text::truncated(std::env::consts::ARCH),
-        identity: enrolment.kind,
         speaks: WIRE_VERSION,
         knows: desired.knows().to_vec().try_into().unwrap_or_default(),
         facts: Default::default(),

@@ -63,14 +63,17 @@ impl Folder {
     pub fn read<T: Document>(&self) -> Result<Option<T>, DocumentError> {
         let path = self.root().join(T::FILE);
         let newest = read_file(&path);
-        let Err(DocumentError::Damaged { .. }) = &newest else { return newest };
-        match read_file(&before(&path)) {
-            Ok(Some(document)) => {
-                tracing::error!(path = %path.display(), "a damaged document is replaced by the copy before it");
-                Ok(Some(document))
-            }
-            _ => newest,
+        if newest.is_ok() {
+            return newest;
         }
+        // Damaged, of a later format, or under a sector that cannot be read.
+        for copy in copies::<T>(&path) {
+            if let Ok(Some(document)) = read_file(&copy) {
+                tracing::error!(path = %path.display(), copy = %copy.display(), "a document is replaced by an earlier copy");
+                return Ok(Some(document));
+            }
+        }
+        newest
     }
 
     /// Reads a document that the node can do without: a damaged document is logged and replaced by the
@@ -92,6 +95,9 @@ impl Folder {
         let json = json.map_err(|error| io(error.into()))?;
         // A damaged document must not take the place of the good copy before it.
         let last = read_file::<T>(&path).ok().flatten().and_then(|_| fs::read(&path).ok());
+        if let Some(last) = &last {
+            keep_format::<T>(&path, last).map_err(io)?;
+        }
         write_file(&path, &json).map_err(io)?;
         // The copy is written after the document: whatever happens in between, one of the two is whole.
         if let Some(last) = last
@@ -101,6 +107,25 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Keeps the last document of an earlier format, once and for good: a build that is put back after any number of starts of
+/// this one finds what it can read.
+fn keep_format<T: Document>(path: &Path, last: &[u8]) -> io::Result<()> {
+    match serde_json::from_slice(last) {
+        Ok(Format { format }) if format < T::FORMAT => write_file(&of_format(path, format), last),
+        _ => Ok(()),
+    }
+}
+
+/// What stands in for a document that cannot be read: the one before it, then the last of each format that this build reads.
+fn copies<T: Document>(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let formats = (1..=T::FORMAT).rev().map(|format| of_format(path, format));
+    std::iter::once(before(path)).chain(formats)
+}
+
+fn of_format(path: &Path, format: u32) -> PathBuf {
+    path.with_extension(format!("format{format}.json"))
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -195,6 +220,42 @@ mod tests {
         assert_eq!(folder.read().unwrap(), Some(count(7)));
         fs::write(&file, r#"{"format":2,"document":{"count":7}}"#).unwrap();
         assert!(folder.read::<Count>().is_err());
+    }
+
+    /// What a later build makes of the same document.
+    #[derive(Serialize, Deserialize)]
+    struct LaterCount {
+        counts: Vec<u32>,
+    }
+
+    impl Document for LaterCount {
+        const FILE: &str = Count::FILE;
+        const FORMAT: u32 = 2;
+    }
+
+    #[test]
+    fn a_build_that_is_put_back_after_many_starts_of_a_later_one_finds_what_it_can_read() {
+        let (place, folder) = folder();
+        folder.write(&count(7)).unwrap();
+        // The later build reads the earlier format by itself; here it only writes.
+        let old = fs::read(place.path().join(Count::FILE)).unwrap();
+        keep_format::<LaterCount>(&place.path().join(Count::FILE), &old).unwrap();
+        for start in 1..4 {
+            folder.write(&LaterCount { counts: vec![start] }).unwrap();
+        }
+        assert_eq!(folder.read().unwrap(), Some(count(7)));
+    }
+
+    #[test]
+    fn a_document_that_the_disk_does_not_give_back_is_replaced_by_the_copy_before_it() {
+        let (place, folder) = folder();
+        folder.write(&count(1)).unwrap();
+        folder.write(&count(2)).unwrap();
+        let file = place.path().join(Count::FILE);
+        fs::remove_file(&file).unwrap();
+        // Reading a folder fails as reading a bad sector does: not as damage.
+        fs::create_dir(&file).unwrap();
+        assert_eq!(folder.read().unwrap(), Some(count(1)));
     }
 
     #[test]

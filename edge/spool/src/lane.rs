@@ -137,7 +137,12 @@ impl LaneTree {
                     return Ok(true);
                 }
                 block @ (Block::Foreign { .. } | Block::Damaged) => {
-                    let epoch = before.map_or(self.epoch, |gap| gap.epoch);
+                    // Of this start's epoch, the gap would outlive the marks of all that was written before this start.
+                    let epoch = match (&block, before) {
+                        (Block::Foreign { epoch }, _) => *epoch,
+                        (_, Some(gap)) => gap.epoch,
+                        (_, None) => 0,
+                    };
                     let damaged = block == Block::Damaged;
                     let reason = if damaged { GapReason::Damaged } else { GapReason::Budget };
                     self.replace(before, first, count, &value, epoch, reason)?;
@@ -279,7 +284,7 @@ impl LaneTree {
             }
             gone += in_it;
         }
-        if self.numbers.pending.is_some_and(|gap| gap.last <= through.seq) {
+        if self.numbers.pending.is_some_and(|gap| gap.last <= through.seq && gap.epoch <= through.epoch) {
             self.numbers.pending = None;
         }
         Ok(gone)

@@ -124,6 +124,17 @@ async fn a_token_issues_none_that_outlives_it_and_revokes_none_that_may_more() -
 
     let (mightier, _) = token(&admin, json!({ "name": "mightier", "permissions": ["write-nodes"] })).await?;
     assert_eq!(parent.post(&revoke(&mightier), &json!({})).await?.problem(), "permission");
+    let (grandchild, as_mighty) = token(
+        &parent,
+        json!({ "name": "heir", "permissions": ["manage-tokens", "read-nodes"], "expires_in_days": 1 }),
+    )
+    .await?;
+    assert_eq!(
+        as_mighty.post(&revoke(&issued), &json!({})).await?.problem(),
+        "permission",
+        "a child ends its parent"
+    );
+    parent.post(&revoke(&grandchild), &json!({})).await?.expect(204)?;
 
     admin.post(&revoke(&issued), &json!({})).await?.expect(204)?;
     for token in [&parent, &child] {
@@ -170,7 +181,8 @@ async fn a_session_that_is_no_fresh_proof_issues_no_token_and_a_token_goes_with_
 async fn what_cannot_be_undone_takes_a_fresh_proof_of_the_person() -> anyhow::Result<()> {
     let plane = TestPlane::open().await?;
     let admin = plane.admin();
-    let node = plane.node(&plane.operator("o@test.invalid").await?, "box").await?;
+    let operator = plane.operator("o@test.invalid").await?;
+    let node = plane.node(&operator, "box").await?;
     sqlx::query("UPDATE sessions SET proven_at = now() - interval '11 minutes'")
         .execute(&plane.owner)
         .await?;
@@ -184,6 +196,12 @@ async fn what_cannot_be_undone_takes_a_fresh_proof_of_the_person() -> anyhow::Re
         let answer = admin.post(&format!("/nodes/{node}/{act}"), &body).await?;
         assert_eq!(answer.problem(), "proof-required", "{act}");
     }
+    for act in ["approve", "suspend"] {
+        let path = format!("/operators/{operator}/{act}");
+        assert_eq!(admin.post(&path, &json!({})).await?.problem(), "proof-required", "{act}");
+    }
+    let work = format!("/work/{}", plane.admin_id);
+    assert_eq!(admin.delete(&work).await?.problem(), "proof-required");
     admin.patch(&format!("/nodes/{node}/desired"), &json!({ "paused": true })).await?.expect(200)?;
     Ok(())
 }
@@ -229,7 +247,7 @@ async fn an_administrator_can_be_removed_in_the_middle_of_their_login() -> anyho
         anyhow::Ok(removed)
     });
     until("the removal to wait for the login", Duration::from_secs(20), || async {
-        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         Ok((sqlx::query_scalar::<_, i64>(waiting).fetch_one(&plane.owner).await? > 0).then_some(()))
     })
     .await?;

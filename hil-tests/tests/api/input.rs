@@ -2,8 +2,10 @@
 
 use anyhow::Context as _;
 use noderr_hil::plane::TestPlane;
+use noderr_hil::until;
 use noderr_kernel::Problem;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_as_a_problem() -> anyhow::Result<()> {
@@ -146,4 +148,22 @@ async fn a_failure_of_the_database_is_named_as_what_it_is() -> anyhow::Result<()
         assert_eq!(Problem::from(error).kind().name, problem, "{statement}");
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_without_a_credential_is_held_to_a_rate_and_others_are_not() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let (nobody, admin) = (plane.nobody(), plane.admin());
+    let mut answers = Vec::new();
+    for _ in 0..600 {
+        answers.push(nobody.get("/health").await?.status.as_u16());
+    }
+    let refused = answers.iter().filter(|status| **status == 429).count();
+    assert!(refused > 0 && answers[..400].iter().all(|status| *status == 200), "{refused} of 600");
+    assert_eq!(nobody.with_secret("nap_nobody").get("/nodes").await?.problem(), "throttled");
+    // Whoever has a credential is counted for it, also behind the same address, once strangers have calmed down.
+    until("the address to be heard again", Duration::from_secs(20), || async {
+        Ok((admin.get("/nodes").await?.status.as_u16() == 200).then_some(()))
+    })
+    .await
 }

@@ -23,6 +23,16 @@ fn kept() -> anyhow::Result<Vec<(i64, PathBuf)>> {
     Ok(found)
 }
 
+/// The migrations that had run, as the database of then remembers them.
+fn checksums(rows: &str) -> Vec<String> {
+    rows.lines().filter_map(|line| line.strip_prefix("-- migration ")).map(str::to_owned).collect()
+}
+
+fn checksums_now(migration: i64) -> Vec<String> {
+    let run = noderr_control::MIGRATIONS.iter().filter(|known| known.version <= migration);
+    run.map(|known| format!("{} {}", known.version, hex::encode(&*known.checksum))).collect()
+}
+
 async fn count(plane: &TestPlane, path: &str) -> anyhow::Result<usize> {
     let page = plane.admin().get(path).await?.expect(200)?;
     Ok(page["items"].as_array().map_or(0, Vec::len))
@@ -37,6 +47,11 @@ async fn every_database_that_was_kept_is_upgraded_with_all_that_is_in_it() -> an
     );
     for (migration, path) in kept {
         let rows = fs::read_to_string(&path)?;
+        assert_eq!(
+            checksums(&rows),
+            checksums_now(migration),
+            "a migration was changed after it was shipped"
+        );
         let plane =
             TestPlane::upgraded(migration, &rows).await.with_context(|| path.display().to_string())?;
         let admin = plane.admin();

@@ -2,16 +2,14 @@
 
 use crate::{SOON, lab};
 use noderr_hil::{LabOptions, Papers, Peer, hello};
-use noderr_protocol::{ActualState, Base, DesiredState, Down, Phase, SectionBody as _, SectionReport, Up};
+use noderr_protocol::{
+    ActualState, Base, DesiredState, Down, Message as _, Phase, Section, SectionBody as _, SectionReport, Up,
+};
 use sqlx::postgres::PgPool;
 
 async fn document(peer: &mut Peer) -> anyhow::Result<DesiredState> {
     peer.say(&Up::Hello(hello(1)))?;
-    peer.hear_a(SOON, "a desired state", |message| match message {
-        Down::DesiredState(state) => Some(state),
-        _ => None,
-    })
-    .await
+    peer.hear_a(SOON, "a desired state", of_desired).await
 }
 
 fn report(desired_version: u64, phase: Phase) -> Up {
@@ -57,7 +55,63 @@ async fn a_document_that_says_something_else_has_another_number_whoever_forgot_t
         .await?;
     let second = document(&mut peer).await?;
     assert_eq!(Base::of(second.find(Base::KIND).unwrap_or_default())?.sample_every_s, 77);
-    assert_eq!(second.version, first.version + 1, "the node would ignore it under a number that it knows");
+    assert!(second.version > first.version, "the node would ignore it under a number that it knows");
     assert_eq!(document(&mut peer).await?, second);
+
+    // A newer version on the same database has sent a section that this one does not make: it stays, under its number.
+    let newer = DesiredState {
+        version: u64::MAX,
+        sections: [&*second.sections, &[newer_section()]].concat().try_into()?,
+    };
+    sqlx::query("UPDATE nodes SET desired_sent = $2 WHERE id = $1")
+        .bind(papers.node.as_bytes().as_slice())
+        .bind(Down::DesiredState(newer).encode()?)
+        .execute(&owner)
+        .await?;
+    let third = document(&mut peer).await?;
+    assert_eq!((third.version, third.find(40)), (second.version, Some(&[1, 2][..])));
     Ok(())
+}
+
+fn newer_section() -> Section {
+    Section { kind: 40, body: vec![1, 2].try_into().unwrap_or_default() }
+}
+
+/// A database that has lost its last change, as after a restore: what is wanted next is not what the node has ignored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_a_lost_change_had_is_never_given_out_again() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let papers = Papers::enrolled(&lab, 1).await?.remove(0);
+    let (node, mut peer) = (papers.node.to_string(), papers.connect(lab.control.broker()).await?);
+    let first = document(&mut peer).await?.version;
+    let pause = async |paused: bool| {
+        lab.admin.patch(&format!("/nodes/{node}/desired"), &serde_json::json!({ "paused": paused })).await
+    };
+    pause(true).await?;
+    let lost = peer.hear_a(SOON, "the change", of_desired).await?.version;
+    assert!(lost > first);
+    let owner = PgPool::connect(&lab.control.owner_url()?).await?;
+    sqlx::query("UPDATE nodes SET desired_version = 1, desired_paused = false, desired_sent = NULL, actual_version = 1")
+        .execute(&owner)
+        .await?;
+    tokio::time::timeout(SOON, async {
+        // A second later at most: numbers are from the clock.
+        loop {
+            pause(true).await?;
+            let again = peer.hear_a(SOON, "the change after the loss", of_desired).await?;
+            if again.version > lost {
+                return anyhow::Ok(());
+            }
+            peer.say(&report(lost, Phase::Applied))?;
+        }
+    })
+    .await??;
+    Ok(())
+}
+
+fn of_desired(message: Down) -> Option<DesiredState> {
+    match message {
+        Down::DesiredState(state) => Some(state),
+        _ => None,
+    }
 }

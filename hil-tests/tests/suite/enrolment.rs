@@ -59,7 +59,13 @@ impl Cheat {
         let binding = enrol_binding(&secret, &begun.session, &csr, None);
         let proof = self.proof(&binding, challenge.pcr_mask)?;
         let result_key = self.own().prove_result_key(&binding)?;
-        Ok(FinishRequest { session: begun.session.clone(), csr: Base64(csr), proof: Some(proof), result_key })
+        Ok(FinishRequest {
+            session: begun.session.clone(),
+            csr: Base64(csr),
+            proof: Some(proof),
+            possession: None,
+            result_key,
+        })
     }
 
     fn proof(&self, binding: &[u8; 32], mask: u32) -> anyhow::Result<TpmProof> {
@@ -132,7 +138,8 @@ async fn an_answer_with_any_lie_in_it_is_refused_and_ends_its_session() -> anyho
     // An answer without a proof to a session that was begun with a TPM.
     let begun = cheat.begun(&token).await?;
     let (csr, result_key) = (certificate_request(&outside)?, outside.prove_result_key(&[0; 32])?);
-    let bare = FinishRequest { session: begun.session, csr: Base64(csr), proof: None, result_key };
+    let bare =
+        FinishRequest { session: begun.session, csr: Base64(csr), proof: None, possession: None, result_key };
     assert_eq!(refused_as(cheat.finish(&bare).await), "proof");
     // The right answer to the challenge of another session.
     let (one, other) = (cheat.begun(&token).await?, cheat.begun(&token).await?);
@@ -227,7 +234,13 @@ async fn a_tpm_that_is_not_the_one_it_shows_does_not_begin() -> anyhow::Result<(
     let csr = certificate_request(&foreign.own())?;
     let guessed = foreign.proof(&enrol_binding(&[0; 32], &begun.session, &csr, None), challenge.pcr_mask)?;
     let result_key = foreign.own().prove_result_key(&[0; 32])?;
-    let guess = FinishRequest { session: begun.session, csr: Base64(csr), proof: Some(guessed), result_key };
+    let guess = FinishRequest {
+        session: begun.session,
+        csr: Base64(csr),
+        proof: Some(guessed),
+        possession: None,
+        result_key,
+    };
     assert_eq!(refused_as(cheat.finish(&guess).await), "nonce");
     Ok(())
 }

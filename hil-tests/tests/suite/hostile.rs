@@ -5,9 +5,9 @@ use crate::{LIVELY, SOON, lab};
 use anyhow::Context as _;
 use noderr_hil::{ControlPlane, LabOptions, Papers, Peer, account, hello, until};
 use noderr_protocol::{
-    Alert, AlertCode, BatchOutcome, Down, Entry, Gap, GapReason, Heartbeat, Hello, IdentityKind,
-    KnownSection, Lane, LaneTag, Measured, Message as _, Metric, Payload, Position, Record, RecordBatch,
-    TelemetrySample, Text, Up,
+    Alert, AlertCode, BatchOutcome, Down, Entry, Gap, GapReason, Heartbeat, Hello, KnownSection, Lane,
+    LaneTag, Measured, Message as _, Metric, Payload, Position, Record, RecordBatch, TelemetrySample, Text,
+    Up,
 };
 use sqlx::postgres::PgPool;
 
@@ -15,7 +15,6 @@ fn absurd_hello(epoch: u64) -> Up {
     Up::Hello(Hello {
         software: Text::truncated("hostile \0 1.0"),
         architecture: Text::truncated("\u{7f}\0"),
-        identity: IdentityKind::Tpm,
         speaks: u8::MAX,
         knows: absurd_sections().try_into().unwrap_or_default(),
         time: i64::MAX,

@@ -28,6 +28,7 @@ fn the_document_says_what_the_code_does() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/wire.md");
     let document = fs::read_to_string(path).unwrap();
     let made = filled(&document);
+    assert_complete(&document);
     if std::env::var_os("NODERR_WRITE_DOCUMENT").is_some() {
         fs::write(path, &made).unwrap();
     }
@@ -49,6 +50,37 @@ fn filled(document: &str) -> String {
             .unwrap();
     }
     made
+}
+
+/// Every kind of message, every golden file, every type of the wire and every list has its place in the document.
+fn assert_complete(document: &str) {
+    let has = |what: &str| document.contains(&format!("<!-- made: {what} -->"));
+    for golden in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).unwrap() {
+        let path = golden.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(name.starts_with("json-") || has(&format!("example {name}")), "no example of {name}");
+    }
+    for list in
+        "limits up-kinds down-kinds payload-kinds lanes reasons outcomes phases alert-codes metrics vectors"
+            .split(' ')
+    {
+        assert!(has(list), "{list} is missing");
+    }
+    let shown = |name: &str| document.contains(&format!("**{name}**: "));
+    let inside = ["Lane", "LaneTag", "IdentityKind", "NodeId", "Topics", "Metric", "Payload", "KnownSection"];
+    for (name, found) in types() {
+        let on_the_wire = found.members.iter().all(|member| !member.about.is_empty());
+        assert!(
+            shown(&name) || inside.contains(&name.as_str()) || !on_the_wire || is_local(&name),
+            "{name} is missing"
+        );
+    }
+}
+
+/// Types that never travel.
+fn is_local(name: &str) -> bool {
+    name.starts_with('$')
+        || ["DecodeError", "EncodeError", "TooLong", "ParseNodeIdError", "Family"].contains(&name)
 }
 
 fn section(name: &str, types: &BTreeMap<String, Type>) -> String {

@@ -1,18 +1,14 @@
 //! Logging in and out; the second factor; API tokens.
 
 use super::Printer;
+use super::proof::{CODE, PASSWORD, proven, read_secret};
 use crate::arguments::{SecondFactor, Tokens};
 use crate::login::Login;
-use anyhow::ensure;
-use noderr_cli::{ApiError, Client};
+use noderr_cli::Client;
 use qrcode::QrCode;
 use qrcode::render::unicode;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, IsTerminal as _};
-
-const PASSWORD: &str = "your password: ";
-const PROOF: &str = "/sessions/current/proof";
-const CODE: &str = "code of your authenticator: ";
+use std::io::IsTerminal as _;
 
 pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> anyhow::Result<()> {
     let password = read_secret(&format!("password for {email}: "))?;
@@ -32,41 +28,6 @@ pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> an
         eprintln!("NODERR_TOKEN is set, and goes before this login: unset it");
     }
     Ok(())
-}
-
-/// Makes a call that may need a fresh proof; asks for password and code, and calls again, if it does.
-pub(super) async fn proven<T>(
-    client: &Client,
-    call: impl AsyncFn() -> Result<T, ApiError>,
-) -> anyhow::Result<T> {
-    match call().await {
-        Err(refused) if refused.kind() == Some("proof-required") => {
-            let mut proof = json!({ "password": read_secret(PASSWORD)? });
-            let mut proved = client.post(PROOF, &proof).await;
-            if let Err(refused) = &proved
-                && refused.kind() == Some("code-required")
-            {
-                proof["code"] = read_secret(CODE)?.into();
-                proved = client.post(PROOF, &proof).await;
-            }
-            proved?;
-            Ok(call().await?)
-        }
-        answered => Ok(answered?),
-    }
-}
-
-/// Reads a secret: from the terminal without an echo, or a line from a pipe.
-fn read_secret(prompt: &str) -> anyhow::Result<String> {
-    let secret = if std::io::stdin().is_terminal() {
-        rpassword::prompt_password(prompt)?
-    } else {
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line)?;
-        line.trim_end_matches(['\r', '\n']).to_owned()
-    };
-    ensure!(!secret.is_empty(), "nothing was given for `{}`", prompt.trim_end_matches([':', ' ']));
-    Ok(secret)
 }
 
 pub(crate) async fn second_factor(

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod nodes;
 mod operators;
+mod proof;
 mod work;
 
 use crate::arguments::{Arguments, Command};

@@ -1,6 +1,6 @@
 //! The commands about nodes.
 
-use super::access::proven;
+use super::proof::proven;
 use super::{Printer, query};
 use crate::arguments::Nodes;
 use crate::table::Column;

@@ -1,5 +1,6 @@
 //! The commands about operators.
 
+use super::proof::proven;
 use super::{Printer, query};
 use crate::arguments::Operators;
 use anyhow::bail;
@@ -28,11 +29,13 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Operators) 
         }
         Operators::Approve { operator } => {
             let id = resolve(client, &operator).await?;
-            printer.fields(&client.post(&format!("/operators/{id}/approve"), &json!({})).await?);
+            let path = format!("/operators/{id}/approve");
+            printer.fields(&proven(client, async || client.post(&path, &json!({})).await).await?);
         }
         Operators::Suspend { operator } => {
             let id = resolve(client, &operator).await?;
-            printer.fields(&client.post(&format!("/operators/{id}/suspend"), &json!({})).await?);
+            let path = format!("/operators/{id}/suspend");
+            printer.fields(&proven(client, async || client.post(&path, &json!({})).await).await?);
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The commands about work that was given up.
 
 use super::Printer;
+use super::proof::proven;
 use crate::arguments::Work;
 use noderr_cli::Client;
 use serde_json::json;
@@ -13,7 +14,8 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Work) -> an
             printer.done(&answer, "the work will be tried again");
         }
         Work::Forget { id } => {
-            let answer = client.delete(&format!("/work/{id}")).await?;
+            let path = format!("/work/{id}");
+            let answer = proven(client, async || client.delete(&path).await).await?;
             printer.done(&answer, "forgotten");
         }
     }

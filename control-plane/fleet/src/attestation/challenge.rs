@@ -16,10 +16,13 @@ pub(super) async fn tell(fleet: &Fleet, node: &str) -> anyhow::Result<()> {
 
 /// Sends every node connected here the challenge that was not sent yet: its notice was missed.
 pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
     for node in db::unsent(fleet.kernel.database.system(), &fleet.attached()).await? {
-        send(fleet, &node_id(&node)).await?;
+        if let Err(error) = send(fleet, &node_id(&node)).await {
+            outcome = Err(error);
+        }
     }
-    Ok(())
+    Ok(outcome?)
 }
 
 /// Sends a node its unanswered challenge, if there is one.

@@ -240,3 +240,14 @@ pub(super) async fn hold(connection: &mut PgConnection, node: &NodeId, tls_key: 
 pub(super) fn kind_of(text: &str) -> IdentityKind {
     text.parse().expect("the column is an enum with just these values")
 }
+
+/// Forgets the event logs of a node's earlier enrolments: one log a node is kept, the newest.
+pub(super) async fn forget_event_logs(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE enrolments SET event_log = NULL WHERE node_id = $1 AND event_log IS NOT NULL",
+        node.as_bytes().as_slice()
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

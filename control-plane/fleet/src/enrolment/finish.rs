@@ -4,7 +4,7 @@
 use super::begin::secret_of;
 use super::db::{self, Exchange};
 use super::issue::{issue, pcr_set};
-use super::problems::{CSR, INSTALL_TOKEN, OTHER_TPM, PROOF, SESSION, TPM_IN_USE, refused};
+use super::problems::{CSR, INSTALL_TOKEN, OTHER_TPM, POSSESSION, PROOF, SESSION, TPM_IN_USE, refused};
 use super::result_key;
 use crate::install_tokens;
 use crate::nodes::{node_id, void_certificates};
@@ -69,6 +69,7 @@ async fn finish_exchange(
     void_certificates(connection, &node).await?;
     let enrolled = issue(fleet, connection, NodeSubject { node, kind }, csr).await?;
     let event_log = request.proof.as_ref().and_then(|proof| proof.event_log.as_deref());
+    db::forget_event_logs(connection, &node).await?;
     db::finish(connection, &request.session, "enrolled", event_log).await?;
     let detail = json!({
         "identity": kind.as_str(),
@@ -134,7 +135,11 @@ fn check(
             return Err(PROOF.because("this session was begun with a TPM; its proof is missing"));
         }
         (IdentityKind::Software, None) => {
-            (None, None, enrol_binding(&[], &request.session, &request.csr, None))
+            let binding = enrol_binding(&[], &request.session, &request.csr, None);
+            // A request that was seen elsewhere proves that its key exists, not that whoever answers here holds the key.
+            let possession = request.possession.as_deref().unwrap_or_default();
+            csr.check_signature(&binding, possession).map_err(|_| POSSESSION)?;
+            (None, None, binding)
         }
         (IdentityKind::Software, Some(_)) => {
             return Err(PROOF.because("this session was begun without a TPM; begin again with its keys"));

@@ -2,7 +2,7 @@
 
 use super::{begin, finish, renew};
 use crate::state::Fleet;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use noderr_kernel::{Json, Problem, Refused};
 use noderr_protocol::enrol::{
     BeginRequest, BeginResponse, Enrolled, FinishRequest, RenewChallenge, RenewChallengeRequest, RenewRequest,
@@ -11,10 +11,15 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+/// The body of an enrolment's end may hold the firmware's event log.
+const MAX_FINISH: usize = 512 * 1024;
+
 pub(super) fn routes() -> OpenApiRouter<Arc<Fleet>> {
     OpenApiRouter::new()
         .routes(routes!(begin_enrolment))
-        .routes(routes!(finish_enrolment))
+        .merge(
+            OpenApiRouter::new().routes(routes!(finish_enrolment)).layer(DefaultBodyLimit::max(MAX_FINISH)),
+        )
         .routes(routes!(challenge_renewal))
         .routes(routes!(renew_certificate))
 }

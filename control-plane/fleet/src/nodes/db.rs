@@ -102,7 +102,7 @@ impl From<NodeRow> for Node {
             lost: row.lost,
             desired_version: row.desired_version,
             actual_version: row.actual_version,
-            outcome: Outcome::of(row.desired_version > row.actual_version, &row.sections),
+            outcome: Outcome::of(row.desired_version != row.actual_version, &row.sections),
             sections: row.sections.0,
             paused: row.paused,
             sample_every_s: row.sample_every_s,

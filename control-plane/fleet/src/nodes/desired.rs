@@ -6,7 +6,6 @@ use super::terms::DESIRED;
 use crate::state::Fleet;
 use noderr_kernel::notify;
 use noderr_protocol::{Base, DesiredState, Down, List, Message as _, NodeId, Section, SectionBody as _};
-use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
 /// A change of the base section; absent fields stay as they are.
@@ -23,8 +22,8 @@ pub(super) async fn change(
     change: &Change,
 ) -> sqlx::Result<Option<i64>> {
     let version = sqlx::query_scalar!(
-        "UPDATE nodes SET desired_version = desired_version + 1, desired_paused = coalesce($2, desired_paused),
-           desired_sample_every_s = coalesce($3, desired_sample_every_s), desired_digest = NULL WHERE id = $1 RETURNING desired_version",
+        "UPDATE nodes SET desired_version = next_desired_version(desired_version), desired_paused = coalesce($2, desired_paused),
+           desired_sample_every_s = coalesce($3, desired_sample_every_s), desired_sent = NULL WHERE id = $1 RETURNING desired_version",
         node.as_bytes().as_slice(),
         change.paused,
         change.sample_every_s
@@ -62,24 +61,32 @@ async fn newest(fleet: &Fleet, node: &NodeId) -> sqlx::Result<Option<Down>> {
     let mut tx = fleet.kernel.database.begin().await?;
     // Locked: two instances must not send two documents under one number.
     let row = sqlx::query!(
-        "SELECT desired_version, desired_digest FROM nodes WHERE id = $1 AND revoked_at IS NULL FOR NO KEY UPDATE",
+        "SELECT desired_version, desired_sent, next_desired_version(desired_version) AS \"next!\"
+         FROM nodes WHERE id = $1 AND revoked_at IS NULL FOR NO KEY UPDATE",
         id
     )
     .fetch_optional(&mut *tx)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let Some((sections, digest)) = composed(fleet.kernel.hooks().sections(&mut tx, node).await?) else {
+    let hooks = fleet.kernel.hooks();
+    let sent: Vec<Section> = row.desired_sent.as_deref().map(read_sections).unwrap_or_default();
+    let mut sections = hooks.sections(&mut tx, node).await?;
+    // Kinds that no feature of this version makes are those of a newer one on the same database, which has sent them.
+    sections.extend(
+        sent.iter().filter(|section| !hooks.wanted_kinds().any(|kind| kind == section.kind)).cloned(),
+    );
+    let Some((sections, bytes)) = composed(sections) else {
         tracing::error!(node = %node.short(), "a desired state is too large for one message and is not sent");
         return Ok(None);
     };
-    let sent = row.desired_digest.as_deref();
-    let version = row.desired_version + i64::from(sent.is_some_and(|sent| sent != digest));
-    if sent != Some(&digest) {
+    let same = row.desired_sent.as_ref().is_none_or(|sent| *sent == bytes);
+    let version = if same { row.desired_version } else { row.next };
+    if row.desired_sent.as_ref() != Some(&bytes) {
         sqlx::query!(
-            "UPDATE nodes SET desired_version = $2, desired_digest = $3 WHERE id = $1",
+            "UPDATE nodes SET desired_version = $2, desired_sent = $3 WHERE id = $1",
             id,
             version,
-            digest.as_slice()
+            bytes
         )
         .execute(&mut *tx)
         .await?;
@@ -88,13 +95,22 @@ async fn newest(fleet: &Fleet, node: &NodeId) -> sqlx::Result<Option<Down>> {
     Ok(Some(Down::DesiredState(DesiredState { version: version.unsigned_abs(), sections })))
 }
 
-/// Sections that fit into one message, and their SHA-256.
-fn composed(sections: Vec<Section>) -> Option<(List<Section, 32>, [u8; 32])> {
+/// Sections that fit into one message, in one order, and their bytes.
+fn composed(mut sections: Vec<Section>) -> Option<(List<Section, 32>, Vec<u8>)> {
+    sections.sort_by_key(|section| section.kind);
     let sections: List<Section, 32> = sections.try_into().ok()?;
     // As long as a document of any number can get.
     let longest = DesiredState { version: u64::MAX, sections: sections.clone() };
     let bytes = Down::DesiredState(longest).encode().ok()?;
-    Some((sections, Sha256::digest(bytes).into()))
+    Some((sections, bytes))
+}
+
+/// The sections of bytes that [`composed`] made; none if an other version wrote them in a way that this one cannot read.
+fn read_sections(bytes: &[u8]) -> Vec<Section> {
+    match Down::decode(bytes) {
+        Ok(Down::DesiredState(state)) => state.sections.into_vec(),
+        _ => Vec::new(),
+    }
 }
 
 /// Makes the base section of a node.
@@ -115,13 +131,17 @@ pub(super) async fn base(connection: &mut PgConnection, node: &NodeId) -> sqlx::
 /// Sends the newest document to every node connected here that has not reported on it.
 pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
     let behind = sqlx::query_scalar!(
-        "SELECT id FROM nodes WHERE id = ANY($1) AND actual_version < desired_version",
+        "SELECT id FROM nodes WHERE id = ANY($1) AND actual_version <> desired_version",
         &fleet.attached()
     )
     .fetch_all(fleet.kernel.database.system())
     .await?;
+    // One node that cannot be served must not keep the others waiting.
+    let mut outcome = Ok(());
     for id in behind {
-        send(fleet, &node_id(&id)).await?;
+        if let Err(error) = send(fleet, &node_id(&id)).await {
+            outcome = Err(error);
+        }
     }
-    Ok(())
+    Ok(outcome?)
 }

@@ -17,8 +17,9 @@ pub use terms::{READ_NODES, WRITE_NODES};
 
 use crate::settings::BrokerSettings;
 use crate::state::Fleet;
-use noderr_kernel::{Feature, Forget, Listens, NodeFeature, SettingsSection};
+use noderr_kernel::{Feature, Forget, Listens, NodeFeature, SettingsSection, Wants};
 use noderr_people::operators::STANDING;
+use noderr_protocol::{Base, SectionBody as _};
 use std::sync::Arc;
 use terms::{DESIRED, OPERATOR_NOT_APPROVED, REVOKED, VOIDED};
 
@@ -38,7 +39,10 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     catch_up: Some(|fleet| Box::pin(catch_up(fleet))),
     nodes: NodeFeature {
         greets: Some(|fleet, node| Box::pin(desired::send(fleet, node))),
-        wants: Some(|_, connection, node| Box::pin(desired::base(connection, node))),
+        wants: Some(Wants {
+            kind: Base::KIND,
+            want: |_, connection, node| Box::pin(desired::base(connection, node)),
+        }),
         ..NodeFeature::nothing()
     },
     forgets: |_| vec![Forget::new("node_certificates", "not_after < now() - interval '90 days'")],

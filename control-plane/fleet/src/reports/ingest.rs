@@ -131,8 +131,12 @@ async fn handle(fleet: &Arc<Fleet>, node: &NodeId, single: &Single) -> sqlx::Res
             marks::unreadable(fleet, node, *lane).await
         }
         Single::Message(Up::Hello(hello)) => {
-            if presence::hello(fleet, node, hello).await? {
-                fleet.kernel.hooks().greet(node).await?;
+            // The hello is committed and answered: what a feature fails to say now, its look round says later, and no other
+            // node waits for it.
+            if presence::hello(fleet, node, hello).await?
+                && let Err(error) = fleet.kernel.hooks().greet(node).await
+            {
+                tracing::error!(node = %node.short(), %error, "a node was not told all that it is to be told");
             }
             Ok(())
         }

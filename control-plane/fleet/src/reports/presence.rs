@@ -7,6 +7,7 @@ use crate::state::Fleet;
 use crate::values::{signed, text, timestamp};
 use noderr_protocol::{ActualState, Heartbeat, Hello, NodeId};
 use serde_json::json;
+use sqlx::PgConnection;
 
 /// Versions of a desired state that a node could have been told.
 const VERSION_BOUND: u64 = 1 << 40;
@@ -37,22 +38,27 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
         metrics::counter!("noderr_ingest_refused_total", "reason" => "not-admitted").increment(1);
         return Ok(false);
     }
-    // A node that has a newer document than this database got that document from a state of the database that is lost:
-    // the current document must become newer still, or the node would never take it. Implausible versions are ignored, so that a hostile node
-    // cannot push ours up to where there is no next one.
-    if hello.desired_version < VERSION_BOUND {
-        sqlx::query!(
-            "UPDATE nodes SET desired_version = $2 + 1 WHERE id = $1 AND $2 > desired_version",
-            id,
-            signed(hello.desired_version)
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
+    outrun(&mut tx, node, hello.desired_version).await?;
     let marks = marks_at_hello(&mut tx, node, &hello.lanes).await?;
     tx.commit().await?;
     marks::welcome(fleet, node, marks).await;
     Ok(true)
+}
+
+/// A node that has a newer document than this database got that document from a state of the database that is lost: the
+/// current document must become newer still, or the node would never take it. Implausible versions are ignored, so that a
+/// hostile node cannot push ours up to where there is no next one.
+async fn outrun(connection: &mut PgConnection, node: &NodeId, version: u64) -> sqlx::Result<()> {
+    if version < VERSION_BOUND {
+        sqlx::query!(
+            "UPDATE nodes SET desired_version = next_desired_version($2) WHERE id = $1 AND $2 > desired_version",
+            node.as_bytes().as_slice(),
+            signed(version)
+        )
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
 }
 
 /// Notes the newest heartbeat of each of these nodes. Locks the rows, always in the same order.
@@ -98,6 +104,8 @@ pub(super) async fn actual_state(fleet: &Fleet, node: &NodeId, actual: &ActualSt
             json!({ "kind": report.kind, "phase": report.phase.name(), "error": error })
         })
         .collect();
+    let mut tx = fleet.kernel.database.begin().await?;
+    outrun(&mut tx, node, actual.desired_version).await?;
     sqlx::query!(
         "UPDATE nodes SET actual_version = $2, actual_sections = $3
          WHERE id = $1 AND EXISTS (SELECT FROM admitted w WHERE w.id = nodes.id)",
@@ -105,9 +113,9 @@ pub(super) async fn actual_state(fleet: &Fleet, node: &NodeId, actual: &ActualSt
         signed(actual.desired_version),
         sections
     )
-    .execute(fleet.kernel.database.system())
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    tx.commit().await
 }
 
 /// Notes that a session with this instance has ended, unless the node has connected to another instance

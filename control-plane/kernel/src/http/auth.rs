@@ -1,7 +1,7 @@
 //! The principal of a request, as an extractor: looks the credential up, and counts the request against the
 //! principal's rate.
 
-use super::Problem;
+use super::{Caller, Problem};
 use crate::kernel::HasKernel;
 use crate::principal::{Credential, Principal};
 use crate::problems::{THROTTLED, UNAUTHORISED};
@@ -18,7 +18,14 @@ impl<S: HasKernel> FromRequestParts<S> for Principal {
         let credential = bearer(parts).ok_or_else(|| {
             UNAUTHORISED.because("send `Authorization: Bearer <token>`; log in at /api/v1/sessions")
         })?;
+        let caller = parts.extensions.get::<Caller>().map(|caller| caller.0);
+        // Before the database is asked: whoever sends what nobody knows must not keep it busy.
+        if let Some(wait) = caller.and_then(|address| kernel.strangers.wait(&address, Instant::now())) {
+            metrics::counter!("noderr_http_throttled_total").increment(1);
+            return Err(THROTTLED.after(wait, "too many requests without a credential from this address"));
+        }
         let Some(found) = kernel.authenticate.identify(&credential).await? else {
+            _ = caller.map(|address| kernel.strangers.spend(address, Instant::now()));
             return Err(UNAUTHORISED.because("the token is unknown, expired or revoked; log in again"));
         };
         let permissions = kernel.permissions.granted(&found.granted);

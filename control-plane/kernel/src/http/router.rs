@@ -1,14 +1,19 @@
 //! The router of the API, made of all features' routes, and the OpenAPI document that describes them.
 
-use super::Problem;
+use super::{Caller, Problem};
 use crate::principal::Permissions;
-use crate::problems::{Kind, METHOD, TOO_SLOW};
+use crate::problems::{Kind, METHOD, THROTTLED, TOO_SLOW};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use std::time::Duration;
+use noderr_front::Limiter;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::PartialSchema as _;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
@@ -16,7 +21,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, RefOr, ServerBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
-const MAX_BODY: usize = 1 << 20;
+/// The largest body, unless a route takes larger ones.
+const MAX_BODY: usize = 64 * 1024;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The parts of the API.
@@ -25,6 +31,8 @@ pub struct Api<'a> {
     pub routes: Vec<OpenApiRouter>,
     /// The features' kinds of problems; the kernel adds its own.
     pub problems: Vec<Kind>,
+    /// The rate of each address whose requests carry no credential that counts.
+    pub strangers: Arc<Limiter<IpAddr>>,
     /// All permissions.
     pub permissions: &'a Permissions,
     /// How people and nodes reach the API.
@@ -40,16 +48,39 @@ pub fn router(api: Api<'_>) -> Router {
         .nest("/api/v1", routes)
         .split_for_parts();
     describe(&mut document, &api.problems, api.permissions);
-    let served = axum::Json(document);
+    // Written once: to write it takes milliseconds, and everybody may ask.
+    let served = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
     router
-        .route("/api/v1/openapi.json", get(move || async move { served.clone() }))
+        .route(
+            "/api/v1/openapi.json",
+            get(move || async move { ([(CONTENT_TYPE, "application/json")], served.clone()) }),
+        )
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(|| async { Problem::from(METHOD) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(api.strangers, within_rate))
         .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::from(anyhow::anyhow!("a handler panicked")).into_response()
         }))
+}
+
+/// Holds requests that carry no credential to the rate of their address; those that carry one are counted for whoever it is.
+async fn within_rate(
+    State(strangers): State<Arc<Limiter<IpAddr>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let caller = request.extensions().get::<Caller>().map(|caller| caller.0);
+    if let Some(address) = caller.filter(|_| !request.headers().contains_key(AUTHORIZATION))
+        && let Err(wait) = strangers.spend(address, Instant::now())
+    {
+        metrics::counter!("noderr_http_throttled_total").increment(1);
+        return THROTTLED
+            .after(wait, "too many requests without a credential from this address")
+            .into_response();
+    }
+    next.run(request).await
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

@@ -11,6 +11,7 @@ use noderr_front::{Busy, Crowd, Gate, Place, TlsConnection, subnet};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -28,10 +29,58 @@ const FAREWELL: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy)]
 pub struct Caller(pub IpAddr);
 
+/// What makes a guest busy, when the time has come: a guest whose request is still on its way is put out before anybody
+/// whose request is being answered.
+#[derive(Clone)]
+struct Once {
+    make: Arc<dyn Fn() -> Busy + Send + Sync>,
+    made: Arc<Mutex<Option<Busy>>>,
+}
+
+impl Once {
+    fn new(make: Arc<dyn Fn() -> Busy + Send + Sync>) -> Self {
+        Self { make, made: Arc::default() }
+    }
+
+    fn begin(&self) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| (self.make)());
+    }
+}
+
+/// A request body that makes its guest busy once all of it has arrived.
+struct Arriving {
+    body: Incoming,
+    busy: Once,
+}
+
+impl HttpBody for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.busy.begin();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// A response body that keeps its guest busy until the body is written.
 struct Answering {
     body: Body,
-    _busy: Busy,
+    _busy: Once,
 }
 
 impl HttpBody for Answering {
@@ -75,13 +124,19 @@ pub async fn serve(mut gate: Gate, crowd: Crowd, router: Router, stop: Cancellat
 }
 
 async fn converse((stream, peer): TlsConnection, place: Place, router: Router, stop: CancellationToken) {
-    let (caller, busy) = (Caller(place.address()), place.busy());
+    let caller = Caller(place.address());
+    let busy: Arc<dyn Fn() -> Busy + Send + Sync> = Arc::new(place.busy());
     let service = tower::service_fn(move |request: Request<Incoming>| {
-        let (router, busy) = (router.clone(), busy());
-        let mut request = request.map(Body::new);
+        let (router, busy) = (router.clone(), Once::new(busy.clone()));
+        let mut request = request.map(|body| Body::new(Arriving { body, busy: busy.clone() }));
         request.extensions_mut().insert(caller);
+        if request.body().is_end_stream() {
+            busy.begin();
+        }
         async move {
             let answer = router.oneshot(request).await?;
+            // Answered without a look at the body.
+            busy.begin();
             Ok::<_, Infallible>(answer.map(|body| Answering { body, _busy: busy }))
         }
     });
@@ -108,6 +163,6 @@ async fn converse((stream, peer): TlsConnection, place: Place, router: Router, s
     match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%peer, %error, "an HTTP connection ended early"),
-        Err(_) => tracing::warn!(%peer, "a request that took too long was cut off"),
+        Err(_) => tracing::debug!(%peer, "a request that took too long was cut off"),
     }
 }

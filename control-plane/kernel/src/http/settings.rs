@@ -20,6 +20,9 @@ pub struct HttpSettings {
     pub connections_per_address: usize,
     /// Requests a second of one principal, sustained; a burst of ten times as many is allowed on top.
     pub requests_per_s: u32,
+    /// Requests a second of one address that carry no credential that counts, sustained; a burst of ten times as many is
+    /// allowed on top.
+    pub strangers_per_s: u32,
 }
 
 impl Default for HttpSettings {
@@ -31,6 +34,7 @@ impl Default for HttpSettings {
             connections: 2048,
             connections_per_address: 128,
             requests_per_s: 100,
+            strangers_per_s: 50,
         }
     }
 }
@@ -50,6 +54,7 @@ impl Settings for HttpSettings {
             ("connections", self.connections),
             ("connections_per_address", self.connections_per_address),
             ("requests_per_s", self.requests_per_s as usize),
+            ("strangers_per_s", self.strangers_per_s as usize),
         ] {
             anyhow::ensure!(value > 0, "http.{field} must not be 0");
         }

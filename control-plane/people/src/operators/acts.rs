@@ -20,6 +20,7 @@ pub(super) async fn add(act: &mut Act, name: &Line<200>, email: &Email) -> Resul
 /// Sets the state of an operator, and tells every instance.
 pub(super) async fn decide(act: &mut Act, id: Uuid, state: OperatorState) -> Result<OperatorRow, Problem> {
     act.require(&WRITE_OPERATORS)?;
+    act.require_fresh_proof()?;
     let row = db::decide(act, id, state).await?.ok_or_else(|| Problem::not_found("operator"))?;
     let action = match state {
         OperatorState::Applied => "operator.reopen",

@@ -95,6 +95,11 @@ pub(super) async fn revoke(act: &mut Act, known: &Permissions, id: Uuid) -> Resu
     if !token.permissions.iter().all(may) {
         return Err(PERMISSION.because("this token may do what you may not; it is not yours to revoke"));
     }
+    if let Some(own) = act.who().token().map(|token| token.id)
+        && !db::is_of(act, id, own).await?
+    {
+        return Err(PERMISSION.because("a token revokes itself and those that it has issued"));
+    }
     db::revoke(act, id).await?;
     act.record("token.revoke", id, &json!({ "name": token.name })).await?;
     Ok(())

@@ -93,3 +93,17 @@ pub(super) async fn revoke(connection: &mut PgConnection, id: Uuid) -> sqlx::Res
         }
     }
 }
+
+/// Whether a token is `ancestor` itself, or was issued with it or with one that was.
+pub(super) async fn is_of(connection: &mut PgConnection, id: Uuid, ancestor: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"WITH RECURSIVE line AS (
+             SELECT id, parent FROM api_tokens WHERE id = $1
+             UNION SELECT t.id, t.parent FROM api_tokens t JOIN line ON t.id = line.parent)
+           SELECT EXISTS (SELECT FROM line WHERE id = $2) AS "is!""#,
+        id,
+        ancestor
+    )
+    .fetch_one(connection)
+    .await
+}

@@ -132,6 +132,7 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     who.require(&WRITE_WORK)?;
     let mut act = kernel.begin(who).await?;
+    act.require_fresh_proof()?;
     if !work::remove(&mut act, id).await? {
         return Err(Problem::not_found("work that was given up"));
     }
