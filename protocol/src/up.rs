@@ -43,7 +43,7 @@ pub struct Hello {
     pub epoch: u64,
     /// The node's clock.
     pub time: UnixMillis,
-    /// The version of the newest desired state that the node has applied, 0 for none.
+    /// The version of the newest desired state that the node holds, 0 for none.
     pub desired_version: u64,
     /// What the spool holds.
     pub lanes: List<LaneState, 8>,
@@ -67,7 +67,7 @@ pub struct Heartbeat {
     pub time: UnixMillis,
     /// Seconds since the process started.
     pub process_uptime_s: u32,
-    /// Names of the health checks that fail now; empty is healthy.
+    /// The health checks that fail now, each a name and the beginning of a sentence; empty is healthy.
     pub failing: List<Text<64>, 16>,
     /// Records that wait in the spool.
     pub backlog: u64,

@@ -306,3 +306,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_block_that_was_dropped_unread_does_not_outlive_the_marks_of_what_was_written_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path(), 1);
+    for from in [0, 50, 100] {
+        spool.append(Lane::Telemetry, &bodies(from..from + 50)).unwrap();
+    }
+    drop(spool);
+    let database = raw(folder.path());
+    let tree = database.open_tree("telemetry").unwrap();
+    tree.insert(1_u64.to_be_bytes(), vec![0xff; 700]).unwrap();
+    database.flush().unwrap();
+    drop((tree, database));
+
+    // The next start's budget is too small for all of it: the oldest goes, unread.
+    let config = SpoolConfig { budget_bytes: 2600, ..SpoolConfig::new(folder.path().join("spool"), 2) };
+    let spool = Spool::open(config).unwrap();
+    spool.append(Lane::Telemetry, &bodies(150..151)).unwrap();
+    assert!(spool.stats().damaged > 0, "nothing was dropped: {:?}", spool.stats());
+    // The server has committed what the first start has written, and says so in its epoch.
+    spool.acknowledge(Lane::Telemetry, Position { epoch: 1, seq: 150 }).unwrap();
+    let telemetry = Lane::Telemetry.tag();
+    let held = spool.lanes().unwrap().into_iter().find(|lane| lane.lane == telemetry).unwrap();
+    assert_eq!(held.oldest, 151, "the gap keeps everything behind it");
+}

@@ -31,3 +31,29 @@ async fn an_address_that_holds_all_its_connections_keeps_nobody_else_out() -> an
     assert!(neighbour.ask(&request).await?.starts_with("HTTP/1.1 200"), "the places did not come back");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_fill_the_house_with_bodies_that_never_end_keep_nobody_else_out() -> anyhow::Result<()>
+{
+    let control = ControlOptions::default()
+        .with("http", format!("connections_per_address = {PLACES}\nconnections = {}", 2 * PLACES));
+    let (_folder, lab) = lab(LabOptions { control, ..LabOptions::default() }).await?;
+    let begun = "POST /api/v1/enrol/begin HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                 content-length: 60000\r\n\r\n{";
+    let mut held = Vec::new();
+    for neighbour in [Caller::new(&lab, [127, 0, 0, 2])?, Caller::new(&lab, [127, 0, 0, 3])?] {
+        for _ in 0..PLACES {
+            let mut slow = neighbour.connect().await?;
+            slow.write_all(begun.as_bytes()).await?;
+            held.push(slow);
+        }
+    }
+    let stranger = Caller::new(&lab, [127, 0, 0, 4])?;
+    for _ in 0..5 {
+        let answer = stranger.ask(&get("/ready")).await?;
+        assert!(answer.starts_with("HTTP/1.1 200"), "a stranger is kept out: {answer}");
+        assert!(lab.admin.get("/operators").await.is_ok(), "an administrator is kept out");
+    }
+    drop(held);
+    Ok(())
+}
