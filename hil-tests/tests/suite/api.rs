@@ -75,7 +75,7 @@ async fn what_no_client_should_send_is_refused_with_a_problem() -> anyhow::Resul
     };
     let json = "application/json";
     for (request, status, problem) in [
-        (post(&format!("\"{}\"", "x".repeat(2 << 20)), json), 413, "too-large"),
+        (post(&format!("\"{}\"", "x".repeat(65 << 10)), json), 413, "too-large"),
         (post(r#"{"email":"a\u0000@b","password":"x"}"#, json), 400, "value"),
         (post("{", json), 400, "body"),
         (post(r#"{"email":"a","password":"x","more":1}"#, json), 400, "body"),
