@@ -235,9 +235,7 @@ pub(crate) enum Tokens {
     Create {
         /// What the token is for.
         name: String,
-        /// What the token may do: read-operators, write-operators, read-nodes, write-nodes, attest,
-        /// read-audit, read-work, write-work,
-        /// manage-tokens.
+        /// What the token may do, such as read-nodes; an unknown name is answered with all that there are.
         #[arg(long = "permission", short, required = true, value_delimiter = ',')]
         permissions: Vec<String>,
         /// Bind the token to one operator: the token sees that operator's rows and may only read.

@@ -48,9 +48,11 @@ pub(super) async fn issue(
 /// Refuses a permission that the issuer does not hold, or that a token for an operator may not hold.
 fn check_permissions(who: &Principal, known: &Permissions, new: &NewToken) -> Result<(), Problem> {
     for name in &new.permissions {
-        let permission = known
-            .find(name)
-            .ok_or_else(|| UNKNOWN_PERMISSION.because(format!("there is no permission `{name}`")))?;
+        let permission = known.find(name).ok_or_else(|| {
+            let all: Vec<_> = known.all().iter().map(|permission| permission.name).collect();
+            let detail = format!("there is no permission `{name}`; there are: {}", all.join(", "));
+            UNKNOWN_PERMISSION.because(detail)
+        })?;
         if !who.permissions.contains(permission.name) {
             return Err(PERMISSION.because(format!("you do not have `{name}` yourself")));
         }
