@@ -5,6 +5,7 @@
 //! beside a swtpm, behind a proxy of its own.
 
 pub mod account;
+mod bare_broker;
 mod binaries;
 pub mod campaign;
 mod control;
@@ -21,6 +22,7 @@ mod shared_postgres;
 mod tpm;
 mod wait;
 
+pub use bare_broker::bare_broker;
 pub use binaries::binary;
 pub use control::{ControlOptions, ControlPlane};
 pub use lab::{Lab, LabOptions, demo_operator};

@@ -2,37 +2,21 @@
 //! of the lanes.
 
 use crate::SOON;
-use async_trait::async_trait;
-use noderr_broker::{
-    Admission, Broker as _, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, Rates, UpEvent,
-};
-use noderr_ca::{Authority, FileKey, NodeCertificate};
-use noderr_front::GateLimits;
-use noderr_hil::{Papers, hello, until};
+use noderr_broker::{Broker as _, EmbeddedBroker, Rates, UpEvent};
+use noderr_hil::{Papers, bare_broker, hello, until};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
 use noderr_protocol::{
     BatchOutcome, Down, HighWaterMarks, Lane, LaneMark, LaneState, List, Message as _, Position, Topics, Up,
     Welcome,
 };
 use noderr_spool::{Spool, SpoolConfig};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
-
-struct Everybody;
-
-#[async_trait]
-impl Admission for Everybody {
-    async fn admit(&self, _: &NodeCertificate) -> Result<(), Denied> {
-        Ok(())
-    }
-}
 
 /// Takes alerts, cannot read telemetry, and counts what it hears.
 #[derive(Default)]
@@ -78,25 +62,6 @@ impl OldPlane {
 fn marks(through: &BTreeMap<Lane, Position>) -> List<LaneMark, 8> {
     let mark = |(lane, through): (&Lane, &Position)| LaneMark { lane: lane.tag(), through: *through };
     through.iter().map(mark).collect::<Vec<_>>().try_into().unwrap_or_default()
-}
-
-async fn broker(authority: &Path) -> anyhow::Result<(Arc<EmbeddedBroker>, mpsc::Receiver<UpEvent>)> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
-    let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
-    let authority = Authority::open(authority, "demo", key, now)?;
-    let server = authority.issue_server(&["localhost".to_owned()], now, Duration::from_secs(86_400))?;
-    let signer = rustls::crypto::ring::sign::any_ecdsa_type(&server.key)?;
-    let (up, events) = mpsc::channel(256);
-    let config = EmbeddedConfig {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        topics: Topics::default(),
-        root: authority.root().clone(),
-        certificate: Arc::new(SingleCertAndKey::from(CertifiedKey::new(server.chain, signer))),
-        gate: GateLimits::default(),
-        fence: FenceLimits::default(),
-        rates: Rates::default(),
-    };
-    Ok((Arc::new(EmbeddedBroker::start(config, Arc::new(Everybody), up).await?), events))
 }
 
 /// The ends of a running link that a test holds.
@@ -148,7 +113,8 @@ async fn a_lane_that_cannot_be_read_keeps_its_records_and_costs_neither_session_
     let authority = folder.path().join("authority");
     std::fs::create_dir(&authority)?;
     let papers = Papers::make(&authority, 1)?.remove(0);
-    let (broker, events) = broker(&authority).await?;
+    let (broker, events) = bare_broker(&authority, Rates::default()).await?;
+    let broker = Arc::new(broker);
     let plane = Arc::new(OldPlane::default());
     let serving = AbortOnDropHandle::new(tokio::spawn(plane.clone().serve(broker.clone(), events)));
     let link = link(folder.path(), &papers, broker.address().port())?;

@@ -6,18 +6,20 @@ use crate::features::load_configuration;
 use crate::plane::{Background, Plane};
 use crate::tls::{ServerCertificate, api_config};
 use anyhow::Context as _;
+use axum::Router;
 use noderr_ca::Authority;
 use noderr_fleet::reports::{self, Ingest};
 use noderr_fleet::{FleetSettings, open_authority, start_broker};
 use noderr_front::{Crowd, CrowdLimits, Gate, GateLimits};
-use noderr_kernel::{Configuration, Database, Kernel, listen, run_schedule, work};
+use noderr_kernel::{Configuration, Database, HttpSettings, Kernel, listen, run_schedule, work};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Publications on their way from the sockets to the workers.
@@ -55,11 +57,7 @@ async fn serve_with(
     let (up, events) = mpsc::channel(UP_QUEUE);
     let mut ingest = Ingest::start(&fleet, events);
     let embedded = start_broker(&fleet, certificate.clone(), up).await?;
-    let gate = Gate::bind(http.listen, Arc::new(api_config(certificate.clone())?), GateLimits::default())
-        .await
-        .with_context(|| format!("http.listen: cannot listen on {}", http.listen))?;
-    let crowd = Crowd::new(CrowdLimits { most: http.connections, per_address: http.connections_per_address });
-    let mut serving = tokio::spawn(noderr_kernel::serve(gate, crowd, router, kernel.stop.clone()));
+    let mut serving = serve_api(&http, certificate.clone(), router, kernel.stop.clone()).await?;
 
     let mut parts = start_background(&kernel, background);
     parts.spawn(renew_certificate(authority, certificate, http.names));
@@ -101,6 +99,20 @@ async fn serve_with(
         _ = terminate.recv() => anyhow::bail!("told to stop twice: stopped at once"),
         _ = interrupt.recv() => anyhow::bail!("told to stop twice: stopped at once"),
     }
+}
+
+/// Starts to answer requests.
+async fn serve_api(
+    http: &HttpSettings,
+    certificate: Arc<ServerCertificate>,
+    router: Router,
+    stop: CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
+    let gate = Gate::bind(http.listen, Arc::new(api_config(certificate)?), GateLimits::default())
+        .await
+        .with_context(|| format!("http.listen: cannot listen on {}", http.listen))?;
+    let crowd = Crowd::new(CrowdLimits { most: http.connections, per_address: http.connections_per_address });
+    Ok(tokio::spawn(noderr_kernel::serve(gate, crowd, router, stop)))
 }
 
 /// Starts everything that runs beside requests and reports for as long as the instance runs.

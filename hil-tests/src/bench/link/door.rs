@@ -3,17 +3,11 @@
 
 use super::line;
 use crate::bench::load::{Answer, Manner, connect, drive};
-use async_trait::async_trait;
-use noderr_broker::{
-    Admission, Denied, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, Rates,
-    UpEvent,
-};
-use noderr_ca::{Authority, FileKey, NodeCertificate};
-use noderr_front::{GateLimits, Rate};
-use noderr_hil::{Mosquitto, Papers, until};
+use noderr_broker::{EmbeddedBroker, ExternalBroker, ExternalConfig, Rates, UpEvent};
+use noderr_ca::{Authority, FileKey};
+use noderr_front::Rate;
+use noderr_hil::{Mosquitto, Papers, bare_broker, until};
 use noderr_protocol::Topics;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,15 +16,6 @@ use tokio::sync::mpsc;
 
 const MEASURE: Duration = Duration::from_secs(8);
 const DAY: Duration = Duration::from_secs(86_400);
-
-struct Everybody;
-
-#[async_trait]
-impl Admission for Everybody {
-    async fn admit(&self, _: &NodeCertificate) -> Result<(), Denied> {
-        Ok(())
-    }
-}
 
 /// Counts the messages that reach the channel of ingest.
 struct Door {
@@ -96,21 +81,10 @@ fn open(authority: &Path) -> anyhow::Result<(Authority, i64)> {
 }
 
 async fn embedded(authority: &Path) -> anyhow::Result<(EmbeddedBroker, Door)> {
-    let (authority, now) = open(authority)?;
-    let server = authority.issue_server(&["localhost".to_owned()], now, DAY)?;
-    let signer = rustls::crypto::ring::sign::any_ecdsa_type(&server.key)?;
     let unbounded = Rate { per_second: u32::MAX, burst: u32::MAX };
-    let (up, events) = mpsc::channel(256);
-    let config = EmbeddedConfig {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        topics: Topics::default(),
-        root: authority.root().clone(),
-        certificate: Arc::new(SingleCertAndKey::from(CertifiedKey::new(server.chain, signer))),
-        gate: GateLimits::default(),
-        fence: FenceLimits::default(),
-        rates: Rates { packets: unbounded, bytes: unbounded, ..Rates::default() },
-    };
-    Ok((EmbeddedBroker::start(config, Arc::new(Everybody), up).await?, Door::open(events)))
+    let rates = Rates { packets: unbounded, bytes: unbounded, ..Rates::default() };
+    let (broker, events) = bare_broker(authority, rates).await?;
+    Ok((broker, Door::open(events)))
 }
 
 async fn external(
