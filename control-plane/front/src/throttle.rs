@@ -34,6 +34,8 @@ pub struct Throttle<K> {
 struct Failures {
     count: u32,
     last: Instant,
+    /// The failure before the last one.
+    before: Instant,
     longest: Duration,
 }
 
@@ -65,12 +67,26 @@ impl<K: Hash + Eq + Clone> Throttle<K> {
                     failures.iter().min_by_key(|(_, known)| known.last).map(|(key, _)| key.clone());
                 quietest.map(|key| failures.remove(&key));
             }
-            let fresh = Failures { count: 0, last: now, longest: pauses.longest };
+            let fresh = Failures { count: 0, last: now, before: now, longest: pauses.longest };
             let known = failures.entry(key.clone()).or_insert(fresh);
             known.count = known.count.saturating_add(1);
-            known.last = now;
+            (known.before, known.last) = (known.last, now);
         }
         Ok(())
+    }
+
+    /// Takes an attempt back that has neither succeeded nor failed: the keys wait no longer for it.
+    pub fn take_back<'a>(&self, keys: impl IntoIterator<Item = &'a K>)
+    where
+        K: 'a,
+    {
+        let mut failures = lock(&self.failures);
+        for key in keys {
+            if let Some(known) = failures.get_mut(key) {
+                known.count = known.count.saturating_sub(1);
+                known.last = known.before;
+            }
+        }
     }
 
     /// Forgets the failures of these keys after an attempt that succeeded.
@@ -110,6 +126,22 @@ mod tests {
         assert_eq!(throttle.attempt(&[("b", PAUSES)], now), Ok(()));
         throttle.succeeded([&"a"]);
         assert_eq!(throttle.attempt(&[("a", PAUSES)], now), Ok(()));
+    }
+
+    #[test]
+    fn an_attempt_that_is_taken_back_lets_the_next_one_through_at_once() {
+        let (throttle, now) = (Throttle::new(100), Instant::now());
+        for _ in 0..PAUSES.free {
+            throttle.attempt(&[("a", PAUSES)], now).unwrap();
+        }
+        let wait = throttle.attempt(&[("a", PAUSES)], now).unwrap_err();
+        assert_eq!(throttle.attempt(&[("a", PAUSES)], now + wait), Ok(()));
+        throttle.take_back([&"a"]);
+        assert_eq!(throttle.attempt(&[("a", PAUSES)], now + wait), Ok(()));
+        assert!(
+            throttle.attempt(&[("a", PAUSES)], now + wait).is_err(),
+            "the failures before it still count"
+        );
     }
 
     #[test]

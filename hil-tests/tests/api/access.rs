@@ -256,3 +256,29 @@ async fn an_administrator_can_be_removed_in_the_middle_of_their_login() -> anyho
     assert!(removal.await??);
     Ok(())
 }
+
+/// As `noderrctl` logs in: the password first, and once the account turns out to have a second factor, with its code.
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_whether_a_code_is_needed_uses_no_attempt_up() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let hash = noderr_people::admins::hash_password("correct horse battery".to_owned()).await?;
+    sqlx::query("UPDATE admins SET password_hash = $1").bind(hash).execute(&plane.owner).await?;
+    sqlx::query("INSERT INTO second_factors (admin_id, secret, confirmed) VALUES ($1, $2, true)")
+        .bind(plane.admin_id)
+        .bind([7_u8; 20].as_slice())
+        .execute(&plane.owner)
+        .await?;
+    let nobody = plane.nobody();
+    let body = json!({ "email": "admin@test.invalid", "password": "correct horse battery" });
+    for _ in 0..8 {
+        assert_eq!(nobody.post("/sessions", &body).await?.problem(), "code-required");
+    }
+    let wrong = json!({ "email": "admin@test.invalid", "password": "a guess" });
+    let guesses = [(); 6].map(|()| nobody.post("/sessions", &wrong));
+    let mut kinds = Vec::new();
+    for guess in guesses {
+        kinds.push(guess.await?.problem().to_owned());
+    }
+    assert_eq!(kinds[5], "throttled", "wrong passwords count: {kinds:?}");
+    Ok(())
+}

@@ -11,4 +11,4 @@ pub(crate) use acts::COMMAND_LINE;
 pub use password::hash as hash_password;
 
 pub(crate) use db::Admin;
-pub(crate) use password::{PASSWORD_WRONG, check as check_password, forgive};
+pub(crate) use password::{PASSWORD_WRONG, check as check_password, forgive, take_back};

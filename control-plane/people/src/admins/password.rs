@@ -71,6 +71,12 @@ pub(crate) fn forgive(people: &People, address: IpAddr, email: &str) {
     people.logins.succeeded(&keys(address, email));
 }
 
+/// Takes an attempt back whose password was right and whose code was not given yet: whoever asks whether the account has a
+/// second factor must not wait before giving the code.
+pub(crate) fn take_back(people: &People, address: IpAddr, email: &str) {
+    people.logins.take_back(&keys(address, email));
+}
+
 fn keys(address: IpAddr, email: &str) -> [(IpAddr, Option<String>); 2] {
     [(address, Some(email.to_owned())), (address, None)]
 }

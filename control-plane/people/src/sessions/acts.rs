@@ -2,7 +2,7 @@
 
 use super::db;
 use crate::People;
-use crate::admins::{Admin, PASSWORD_WRONG, check_password, forgive};
+use crate::admins::{Admin, PASSWORD_WRONG, check_password, forgive, take_back};
 use crate::second_factor::check_code;
 use noderr_kernel::{Problem, Session, Tx, hash_secret, new_secret, record};
 use secrecy::SecretString;
@@ -55,6 +55,9 @@ async fn check(people: &People, person: &Person<'_>) -> Result<(Tx, Admin), Prob
     match check_code(&mut tx, admin.id, person.code).await? {
         None => Ok((tx, admin)),
         Some(refusal) => {
+            if person.code.is_none() {
+                take_back(people, person.address, person.email);
+            }
             tx.commit().await?;
             Err(refusal)
         }
