@@ -121,9 +121,9 @@ fn down_messages() -> Vec<(&'static str, Down)> {
 }
 
 fn payloads() -> Vec<(&'static str, Payload)> {
-    let values = Metric::ALL.iter().map(|metric| (*metric, i64::from(metric.id()) * 100 - 700));
-    // A box without a fan.
-    let measured = values.filter(|(metric, _)| *metric != Metric::FanSpeed);
+    // The metrics of the first release; a metric that is added later changes no golden file. A box without a fan.
+    let metrics = (1..=18).filter_map(Metric::of_id).filter(|metric| *metric != Metric::FanSpeed);
+    let measured = metrics.map(|metric| (metric, i64::from(metric.id()) * 100 - 700));
     let sample = measured.fold(TelemetrySample::at(1_700_000_000_123), |sample, (metric, value)| {
         sample.with(metric, Some(value))
     });
