@@ -5,6 +5,7 @@ use crate::ports::free_ports;
 use crate::wait::{SOON, ask_to_stop, start_logged, until};
 use anyhow::{Context as _, ensure};
 use noderr_cli::Client;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -244,6 +245,22 @@ impl ControlPlane {
             Ok(self.postmaster().filter(|now| *now != before && self.takes_connections()).map(drop))
         })
         .await
+    }
+
+    /// Lets the private PostgreSQL stand still, or go on: its connections stay and nothing answers.
+    pub fn freeze_database(&self, frozen: bool) -> anyhow::Result<()> {
+        let postmaster = self.postmaster().context("the private PostgreSQL does not run")?;
+        let children = format!("/proc/{0}/task/{0}/children", postmaster.as_raw_nonzero());
+        let backends = fs::read_to_string(children)?;
+        let backends = backends.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+        for process in std::iter::once(postmaster).chain(backends) {
+            match kill_process(process, if frozen { Signal::STOP } else { Signal::CONT }) {
+                // A backend may have ended meanwhile.
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Whether PostgreSQL takes connections, by the last line of the postmaster's file, as `pg_ctl` decides

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use noderr_control::{MIGRATIONS, Plane, features};
-use noderr_fleet::{FleetSettings, open_authority};
+use noderr_fleet::{FleetSettings, open_authority, reports};
 use noderr_kernel::{Caller, Configuration, Database, hash_secret, new_secret};
 use serde_json::{Value, json};
 use sqlx::migrate::Migrator;
@@ -60,7 +60,9 @@ impl TestPlane {
         let configuration = Configuration::parse(&text, std::iter::empty(), &features::sections())?;
         let database =
             Database::migrate(configuration.base(), &configuration.section()?, &MIGRATIONS).await?;
-        let authority = open_authority(&FleetSettings::read(&configuration)?, &database).await?;
+        let settings = FleetSettings::read(&configuration)?;
+        reports::prepare(&database, &settings.telemetry).await?;
+        let authority = open_authority(&settings, &database).await?;
         let plane = Plane::open(&configuration, database, Arc::new(authority)).await?;
         let owner = PgPool::connect(&url).await?;
         let admin_id = add_admin(&owner, "admin@test.invalid", "owner").await?;
