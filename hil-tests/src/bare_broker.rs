@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use noderr_broker::{Admission, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, Rates, UpEvent};
-use noderr_ca::{Authority, FileKey, NodeCertificate};
+use noderr_ca::{Authority, Csr, FileKey, NodeCertificate, NodeSubject};
 use noderr_front::GateLimits;
-use noderr_protocol::Topics;
+use noderr_identity::{NodeKeys, certificate_request};
+use noderr_protocol::{NodeId, Topics};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -43,4 +44,28 @@ pub async fn bare_broker(
         rates,
     };
     Ok((EmbeddedBroker::start(config, Arc::new(Everybody), up).await?, events))
+}
+
+/// Papers for a node's own keys, of the authority in this folder: for a real link before a broker without a control plane.
+pub fn papers_for(
+    authority: &Path,
+    keys: &NodeKeys,
+    broker: SocketAddr,
+) -> anyhow::Result<noderr_identity::Papers> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
+    let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
+    let authority = Authority::open(authority, "demo", key, now)?;
+    let (node, kind) = (NodeId::from_bytes(rand::random()), keys.kind());
+    let request = Csr::parse(&certificate_request(keys)?)?;
+    let issued =
+        authority.issue_node(NodeSubject { node, kind }, &request, now, Duration::from_secs(86_400))?;
+    let enrolment = noderr_identity::Enrolment {
+        node,
+        kind,
+        certificate_chain: issued.chain_pem,
+        trust_roots: authority.root_pem().to_owned(),
+        broker: format!("localhost:{}", broker.port()),
+        epoch_floor: 0,
+    };
+    Ok(noderr_identity::Papers::issued(enrolment, keys, now * 1000)?)
 }

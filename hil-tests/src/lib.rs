@@ -22,7 +22,7 @@ mod shared_postgres;
 mod tpm;
 mod wait;
 
-pub use bare_broker::bare_broker;
+pub use bare_broker::{bare_broker, papers_for};
 pub use binaries::binary;
 pub use control::{ControlOptions, ControlPlane};
 pub use lab::{Lab, LabOptions, demo_operator};

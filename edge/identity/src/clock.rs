@@ -4,6 +4,10 @@
 //! for, so that nobody who can set the system clock can move the trusted clock. Before the control plane has
 //! vouched for a time, the trusted clock is the system clock, corrected by its last known error where that
 //! makes sense, and never before the latest time that the box has seen.
+//!
+//! A control plane whose own clock is wrong must not strand its boxes. An answer that cannot be right, going by what the box
+//! knows, is believed only after the control plane has kept saying the same for a while: so a box follows into the wrong
+//! time, and back out of that time, by itself.
 
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
@@ -14,6 +18,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Clone)]
 pub struct TrustedClock {
     state: Arc<RwLock<State>>,
+    /// How long the control plane must keep saying what cannot be right.
+    patience: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -22,21 +28,41 @@ struct State {
     unix_ms: i64,
     floor_ms: i64,
     vouched: bool,
+    doubt: Option<Doubt>,
+}
+
+/// What the control plane has kept saying against all likelihood.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    since: Instant,
+    unix_ms: i64,
+    answers: u32,
 }
 
 /// How far back a vouched time may go: clocks of several control planes differ, and are corrected now and
 /// then.
 const TOLERANCE_MS: i64 = 3_600_000;
+/// How far ahead of the trusted clock a time may be that is believed at once, while the trusted clock has counted on without
+/// a break.
+const AHEAD_MS: i64 = 86_400_000;
+/// Answers that say the same differ by no more than this.
+const SAME_MS: i64 = 60_000;
+/// Answers that it takes to overcome a doubt.
+const ANSWERS: u32 = 5;
+/// No box has been in a time before this one: the beginning of November 2026, moved on with each release. The holder of an
+/// old server key cannot turn a clock back behind it.
+const NOT_BEFORE_MS: i64 = 1_793_491_200_000;
 
-/// The control plane's time is before a time that was vouched for.
+/// The control plane's time is not likely to be right, and is not believed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the control plane says it is {unix_ms} ms after 1970, which is long before {latest_ms}, the latest time it has \
-     vouched for; if that one was wrong, remove boot.json from the data folder and start again"
+    "the control plane says it is {said_ms} ms after 1970, and this box has reason to believe {believed_ms}; the control \
+     plane is believed when it has kept saying so for {patience:?}"
 )]
-pub struct Backwards {
-    unix_ms: i64,
-    latest_ms: i64,
+pub struct InDoubt {
+    said_ms: i64,
+    believed_ms: i64,
+    patience: Duration,
 }
 
 /// What a start of the node knows from the start before.
@@ -50,10 +76,12 @@ pub struct LastSeen {
 
 impl TrustedClock {
     /// Starts from the system clock and what the start before knew of it.
-    pub fn new(last: LastSeen) -> Self {
+    pub fn new(last: LastSeen, patience: Duration) -> Self {
+        let last = LastSeen { vouched_ms: last.vouched_ms.max(NOT_BEFORE_MS), ..last };
         let unix_ms = best_guess(system_ms(), last);
-        let state = State { at: Instant::now(), unix_ms, floor_ms: last.vouched_ms, vouched: false };
-        Self { state: Arc::new(RwLock::new(state)) }
+        let state =
+            State { at: Instant::now(), unix_ms, floor_ms: last.vouched_ms, vouched: false, doubt: None };
+        Self { state: Arc::new(RwLock::new(state)), patience }
     }
 
     /// What to remember for the next start; `None` if no time was vouched for since this start.
@@ -65,20 +93,36 @@ impl TrustedClock {
     /// Now, in milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> i64 {
         let state = *self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let elapsed = i64::try_from(state.at.elapsed().as_millis()).unwrap_or(i64::MAX);
-        state.unix_ms.saturating_add(elapsed)
+        state.now_ms(Instant::now())
     }
 
-    /// Sets the clock to what the control plane vouched for just now. An earlier time than the latest that was vouched
-    /// for is refused: whoever holds an old server key could turn the clock back to when its certificate was good.
-    pub fn vouch(&self, unix_ms: i64) -> Result<(), Backwards> {
+    /// Sets the clock to what the control plane vouched for just now, or has kept vouching for long enough.
+    pub fn vouch(&self, unix_ms: i64) -> Result<(), InDoubt> {
+        self.vouch_at(unix_ms, Instant::now())
+    }
+
+    fn vouch_at(&self, said_ms: i64, at: Instant) -> Result<(), InDoubt> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let latest_ms = if state.vouched { state.unix_ms } else { state.floor_ms };
-        if unix_ms < latest_ms.saturating_sub(TOLERANCE_MS) {
-            return Err(Backwards { unix_ms, latest_ms });
+        let doubt = if state.is_likely(said_ms, at) { None } else { Some(state.doubt(said_ms, at)) };
+        if let Some(doubt) = doubt {
+            let overcome = doubt.answers >= ANSWERS && at.duration_since(doubt.since) >= self.patience;
+            if !overcome || said_ms < NOT_BEFORE_MS {
+                state.doubt = Some(doubt);
+                return Err(InDoubt { said_ms, believed_ms: state.now_ms(at), patience: self.patience });
+            }
         }
-        *state = State { at: Instant::now(), unix_ms, vouched: true, ..*state };
+        *state = State { at, unix_ms: said_ms, floor_ms: said_ms, vouched: true, doubt: None };
         Ok(())
+    }
+
+    /// How long the control plane must keep saying what cannot be right.
+    pub const fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Whether the control plane says a time that this box does not believe yet.
+    pub fn is_in_doubt(&self) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).doubt.is_some()
     }
 
     /// Whether the control plane has vouched for this clock since the start.
@@ -90,6 +134,38 @@ impl TrustedClock {
     pub fn system_offset_ms(&self) -> i64 {
         system_ms().saturating_sub(self.now_ms())
     }
+}
+
+impl State {
+    fn now_ms(&self, at: Instant) -> i64 {
+        self.unix_ms.saturating_add(milliseconds(at.duration_since(self.at)))
+    }
+
+    /// Whether it may well be `said_ms`. How long a box was switched off nobody knows, so that after a start any later time
+    /// is likely.
+    fn is_likely(&self, said_ms: i64, at: Instant) -> bool {
+        if !self.vouched {
+            return said_ms >= self.floor_ms.saturating_sub(TOLERANCE_MS);
+        }
+        let believed_ms = self.now_ms(at);
+        (believed_ms.saturating_sub(TOLERANCE_MS)..=believed_ms.saturating_add(AHEAD_MS)).contains(&said_ms)
+    }
+
+    /// The doubt with one more answer: the doubt that there is, if the answer agrees with it, and else a new one.
+    fn doubt(&self, said_ms: i64, at: Instant) -> Doubt {
+        let agrees = |doubt: &Doubt| {
+            let expected_ms = doubt.unix_ms.saturating_add(milliseconds(at.duration_since(doubt.since)));
+            said_ms.abs_diff(expected_ms) <= SAME_MS.unsigned_abs()
+        };
+        match self.doubt.filter(agrees) {
+            Some(doubt) => Doubt { answers: doubt.answers.saturating_add(1), ..doubt },
+            None => Doubt { since: at, unix_ms: said_ms, answers: 1 },
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl TimeProvider for TrustedClock {
@@ -117,15 +193,27 @@ mod tests {
     use super::*;
 
     const YEAR: i64 = 365 * 86_400_000;
+    const NOW: i64 = NOT_BEFORE_MS + YEAR;
+    const PATIENCE: Duration = Duration::from_secs(3600);
 
-    fn seen(vouched_ms: i64) -> LastSeen {
-        LastSeen { vouched_ms, system_ahead_ms: 0 }
+    fn clock(vouched_ms: i64) -> TrustedClock {
+        TrustedClock::new(LastSeen { vouched_ms, system_ahead_ms: 0 }, PATIENCE)
+    }
+
+    /// The control plane says every minute that it is `said_ms` and counting, for `minutes`; returns after how many minutes it
+    /// was believed.
+    fn insist(clock: &TrustedClock, from: Instant, said_ms: i64, minutes: u32) -> Option<u32> {
+        (0..minutes).find(|minute| {
+            let passed = Duration::from_secs(60) * *minute;
+            clock.vouch_at(said_ms + milliseconds(passed), from + passed).is_ok()
+        })
     }
 
     #[test]
-    fn never_starts_before_the_latest_time_seen() {
-        let future = system_ms() + 86_400_000;
-        assert!(TrustedClock::new(seen(future)).now_ms() >= future);
+    fn never_starts_before_the_latest_time_seen_nor_before_the_build() {
+        let future = system_ms() + YEAR;
+        assert!(clock(future).now_ms() >= future);
+        assert!(clock(0).now_ms() >= NOT_BEFORE_MS);
     }
 
     #[test]
@@ -148,20 +236,62 @@ mod tests {
 
     #[test]
     fn what_is_vouched_for_replaces_the_system_clock() {
-        let clock = TrustedClock::new(LastSeen::default());
-        clock.vouch(1_000_000).unwrap();
-        assert!((1_000_000..1_010_000).contains(&clock.now_ms()));
-        assert!(clock.is_vouched() && clock.system_offset_ms() > 0);
+        let clock = clock(0);
+        clock.vouch(NOW).unwrap();
+        assert!((NOW..NOW + 10_000).contains(&clock.now_ms()));
+        assert!(clock.is_vouched() && !clock.is_in_doubt());
     }
 
     #[test]
-    fn an_earlier_time_than_one_that_was_vouched_for_is_refused_also_after_a_start() {
-        let clock = TrustedClock::new(LastSeen::default());
-        clock.vouch(2 * YEAR).unwrap();
-        assert!(clock.vouch(YEAR).is_err());
-        assert!(clock.vouch(2 * YEAR - 60_000).is_ok(), "clocks differ a little");
-        assert!(TrustedClock::new(seen(2 * YEAR)).vouch(YEAR).is_err());
+    fn a_box_that_was_switched_off_for_years_is_told_the_time_at_once() {
+        assert!(clock(NOW).vouch(NOW + 9 * YEAR).is_ok());
         // A box whose own clock is years ahead has not been told so by anybody.
-        assert!(TrustedClock::new(LastSeen::default()).vouch(YEAR).is_ok());
+        assert!(clock(0).vouch(NOW).is_ok());
+    }
+
+    #[test]
+    fn a_clock_of_the_control_plane_that_is_wrong_for_a_while_and_repaired_strands_nobody() {
+        for wrong in [NOW + 5 * YEAR, NOW - YEAR / 2] {
+            let clock = clock(0);
+            let start = Instant::now();
+            clock.vouch_at(NOW, start).unwrap();
+            assert_eq!(
+                insist(&clock, start, wrong, 59),
+                None,
+                "one answer, or an hour of them, is not believed"
+            );
+            assert!(clock.is_in_doubt());
+            let later = start + PATIENCE;
+            assert!(clock.vouch_at(NOW + milliseconds(PATIENCE), later).is_ok() && !clock.is_in_doubt());
+            assert_eq!(insist(&clock, later, wrong, 100), Some(60), "followed into the wrong time");
+            let repaired = later + 2 * PATIENCE;
+            assert_eq!(
+                insist(&clock, repaired, NOW + 3 * milliseconds(PATIENCE), 100),
+                Some(60),
+                "and out of it"
+            );
+        }
+    }
+
+    #[test]
+    fn a_start_while_the_clock_of_the_control_plane_was_wrong_strands_nobody_either() {
+        let clock = clock(NOW + 5 * YEAR);
+        assert_eq!(insist(&clock, Instant::now(), NOW, 100), Some(60));
+    }
+
+    #[test]
+    fn answers_that_contradict_each_other_overcome_no_doubt() {
+        let clock = clock(NOW);
+        let start = Instant::now();
+        for minute in 0..600 {
+            let at = start + Duration::from_secs(60) * minute;
+            let said = NOW - YEAR / 2 - i64::from(minute % 2) * YEAR / 4;
+            assert!(clock.vouch_at(said, at).is_err());
+        }
+    }
+
+    #[test]
+    fn nobody_turns_a_clock_back_behind_the_build() {
+        assert_eq!(insist(&clock(NOW), Instant::now(), NOT_BEFORE_MS - 2 * YEAR, 600), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What enrolment left behind: one file that says who the box is and whom it trusts. Holds no secret.
 
-use noderr_part::{Document, DocumentError, Folder};
+use noderr_part::Document;
 use noderr_protocol::{IdentityKind, NodeId, enrol::Enrolled};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -24,16 +24,10 @@ pub struct Enrolment {
     pub epoch_floor: u64,
 }
 
-/// Why the enrolment cannot be used.
+/// Why the enrolment cannot be used: the certificate in it is unusable.
 #[derive(Debug, thiserror::Error)]
-pub enum EnrolmentError {
-    /// The file cannot be read or written.
-    #[error("{0}. If it is damaged, move it away and enrol again with a new install token")]
-    Document(#[from] DocumentError),
-    /// The certificate is unusable.
-    #[error("the node certificate is unusable: {0}")]
-    Certificate(String),
-}
+#[error("the node certificate is unusable: {0}")]
+pub struct EnrolmentError(pub(crate) String);
 
 impl Document for Enrolment {
     const FILE: &str = "enrolment.json";
@@ -53,26 +47,16 @@ impl From<Enrolled> for Enrolment {
 }
 
 impl Enrolment {
-    /// Reads the enrolment; `None` where the box has not enrolled yet.
-    pub fn load(folder: &Folder) -> Result<Option<Self>, EnrolmentError> {
-        Ok(folder.read()?)
-    }
-
-    /// Writes the enrolment, whole or not at all.
-    pub fn save(&self, folder: &Folder) -> Result<(), EnrolmentError> {
-        Ok(folder.write(self)?)
-    }
-
     /// From when until when the node's certificate is valid, in seconds since the Unix epoch.
     pub fn validity(&self) -> Result<RangeInclusive<i64>, EnrolmentError> {
         self.leaf()
             .ok()
             .and_then(|leaf| crate::certificate_validity(&leaf))
-            .ok_or_else(|| EnrolmentError::Certificate("its validity cannot be read".to_owned()))
+            .ok_or_else(|| EnrolmentError("its validity cannot be read".to_owned()))
     }
 
     fn leaf(&self) -> Result<CertificateDer<'static>, EnrolmentError> {
         CertificateDer::from_pem_slice(self.certificate_chain.as_bytes())
-            .map_err(|error| EnrolmentError::Certificate(error.to_string()))
+            .map_err(|error| EnrolmentError(error.to_string()))
     }
 }

@@ -16,6 +16,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 #[derive(Debug, Clone)]
 pub struct TrustRoots {
     pub(crate) store: Arc<RootCertStore>,
+    pem: Arc<str>,
 }
 
 /// Why the trust roots cannot be used.
@@ -40,7 +41,12 @@ impl TrustRoots {
         if store.is_empty() {
             return Err(TrustError::Roots("no certificate found".to_owned()));
         }
-        Ok(Self { store: Arc::new(store) })
+        Ok(Self { store: Arc::new(store), pem: pem.into() })
+    }
+
+    /// The certificates as they were read, PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
     }
 
     /// The configuration for ordinary calls: the server's certificate must be valid at the time the box
@@ -57,14 +63,19 @@ impl TrustRoots {
     /// the answer against [`certificate_validity`]: a certificate can vouch only for times at which it is
     /// valid itself.
     pub fn time_config(&self) -> Result<ClientConfig, TrustError> {
-        let inner = WebPkiServerVerifier::builder_with_provider(self.store.clone(), provider())
-            .build()
-            .map_err(|error| TrustError::Roots(error.to_string()))?;
+        let inner = self.server_verifier()?;
         Ok(ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AtItsBeginning(inner)))
             .with_no_client_auth())
+    }
+
+    /// Checks a server's chain and name against these roots.
+    pub fn server_verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+        WebPkiServerVerifier::builder_with_provider(self.store.clone(), provider())
+            .build()
+            .map_err(|error| TrustError::Roots(error.to_string()))
     }
 }
 

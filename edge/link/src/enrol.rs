@@ -2,7 +2,7 @@
 
 use crate::https::{CallError, HttpsClient};
 use noderr_identity::tpm::{Evidence, Tpm};
-use noderr_identity::{Backwards, KeyError, NodeKeys, TpmError, certificate_request};
+use noderr_identity::{InDoubt, KeyError, NodeKeys, PapersError, TpmError, certificate_request};
 use noderr_protocol::enrol::{
     ActivationChallenge, BeginRequest, BeginResponse, Enrolled, FinishRequest, Register, RenewChallenge,
     RenewChallengeRequest, RenewProof, RenewRequest, ResultKey, TpmKeys, TpmProof, enrol_binding,
@@ -19,9 +19,12 @@ pub enum ExchangeError {
     /// The key could not be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The control plane's time cannot be right.
+    /// The control plane's time is not believed yet.
     #[error(transparent)]
-    Clock(#[from] Backwards),
+    Clock(#[from] InDoubt),
+    /// What the control plane issued cannot be used.
+    #[error("the control plane issued papers that cannot be used: {0}")]
+    Papers(#[from] PapersError),
     /// The control plane wants a proof this box cannot give.
     #[error("the control plane asks for a TPM proof, but this box runs with a software identity")]
     WantsTpm,
@@ -41,7 +44,7 @@ impl ExchangeError {
     pub const fn is_passing(&self) -> bool {
         match self {
             Self::Call(error) => error.is_passing(),
-            Self::Clock(_) => true,
+            Self::Clock(_) | Self::Papers(_) => true,
             Self::Key(KeyError::Tpm(error)) => {
                 matches!(error, TpmError::Unreachable(_) | TpmError::Silent(_) | TpmError::Busy)
             }

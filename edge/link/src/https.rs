@@ -1,5 +1,6 @@
 //! A small HTTPS client: JSON in, JSON out, a deadline and a bound on everything.
 
+use crate::connect;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -11,7 +12,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 const MAX_ANSWER: usize = 1 << 20;
@@ -133,8 +133,9 @@ impl HttpsClient {
     ) -> Result<Answer<A>, CallError> {
         let host = self.base.host().unwrap_or_default();
         let port = self.base.port_u16().unwrap_or(443);
-        let tcp =
-            TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|e| self.lost(e))?;
+        let addresses =
+            connect::addresses(host.trim_matches(['[', ']']), port).await.map_err(|e| self.lost(e))?;
+        let (_, tcp) = connect::first_of(&addresses).await.map_err(|e| self.lost(e))?;
         tcp.set_nodelay(true).map_err(|error| self.lost(error))?;
         let name =
             ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|e| self.lost(e))?;

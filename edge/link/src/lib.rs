@@ -5,10 +5,13 @@
 //! nothing more. The spool is the source of truth: after any trouble a fresh client begins again from the
 //! spool.
 
+mod connect;
 mod enrol;
 mod hold;
 mod https;
 mod mqtt;
+mod named;
+mod pace;
 mod progress;
 mod session;
 mod time;

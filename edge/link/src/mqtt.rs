@@ -1,10 +1,11 @@
 //! The MQTT client of one session, on a thread of its own, and why a session ends.
 
-use noderr_protocol::{EncodeError, MAX_ENVELOPE, NodeId, Topics};
-use noderr_spool::SpoolError;
-use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Packet};
+use crate::connect;
+use crate::named::verifies_as;
+use noderr_identity::{NodeKeys, Papers, TrustError, TrustedClock};
+use noderr_protocol::{EncodeError, MAX_ENVELOPE, Topics};
+use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Outgoing, Packet};
 use rumqttc::{TlsConfiguration, Transport};
-use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -15,19 +16,26 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Events of the broker, and at last the error that ended the connection.
 pub(crate) type Arrivals = mpsc::Receiver<Result<Event, ConnectionError>>;
 
-/// Where to connect, and as which node.
+/// How to connect; where to, and as which node, the papers say.
 #[derive(Clone)]
 pub struct LinkConfig {
-    /// Host and port of the broker.
-    pub broker: (String, u16),
-    /// The node.
-    pub node: NodeId,
+    /// Host and port of the broker in place of those in the papers.
+    pub broker: Option<(String, u16)>,
     /// Topic grammar.
     pub topics: Topics,
-    /// The TLS configuration, with the node's key.
-    pub tls: Arc<ClientConfig>,
+    /// The node's keys.
+    pub keys: NodeKeys,
+    /// The time by which certificates are checked.
+    pub clock: TrustedClock,
     /// Shortest and longest pause between attempts.
     pub pauses: (Duration, Duration),
+}
+
+impl LinkConfig {
+    /// Host and port of the broker.
+    pub(crate) fn broker<'a>(&'a self, papers: &'a Papers) -> &'a (String, u16) {
+        self.broker.as_ref().unwrap_or(&papers.broker)
+    }
 }
 
 /// Why a session ended.
@@ -43,10 +51,12 @@ pub(crate) enum Lost {
     Astray,
     #[error("the broker did not answer in time")]
     Silent,
-    #[error("the spool cannot be read: {0}")]
-    Spool(#[from] SpoolError),
-    #[error("the task that used the spool panicked: {0}")]
-    SpoolPanicked(String),
+    #[error("the spool can be read again, which a new session will tell the control plane")]
+    SpoolIsBack,
+    #[error("the broker has moved to {0}:{1}")]
+    Moved(String, u16),
+    #[error("TLS cannot be spoken with these papers: {0}")]
+    Papers(#[from] TrustError),
     #[error("a message cannot be written: {0}")]
     Unwritable(#[from] EncodeError),
     #[error("too much is waiting to be sent")]
@@ -56,11 +66,26 @@ pub(crate) enum Lost {
 }
 
 /// Begins to connect; returns the client and its arrivals.
-pub(crate) fn client(config: &LinkConfig) -> (AsyncClient, Arrivals) {
+pub(crate) async fn client(config: &LinkConfig, papers: &Papers) -> Result<(AsyncClient, Arrivals), Lost> {
+    let (host, port) = config.broker(papers);
+    let mut tls = papers.client_config(&config.keys, &config.clock)?;
+    let unreachable =
+        |error: std::io::Error| Lost::Connection(format!("cannot reach {host}:{port}: {error}"));
+    let mut dial = host.clone();
+    let addresses = connect::addresses(host, *port).await.map_err(unreachable)?;
+    // rumqttc tries one address after the other, each for as long as it takes. Where the first address is not the first to
+    // answer, rumqttc is given the address that does; what it finds there must be the broker by its name all the same.
+    if addresses.len() > 1 {
+        let (place, _) = connect::first_of(&addresses).await.map_err(unreachable)?;
+        if place > 0 {
+            verifies_as(&mut tls, host, &papers.roots)?;
+            dial = addresses[place].ip().to_string();
+        }
+    }
     // A fresh client each time: a client that lost its session can stall for ever on packet ids of the old
     // session.
-    let mut options = MqttOptions::new(config.node.to_string(), config.broker.0.clone(), config.broker.1);
-    options.set_transport(Transport::Tls(TlsConfiguration::Rustls(config.tls.clone())));
+    let mut options = MqttOptions::new(papers.enrolment.node.to_string(), dial, *port);
+    options.set_transport(Transport::Tls(TlsConfiguration::Rustls(Arc::new(tls))));
     options.set_keep_alive(KEEP_ALIVE).set_clean_session(true).set_inflight(64);
     options.set_max_packet_size(MAX_ENVELOPE + 512, MAX_ENVELOPE + 512);
     let (client, mut events) = AsyncClient::new(options, 256);
@@ -84,14 +109,23 @@ pub(crate) fn client(config: &LinkConfig) -> (AsyncClient, Arrivals) {
             }
         });
     });
-    (client, arrivals)
+    Ok((client, arrivals))
 }
 
-/// The next packet of the broker.
-pub(crate) async fn next(arrivals: &mut Arrivals) -> Result<Packet, Lost> {
+/// What the session hears of the MQTT client.
+pub(crate) enum Arrival {
+    /// A packet of the broker.
+    Packet(Packet),
+    /// The oldest message without a packet id has got this one, and is on its way.
+    Sent(u16),
+}
+
+/// The next arrival.
+pub(crate) async fn next(arrivals: &mut Arrivals) -> Result<Arrival, Lost> {
     loop {
         match arrivals.recv().await {
-            Some(Ok(Event::Incoming(packet))) => return Ok(packet),
+            Some(Ok(Event::Incoming(packet))) => return Ok(Arrival::Packet(packet)),
+            Some(Ok(Event::Outgoing(Outgoing::Publish(packet)))) => return Ok(Arrival::Sent(packet)),
             Some(Ok(Event::Outgoing(_))) => {}
             Some(Err(ConnectionError::ConnectionRefused(
                 ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword,

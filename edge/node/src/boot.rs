@@ -3,7 +3,7 @@
 use noderr_identity::{LastSeen, TrustedClock};
 use noderr_part::{Document, DocumentError, Folder};
 use serde::{Deserialize, Serialize};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Boot {
@@ -35,10 +35,10 @@ pub(crate) fn next(data: &Folder, floor: u64) -> u64 {
     (last.epoch.max(floor) + 1).max(seconds)
 }
 
-/// The clock to start with.
-pub(crate) fn clock(data: &Folder) -> TrustedClock {
+/// The clock to start with; `patience` is how long the control plane must keep saying what cannot be right.
+pub(crate) fn clock(data: &Folder, patience: Duration) -> TrustedClock {
     let Boot { seen_ms, system_ahead_ms, .. } = data.read_or_default();
-    TrustedClock::new(LastSeen { vouched_ms: seen_ms, system_ahead_ms })
+    TrustedClock::new(LastSeen { vouched_ms: seen_ms, system_ahead_ms }, patience)
 }
 
 /// Remembers a time that was vouched for, so that the next start does not begin before it.

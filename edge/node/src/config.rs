@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use noderr_protocol::Topics;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,9 @@ pub(crate) struct ControlPlane {
     /// Seconds a call may take.
     #[serde(default = "default_deadline_s")]
     pub(crate) deadline_s: u64,
+    /// Seconds for which the control plane must keep saying a time that cannot be right before it is believed.
+    #[serde(default = "default_clock_patience_s")]
+    pub(crate) clock_patience_s: u64,
 }
 
 /// Where the keys live.
@@ -110,6 +113,10 @@ const fn default_deadline_s() -> u64 {
     20
 }
 
+const fn default_clock_patience_s() -> u64 {
+    3600
+}
+
 impl Default for Identity {
     fn default() -> Self {
         Self { keys: KeyPlace::Tpm, tcti: "device:/dev/tpmrm0".to_owned(), tpm_deadline_s: 5 }
@@ -158,9 +165,34 @@ impl Config {
         );
         anyhow::ensure!(config.telemetry.sample_every_s > 0, "telemetry.sample_every_s must be at least 1");
         anyhow::ensure!((1..=256).contains(&config.telemetry.batch), "telemetry.batch must be 1 to 256");
-        anyhow::ensure!(config.storage.spool_mib >= 1, "storage.spool_mib must be at least 1");
+        anyhow::ensure!(
+            (1..=1 << 30).contains(&config.storage.spool_mib),
+            "storage.spool_mib must be 1 to {}",
+            1 << 30
+        );
+        anyhow::ensure!(config.control_plane.deadline_s > 0, "control_plane.deadline_s must be at least 1");
+        anyhow::ensure!(
+            config.telemetry.sample_every_ms != Some(0),
+            "telemetry.sample_every_ms must be at least 1"
+        );
         anyhow::ensure!(config.link.heartbeat_every_s >= 1, "link.heartbeat_every_s must be at least 1");
         Ok(config)
+    }
+
+    /// The install token without the blanks around it: it is copied by hand.
+    pub(crate) fn install_token(&self) -> Option<&str> {
+        self.control_plane.install_token.as_ref().map(|token| token.expose_secret().trim())
+    }
+
+    /// Whether the install token is one at all.
+    pub(crate) fn check_token(&self) -> anyhow::Result<()> {
+        let Some(token) = self.install_token() else { return Ok(()) };
+        anyhow::ensure!(
+            token.starts_with("nit_") && token.len() > 20 && token.chars().all(|c| c.is_ascii_graphic()),
+            "control_plane.install_token does not look like an install token: it begins with nit_, is longer than this one, \
+             and holds no blanks"
+        );
+        Ok(())
     }
 
     pub(crate) fn topics(&self) -> anyhow::Result<Topics> {

@@ -1,5 +1,6 @@
 //! Looks after the box: checks on a beat, alerts on change, heartbeats, the systemd watchdog.
 
+use crate::alarm::Alarm;
 use crate::shared::Shared;
 use noderr_identity::NodeKeys;
 use noderr_link::LinkState;
@@ -14,6 +15,8 @@ const BEAT: Duration = Duration::from_secs(1);
 /// The time between two questions to the TPM: often enough to notice a failure, seldom enough not to wear the
 /// TPM out.
 const TPM_EVERY: Duration = Duration::from_secs(15);
+/// With this much free again, a disk counts as no longer full.
+const ROOM_AGAIN: u64 = 2 * TELEMETRY_STOPS_BELOW;
 /// How far the box's own clock may be off before the node raises an alert.
 const CLOCK_WRONG_MS: u64 = 60 * 60 * 1000;
 
@@ -29,11 +32,60 @@ struct Failing {
     foreign: u64,
     /// Records that damage on the disk has cost since the start.
     damaged: u64,
+    /// The spool's database is closed.
+    spool_closed: bool,
+}
+
+/// What may be said about the checks.
+struct Alarms {
+    tpm: Alarm,
+    disk: Alarm,
+    clock: Alarm,
+    damage: Alarm,
+    /// Damaged records that alerts have named.
+    damage_said: u64,
+}
+
+impl Alarms {
+    fn new() -> Self {
+        let [tpm, disk, clock, damage] = [(); 4].map(|()| Alarm::new(Instant::now()));
+        Self { tpm, disk, clock, damage, damage_said: 0 }
+    }
+
+    /// The alerts to raise now.
+    fn look(&mut self, failing: &Failing, now: Instant) -> Vec<(AlertCode, String)> {
+        let mut alerts = Vec::new();
+        match self.tpm.look(failing.tpm.is_some(), now) {
+            Some(true) => alerts.push((AlertCode::TpmUnreachable, failing.tpm.clone().unwrap_or_default())),
+            Some(false) => alerts.push((AlertCode::TpmRecovered, "the TPM answers again".to_owned())),
+            None => {}
+        }
+        match self.disk.look(failing.disk_low, now) {
+            Some(true) => {
+                let detail = "the disk is full; telemetry is dropped and counted".to_owned();
+                alerts.push((AlertCode::DiskFull, detail));
+            }
+            Some(false) => alerts.push((AlertCode::DiskRecovered, "the disk has room again".to_owned())),
+            None => {}
+        }
+        if self.clock.look(failing.clock_wrong, now) == Some(true) {
+            let detail = "the box's own clock is off by more than an hour; the control plane's time is used";
+            alerts.push((AlertCode::ClockWrong, detail.to_owned()));
+        }
+        if failing.damaged > self.damage_said && self.damage.may_say(now) {
+            let more = failing.damaged - self.damage_said;
+            let detail =
+                format!("{more} records were damaged on the disk and are lost; the disk may be failing");
+            alerts.push((AlertCode::RecordsDamaged, detail));
+            self.damage_said = failing.damaged;
+        }
+        alerts
+    }
 }
 
 pub(crate) async fn run(shared: Shared) {
     let heartbeat_every = Duration::from_secs(shared.config.link.heartbeat_every_s);
-    let mut before = Failing::default();
+    let (mut alarms, mut disk_was_low) = (Alarms::new(), false);
     let mut last_heartbeat: Option<Instant> = None;
     let (tpm_sender, tpm) = watch::channel(None);
     let asker = tokio::spawn(ask_tpm(shared.keys.clone(), tpm_sender));
@@ -46,14 +98,16 @@ pub(crate) async fn run(shared: Shared) {
         let (disk, spool) = (Disk::of(shared.data.root()).ok(), shared.outbox.spool.stats());
         let failing = Failing {
             tpm: tpm.borrow().clone(),
-            disk_low: disk.is_some_and(|disk| disk.free < TELEMETRY_STOPS_BELOW),
+            disk_low: disk.is_some_and(|disk| is_low(disk.free, disk_was_low)),
             disk_unknown: disk.is_none(),
             clock_wrong: shared.clock.is_vouched()
                 && shared.clock.system_offset_ms().unsigned_abs() > CLOCK_WRONG_MS,
             foreign: spool.foreign,
             damaged: spool.damaged,
+            spool_closed: !spool.open,
         };
-        for (code, detail) in changes(&before, &failing) {
+        disk_was_low = failing.disk_low;
+        for (code, detail) in alarms.look(&failing, Instant::now()) {
             shared.outbox.alert(shared.clock.now_ms(), code, &detail).await;
         }
         let online = look_around(&shared, &failing);
@@ -61,7 +115,6 @@ pub(crate) async fn run(shared: Shared) {
             last_heartbeat = Some(Instant::now());
             heartbeat(&shared);
         }
-        before = failing;
     }
 }
 
@@ -83,7 +136,6 @@ fn look_around(shared: &Shared, failing: &Failing) -> bool {
             status.connects = connects;
             status.round_trip_ms = round_trip.and_then(|trip| u64::try_from(trip.as_millis()).ok());
         }
-        status.uptime_s = shared.started.elapsed().as_secs();
         status.clock_vouched = shared.clock.is_vouched();
         status.clock_offset_ms = shared.clock.system_offset_ms();
         status.spool_records = spool.records;
@@ -138,33 +190,9 @@ pub(crate) async fn feed_watchdog(pulse: Pulse) {
     }
 }
 
-fn changes(before: &Failing, now: &Failing) -> Vec<(AlertCode, String)> {
-    let mut changes = Vec::new();
-    match (&before.tpm, &now.tpm) {
-        (None, Some(why)) => changes.push((AlertCode::TpmUnreachable, why.clone())),
-        (Some(_), None) => changes.push((AlertCode::TpmRecovered, "the TPM answers again".to_owned())),
-        _ => {}
-    }
-    match (before.disk_low, now.disk_low) {
-        (false, true) => {
-            changes
-                .push((AlertCode::DiskFull, "the disk is full; telemetry is dropped and counted".to_owned()));
-        }
-        (true, false) => changes.push((AlertCode::DiskRecovered, "the disk has room again".to_owned())),
-        _ => {}
-    }
-    if now.clock_wrong && !before.clock_wrong {
-        let detail = "the box's own clock is off by more than an hour; the control plane's time is used";
-        changes.push((AlertCode::ClockWrong, detail.to_owned()));
-    }
-    if now.damaged > before.damaged {
-        let detail = format!(
-            "{} records were damaged on the disk and are lost; the disk may be failing",
-            now.damaged - before.damaged
-        );
-        changes.push((AlertCode::RecordsDamaged, detail));
-    }
-    changes
+/// Whether a disk is too full: it takes more room to be well again than to fall ill.
+const fn is_low(free: u64, was_low: bool) -> bool {
+    free < if was_low { ROOM_AGAIN } else { TELEMETRY_STOPS_BELOW }
 }
 
 impl Failing {
@@ -181,6 +209,12 @@ impl Failing {
         }
         if self.disk_unknown {
             words.push("disk: the file system does not say how full it is; look at the disk".to_owned());
+        }
+        if self.spool_closed {
+            words.push(
+                "spool: it cannot be opened, and what should be kept is counted as lost; look at the disk"
+                    .to_owned(),
+            );
         }
         if self.foreign > 0 {
             words.push(format!(
@@ -219,14 +253,30 @@ mod tests {
 
     #[test]
     fn alerts_come_once_for_each_change() {
+        let (mut alarms, mut now) = (Alarms::new(), Instant::now());
+        let mut codes = |failing: &Failing| {
+            now += Duration::from_secs(10);
+            alarms.look(failing, now).into_iter().map(|(code, _)| code).collect::<Vec<_>>()
+        };
         let well = Failing::default();
         let ill = Failing { tpm: Some("silent".to_owned()), disk_low: true, ..Failing::default() };
-        let codes = |before, now| changes(before, now).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
-        assert_eq!(codes(&well, &ill), [AlertCode::TpmUnreachable, AlertCode::DiskFull]);
-        assert_eq!(codes(&ill, &ill), []);
-        assert_eq!(codes(&ill, &well), [AlertCode::TpmRecovered, AlertCode::DiskRecovered]);
+        assert_eq!(codes(&well), []);
+        assert_eq!(codes(&ill), [AlertCode::TpmUnreachable, AlertCode::DiskFull]);
+        assert_eq!(codes(&ill), []);
+        assert_eq!(codes(&well), [AlertCode::TpmRecovered, AlertCode::DiskRecovered]);
         let scratched = Failing { damaged: 2, ..Failing::default() };
-        assert_eq!(codes(&well, &scratched), [AlertCode::RecordsDamaged]);
-        assert_eq!(codes(&scratched, &scratched), []);
+        assert_eq!(codes(&scratched), [AlertCode::RecordsDamaged]);
+        assert_eq!(codes(&scratched), []);
+    }
+
+    #[test]
+    fn a_disk_that_hovers_is_full_until_it_has_room_to_speak_of() {
+        let mut low = false;
+        let mut looks = Vec::new();
+        for mib in [9, 5, 3, 5, 3, 7, 9, 5] {
+            low = is_low(mib << 20, low);
+            looks.push(low);
+        }
+        assert_eq!(looks, [false, false, true, true, true, true, false, false]);
     }
 }

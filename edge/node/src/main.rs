@@ -1,5 +1,6 @@
 //! `noderr-node`: the runtime on the box, and its own CLI.
 
+mod alarm;
 mod attester;
 mod base;
 mod boot;
@@ -12,10 +13,12 @@ mod keeper;
 mod outbox;
 mod probes;
 mod registrar;
+mod renewals;
 mod runtime;
 mod sampler;
 mod shared;
 mod status;
+mod storage;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -34,7 +37,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the node: enrol if needed, connect, report. Stops on SIGTERM or Ctrl-C.
+    /// Run the node: enrol if needed, connect, report. Stops on SIGTERM or Ctrl-C, and on SIGHUP to be started again.
     Run,
     /// Enrol this box with an install token and exit.
     Enrol {
@@ -42,7 +45,7 @@ enum Command {
         #[arg(long, env = "NODERR_INSTALL_TOKEN", hide_env_values = true)]
         token: Option<String>,
     },
-    /// Say how the running node is.
+    /// Say how the running node is. Exits with 0 if it is online and well, 3 if it is not, 1 if no node runs.
     Status {
         /// As JSON, for scripts.
         #[arg(long)]
@@ -63,14 +66,15 @@ enum ConfigCommand {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let done = |()| ExitCode::SUCCESS;
     let result = match arguments.command {
         Command::Run => commands::run(&arguments.config),
-        Command::Enrol { token } => commands::enrol(&arguments.config, token),
+        Command::Enrol { token } => commands::enrol(&arguments.config, token).map(done),
         Command::Status { json } => commands::status(&arguments.config, json),
-        Command::Config { command: ConfigCommand::Check } => commands::check(&arguments.config),
+        Command::Config { command: ConfigCommand::Check } => commands::check(&arguments.config).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("noderr-node: {error:#}");
             ExitCode::FAILURE

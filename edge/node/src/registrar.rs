@@ -1,20 +1,18 @@
-//! The registrar: enrols the box, renews the certificate long before its end, and keeps the trusted clock
-//! right.
+//! The registrar: enrols the box, renews its papers long before they end or when they no longer work, and keeps the
+//! trusted clock right.
 
 use crate::boot;
 use crate::config::{Config, KeyPlace};
+use crate::renewals::Renewals;
 use crate::status::Board;
 use anyhow::{Context as _, bail};
-use noderr_identity::{
-    CertificateResolver, Enrolment, NodeKeys, SoftwareKey, Tpm, TpmConfig, TrustRoots, TrustedClock,
-};
-use noderr_link::{ExchangeError, HttpsClient, ask_time, enrol, renew};
+use noderr_identity::{Enrolment, NodeKeys, Papers, SoftwareKey, Tpm, TpmConfig, TrustRoots, TrustedClock};
+use noderr_link::{CallError, ExchangeError, HttpsClient, LinkState, ask_time, enrol, renew};
 use noderr_part::{Backoff, Folder};
 use noderr_protocol::IdentityKind;
-use secrecy::ExposeSecret as _;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 const CLOCK_EVERY: Duration = Duration::from_secs(3600);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -47,11 +45,12 @@ pub(crate) fn open_keys(
     }
 }
 
-/// Looks after certificate and clock: holds all that calls to the control plane need.
+/// Looks after papers and clock: holds all that calls to the control plane need.
 pub(crate) struct Registrar {
     pub(crate) url: String,
     pub(crate) deadline: Duration,
-    pub(crate) roots: TrustRoots,
+    /// The roots of the configuration, which count until the box is enrolled.
+    pub(crate) configured: Option<TrustRoots>,
     pub(crate) clock: TrustedClock,
     pub(crate) data: Arc<Folder>,
     pub(crate) keys: NodeKeys,
@@ -59,10 +58,9 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    /// Asks the control plane for the time and sets the trusted clock, unless the answer would turn the clock
-    /// back.
-    pub(crate) async fn set_clock(&self) -> Result<(), ExchangeError> {
-        let now = ask_time(&self.url, &self.roots, self.deadline).await?;
+    /// Asks the control plane for the time and sets the trusted clock, unless the answer is in doubt.
+    async fn set_clock(&self, roots: &TrustRoots) -> Result<(), ExchangeError> {
+        let now = ask_time(&self.url, roots, self.deadline).await?;
         let off = now - self.clock.now_ms();
         self.clock.vouch(now)?;
         if off.abs() > 60_000 {
@@ -76,25 +74,30 @@ impl Registrar {
     }
 
     /// Enrols once.
-    pub(crate) async fn enrol_once(&self, token: &str) -> Result<Enrolment, ExchangeError> {
+    pub(crate) async fn enrol_once(&self, token: &str) -> Result<Papers, ExchangeError> {
+        let roots = self
+            .configured
+            .as_ref()
+            .ok_or_else(|| CallError::Unusable("the configuration names no usable trust roots".to_owned()))?;
         // With a clock that is years off, no certificate can be checked, and a fresh certificate cannot be
         // used.
-        self.set_clock().await?;
-        Ok(enrol(&self.client()?, &self.keys, token).await?.into())
+        self.set_clock(roots).await?;
+        let enrolled = enrol(&self.client(roots)?, &self.keys, token).await?;
+        self.examined(enrolled.into(), roots).await
     }
 
     /// Enrols, trying again for as long as it takes: soon after a passing failure, seldom where a person must
     /// act.
-    pub(crate) async fn enrol_patiently(&self, config: &Config) -> anyhow::Result<Enrolment> {
-        let token = config.control_plane.install_token.as_ref().context(
+    pub(crate) async fn enrol_patiently(&self, config: &Config) -> anyhow::Result<Papers> {
+        let token = config.install_token().context(
             "this box is not enrolled and the configuration names no control_plane.install_token; \
              ask for one where you were approved",
         )?;
         let mut soon = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         let mut seldom = Backoff::new(Duration::from_secs(30), Duration::from_secs(1800));
         loop {
-            let pause = match self.enrol_once(token.expose_secret()).await {
-                Ok(enrolment) => return Ok(enrolment),
+            let pause = match self.enrol_once(token).await {
+                Ok(papers) => return Ok(papers),
                 Err(error) if error.is_passing() => {
                     tracing::warn!(%error, "not enrolled yet");
                     self.board.update(|status| status.doing = format!("enrolling: {error}"));
@@ -110,53 +113,93 @@ impl Registrar {
         }
     }
 
-    /// Keeps clock and certificate good for as long as the node runs.
-    pub(crate) async fn run(&self, mut enrolment: Enrolment, resolver: Arc<CertificateResolver>) {
-        let mut backoff = Backoff::new(Duration::from_secs(1), LOOK_EVERY);
-        let mut clock_set = None::<std::time::Instant>;
+    /// Keeps clock and papers good for as long as the node runs. New papers are used first and kept then: on a disk that cannot
+    /// be written to they are good until the next start.
+    pub(crate) async fn run(&self, papers: watch::Sender<Arc<Papers>>, mut link: watch::Receiver<LinkState>) {
+        let (mut renewals, mut clock) = (Renewals::new(), ClockPace::new(self.clock.clone()));
+        let mut writing = Backoff::new(Duration::from_secs(1), LOOK_EVERY);
+        let mut unwritten = true;
         loop {
-            if clock_set.is_none_or(|at| at.elapsed() > CLOCK_EVERY) {
-                match self.set_clock().await {
-                    Ok(()) => clock_set = Some(std::time::Instant::now()),
-                    Err(error) => tracing::warn!(%error, "the control plane did not say the time"),
+            let current = papers.borrow().clone();
+            self.show(&current.enrolment);
+            if clock.is_due() {
+                let asked = self.set_clock(&current.roots).await;
+                clock.asked(asked.is_ok());
+                if let Err(error) = asked {
+                    tracing::warn!(%error, "the clock was not set");
                 }
             }
-            // A clock that nobody has vouched for must not decide that a certificate has to be renewed.
-            let now = self.clock.now_ms() / 1000;
-            let due = clock_set.is_some() && enrolment.validity().map_or(true, |life| is_due(&life, now));
-            let pause = if due {
-                match self.renew_once(&enrolment, &resolver).await {
+            if unwritten {
+                unwritten = self
+                    .keep(&current)
+                    .await
+                    .inspect_err(
+                        |error| tracing::warn!(%error, "the papers are in use, but not on the disk yet"),
+                    )
+                    .is_err();
+            }
+            let state = link.borrow_and_update().clone();
+            renewals.note(&state, Instant::now());
+            let life = current.enrolment.validity().ok();
+            let unix_s = self.clock.is_vouched().then(|| self.clock.now_ms() / 1000);
+            let reason = renewals.reason(life.as_ref(), unix_s, &state, Instant::now());
+            let wait = reason.map_or(LOOK_EVERY, |_| renewals.pause(Instant::now()));
+            if let (Some(reason), Duration::ZERO) = (reason, wait) {
+                renewals.tried(Instant::now());
+                match self.renew_once(&current).await {
                     Ok(renewed) => {
-                        enrolment = renewed;
-                        backoff.reset();
-                        LOOK_EVERY
+                        tracing::info!(?reason, "the papers were renewed");
+                        papers.send_replace(Arc::new(renewed));
+                        unwritten = true;
                     }
-                    Err(error) => {
-                        tracing::warn!(error = format!("{error:#}"), "the certificate could not be renewed");
-                        backoff.pause()
-                    }
+                    Err(error) => tracing::warn!(?reason, %error, "the papers could not be renewed"),
                 }
-            } else if clock_set.is_none() {
-                backoff.pause()
-            } else {
-                LOOK_EVERY
-            };
-            self.show(&enrolment);
-            tokio::time::sleep(pause).await;
+                continue;
+            }
+            let wait = wait.min(clock.pause()).min(if unwritten { writing.pause() } else { LOOK_EVERY });
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                changed = link.changed() => if changed.is_err() { return },
+            }
         }
     }
 
-    async fn renew_once(
-        &self,
-        enrolment: &Enrolment,
-        resolver: &CertificateResolver,
-    ) -> anyhow::Result<Enrolment> {
-        let renewed: Enrolment = renew(&self.client()?, &self.keys, enrolment.node).await?.into();
-        let kept = renewed.clone();
-        self.data.on_disk(move |data| anyhow::Ok(kept.save(data)?)).await?;
-        resolver.replace(&self.keys, &renewed.certificate_chain)?;
-        tracing::info!("the certificate was renewed");
+    async fn renew_once(&self, before: &Papers) -> Result<Papers, ExchangeError> {
+        let renewed = renew(&self.client(&before.roots)?, &self.keys, before.enrolment.node).await?;
+        let renewed = self.examined(renewed.into(), &before.roots).await?;
+        renewed.succeed(&before.enrolment)?;
         Ok(renewed)
+    }
+
+    /// Checks papers that were issued over `roots`. Roots that the control plane issues count only if the control plane itself
+    /// can be reached over them: a box that trusts the wrong ones can never be told better.
+    async fn examined(&self, mut issued: Enrolment, roots: &TrustRoots) -> Result<Papers, ExchangeError> {
+        if issued.trust_roots != roots.pem() {
+            let proof = match TrustRoots::from_pem(&issued.trust_roots) {
+                Ok(new) => ask_time(&self.url, &new, self.deadline).await.map(drop),
+                Err(error) => Err(CallError::Unusable(error.to_string())),
+            };
+            if let Err(error) = proof {
+                tracing::error!(%error, "the control plane is not itself under the roots that it issued; they are not taken");
+                roots.pem().clone_into(&mut issued.trust_roots);
+            }
+        }
+        let (keys, now_ms) = (self.keys.clone(), self.clock.now_ms());
+        let examined = tokio::task::spawn_blocking(move || Papers::issued(issued, &keys, now_ms)).await;
+        Ok(examined.map_err(|error| CallError::Unusable(error.to_string()))??)
+    }
+
+    /// Writes papers down, for the next start.
+    pub(crate) async fn keep(&self, papers: &Papers) -> anyhow::Result<()> {
+        let enrolment = papers.enrolment.clone();
+        let write = move |data: &Folder| {
+            let newest = data.read_copies::<Enrolment>().into_iter().next();
+            if newest.as_ref() != Some(&enrolment) {
+                data.write(&enrolment)?;
+            }
+            anyhow::Ok(())
+        };
+        self.data.on_disk(write).await
     }
 
     pub(crate) fn show(&self, enrolment: &Enrolment) {
@@ -167,29 +210,43 @@ impl Registrar {
         });
     }
 
-    fn client(&self) -> Result<HttpsClient, ExchangeError> {
-        let tls = self
-            .roots
-            .client_config(&self.clock)
-            .map_err(|error| noderr_link::CallError::Unusable(error.to_string()))?;
+    fn client(&self, roots: &TrustRoots) -> Result<HttpsClient, ExchangeError> {
+        let tls = roots.client_config(&self.clock).map_err(|error| CallError::Unusable(error.to_string()))?;
         Ok(HttpsClient::new(&self.url, tls, self.deadline)?)
     }
 }
 
-/// Whether a third of the certificate's life has passed: the other two thirds are for a long time without
-/// network.
-const fn is_due(life: &RangeInclusive<i64>, now: i64) -> bool {
-    now >= *life.start() + (*life.end() - *life.start()) / 3
+/// How often to ask for the time: hourly, and soon again after a failure or while the answer is in doubt.
+struct ClockPace {
+    clock: TrustedClock,
+    failures: Backoff,
+    next: Instant,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl ClockPace {
+    fn new(clock: TrustedClock) -> Self {
+        let failures = Backoff::new(Duration::from_secs(1), LOOK_EVERY);
+        Self { clock, failures, next: Instant::now() }
+    }
 
-    #[test]
-    fn a_certificate_is_renewed_when_a_third_of_its_life_has_gone() {
-        let life = 1000..=4000;
-        assert!(!is_due(&life, 1000) && !is_due(&life, 1999));
-        assert!(is_due(&life, 2000) && is_due(&life, 5000));
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.next
+    }
+
+    fn asked(&mut self, set: bool) {
+        let pause = if set {
+            self.failures.reset();
+            CLOCK_EVERY
+        } else if self.clock.is_in_doubt() {
+            // Often enough that the answers which overcome the doubt fit into the patience.
+            (self.clock.patience() / 8).clamp(Duration::from_secs(1), LOOK_EVERY)
+        } else {
+            self.failures.pause()
+        };
+        self.next = Instant::now() + pause;
+    }
+
+    fn pause(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
     }
 }

@@ -6,36 +6,40 @@ use crate::health::feed_watchdog;
 use crate::outbox::Outbox;
 use crate::registrar::{Registrar, open_keys};
 use crate::shared::Shared;
-use crate::status::{Board, StatusServer};
-use crate::{attester, base, boot, health, inbox, keeper, sampler};
+use crate::status::Board;
+use crate::{attester, base, boot, health, inbox, keeper, sampler, status, storage};
 use anyhow::Context as _;
-use noderr_identity::{CertificateResolver, Enrolment, TrustRoots, client_config};
+use noderr_identity::{Enrolment, Papers, TrustRoots, split_address};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
-use noderr_part::{Disk, Folder, Supervisor};
-use noderr_protocol::{
-    AlertCode, Base, Hello, KnownSection, LaneState, SectionBody as _, Text, WIRE_VERSION,
-};
+use noderr_part::{Disk, Ending, Folder, Supervisor};
+use noderr_protocol::{Base, Hello, KnownSection, LaneState, SectionBody as _, Text, WIRE_VERSION};
 use noderr_spool::{Spool, SpoolConfig};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
 /// The sections that a part of this build does.
 const SUPPORTED_SECTIONS: &[KnownSection] = &[Base::KNOWN];
 
+/// How long the link waits for the spool to open.
+const OPENING: Duration = Duration::from_secs(10);
+
 pub(crate) const SOFTWARE: &str = concat!("noderr-node ", env!("CARGO_PKG_VERSION"));
 
-/// Opens the data folder, the enrolment and the keys, with which both `run` and `enrol` begin.
-pub(crate) fn prepare(config: &Config) -> anyhow::Result<(Arc<Registrar>, Option<Enrolment>)> {
+/// Opens the data folder, the papers and the keys, with which both `run` and `enrol` begin.
+pub(crate) fn prepare(config: &Config) -> anyhow::Result<(Arc<Registrar>, Option<Papers>)> {
     let data = Arc::new(Folder::open(&config.storage.data)?);
-    let enrolment = Enrolment::load(&data)?;
-    let keys = open_keys(config, &data, enrolment.as_ref())?;
-    let pem = match &enrolment {
-        Some(enrolment) => enrolment.trust_roots.clone(),
-        None => config.roots_pem()?,
+    let place = || format!("in {}", config.control_plane.roots.display());
+    let configured = config.roots_pem().and_then(|pem| TrustRoots::from_pem(&pem).with_context(place));
+    let papers = kept_papers(&data, configured.as_ref().ok());
+    let configured = match (configured, &papers) {
+        (Ok(roots), _) => Some(roots),
+        (Err(_), Some(_)) => None,
+        (Err(error), None) => return Err(error),
     };
+    let keys = open_keys(config, &data, papers.as_ref().map(|papers| &papers.enrolment))?;
     let board = Board::default();
     board.update(|status| {
         SOFTWARE.clone_into(&mut status.software);
@@ -44,20 +48,31 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<(Arc<Registrar>, Option
     let registrar = Registrar {
         url: config.control_plane.url.clone(),
         deadline: config.deadline(),
-        roots: TrustRoots::from_pem(&pem)
-            .with_context(|| format!("in {}", config.control_plane.roots.display()))?,
-        clock: boot::clock(&data),
+        configured,
+        clock: boot::clock(&data, Duration::from_secs(config.control_plane.clock_patience_s)),
         data,
         keys,
         board,
     };
-    Ok((Arc::new(registrar), enrolment))
+    Ok((Arc::new(registrar), papers))
 }
 
-/// Runs the node until it is told to stop.
-pub(crate) async fn run(config: Arc<Config>) -> anyhow::Result<()> {
-    let (registrar, enrolment) = prepare(&config)?;
-    let result = run_parts(&config, &registrar, enrolment).await;
+/// The newest papers that can be used whole, or what can be made of the newest there are. A box whose papers are all gone
+/// begins as one that is not enrolled.
+fn kept_papers(data: &Folder, configured: Option<&TrustRoots>) -> Option<Papers> {
+    let copies = data.read_copies::<Enrolment>();
+    let whole = copies.iter().find_map(|copy| {
+        Papers::of(copy.clone())
+            .inspect_err(|error| tracing::error!(%error, "papers on the disk cannot be used"))
+            .ok()
+    });
+    whole.or_else(|| Papers::salvaged(copies.into_iter().next()?, configured))
+}
+
+/// Runs the node until it is told to stop, or a part orders the end; returns why it ends.
+pub(crate) async fn run(config: Arc<Config>) -> anyhow::Result<Ending> {
+    let (registrar, papers) = prepare(&config)?;
+    let result = run_parts(&config, &registrar, papers).await;
     registrar.keys.close();
     result
 }
@@ -65,62 +80,76 @@ pub(crate) async fn run(config: Arc<Config>) -> anyhow::Result<()> {
 async fn run_parts(
     config: &Arc<Config>,
     registrar: &Arc<Registrar>,
-    enrolment: Option<Enrolment>,
-) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let board = registrar.board.clone();
+    papers: Option<Papers>,
+) -> anyhow::Result<Ending> {
     let mut supervisor = Supervisor::default();
-
-    let server = StatusServer::bind(&config.status.socket)
-        .with_context(|| format!("cannot listen on {}", config.status.socket.display()))?;
-    let (server, shown) = (Arc::new(server), board.clone());
-    supervisor.keep("status", move || {
-        let (server, board) = (server.clone(), shown.clone());
-        async move { server.run(board).await }
-    });
-    sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot notify systemd")?;
+    obey_signals(&supervisor)?;
+    let (socket, board) = (config.status.socket.clone(), registrar.board.clone());
+    supervisor.keep("status", move || status::run(socket.clone(), board.clone()));
+    tell_systemd(sd_notify::NotifyState::Ready);
     let watched = registrar.data.pulse().clone();
     supervisor.keep("watchdog", move || feed_watchdog(watched.clone()));
 
-    let enrolment = match enrolment {
-        Some(enrolment) => enrolment,
-        None => {
-            let enrolled = tokio::select! {
-                enrolled = registrar.enrol_patiently(config) => enrolled?,
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-            };
-            let kept = enrolled.clone();
-            registrar.data.on_disk(move |data| anyhow::Ok(kept.save(data)?)).await?;
-            tracing::info!(node = %enrolled.node, kind = %enrolled.kind, "enrolled");
-            enrolled
-        }
+    let papers = match papers {
+        Some(papers) => papers,
+        None => tokio::select! {
+            enrolled = registrar.enrol_patiently(config) => enrolled?,
+            ending = supervisor.ordered() => return Ok(ending),
+        },
     };
-    registrar.show(&enrolment);
-    start_parts(config, registrar, enrolment, &mut supervisor).await?;
+    tracing::info!(node = %papers.enrolment.node, kind = %papers.enrolment.kind, "this is the node");
+    registrar.show(&papers.enrolment);
+    start_parts(config, registrar, papers, &mut supervisor).await?;
 
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping");
-    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).context("cannot notify systemd")?;
+    let ending = supervisor.ordered().await;
+    tracing::info!(?ending, "stopping");
+    tell_systemd(sd_notify::NotifyState::Stopping);
     supervisor.stop().await;
-    Ok(boot::remember(&registrar.data, &registrar.clock)?)
+    if let Err(error) = boot::remember(&registrar.data, &registrar.clock) {
+        tracing::warn!(%error, "the time cannot be remembered across a start");
+    }
+    Ok(ending)
+}
+
+/// Ends the process in order on SIGTERM and SIGINT, and on SIGHUP for another start.
+fn obey_signals(supervisor: &Supervisor) -> anyhow::Result<()> {
+    let orders = [
+        (SignalKind::terminate(), Ending::Stop),
+        (SignalKind::interrupt(), Ending::Stop),
+        (SignalKind::hangup(), Ending::Restart),
+    ];
+    for (kind, ending) in orders {
+        let (mut signals, order) = (signal(kind)?, supervisor.end_order());
+        tokio::spawn(async move {
+            signals.recv().await;
+            order.give(ending);
+        });
+    }
+    Ok(())
+}
+
+fn tell_systemd(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
 }
 
 /// Makes what the parts share, then starts one part after the other.
 async fn start_parts(
     config: &Arc<Config>,
     registrar: &Arc<Registrar>,
-    enrolment: Enrolment,
+    papers: Papers,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<()> {
-    let floor = enrolment.epoch_floor;
+    let floor = papers.enrolment.epoch_floor;
     let spool_folder = config.storage.data.join("spool");
     let begun = spool_folder.clone();
     let epoch = registrar.data.on_disk(move |data| anyhow::Ok(begin_epoch(data, floor, &begun))).await?;
-    let outbox = open_outbox(config, registrar, spool_folder, epoch).await?;
+    let budget_bytes = config.storage.spool_mib << 20;
+    claim_disk(registrar, budget_bytes);
+    let spool = Arc::new(Spool::closed(SpoolConfig { path: spool_folder, epoch, budget_bytes }));
+    let pulse = registrar.data.pulse().clone();
+    let outbox = Outbox { spool, signal: SpoolSignal::default(), pulse };
     let (outgoing, outgoing_end) = mpsc::channel(64);
     let (incoming, incoming_end) = mpsc::channel(64);
     let (link_state, link) = watch::channel(LinkState::Down(None));
@@ -142,24 +171,36 @@ async fn start_parts(
         incoming: Arc::new(Mutex::new(incoming_end)),
         outgoing,
         link,
-        started: Instant::now(),
         stop: supervisor.stop_token(),
     };
+    // A disk that takes longer than this takes the rest of its time beside everything else.
+    let opening = tokio::spawn(storage::open(shared.clone()));
+    let opened = tokio::time::timeout(OPENING, opening).await;
+    if opened.is_err() {
+        tracing::warn!("the spool takes long to open; the node goes on without it meanwhile");
+    }
+    supervisor.keep("storage", shared.part(storage::run));
     supervisor.keep("inbox", shared.part(inbox::run));
     supervisor.keep("keeper", shared.part(keeper::run));
     supervisor.keep("base", shared.part(base::run));
     supervisor.keep("attester", shared.part(attester::run));
     supervisor.keep_until_tidy("sampler", shared.part(sampler::run));
     supervisor.keep("health", shared.part(health::run));
-    let resolver = keep_certificate_fresh(registrar, &enrolment, supervisor)?;
+    let papers = watch::Sender::new(Arc::new(papers));
     let handles = LinkHandles {
+        papers: papers.subscribe(),
         outgoing: outgoing_end,
         incoming,
         actual: desired.actual(),
         state: link_state,
         signal: outbox.signal.clone(),
     };
-    keep_link(&shared, registrar, enrolment, (epoch, resolver, handles), supervisor)
+    let (registrar, link) = (registrar.clone(), shared.link.clone());
+    supervisor.keep("registrar", move || {
+        let (registrar, papers, link) = (registrar.clone(), papers.clone(), link.clone());
+        async move { registrar.run(papers, link).await }
+    });
+    keep_link(&shared, epoch, handles, supervisor)
 }
 
 /// Begins a boot epoch even on a full disk, which must not keep the box from starting: the spool's reserve is
@@ -196,56 +237,18 @@ fn claim_disk(registrar: &Registrar, spool_bytes: u64) {
     }
 }
 
-async fn open_outbox(
-    config: &Config,
-    registrar: &Registrar,
-    path: PathBuf,
-    epoch: u64,
-) -> anyhow::Result<Outbox> {
-    let budget_bytes = config.storage.spool_mib << 20;
-    claim_disk(registrar, budget_bytes);
-    let spool_config = SpoolConfig { path, epoch, budget_bytes };
-    let spool = registrar.data.on_disk(|_| anyhow::Ok(Spool::open(spool_config)?)).await?;
-    let pulse = registrar.data.pulse().clone();
-    let outbox = Outbox { spool: Arc::new(spool), signal: SpoolSignal::default(), pulse };
-    if let Some(aside) = outbox.spool.replaced() {
-        let detail = format!("the previous spool was unreadable and lies in {}", aside.display());
-        outbox.alert(registrar.clock.now_ms(), AlertCode::SpoolReplaced, &detail).await;
-    }
-    Ok(outbox)
-}
-
-/// Returns the resolver that always serves the newest certificate.
-fn keep_certificate_fresh(
-    registrar: &Arc<Registrar>,
-    first: &Enrolment,
-    supervisor: &mut Supervisor,
-) -> anyhow::Result<Arc<CertificateResolver>> {
-    let resolver = CertificateResolver::new(&registrar.keys, &first.certificate_chain)?;
-    let (registrar, first, renewed) = (registrar.clone(), first.clone(), resolver.clone());
-    supervisor.keep("registrar", move || {
-        let (registrar, resolver) = (registrar.clone(), renewed.clone());
-        // When the part is started again, the enrolment on the disk may be newer than the one the node
-        // started with.
-        let current = Enrolment::load(&registrar.data).ok().flatten().unwrap_or_else(|| first.clone());
-        async move { registrar.run(current, resolver).await }
-    });
-    Ok(resolver)
-}
-
 fn keep_link(
     shared: &Shared,
-    registrar: &Registrar,
-    enrolment: Enrolment,
-    (epoch, resolver, handles): (u64, Arc<CertificateResolver>, LinkHandles),
+    epoch: u64,
+    handles: LinkHandles,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<()> {
     let settings = &shared.config.link;
     let link_config = LinkConfig {
-        broker: split_address(settings.broker.as_deref().unwrap_or(&enrolment.broker))?,
-        node: enrolment.node,
+        broker: settings.broker.as_deref().map(split_address).transpose()?,
         topics: shared.config.topics()?,
-        tls: Arc::new(client_config(&registrar.roots, &shared.clock, resolver)?),
+        keys: shared.keys.clone(),
+        clock: shared.clock.clone(),
         pauses: (Duration::from_millis(500), Duration::from_secs(settings.longest_pause_s.max(1))),
     };
     let (clock, desired) = (shared.clock.clone(), shared.desired.clone());
@@ -266,10 +269,4 @@ fn keep_link(
         async move { link.lock().await.run().await }
     });
     Ok(())
-}
-
-fn split_address(address: &str) -> anyhow::Result<(String, u16)> {
-    let (host, port) = address.rsplit_once(':').with_context(|| format!("`{address}` is not host:port"))?;
-    let port = port.parse().with_context(|| format!("`{address}` has no valid port"))?;
-    Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }

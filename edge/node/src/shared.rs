@@ -9,7 +9,6 @@ use noderr_link::LinkState;
 use noderr_part::Folder;
 use noderr_protocol::{AttestationChallenge, Down, Up};
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +31,6 @@ pub(crate) struct Shared {
     /// Messages that make sense only now; dropped while there is no session.
     pub(crate) outgoing: mpsc::Sender<Up>,
     pub(crate) link: watch::Receiver<LinkState>,
-    pub(crate) started: Instant,
     pub(crate) stop: CancellationToken,
 }
 

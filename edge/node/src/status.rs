@@ -12,7 +12,16 @@ use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+
+/// Connections at a time.
+const PLACES: usize = 8;
+/// The rest after a connection that could not be taken.
+const REST: Duration = Duration::from_secs(1);
+/// How long a connection may take.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Everything a person or a script on the box may want to know.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -46,8 +55,8 @@ pub(crate) struct Status {
 }
 
 /// The board, shared by all parts of the node; each part writes what it knows.
-#[derive(Clone, Default)]
-pub(crate) struct Board(Arc<RwLock<Status>>);
+#[derive(Clone)]
+pub(crate) struct Board(Arc<RwLock<Status>>, Instant);
 
 impl Board {
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
@@ -55,11 +64,23 @@ impl Board {
     }
 
     pub(crate) fn read(&self) -> Status {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let status = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Status { uptime_s: self.1.elapsed().as_secs(), ..status }
+    }
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self(Arc::default(), Instant::now())
     }
 }
 
 impl Status {
+    /// Whether the node is online and no health check fails.
+    pub(crate) const fn is_well(&self) -> bool {
+        self.online && self.failing.is_empty()
+    }
+
     /// The status as text for people.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
@@ -100,14 +121,22 @@ impl Status {
     }
 }
 
+/// Binds the socket and serves the board. A box whose socket cannot be bound does its work all the same.
+pub(crate) async fn run(path: PathBuf, board: Board) {
+    match StatusServer::bind(&path) {
+        Ok(server) => server.run(board).await,
+        Err(error) => tracing::error!(%error, path = %path.display(), "nobody can ask for the status"),
+    }
+}
+
 /// Serves the board; the socket file is removed when the server is dropped.
-pub(crate) struct StatusServer {
+struct StatusServer {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl StatusServer {
-    pub(crate) fn bind(path: &Path) -> std::io::Result<Self> {
+    fn bind(path: &Path) -> std::io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -121,18 +150,26 @@ impl StatusServer {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    pub(crate) async fn run(&self, board: Board) {
+    /// Serves for as long as it is polled; a few at a time, whoever else asks waits.
+    async fn run(&self, board: Board) {
+        let places = Arc::new(Semaphore::new(PLACES));
         loop {
-            let Ok((stream, _)) = self.listener.accept().await else { continue };
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok((stream, _)) = self.listener.accept().await else {
+                // Out of files, as a rule: the next attempt would fail as this one did.
+                tokio::time::sleep(REST).await;
+                continue;
+            };
             let board = board.clone();
             tokio::spawn(async move {
+                let _place = place;
                 let service = service_fn(move |request| {
                     let answer = answer(&request, &board);
                     async move { Ok::<_, Infallible>(answer) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service);
-                let served = tokio::time::timeout(std::time::Duration::from_secs(10), connection).await;
+                let served = tokio::time::timeout(LONGEST, connection).await;
                 if let Ok(Err(error)) = served {
                     tracing::debug!(%error, "a status connection ended early");
                 }
@@ -164,4 +201,32 @@ fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+
+    #[tokio::test]
+    async fn those_who_hold_connections_take_no_more_than_the_places_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.sock");
+        let server = StatusServer::bind(&path).unwrap();
+        let serving = tokio::spawn(async move { server.run(Board::default()).await });
+        let mut idle = Vec::new();
+        for _ in 0..3 * PLACES {
+            idle.push(UnixStream::connect(&path).await.unwrap());
+        }
+        let mut asks = UnixStream::connect(&path).await.unwrap();
+        asks.write_all(b"GET /status HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        let early = tokio::time::timeout(Duration::from_millis(300), asks.read_to_string(&mut answer)).await;
+        assert!(early.is_err(), "it was served although all places are taken");
+        drop(idle);
+        asks.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        serving.abort();
+    }
 }

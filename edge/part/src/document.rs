@@ -76,6 +76,20 @@ impl Folder {
         newest
     }
 
+    /// The document and its copies, as far as they can be read, the newest first: for a document that may be
+    /// readable and wrong.
+    pub fn read_copies<T: Document>(&self) -> Vec<T> {
+        let path = self.root().join(T::FILE);
+        let all = std::iter::once(path.clone()).chain(copies::<T>(&path));
+        all.filter_map(|path| {
+            read_file(&path)
+                .inspect_err(|error| tracing::error!(%error, "a document cannot be read"))
+                .ok()
+                .flatten()
+        })
+        .collect()
+    }
+
     /// Reads a document that the node can do without: a damaged document is logged and replaced by the
     /// default.
     pub fn read_or_default<T: Document + Default>(&self) -> T {

@@ -4,7 +4,7 @@ use crate::disk::Ledger;
 use crate::pulse::{Pulse, SLOW_DISK};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,8 +40,12 @@ impl Folder {
     /// Creates the folder if needed and takes its lock.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
         let unusable = |why| FolderError::Unusable { path: root.to_owned(), why };
-        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(unusable)?;
-        let lock = File::create(root.join("lock")).map_err(unusable)?;
+        // A disk that can no longer be written to must not keep the box from starting: a folder that is there is enough, and
+        // the folder itself is what is locked.
+        if !fs::exists(root).map_err(unusable)? {
+            DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(unusable)?;
+        }
+        let lock = File::open(root).map_err(unusable)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(FolderError::InUse(root.to_owned())),

@@ -13,4 +13,4 @@ pub use disk::{Disk, Ledger};
 pub use document::{Document, DocumentError};
 pub use folder::{Folder, FolderError};
 pub use pulse::{Busy, Pulse, SLOW_DISK};
-pub use supervise::Supervisor;
+pub use supervise::{EndOrder, Ending, Supervisor};

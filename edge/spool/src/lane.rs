@@ -2,7 +2,8 @@
 
 use crate::block::{self, Block};
 use crate::error::SpoolError;
-use noderr_protocol::{Entry, Gap, GapReason, Lane, Position, Record};
+use crate::page::{Page, entries_of};
+use noderr_protocol::{Entry, Gap, GapReason, Lane, Position};
 
 /// What must not be forgotten while the database is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,9 +64,11 @@ impl LaneTree {
         epoch: u64,
         remembered: u64,
         known: LaneCounters,
+        gets_on: &dyn Fn(),
     ) -> Result<Self, SpoolError> {
         let (mut next, mut records, mut bytes, mut foreign) = (remembered.max(1), 0, 0, 0);
         for item in &tree {
+            gets_on();
             let (key, value) = item?;
             let first = number(&key);
             bytes += value.len() as u64;
@@ -94,11 +97,12 @@ impl LaneTree {
         self.put_gap(&Gap { epoch: self.epoch, first, last, reason: GapReason::Damaged })
     }
 
-    /// The first number that is still held or accounted for.
+    /// The first number that is still held or accounted for: where blocks are missing at the head, the first that is missing.
     pub(crate) fn oldest(&self) -> Result<u64, SpoolError> {
         let first = self.tree.first()?.map(|(key, _)| number(&key));
         let pending = self.numbers.pending.map(|gap| gap.first);
-        Ok(first.or(pending).unwrap_or(self.numbers.next))
+        let held = first.or(pending);
+        Ok(held.map_or(self.numbers.next, |held| held.min(self.numbers.acknowledged + 1)))
     }
 
     /// Writes one block; the block is not on disk until the store is flushed.
@@ -202,15 +206,17 @@ impl LaneTree {
         Ok(())
     }
 
-    /// Entries behind number `after`, without a hole: damage and missing blocks are reported as gaps.
+    /// Entries behind number `after` (0: behind what the server has committed) and before `end`, without a hole: damage and
+    /// missing blocks are reported as gaps.
     pub(crate) fn read(
         &self,
         after: u64,
+        end: u64,
         max_entries: usize,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, SpoolError> {
-        let mut entries = Vec::new();
-        let mut budget = max_bytes;
+        let mut page = Page::new(max_entries, max_bytes);
+        let after = if after == 0 { self.numbers.acknowledged } else { after };
         let mut expected = after + 1;
         let start = self.tree.range(..=expected.to_be_bytes()).next_back().transpose()?;
         let start = start.map_or_else(|| expected.to_be_bytes().to_vec(), |(key, _)| key.to_vec());
@@ -218,49 +224,50 @@ impl LaneTree {
         for item in self.tree.range(start..) {
             let (key, value) = item?;
             let first = number(&key);
+            if first >= end {
+                return Ok(page.into_entries());
+            }
             let count = self.count_of(first, &value)?;
             if first + count <= expected {
                 continue;
             }
-            if first > expected && (after > 0 || !entries.is_empty()) {
+            if first > expected {
                 let gap = Gap { epoch, first: expected, last: first - 1, reason: GapReason::Damaged };
-                entries.push(Entry::Gap(gap));
+                if !page.take(Entry::Gap(gap)) {
+                    return Ok(page.into_entries());
+                }
             }
             let Some(of_block) = entries_of(first, count, &value, &mut epoch) else {
                 // A block of a later build must not be passed over: entries from behind the block would tell
                 // the server that its records are lost.
-                return Ok(entries);
+                return Ok(page.into_entries());
             };
             expected = first + count;
-            for entry in of_block {
-                if entry.last().seq <= after {
-                    continue;
+            for entry in of_block.into_iter().filter(|entry| entry.last().seq > after) {
+                if !page.take(entry) {
+                    return Ok(page.into_entries());
                 }
-                let size = size_of(&entry);
-                if entries.len() == max_entries || (size > budget && !entries.is_empty()) {
-                    return Ok(entries);
-                }
-                budget = budget.saturating_sub(size);
-                entries.push(entry);
             }
         }
         // Numbers behind the last block: given out to blocks that never reached the disk, or lost for lack of space.
-        let unwritten = self.numbers.pending.map_or(self.numbers.next, |gap| gap.first);
-        if expected < unwritten && after > 0 {
+        let unwritten = self.numbers.written().min(end);
+        if expected < unwritten {
             let gap = Gap { epoch, first: expected, last: unwritten - 1, reason: GapReason::Damaged };
-            entries.push(Entry::Gap(gap));
+            if !page.take(Entry::Gap(gap)) {
+                return Ok(page.into_entries());
+            }
         }
-        if let Some(gap) = self.numbers.pending.filter(|gap| gap.last > after) {
-            entries.push(Entry::Gap(gap));
+        let all_written = end >= self.numbers.written();
+        if let Some(gap) = self.numbers.pending.filter(|gap| all_written && gap.last > after) {
+            page.take(Entry::Gap(gap));
         }
-        Ok(entries)
+        Ok(page.into_entries())
     }
 
     /// Deletes every block that lies wholly at or before `through`, and counts its unreadable records as
     /// lost; returns how many records were deleted.
     pub(crate) fn acknowledge(&mut self, through: Position) -> Result<u64, SpoolError> {
         let mut gone = 0;
-        self.numbers.acknowledged = self.numbers.acknowledged.max(through.seq.min(self.numbers.next - 1));
         while let Some((key, value)) = self.tree.first()? {
             let first = number(&key);
             let count = self.count_of(first, &value)?;
@@ -272,7 +279,13 @@ impl LaneTree {
                 Block::Foreign { epoch } => (epoch, count, 0),
                 Block::Damaged => (0, 0, count),
             };
-            if first + count - 1 > through.seq || epoch > through.epoch {
+            let last = first + count - 1;
+            // Marks of an epoch before a wiped disk say nothing of the numbers that were given out since.
+            if first > through.seq || epoch > through.epoch {
+                break;
+            }
+            self.numbers.acknowledged = self.numbers.acknowledged.max(last.min(through.seq));
+            if last > through.seq {
                 break;
             }
             self.numbers.lost += damaged;
@@ -284,8 +297,9 @@ impl LaneTree {
             }
             gone += in_it;
         }
-        if self.numbers.pending.is_some_and(|gap| gap.last <= through.seq && gap.epoch <= through.epoch) {
-            self.numbers.pending = None;
+        let settled = |gap: &Gap| gap.last <= through.seq && gap.epoch <= through.epoch;
+        if let Some(gap) = self.numbers.pending.take_if(|gap| settled(gap)) {
+            self.numbers.acknowledged = self.numbers.acknowledged.max(gap.last);
         }
         Ok(gone)
     }
@@ -299,38 +313,6 @@ impl LaneTree {
         };
         let room = neighbour.saturating_sub(first).max(1);
         Ok(block::count_numbers(first, value).map_or(room, |(count, _)| count.min(room)))
-    }
-}
-
-/// The entries of a block; `None` for a block that only a later build can read.
-fn entries_of(first: u64, count: u64, value: &[u8], epoch: &mut u64) -> Option<Vec<Entry>> {
-    match block::decode(first, count, value) {
-        Block::Foreign { .. } => None,
-        Block::Gap { epoch: of, last, reason } => {
-            *epoch = of;
-            Some(vec![Entry::Gap(Gap { epoch: of, first, last, reason })])
-        }
-        Block::Damaged => {
-            let last = first + count - 1;
-            Some(vec![Entry::Gap(Gap { epoch: *epoch, first, last, reason: GapReason::Damaged })])
-        }
-        Block::Records { epoch: of, bodies } => {
-            *epoch = of;
-            let entry = |(seq, body): (u64, Option<Vec<u8>>)| match body.and_then(|body| body.try_into().ok())
-            {
-                Some(body) => Entry::Record(Record { position: Position { epoch: of, seq }, body }),
-                None => Entry::Gap(Gap { epoch: of, first: seq, last: seq, reason: GapReason::Damaged }),
-            };
-            Some((first..).zip(bodies).map(entry).collect())
-        }
-    }
-}
-
-fn size_of(entry: &Entry) -> usize {
-    match entry {
-        // Position and length take at most 24 bytes on the wire.
-        Entry::Record(record) => record.body.len() + 24,
-        Entry::Gap(_) => 40,
     }
 }
 

@@ -1,9 +1,10 @@
 //! All lanes over one database: opening, the byte budget across the lanes, and the counters kept in the
 //! database.
 
+use crate::commit::Numbers;
 use crate::error::SpoolError;
 use crate::lane::{LaneCounters, LaneTree};
-use crate::store::{Caught, PANICKED, Store, catch_panic, set_aside};
+use crate::store::{Caught, Flusher, PANICKED, Store, catch_panic, close_quietly, read_through, set_aside};
 use noderr_protocol::{Lane, Position};
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -44,19 +45,26 @@ impl Lanes {
     pub(crate) fn open(
         config: &SpoolConfig,
         known: &[LaneCounters],
+        gets_on: &dyn Fn(),
     ) -> Result<(Self, Option<PathBuf>), SpoolError> {
-        match Self::try_open(config, known) {
+        match Self::try_open(config, known, gets_on) {
             Err(SpoolError::Database(why)) => {
                 let aside = set_aside(&config.path).map_err(SpoolError::Disk)?;
                 tracing::error!(%why, aside = %aside.display(), "the spool could not be read and was set aside");
-                Ok((Self::try_open(config, known)?, Some(aside)))
+                Ok((Self::try_open(config, known, gets_on)?, Some(aside)))
             }
             result => Ok((result?, None)),
         }
     }
 
-    fn try_open(config: &SpoolConfig, known: &[LaneCounters]) -> Result<Self, SpoolError> {
+    fn try_open(
+        config: &SpoolConfig,
+        known: &[LaneCounters],
+        gets_on: &dyn Fn(),
+    ) -> Result<Self, SpoolError> {
+        read_through(&config.path, gets_on)?;
         let store = ManuallyDrop::new(Store::open(&config.path)?);
+        gets_on();
         let read = catch_panic(|| {
             let meta = store.db.open_tree("meta")?;
             let lanes = known
@@ -65,7 +73,7 @@ impl Lanes {
                     let next = remembered(&meta, "next", known.lane)?;
                     let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
                     let tree = store.db.open_tree(known.lane.as_str())?;
-                    LaneTree::open(tree, config.epoch, next, LaneCounters { lost, ..*known })
+                    LaneTree::open(tree, config.epoch, next, LaneCounters { lost, ..*known }, gets_on)
                 })
                 .collect::<Result<_, SpoolError>>()?;
             Ok((meta, lanes))
@@ -73,7 +81,13 @@ impl Lanes {
         match read {
             Caught::Done(read) => {
                 let store = ManuallyDrop::into_inner(store);
-                read.map(|(meta, lanes)| Self { store, lanes, meta })
+                match read {
+                    Ok((meta, lanes)) => Ok(Self { store, lanes, meta }),
+                    Err(error) => {
+                        close_quietly(store);
+                        Err(error)
+                    }
+                }
             }
             // sled must not be dropped after a panic of its own.
             Caught::Panicked => Err(SpoolError::Database(PANICKED.to_owned())),
@@ -82,6 +96,18 @@ impl Lanes {
 
     pub(crate) fn numbers(&self) -> Vec<LaneCounters> {
         self.lanes.iter().map(|lane| lane.numbers).collect()
+    }
+
+    /// The number after the last that was written, of each lane.
+    pub(crate) fn written(&self) -> Numbers {
+        Lane::ALL.map(|lane| {
+            let found = self.lanes.iter().find(|tree| tree.numbers.lane == lane);
+            found.map_or(1, |tree| tree.numbers.next)
+        })
+    }
+
+    pub(crate) fn flusher(&self) -> Flusher {
+        self.store.flusher()
     }
 
     /// Counts the numbers that damage has made the database forget.
@@ -93,6 +119,7 @@ impl Lanes {
         }
     }
 
+    /// Writes records down; they are not on the disk until they are flushed.
     pub(crate) fn append(
         &mut self,
         config: &SpoolConfig,
@@ -103,8 +130,7 @@ impl Lanes {
             self.lane(lane).append(block)?;
         }
         self.keep_to_budget(config.budget_bytes)?;
-        self.remember(lane)?;
-        self.store.flush()
+        self.remember(lane)
     }
 
     pub(crate) fn acknowledge(&mut self, lane: Lane, through: Position) -> Result<u64, SpoolError> {

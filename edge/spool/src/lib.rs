@@ -18,15 +18,20 @@
 //! ```
 
 mod block;
+mod commit;
 mod error;
 mod lane;
 mod lanes;
 mod odometer;
+mod page;
 mod reserve;
 mod spool;
+mod state;
+mod stats;
 mod store;
 
 pub use error::SpoolError;
 pub use lanes::SpoolConfig;
 pub use reserve::{SET_ASIDE, TELEMETRY_STOPS_BELOW};
-pub use spool::{Appended, Spool, SpoolStats};
+pub use spool::{Appended, Spool};
+pub use stats::SpoolStats;

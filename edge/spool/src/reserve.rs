@@ -1,6 +1,7 @@
 //! Room on the disk: which lanes may still write when room runs out, and a few megabytes set aside for alerts
 //! and results.
 
+use crate::store::clear_set_aside;
 use noderr_part::Disk;
 use noderr_protocol::Lane;
 use rustix::fs::{FallocateFlags, fallocate};
@@ -20,13 +21,13 @@ const PLENTY: u64 = 8 * MIB;
 /// again after a write that fails.
 pub(crate) struct Reserve {
     file: PathBuf,
-    folder: PathBuf,
+    spool: PathBuf,
 }
 
 impl Reserve {
     /// Sets space aside beside the spool's folder, if there is plenty.
     pub(crate) fn new(spool: &Path) -> Self {
-        let reserve = Self { file: file(spool), folder: spool.to_owned() };
+        let reserve = Self { file: file(spool), spool: spool.to_owned() };
         reserve.make_room(Lane::Telemetry);
         reserve
     }
@@ -42,11 +43,22 @@ impl Reserve {
         if free >= needed {
             return true;
         }
+        // A broken spool that is kept for inspection is worth less than what is measured now.
+        if clear_set_aside(&self.spool, true).is_ok() && self.free() >= needed {
+            return true;
+        }
         if lane == Lane::Telemetry || fs::remove_file(&self.file).is_err() {
             return false;
         }
         tracing::warn!("the disk is full; the space set aside for alerts and results is used");
         self.free() >= needed
+    }
+
+    /// Frees the space that was set aside.
+    pub(crate) fn give_up(&self) {
+        if fs::remove_file(&self.file).is_ok() {
+            tracing::warn!("the disk is full; the space set aside is given up to open the spool");
+        }
     }
 
     fn set_aside(&self) {
@@ -59,7 +71,9 @@ impl Reserve {
     }
 
     fn free(&self) -> u64 {
-        Disk::of(&self.folder).map_or(0, |disk| disk.free)
+        // The spool's own folder may not be there yet.
+        let folder = self.spool.parent().unwrap_or(&self.spool);
+        Disk::of(folder).map_or(0, |disk| disk.free)
     }
 }
 

@@ -1,11 +1,14 @@
 //! The spool: three lanes over one store, one byte budget, one lock.
 
+use crate::commit::Commit;
 use crate::error::SpoolError;
 use crate::lane::LaneCounters;
 use crate::lanes::{Lanes, SpoolConfig};
 use crate::odometer::Odometer;
 use crate::reserve::{self, Reserve};
-use crate::store::{Caught, PANICKED, catch_panic, set_aside};
+use crate::state::{Closed, State};
+use crate::stats::SpoolStats;
+use crate::store::{Caught, Flusher, PANICKED, catch_panic, clear_set_aside, close_quietly, set_aside};
 use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,51 +22,90 @@ pub enum Appended {
     DiskFull,
 }
 
-/// The spool in figures.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SpoolStats {
-    /// Records that wait.
-    pub records: u64,
-    /// Bytes of values.
-    pub bytes: u64,
-    /// Bytes on disk, as sled counts them.
-    pub disk_bytes: u64,
-    /// Numbers lost to the budget, lack of space or damage since the spool was made.
-    pub lost: u64,
-    /// Numbers among `lost` that damage on the disk has cost since the start.
-    pub damaged: u64,
-    /// Records that wait and that only a later build can read.
-    pub foreign: u64,
-}
-
 /// The outgoing buffer. Its methods block on the disk: call them from blocking code.
 pub struct Spool {
     config: SpoolConfig,
-    replaced: Option<PathBuf>,
+    replaced: Mutex<Option<PathBuf>>,
     reserve: Reserve,
     odometer: Odometer,
     state: Mutex<State>,
+    commit: Commit,
     /// The figures as of the last operation, so that looking never waits for the disk.
     figures: Mutex<SpoolStats>,
-}
-
-/// sled refuses everything after an I/O error until the database is opened again; numbers must go on
-/// meanwhile.
-enum State {
-    Open(Lanes),
-    Closed(Vec<LaneCounters>),
 }
 
 impl Spool {
     /// Opens the spool, or begins a new one; see [`Self::replaced`].
     pub fn open(config: SpoolConfig) -> Result<Self, SpoolError> {
+        let spool = Self::closed(config);
+        spool.try_open(&|| {})?;
+        Ok(spool)
+    }
+
+    /// A spool that is not open yet, and opens with [`Self::try_open`] or at its first use: a box whose disk takes minutes, or
+    /// does not work at all, does everything else meanwhile.
+    pub fn closed(config: SpoolConfig) -> Self {
         let (odometer, known) = Odometer::open(&config.path);
-        let (mut lanes, replaced) = Lanes::open(&config, &known)?;
-        lanes.account_for_forgotten();
         let reserve = Reserve::new(&config.path);
-        let state = State::Open(lanes);
+        let state = State::Closed(Closed::new(known.to_vec(), "it is not open yet".to_owned()));
         let figures = Mutex::new(state.figures());
-        Ok(Self { config, replaced, reserve, odometer, state: Mutex::new(state), figures })
+        let (replaced, commit) = (Mutex::default(), Commit::default());
+        Self { config, replaced, reserve, odometer, state: Mutex::new(state), commit, figures }
+    }
+
+    /// Opens the database if it is closed; meanwhile every other operation fails at once. `gets_on` is called as long as there
+    /// is progress.
+    pub fn try_open(&self, gets_on: &dyn Fn()) -> Result<(), SpoolError> {
+        let known = {
+            let mut state = self.lock();
+            let State::Closed(closed) = &mut *state else { return Ok(()) };
+            if !closed.may_open() {
+                return Err(SpoolError::Closed(closed.why.clone()));
+            }
+            closed.opening = true;
+            closed.numbers.clone()
+        };
+        let opened = self.open_lanes(&known, gets_on);
+        let mut state = self.lock();
+        let State::Closed(closed) = &mut *state else {
+            unreachable!("only whoever opens it leaves this state")
+        };
+        let (mut lanes, replaced) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                closed.did_not_open(&error);
+                self.note(&state);
+                return Err(error);
+            }
+        };
+        if let Some(aside) = replaced {
+            *self.replaced.lock().unwrap_or_else(PoisonError::into_inner) = Some(aside);
+        }
+        closed.settle(&mut lanes, self.config.epoch);
+        self.commit.opened(lanes.written());
+        *state = State::Open(Box::new(lanes));
+        self.note(&state);
+        Ok(())
+    }
+
+    /// Opens the database. A full disk must not keep a database closed for which space was set aside. What is found was
+    /// written before, but by a process that may not have lived to bring it to the disk.
+    fn open_lanes(
+        &self,
+        known: &[LaneCounters],
+        gets_on: &dyn Fn(),
+    ) -> Result<(Lanes, Option<PathBuf>), SpoolError> {
+        let opened = match Lanes::open(&self.config, known, gets_on) {
+            Err(SpoolError::Disk(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
+                self.reserve.give_up();
+                Lanes::open(&self.config, known, gets_on)
+            }
+            opened => opened,
+        };
+        let (mut lanes, replaced) = opened?;
+        lanes.account_for_forgotten();
+        lanes.flusher().flush()?;
+        Ok((lanes, replaced))
     }
 
     /// Frees the space that the spool of this folder has set aside, for a start of the node that needs the
@@ -72,13 +114,18 @@ impl Spool {
         reserve::give_up(path)
     }
 
-    /// Where the previous spool was moved, if it could not be opened.
-    pub fn replaced(&self) -> Option<&Path> {
-        self.replaced.as_deref()
+    /// Where the previous spool was moved, if it could not be opened; says so once.
+    pub fn replaced(&self) -> Option<PathBuf> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Deletes what was set aside long ago; returns the bytes that broken spools still take.
+    pub fn clear_set_aside(&self) -> std::io::Result<u64> {
+        clear_set_aside(&self.config.path, false)
     }
 
     /// Appends records to a lane. After [`Appended::Kept`] the records are on disk; if the budget was
-    /// exceeded, the oldest records of the least important lane have become a gap.
+    /// exceeded, the oldest records of the least important lane have become a gap. Appends that come together share a sync.
     pub fn append(&self, lane: Lane, bodies: &[Vec<u8>]) -> Result<Appended, SpoolError> {
         if let Some(body) = bodies.iter().find(|body| body.len() > MAX_RECORD) {
             return Err(SpoolError::TooLarge(body.len()));
@@ -86,21 +133,42 @@ impl Spool {
         if bodies.is_empty() {
             return Ok(Appended::Kept);
         }
-        let mut state = self.lock();
-        let room = self.reserve.make_room(lane);
-        let kept = room && self.with(&mut state, |lanes| lanes.append(&self.config, lane, bodies)).is_ok();
-        if kept {
-            return Ok(Appended::Kept);
+        let Some((ticket, flusher)) = self.write(lane, bodies) else { return Ok(Appended::DiskFull) };
+        let synced = self.commit.wait(ticket, || flusher.flush());
+        close_quietly(flusher);
+        if let Err(error) = synced {
+            // Whether these records are on the disk is seen when the database is opened again.
+            self.close_after(&error);
+            return Ok(Appended::DiskFull);
         }
-        let numbers = state.numbers(lane);
-        // A write that failed half-way may have given the numbers out already: reading finds the hole that it
-        // left.
-        numbers.lose(self.config.epoch, bodies.len() as u64);
-        self.note(&state);
-        Ok(Appended::DiskFull)
+        self.write_odometer(&mut self.lock());
+        Ok(Appended::Kept)
     }
 
-    /// Entries of a lane behind number `after` (0: from the oldest), `max_entries` and `max_bytes` at most.
+    /// Writes records down, not yet on the disk; counts those that cannot be written.
+    fn write(&self, lane: Lane, bodies: &[Vec<u8>]) -> Option<(u64, Flusher)> {
+        let room = self.reserve.make_room(lane);
+        let (mut written, count) = (0, bodies.len() as u64);
+        let wrote = room.then(|| {
+            self.with(|lanes| {
+                let before = lanes.lane(lane).numbers.next;
+                let appended = lanes.append(&self.config, lane, bodies);
+                // Numbers that were given out before a failure are found, or missed, by reading.
+                written = lanes.lane(lane).numbers.next - before;
+                appended.map(|()| (self.commit.ask(lanes.written()), lanes.flusher()))
+            })
+        });
+        if let Some(Ok(done)) = wrote {
+            return Some(done);
+        }
+        let mut state = self.lock();
+        state.miss(self.config.epoch, lane, count.saturating_sub(written));
+        self.note(&state);
+        None
+    }
+
+    /// Entries of a lane behind number `after` (0: from the oldest), `max_entries` and `max_bytes` at most. Only
+    /// what is on the disk is read.
     pub fn read(
         &self,
         lane: Lane,
@@ -108,17 +176,20 @@ impl Spool {
         max_entries: usize,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, SpoolError> {
-        self.with(&mut self.lock(), |lanes| lanes.lane(lane).read(after, max_entries, max_bytes))
+        let end = self.commit.durable()[lane as usize];
+        self.with(|lanes| lanes.lane(lane).read(after, end, max_entries, max_bytes))
     }
 
     /// Deletes the records that the server has committed; returns how many records were deleted.
     pub fn acknowledge(&self, lane: Lane, through: Position) -> Result<u64, SpoolError> {
-        self.with(&mut self.lock(), |lanes| lanes.acknowledge(lane, through))
+        let gone = self.with(|lanes| lanes.acknowledge(lane, through))?;
+        self.write_odometer(&mut self.lock());
+        Ok(gone)
     }
 
     /// What each lane holds.
     pub fn lanes(&self) -> Result<Vec<LaneState>, SpoolError> {
-        self.with(&mut self.lock(), |lanes| {
+        self.with(|lanes| {
             lanes
                 .lanes
                 .iter()
@@ -143,82 +214,61 @@ impl Spool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes the numbers down beside the database: those that are on the disk and no others.
+    fn write_odometer(&self, state: &mut State) {
+        let State::Open(lanes) = state else { return };
+        let durable = self.commit.durable();
+        let numbers = lanes.numbers().into_iter().map(|numbers| LaneCounters {
+            next: numbers.written().min(durable[numbers.lane as usize]),
+            pending: None,
+            ..numbers
+        });
+        self.odometer.write(&numbers.collect::<Vec<_>>());
+    }
+
     /// Runs one operation. Opens the database first if an earlier failure closed it, and closes the database
     /// if the operation fails.
-    fn with<T>(
-        &self,
-        state: &mut State,
-        operation: impl FnOnce(&mut Lanes) -> Result<T, SpoolError>,
-    ) -> Result<T, SpoolError> {
-        if let State::Closed(numbers) = state {
-            let (mut lanes, replaced) = Lanes::open(&self.config, numbers)?;
-            // A write that failed half-way has given numbers out as well; only if the database was set aside
-            // were the missing numbers on disk.
-            if replaced.is_some() {
-                lanes.account_for_forgotten();
-            }
-            *state = State::Open(lanes);
-        }
-        let State::Open(lanes) = state else { unreachable!("opened just above") };
-        let before = lanes.numbers();
-        let (result, panicked) = match catch_panic(|| operation(lanes)) {
-            Caught::Done(result) => (result, false),
-            Caught::Panicked => (Err(SpoolError::Database(PANICKED.to_owned())), true),
+    fn with<T>(&self, operation: impl FnOnce(&mut Lanes) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
+        self.try_open(&|| {})?;
+        let mut state = self.lock();
+        let lanes = match &mut *state {
+            State::Open(lanes) => lanes,
+            State::Closed(closed) => return Err(SpoolError::Closed(closed.why.clone())),
         };
-        let now = lanes.numbers();
-        if result.is_ok() && now != before {
-            self.odometer.write(&now);
-        }
-        if let Err(error) = &result {
-            tracing::warn!(%error, "the spool failed and will be opened again");
-            let broken = std::mem::replace(state, State::Closed(now));
-            if panicked {
-                // sled must not be dropped after a panic of its own. It keeps its lock, so the folder is set
-                // aside.
-                std::mem::forget(broken);
-                set_aside(&self.config.path).map_err(SpoolError::Disk)?;
-                if let State::Closed(numbers) = state {
-                    let (mut lanes, _) = Lanes::open(&self.config, numbers)?;
-                    lanes.account_for_forgotten();
-                    *state = State::Open(lanes);
-                }
+        let result = match catch_panic(|| operation(lanes)) {
+            Caught::Done(result) => result,
+            Caught::Panicked => {
+                let error = SpoolError::Database(PANICKED.to_owned());
+                self.close(&mut state, &error, true);
+                return Err(error);
             }
+        };
+        match &result {
+            Err(error) => self.close(&mut state, error, false),
+            Ok(_) => self.note(&state),
         }
-        self.note(state);
         result
     }
-}
 
-impl State {
-    /// The state in figures; while the database is closed after an I/O error, only losses are known.
-    fn figures(&self) -> SpoolStats {
-        let losses = |numbers: &mut dyn Iterator<Item = &LaneCounters>| {
-            numbers.fold((0, 0), |(lost, damaged), lane| (lost + lane.lost, damaged + lane.damaged))
-        };
-        match self {
-            Self::Open(Lanes { store, lanes, .. }) => {
-                let (lost, damaged) = losses(&mut lanes.iter().map(|lane| &lane.numbers));
-                SpoolStats {
-                    records: lanes.iter().map(|lane| lane.records).sum(),
-                    bytes: lanes.iter().map(|lane| lane.bytes).sum(),
-                    foreign: lanes.iter().map(|lane| lane.foreign).sum(),
-                    disk_bytes: store.db.size_on_disk().unwrap_or_default(),
-                    lost,
-                    damaged,
-                }
-            }
-            Self::Closed(numbers) => {
-                let (lost, damaged) = losses(&mut numbers.iter());
-                SpoolStats { lost, damaged, ..SpoolStats::default() }
-            }
-        }
+    fn close_after(&self, error: &SpoolError) {
+        self.close(&mut self.lock(), error, false);
     }
 
-    fn numbers(&mut self, lane: Lane) -> &mut LaneCounters {
-        let found = match self {
-            Self::Open(lanes) => Some(&mut lanes.lane(lane).numbers),
-            Self::Closed(numbers) => numbers.iter_mut().find(|numbers| numbers.lane == lane),
-        };
-        found.expect("every lane is known from the first opening on")
+    /// Closes the database after a failure. Numbers that were given out and never reached the disk are not given out again.
+    fn close(&self, state: &mut State, error: &SpoolError, panicked: bool) {
+        let State::Open(lanes) = state else { return };
+        tracing::warn!(%error, "the spool failed and will be opened again");
+        let closed = State::Closed(Closed::new(lanes.numbers(), error.to_string()));
+        let broken = std::mem::replace(state, closed);
+        if panicked {
+            // sled must not be dropped after a panic of its own. It keeps its lock, so the folder is set aside.
+            std::mem::forget(broken);
+            if let Err(error) = set_aside(&self.config.path) {
+                tracing::error!(%error, "the broken spool cannot be set aside");
+            }
+        } else {
+            close_quietly(broken);
+        }
+        self.note(state);
     }
 }

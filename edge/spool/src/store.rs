@@ -1,9 +1,11 @@
 //! The sled database itself: opening, setting a broken one aside, and a flush that reaches the disk.
 
-use crate::error::{SpoolError, is_locked};
+use crate::error::{SpoolError, is_locked, is_unreadable};
 use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The size of sled's cache, which would be a gigabyte by default.
@@ -15,7 +17,22 @@ pub(crate) struct Store {
     pub(crate) db: sled::Db,
     /// The database's file, synced after sled's own flush: on Linux that is `sync_file_range`, which promises
     /// nothing about metadata.
-    file: File,
+    file: Arc<File>,
+}
+
+/// Brings what was written to the disk, without holding the store.
+#[derive(Clone)]
+pub(crate) struct Flusher {
+    db: sled::Db,
+    file: Arc<File>,
+}
+
+impl Flusher {
+    /// Returns when everything written so far is on the disk.
+    pub(crate) fn flush(&self) -> Result<(), SpoolError> {
+        self.db.flush()?;
+        self.file.sync_data().map_err(SpoolError::Disk)
+    }
 }
 
 impl Store {
@@ -49,20 +66,54 @@ impl Store {
             Caught::Panicked => return Err(SpoolError::Database(PANICKED.to_owned())),
         };
         let file = File::open(path.join("db")).map_err(SpoolError::Disk)?;
-        Ok(Self { db, file })
+        Ok(Self { db, file: Arc::new(file) })
     }
 
-    /// Returns when everything written so far is on the disk.
-    pub(crate) fn flush(&self) -> Result<(), SpoolError> {
-        self.db.flush()?;
-        self.file.sync_data().map_err(SpoolError::Disk)
+    /// What brings writes to the disk.
+    pub(crate) fn flusher(&self) -> Flusher {
+        Flusher { db: self.db.clone(), file: self.file.clone() }
     }
+}
+
+/// Reads the whole database once before sled does, for two reasons. sled takes a sector that cannot be read for the end of
+/// what was written and writes over everything behind it: such a database must not be opened. And a large database on a
+/// slow disk takes minutes, in which `gets_on` says that something is happening.
+pub(crate) fn read_through(path: &Path, gets_on: &dyn Fn()) -> Result<(), SpoolError> {
+    let mut buffer = vec![0; 256 * 1024];
+    for name in ["conf", "db"] {
+        let mut file = match File::open(path.join(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(of_reading(error)),
+        };
+        loop {
+            gets_on();
+            match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(of_reading(error)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn of_reading(error: io::Error) -> SpoolError {
+    if is_unreadable(&error) { SpoolError::Database(error.to_string()) } else { SpoolError::Disk(error) }
 }
 
 /// Runs an operation in which sled may panic: some damage makes sled panic, at the opening or at any later
 /// read.
 pub(crate) fn catch_panic<T>(operation: impl FnOnce() -> Result<T, SpoolError>) -> Caught<T> {
     catch_unwind(AssertUnwindSafe(operation)).map_or(Caught::Panicked, Caught::Done)
+}
+
+/// Drops a handle on the database; sled writes while it is dropped, and panics where the disk refuses that.
+pub(crate) fn close_quietly<T>(handle: T) {
+    if let Caught::Panicked = catch_panic(|| Ok(drop(handle))) {
+        tracing::error!("sled panicked while it was closed");
+    }
 }
 
 /// The outcome of an operation in which sled may panic.
@@ -72,6 +123,29 @@ pub(crate) enum Caught<T> {
 }
 
 pub(crate) const PANICKED: &str = "sled panicked over what is on the disk";
+
+/// How long a broken database is kept for inspection.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Deletes broken databases that were set aside long ago, or all of them where their space is needed; returns the bytes that
+/// the others take.
+pub(crate) fn clear_set_aside(path: &Path, needed: bool) -> io::Result<u64> {
+    let mut kept = 0;
+    for aside in set_aside_before(path)? {
+        let age = fs::metadata(&aside)?.modified()?.elapsed().unwrap_or_default();
+        if needed || age > KEPT {
+            tracing::warn!(aside = %aside.display(), "a broken spool that was set aside is deleted");
+            fs::remove_dir_all(&aside)?;
+        } else {
+            kept += bytes_of(&aside)?;
+        }
+    }
+    Ok(kept)
+}
+
+fn bytes_of(folder: &Path) -> io::Result<u64> {
+    fs::read_dir(folder)?.try_fold(0, |sum, entry| Ok(sum + entry?.metadata()?.len()))
+}
 
 /// Renames a broken database. The newest broken database is kept for inspection; older ones are deleted.
 pub(crate) fn set_aside(path: &Path) -> std::io::Result<PathBuf> {

@@ -160,7 +160,13 @@ async fn an_address_without_a_credential_is_held_to_a_rate_and_others_are_not() 
     }
     let refused = answers.iter().filter(|status| **status == 429).count();
     assert!(refused > 0 && answers[..400].iter().all(|status| *status == 200), "{refused} of 600");
-    assert_eq!(nobody.with_secret("nap_nobody").get("/nodes").await?.problem(), "throttled");
+    // A slow machine's address has earned a few more meanwhile.
+    let guesser = nobody.with_secret("nap_nobody");
+    let mut problems = Vec::new();
+    for _ in 0..300 {
+        problems.push(guesser.get("/nodes").await?.problem().to_owned());
+    }
+    assert!(problems.iter().any(|problem| problem == "throttled"), "{problems:?}");
     // Whoever has a credential is counted for it, also behind the same address, once strangers have calmed down.
     until("the address to be heard again", Duration::from_secs(20), || async {
         Ok((admin.get("/nodes").await?.status.as_u16() == 200).then_some(()))

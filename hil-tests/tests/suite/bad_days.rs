@@ -9,9 +9,14 @@ fn failing(status: &Value, check: &str) -> bool {
     failing.iter().any(|entry| entry.as_str().is_some_and(|entry| entry.starts_with(check)))
 }
 
-async fn alert_codes(lab: &noderr_hil::Lab, node: &str) -> anyhow::Result<Vec<String>> {
-    let alerts = lab.admin.list(&format!("/nodes/{node}/alerts"), 100).await?;
-    Ok(alerts.iter().filter_map(|alert| alert["code"].as_str().map(str::to_owned)).collect())
+/// Waits until all of these alerts of a node have arrived.
+async fn alerted(lab: &noderr_hil::Lab, node: &str, codes: &[&str]) -> anyhow::Result<()> {
+    noderr_hil::until("the alerts", SOON, || async {
+        let alerts = lab.admin.list(&format!("/nodes/{node}/alerts"), 100).await?;
+        let all = codes.iter().all(|code| alerts.iter().any(|alert| alert["code"] == *code));
+        if all { Ok(Some(())) } else { Err(anyhow::anyhow!("{alerts:?}")) }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,11 +45,7 @@ async fn a_full_disk_is_said_costs_only_telemetry_and_passes() -> anyhow::Result
         Ok((telemetry.missing == lost).then_some(()))
     })
     .await?;
-    let codes = alert_codes(&lab, &node).await?;
-    for code in ["disk_full", "disk_recovered"] {
-        assert!(codes.contains(&code.to_owned()), "{codes:?}");
-    }
-    Ok(())
+    alerted(&lab, &node, &["disk_full", "disk_recovered"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,11 +70,7 @@ async fn a_tpm_that_stops_answering_is_said_and_nothing_else_takes_its_place() -
     rig.status_where("health to return", SOON, |status| !failing(status, "tpm")).await?;
     let account = account::drained(&lab.database, &node, &rig).await?;
     assert_eq!(account.missing, 0);
-    let codes = alert_codes(&lab, &node).await?;
-    for code in ["tpm_unreachable", "tpm_recovered"] {
-        assert!(codes.contains(&code.to_owned()), "{codes:?}");
-    }
-    Ok(())
+    alerted(&lab, &node, &["tpm_unreachable", "tpm_recovered"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,8 +153,5 @@ async fn a_record_damaged_on_the_disk_is_skipped_counted_and_reported() -> anyho
     let account = account::drained(&lab.database, &node, &rig).await?;
     assert_eq!(account.missing, 1, "the damage costs one record: {account:?}");
     rig.status_where("the loss to be counted", SOON, |status| status["spool_lost"] == 1).await?;
-    noderr_hil::until("the alert", SOON, || async {
-        Ok(alert_codes(&lab, &node).await?.contains(&"records_damaged".to_owned()).then_some(()))
-    })
-    .await
+    alerted(&lab, &node, &["records_damaged"]).await
 }

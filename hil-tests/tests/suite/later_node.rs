@@ -3,7 +3,8 @@
 
 use crate::SOON;
 use noderr_broker::{Broker as _, EmbeddedBroker, Rates, UpEvent};
-use noderr_hil::{Papers, bare_broker, hello, until};
+use noderr_hil::{bare_broker, hello, papers_for, until};
+use noderr_identity::{LastSeen, NodeKeys, Papers, SoftwareKey, TrustedClock};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
 use noderr_protocol::{
     BatchOutcome, Down, HighWaterMarks, Lane, LaneMark, LaneState, List, Message as _, Position, Topics, Up,
@@ -69,23 +70,35 @@ struct Running {
     spool: Arc<Spool>,
     signal: SpoolSignal,
     state: watch::Receiver<LinkState>,
-    _held: (mpsc::Sender<Up>, mpsc::Receiver<Down>, watch::Sender<Option<noderr_protocol::ActualState>>),
+    _held: (
+        mpsc::Sender<Up>,
+        mpsc::Receiver<Down>,
+        watch::Sender<Option<noderr_protocol::ActualState>>,
+        watch::Sender<Arc<Papers>>,
+    ),
     _link: AbortOnDropHandle<()>,
 }
 
-fn link(folder: &Path, papers: &Papers, port: u16) -> anyhow::Result<Running> {
+fn link(folder: &Path, keys: NodeKeys, papers: Papers) -> anyhow::Result<Running> {
     let spool = Arc::new(Spool::open(SpoolConfig::new(folder.join("spool"), 1))?);
     let ((outgoing, outgoing_end), (incoming, incoming_end)) = (mpsc::channel(8), mpsc::channel(8));
     let (actual, actual_end) = watch::channel(None);
     let (state, shown) = watch::channel(LinkState::Down(None));
     let signal = SpoolSignal::default();
-    let handles =
-        LinkHandles { outgoing: outgoing_end, incoming, actual: actual_end, state, signal: signal.clone() };
+    let papers = watch::Sender::new(Arc::new(papers));
+    let handles = LinkHandles {
+        papers: papers.subscribe(),
+        outgoing: outgoing_end,
+        incoming,
+        actual: actual_end,
+        state,
+        signal: signal.clone(),
+    };
     let config = LinkConfig {
-        broker: ("localhost".to_owned(), port),
-        node: papers.node,
+        broker: None,
         topics: Topics::default(),
-        tls: papers.tls(),
+        keys,
+        clock: TrustedClock::new(LastSeen::default(), Duration::from_secs(3600)),
         pauses: (Duration::from_millis(100), Duration::from_secs(1)),
     };
     let hello = |lanes: &[LaneState]| noderr_protocol::Hello {
@@ -94,7 +107,13 @@ fn link(folder: &Path, papers: &Papers, port: u16) -> anyhow::Result<Running> {
     };
     let mut link = Link::new(config, spool.clone(), handles, hello);
     let running = AbortOnDropHandle::new(tokio::spawn(async move { link.run().await }));
-    Ok(Running { spool, signal, state: shown, _held: (outgoing, incoming_end, actual), _link: running })
+    Ok(Running {
+        spool,
+        signal,
+        state: shown,
+        _held: (outgoing, incoming_end, actual, papers),
+        _link: running,
+    })
 }
 
 impl Running {
@@ -112,12 +131,14 @@ async fn a_lane_that_cannot_be_read_keeps_its_records_and_costs_neither_session_
     let folder = tempfile::tempdir()?;
     let authority = folder.path().join("authority");
     std::fs::create_dir(&authority)?;
-    let papers = Papers::make(&authority, 1)?.remove(0);
     let (broker, events) = bare_broker(&authority, Rates::default()).await?;
     let broker = Arc::new(broker);
     let plane = Arc::new(OldPlane::default());
     let serving = AbortOnDropHandle::new(tokio::spawn(plane.clone().serve(broker.clone(), events)));
-    let link = link(folder.path(), &papers, broker.address().port())?;
+    let key = |name: &str| SoftwareKey::open_or_create(&folder.path().join(name));
+    let keys = NodeKeys::Software { tls: key("software.key")?, results: key("results.key")? };
+    let papers = papers_for(&authority, &keys, broker.address())?;
+    let link = link(folder.path(), keys, papers)?;
 
     link.append(Lane::Telemetry, 500).await?;
     until("telemetry to be refused", SOON, || async {

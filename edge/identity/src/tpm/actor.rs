@@ -6,6 +6,7 @@ use super::proof::{Evidence, PublicKeys};
 use super::{TpmConfig, TpmError, TpmStats};
 use noderr_protocol::PcrValue;
 use sha2::{Digest as _, Sha256};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -19,12 +20,35 @@ const SLOW: u32 = 12;
 type Answer<T> = SyncSender<Result<T, TpmError>>;
 
 enum Command {
-    PublicKeys { create: bool, reply: Answer<PublicKeys> },
-    Sign { signer: Signer, digest: [u8; 32], reply: Answer<Vec<u8>> },
-    Activate { blob: Vec<u8>, secret: Vec<u8>, reply: Answer<Vec<u8>> },
-    Quote { binding: [u8; 32], pcr_mask: u32, reply: Answer<(Evidence, Vec<PcrValue>)> },
-    Certify { signer: Signer, binding: [u8; 32], reply: Answer<(Vec<u8>, Evidence)> },
-    Close { reply: Answer<()> },
+    PublicKeys {
+        create: bool,
+        reply: Answer<PublicKeys>,
+    },
+    Sign {
+        signer: Signer,
+        digest: [u8; 32],
+        reply: Answer<Vec<u8>>,
+    },
+    Activate {
+        blob: Vec<u8>,
+        secret: Vec<u8>,
+        reply: Answer<Vec<u8>>,
+    },
+    Quote {
+        binding: [u8; 32],
+        pcr_mask: u32,
+        reply: Answer<(Evidence, Vec<PcrValue>)>,
+    },
+    Certify {
+        signer: Signer,
+        binding: [u8; 32],
+        reply: Answer<(Vec<u8>, Evidence)>,
+    },
+    Close {
+        reply: Answer<()>,
+    },
+    #[cfg(test)]
+    Panic,
 }
 
 /// A handle on the TPM; cheap to clone. Its methods block: call them from blocking code.
@@ -152,21 +176,58 @@ fn run(mut device: Device, queue: &Receiver<(Instant, Command)>) {
         if Instant::now() > deadline {
             continue;
         }
-        match command {
-            Command::PublicKeys { create, reply } => answer(&reply, device.public_keys(create)),
-            Command::Sign { signer, digest, reply } => answer(&reply, device.sign(signer, digest)),
-            Command::Activate { blob, secret, reply } => answer(&reply, device.activate(blob, secret)),
-            Command::Quote { binding, pcr_mask, reply } => answer(&reply, device.quote(binding, pcr_mask)),
-            Command::Certify { signer, binding, reply } => answer(&reply, device.certify(signer, binding)),
-            Command::Close { reply } => {
-                drop(device);
-                return answer(&reply, Ok(()));
+        // A panic in the library or its wrapper must not leave the box without its TPM for the rest of the process: whoever
+        // asked gets no answer, and the next command begins with a fresh connection.
+        match catch_unwind(AssertUnwindSafe(|| serve(&mut device, command))) {
+            Ok(Served::More) => {}
+            Ok(Served::Closed) => return,
+            Err(_) => {
+                tracing::error!("a TPM command panicked; the connection is made anew");
+                device.forget_connection();
             }
         }
     }
 }
 
+enum Served {
+    More,
+    Closed,
+}
+
+fn serve(device: &mut Device, command: Command) -> Served {
+    match command {
+        Command::PublicKeys { create, reply } => answer(&reply, device.public_keys(create)),
+        Command::Sign { signer, digest, reply } => answer(&reply, device.sign(signer, digest)),
+        Command::Activate { blob, secret, reply } => answer(&reply, device.activate(blob, secret)),
+        Command::Quote { binding, pcr_mask, reply } => answer(&reply, device.quote(binding, pcr_mask)),
+        Command::Certify { signer, binding, reply } => answer(&reply, device.certify(signer, binding)),
+        Command::Close { reply } => {
+            device.close();
+            answer(&reply, Ok(()));
+            return Served::Closed;
+        }
+        #[cfg(test)]
+        Command::Panic => panic!("as asked"),
+    }
+    Served::More
+}
+
 fn answer<T>(reply: &Answer<T>, result: Result<T, TpmError>) {
     // The asker may have given up in the meantime; there is nobody else to tell.
     drop(reply.try_send(result));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_panics_does_not_take_the_tpm_away_from_the_others() {
+        let config =
+            TpmConfig { tcti: "device:/dev/no-such-tpm".to_owned(), deadline: Duration::from_secs(5) };
+        let tpm = Tpm::start(config).unwrap();
+        tpm.commands.send((Instant::now() + Duration::from_secs(5), Command::Panic)).unwrap();
+        let error = tpm.public_keys(false).unwrap_err().to_string();
+        assert!(error.contains("/dev/no-such-tpm does not exist"), "{error}");
+    }
 }

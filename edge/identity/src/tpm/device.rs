@@ -29,6 +29,17 @@ impl Device {
         Ok(Self { tcti: parsed.ok_or_else(|| TpmError::Tcti(tcti.to_owned()))?, path, open: None })
     }
 
+    /// Closes the connection.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Leaves the connection as it is and makes another when it is needed: nothing more is asked of a connection in whose
+    /// midst something panicked.
+    pub(super) fn forget_connection(&mut self) {
+        std::mem::forget(self.open.take());
+    }
+
     pub(super) fn public_keys(&mut self, create: bool) -> Result<PublicKeys, TpmError> {
         self.with("show its keys", |open| {
             let keys = keys::find(&mut open.context, create)?;

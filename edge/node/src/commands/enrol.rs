@@ -3,14 +3,14 @@
 use crate::config::Config;
 use crate::runtime::prepare;
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
+use noderr_identity::{Enrolment, Papers};
 use std::path::Path;
 
 pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<()> {
     super::init_logs();
     let config = Config::load(path)?;
-    let (registrar, enrolment) = prepare(&config)?;
-    if let Some(enrolment) = enrolment {
+    let (registrar, papers) = prepare(&config)?;
+    if let Some(Papers { enrolment, .. }) = papers {
         anyhow::ensure!(
             token.is_none(),
             "this box is enrolled as {} already; to enrol it anew, stop the node, move {} away, and use a new token",
@@ -20,13 +20,16 @@ pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<()> {
         println!("already enrolled as {} ({})", enrolment.node, enrolment.kind);
         return Ok(());
     }
-    let named = config.control_plane.install_token.as_ref().map(|token| token.expose_secret().to_owned());
+    let named = config.install_token().map(str::to_owned);
     let token =
         token.or(named).context("no install token: pass --token, or set control_plane.install_token")?;
-    let enrolled = super::runtime()?.block_on(registrar.enrol_once(&token));
+    let enrolled = super::runtime()?.block_on(async {
+        let papers = registrar.enrol_once(token.trim()).await?;
+        registrar.keep(&papers).await?;
+        anyhow::Ok(papers.enrolment)
+    });
     registrar.keys.close();
-    let enrolment = enrolled?;
-    enrolment.save(&registrar.data)?;
-    println!("enrolled as {} ({})", enrolment.node, enrolment.kind);
+    let Enrolment { node, kind, .. } = enrolled?;
+    println!("enrolled as {node} ({kind})");
     Ok(())
 }

@@ -1,0 +1,51 @@
+//! Looks after the spool's database: opens it when it is closed, says when it had to be begun anew, and clears away what
+//! was set aside.
+
+use crate::shared::Shared;
+use noderr_part::SLOW_DISK;
+use noderr_protocol::AlertCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const CLEAR_EVERY: Duration = Duration::from_secs(3600);
+
+pub(crate) async fn run(shared: Shared) {
+    let mut cleared: Option<Instant> = None;
+    loop {
+        if !shared.outbox.spool.stats().open {
+            open(shared.clone()).await;
+        }
+        if let Some(aside) = shared.outbox.spool.replaced() {
+            let detail = format!("the previous spool was unreadable and lies in {}", aside.display());
+            shared.outbox.alert(shared.clock.now_ms(), AlertCode::SpoolReplaced, &detail).await;
+        }
+        if cleared.is_none_or(|at| at.elapsed() >= CLEAR_EVERY) {
+            cleared = Some(Instant::now());
+            clear(&shared).await;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Opens the spool, for as long as the disk takes; the watchdog sees the progress. Where it fails, the spool's state says why.
+pub(crate) async fn open(shared: Shared) {
+    let (spool, busy) = (shared.outbox.spool.clone(), shared.outbox.pulse.busy(SLOW_DISK));
+    let opening = tokio::task::spawn_blocking(move || spool.try_open(&|| busy.gets_on()).is_ok());
+    match opening.await {
+        Ok(true) => shared.outbox.signal.notify_one(),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "opening the spool panicked"),
+    }
+}
+
+/// Clears away what was set aside long ago, and puts down what is still there.
+async fn clear(shared: &Shared) {
+    let spool = Arc::clone(&shared.outbox.spool);
+    match shared.data.on_disk(move |_| anyhow::Ok(spool.clear_set_aside()?)).await {
+        Ok(bytes) => shared.data.ledger().claim("broken spools", bytes),
+        Err(error) => tracing::warn!(%error, "what was set aside cannot be looked at"),
+    }
+    let claims = shared.data.ledger().claims();
+    shared.board.update(|status| status.disk_claims_kib = claims.values().sum::<u64>() / 1024);
+}
