@@ -21,8 +21,7 @@ pub enum Planes {
 }
 
 /// A box that samples a hundred times a second.
-const LOADED: BoxOptions =
-    BoxOptions { software: false, sample_every_ms: Some(10), disk_mib: None, spool_mib: None, program: None };
+const LOADED: BoxOptions = BoxOptions { sample_every_ms: Some(10), ..BoxOptions::PLAIN };
 
 /// Power cuts of one loaded box at random moments, over the same data folder.
 pub async fn kills(folder: &Path, rounds: u32, seed: u64) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! A control plane as a process, which tests can start, stop, kill, and start again.
 
 use crate::binaries::binary;
+use crate::clock::faketime;
 use crate::ports::free_ports;
 use crate::wait::{SOON, ask_to_stop, start_logged, until};
 use anyhow::{Context as _, ensure};
@@ -79,9 +80,29 @@ impl ControlPlane {
 
     /// Starts the control plane and waits until it is ready.
     pub async fn start(&mut self) -> anyhow::Result<()> {
-        let process = start_logged(self.command()?.arg("serve"), &self.log())?;
-        self.process = Some(process);
+        self.spawn()?;
         self.ready().await
+    }
+
+    /// Starts the control plane with its clock off, and its PostgreSQL's: `+5y`, `-2y`. Whoever has the right time can not ask
+    /// it whether it is ready, and waits until it listens.
+    pub async fn start_at(&mut self, offset: &str) -> anyhow::Result<()> {
+        self.clock_offset(Some(offset))?;
+        self.spawn()?;
+        self.clock_offset(None)?;
+        let doors = [self.api, self.broker];
+        until("the control plane to listen", SOON, || async {
+            for door in doors {
+                tokio::net::TcpStream::connect(door).await?;
+            }
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    fn spawn(&mut self) -> anyhow::Result<()> {
+        self.process = Some(start_logged(self.command()?.arg("serve"), &self.log())?);
+        Ok(())
     }
 
     /// The program with its configuration, and without the settings of the test's own environment.
@@ -116,6 +137,53 @@ impl ControlPlane {
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Moves the broker to another port, from the next start on.
+    pub fn move_broker(&mut self) -> anyhow::Result<()> {
+        let port = free_ports(1)?;
+        let text = fs::read_to_string(&self.config)?;
+        fs::write(&self.config, text.replace(&format!(":{}\"", self.broker.port()), &format!(":{port}\"")))?;
+        self.broker.set_port(port);
+        Ok(())
+    }
+
+    fn clock_offset(&mut self, offset: Option<&str>) -> anyhow::Result<()> {
+        self.environment.retain(|(name, _)| name != "LD_PRELOAD" && !name.starts_with("FAKETIME"));
+        if let Some(offset) = offset {
+            let library = faketime()?.display().to_string();
+            let settings = [
+                ("LD_PRELOAD", library.as_str()),
+                ("FAKETIME", offset),
+                ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ];
+            self.environment.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        Ok(())
+    }
+
+    /// Writes everything that is in the private database to a file, as an administrator would.
+    pub async fn dump(&self, file: &Path) -> anyhow::Result<()> {
+        let done = Command::new("pg_dump").arg("--file").arg(file).arg(self.owner_url()?).output().await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
+    }
+
+    /// Puts a dump in the place of the private database, of a control plane that was killed and whose PostgreSQL still runs.
+    pub async fn restore(&self, file: &Path) -> anyhow::Result<()> {
+        let url = self.owner_url()?;
+        let (server, name) = url.rsplit_once('/').context("a URL ends with the database")?;
+        let elsewhere = format!("{server}/postgres");
+        for (database, words) in [
+            (&elsewhere, vec!["-c".to_owned(), format!("DROP DATABASE {name} WITH (FORCE)")]),
+            (&elsewhere, vec!["-c".to_owned(), format!("CREATE DATABASE {name} TEMPLATE template0")]),
+            (&url, vec!["-f".to_owned(), file.display().to_string()]),
+        ] {
+            let mut psql = Command::new("psql");
+            let done = psql.args(["-q", "-v", "ON_ERROR_STOP=1"]).args(words).arg(database).output().await?;
+            ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        Ok(())
     }
 
     /// Kills the process, as a power cut would.

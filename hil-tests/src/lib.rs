@@ -8,6 +8,7 @@ pub mod account;
 mod bare_broker;
 mod binaries;
 pub mod campaign;
+mod clock;
 mod control;
 mod lab;
 mod leftovers;

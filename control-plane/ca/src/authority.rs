@@ -213,7 +213,8 @@ impl Authority {
         // Positive and without leading zeros, so that the encoded form has one spelling.
         serial[0] = serial[0] & 0x7f | 0x40;
         params.serial_number = Some(SerialNumber::from_slice(&serial));
-        params.not_before = at(now) - BACKDATE;
+        // A tenth of a short life, so that a fresh certificate is not an old one.
+        params.not_before = at(now) - BACKDATE.min(validity / 10);
         params.not_after = at(now) + validity;
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(key, &self.issuer)?;

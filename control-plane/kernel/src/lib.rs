@@ -26,7 +26,7 @@ pub mod work;
 
 pub use act::Act;
 pub use audit::record;
-pub use database::{Database, DatabaseSettings, Tx};
+pub use database::{Database, DatabaseSettings, Tx, is_lock_timeout};
 pub use feature::{Declared, Feature, Plugged, plug};
 pub use forget::{Forget, ForgetExpired};
 pub use http::{

@@ -150,9 +150,13 @@ async fn make_known(kernel: &Kernel, job: &dyn BoundJob) -> sqlx::Result<()> {
 async fn lease(kernel: &Kernel, job: &dyn BoundJob) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
         "WITH due AS (
-           UPDATE jobs SET leased_by = $2, leased_until = now() + make_interval(secs => $3),
+           UPDATE jobs SET leased_by = $2, leased_until = now() + make_interval(secs => $3::float8),
              next_run_at = now() + make_interval(secs => every_s)
-           WHERE name = $1 AND next_run_at <= now() AND (leased_until IS NULL OR leased_until < now()) RETURNING name)
+           WHERE name = $1
+             -- A time that is further off than any run or lease ever was is of a clock that was ahead.
+             AND (next_run_at <= now() OR next_run_at > now() + make_interval(secs => 2 * every_s))
+             AND (leased_until IS NULL OR leased_until < now() OR leased_until > now() + make_interval(secs => 2 * $3::float8))
+           RETURNING name)
          INSERT INTO job_runs (name, instance) SELECT name, $2 FROM due RETURNING id",
         job.name(),
         kernel.instance,

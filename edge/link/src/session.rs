@@ -25,8 +25,6 @@ const BATCH_ENTRIES: usize = 256;
 const BATCH_BYTES: usize = MAX_ENVELOPE - 4096;
 /// A session that held this long was a good one; the pauses begin anew at its end.
 const HELD: Duration = Duration::from_secs(60);
-/// The time between two looks at a spool that cannot be read.
-const LOOK_AT_SPOOL: Duration = Duration::from_secs(30);
 
 /// The state of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +58,7 @@ pub struct LinkHandles {
     pub actual: watch::Receiver<Option<ActualState>>,
     /// The state of the session.
     pub state: watch::Sender<LinkState>,
-    /// Notified after an append to the spool.
+    /// Notified after an append to the spool, and when the spool has opened.
     pub signal: SpoolSignal,
 }
 
@@ -182,8 +180,10 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
         let signal = self.handles.signal.clone();
         self.handles.actual.mark_changed();
         loop {
-            if session.has_spool {
-                self.send_batches(session, &mut progress).await?;
+            match (session.has_spool, self.spool.stats().open) {
+                (true, _) => self.send_batches(session, &mut progress).await?,
+                (false, true) => return Err(Lost::SpoolIsBack),
+                (false, false) => {}
             }
             let now = Instant::now();
             let left = |end: Instant| end.saturating_duration_since(now);
@@ -210,11 +210,6 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
                 () = signal.notified(), if progress.has_room() => {}
                 () = tokio::time::sleep(stall.unwrap_or_default()), if stall.is_some() => progress.stalled(),
                 () = tokio::time::sleep(held.unwrap_or_default()), if held.is_some() => {}
-                () = tokio::time::sleep(LOOK_AT_SPOOL), if !session.has_spool => {
-                    if self.with_spool(|spool| spool.lanes()).await.is_some() {
-                        return Err(Lost::SpoolIsBack);
-                    }
-                }
             }
         }
     }

@@ -4,6 +4,7 @@ mod alarm;
 mod attester;
 mod base;
 mod boot;
+mod clock_pace;
 mod commands;
 mod config;
 mod desired;

@@ -2,6 +2,7 @@
 //! trusted clock right.
 
 use crate::boot;
+use crate::clock_pace::ClockPace;
 use crate::config::{Config, KeyPlace};
 use crate::renewals::Renewals;
 use crate::status::Board;
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-const CLOCK_EVERY: Duration = Duration::from_secs(3600);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Opens the keys the configuration asks for. A box that enrolled with a TPM never runs with a file key.
@@ -116,15 +116,17 @@ impl Registrar {
     /// Keeps clock and papers good for as long as the node runs. New papers are used first and kept then: on a disk that cannot
     /// be written to they are good until the next start.
     pub(crate) async fn run(&self, papers: watch::Sender<Arc<Papers>>, mut link: watch::Receiver<LinkState>) {
-        let (mut renewals, mut clock) = (Renewals::new(), ClockPace::new(self.clock.clone()));
+        let (mut renewals, mut clock) =
+            (Renewals::new(), ClockPace::new(self.clock.patience(), Instant::now()));
         let mut writing = Backoff::new(Duration::from_secs(1), LOOK_EVERY);
         let mut unwritten = true;
         loop {
             let current = papers.borrow().clone();
             self.show(&current.enrolment);
-            if clock.is_due() {
+            clock.note(&link.borrow(), Instant::now());
+            if clock.is_due(Instant::now()) {
                 let asked = self.set_clock(&current.roots).await;
-                clock.asked(asked.is_ok());
+                clock.asked(asked.is_ok(), self.clock.is_in_doubt(), Instant::now());
                 if let Err(error) = asked {
                     tracing::warn!(%error, "the clock was not set");
                 }
@@ -156,7 +158,11 @@ impl Registrar {
                 }
                 continue;
             }
-            let wait = wait.min(clock.pause()).min(if unwritten { writing.pause() } else { LOOK_EVERY });
+            let wait = wait.min(clock.pause(Instant::now())).min(if unwritten {
+                writing.pause()
+            } else {
+                LOOK_EVERY
+            });
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 changed = link.changed() => if changed.is_err() { return },
@@ -213,40 +219,5 @@ impl Registrar {
     fn client(&self, roots: &TrustRoots) -> Result<HttpsClient, ExchangeError> {
         let tls = roots.client_config(&self.clock).map_err(|error| CallError::Unusable(error.to_string()))?;
         Ok(HttpsClient::new(&self.url, tls, self.deadline)?)
-    }
-}
-
-/// How often to ask for the time: hourly, and soon again after a failure or while the answer is in doubt.
-struct ClockPace {
-    clock: TrustedClock,
-    failures: Backoff,
-    next: Instant,
-}
-
-impl ClockPace {
-    fn new(clock: TrustedClock) -> Self {
-        let failures = Backoff::new(Duration::from_secs(1), LOOK_EVERY);
-        Self { clock, failures, next: Instant::now() }
-    }
-
-    fn is_due(&self) -> bool {
-        Instant::now() >= self.next
-    }
-
-    fn asked(&mut self, set: bool) {
-        let pause = if set {
-            self.failures.reset();
-            CLOCK_EVERY
-        } else if self.clock.is_in_doubt() {
-            // Often enough that the answers which overcome the doubt fit into the patience.
-            (self.clock.patience() / 8).clamp(Duration::from_secs(1), LOOK_EVERY)
-        } else {
-            self.failures.pause()
-        };
-        self.next = Instant::now() + pause;
-    }
-
-    fn pause(&self) -> Duration {
-        self.next.saturating_duration_since(Instant::now())
     }
 }

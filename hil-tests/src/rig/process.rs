@@ -2,6 +2,7 @@
 //! small disk.
 
 use crate::binaries::binary;
+use crate::clock::faketime;
 use crate::proxy::{LinkQuality, Proxy};
 use crate::tpm::{SoftTpm, TpmVendor};
 use crate::wait::{ask_to_stop, start_logged, until};
@@ -26,6 +27,23 @@ pub struct BoxOptions {
     pub spool_mib: Option<u32>,
     /// The node's program, if not the one beside the running program.
     pub program: Option<PathBuf>,
+    /// Whether the box goes where its papers say the broker is, without a cable of its own.
+    pub follows_papers: bool,
+    /// Seconds for which the control plane must keep saying a time that cannot be right.
+    pub clock_patience_s: Option<u32>,
+}
+
+impl BoxOptions {
+    /// A box as boxes are.
+    pub const PLAIN: Self = Self {
+        software: false,
+        sample_every_ms: None,
+        disk_mib: None,
+        spool_mib: None,
+        program: None,
+        follows_papers: false,
+        clock_patience_s: None,
+    };
 }
 
 /// One box.
@@ -96,14 +114,18 @@ impl ProcessRig {
             None => "keys = \"software\"".to_owned(),
         };
         let load = options.sample_every_ms.map(|ms| format!("sample_every_ms = {ms}\n")).unwrap_or_default();
+        let broker = match options.follows_papers {
+            true => String::new(),
+            false => format!("broker = \"localhost:{}\"\n", self.broker.address().port()),
+        };
         format!(
             "[control_plane]\nurl = \"https://localhost:{api}\"\nroots = \"{roots}\"\ninstall_token = \"{install_token}\"\n\
-             deadline_s = 5\n\n[identity]\n{identity}\n\n[storage]\ndata = \"{data}\"\nspool_mib = {spool}\n\n\
+             deadline_s = 5\nclock_patience_s = {patience}\n\n[identity]\n{identity}\n\n[storage]\ndata = \"{data}\"\nspool_mib = {spool}\n\n\
              [telemetry]\nsample_every_s = 1\n{load}batch = 5\nbatch_every_s = 2\n\n\
-             [link]\nbroker = \"localhost:{broker}\"\nheartbeat_every_s = 2\nlongest_pause_s = 2\n\n\
+             [link]\n{broker}heartbeat_every_s = 2\nlongest_pause_s = 2\n\n\
              [status]\nsocket = \"{socket}\"\n",
             api = self.api.address().port(),
-            broker = self.broker.address().port(),
+            patience = options.clock_patience_s.unwrap_or(3600),
             roots = roots.display(),
             data = self.data().display(),
             socket = self.socket().display(),
@@ -191,7 +213,7 @@ impl ProcessRig {
     pub fn fill_disk(&self) -> anyhow::Result<()> {
         use std::io::Write as _;
         ensure!(self.mounted, "this box has no disk of its own");
-        let mut file = File::create(self.data().join("ballast"))?;
+        let mut file = File::options().append(true).create(true).open(self.data().join("ballast"))?;
         let block = vec![0; 64 * 1024];
         loop {
             match file.write_all(&block) {
@@ -200,6 +222,15 @@ impl ProcessRig {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Lets nothing more be written to the box's disk, or lets it again (only with `disk_mib`, and only as root).
+    pub async fn write_protect(&self, protected: bool) -> anyhow::Result<()> {
+        ensure!(self.mounted, "this box has no disk of its own");
+        let mode = if protected { "remount,ro" } else { "remount,rw" };
+        let done = Command::new("mount").args(["-o", mode]).arg(self.data()).output().await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
     }
 
     /// Frees the space again.
@@ -317,16 +348,6 @@ impl ProcessRig {
         self.mounted = true;
         Ok(())
     }
-}
-
-/// The path of libfaketime, which lies to a process about the time of day.
-fn faketime() -> anyhow::Result<PathBuf> {
-    let libraries = fs::read_dir("/usr/lib").context("no /usr/lib")?;
-    libraries
-        .flatten()
-        .map(|folder| folder.path().join("faketime/libfaketime.so.1"))
-        .find(|path| path.exists())
-        .context("libfaketime is missing; install faketime")
 }
 
 /// The environment from the node's systemd unit, so that the rig runs the node as a box does.

@@ -30,6 +30,7 @@ const TABLES: &[(&str, &str, &str, bool)] = &[
     ("node_certificates", "SU", "S", true),
     ("nodes", "SIU", "S", true),
     ("operators", "SIU", "S", true),
+    ("retention_clock", "", "", false),
     ("second_factors", "", "", false),
     ("secrets", "", "", false),
     ("sessions", "", "", false),

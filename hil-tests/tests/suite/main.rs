@@ -3,7 +3,9 @@
 mod api;
 mod attestation;
 mod bad_days;
+mod broken_disks;
 mod campaigns;
+mod comeback;
 mod compat;
 mod crowds;
 mod desired;
@@ -20,17 +22,12 @@ mod papers;
 mod planes;
 mod raw;
 mod second_factor;
+mod storage;
 
 use noderr_hil::{BoxOptions, Lab, LabOptions, SOON};
 
 /// A box that samples ten times a second.
-const LIVELY: BoxOptions = BoxOptions {
-    software: false,
-    sample_every_ms: Some(100),
-    disk_mib: None,
-    spool_mib: None,
-    program: None,
-};
+const LIVELY: BoxOptions = BoxOptions { sample_every_ms: Some(100), ..BoxOptions::PLAIN };
 
 /// A lab in a folder of its own. Declare the lab before its boxes, because Rust drops the last value first.
 async fn lab(options: LabOptions) -> anyhow::Result<(tempfile::TempDir, Lab)> {

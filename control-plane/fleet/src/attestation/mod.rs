@@ -45,8 +45,11 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     },
     forgets: |_| {
         vec![
-            Forget::new("attestations", "requested_at < now() - interval '1 year'"),
-            Forget::new("attestations", "verdict = 'silent' AND requested_at < now() - interval '30 days'"),
+            Forget::new("attestations", "requested_at < retention_now() - interval '1 year'"),
+            Forget::new(
+                "attestations",
+                "verdict = 'silent' AND requested_at < retention_now() - interval '30 days'",
+            ),
         ]
     },
     ..Feature::named("attestation")

@@ -29,8 +29,11 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     ],
     forgets: |_| {
         vec![
-            Forget::new("enrolments", "finished_at IS NULL AND expires_at < now() - interval '1 hour'"),
-            Forget::new("enrolments", "created_at < now() - interval '90 days'"),
+            Forget::new(
+                "enrolments",
+                "finished_at IS NULL AND expires_at < retention_now() - interval '1 hour'",
+            ),
+            Forget::new("enrolments", "created_at < retention_now() - interval '90 days'"),
         ]
     },
     ..Feature::named("enrolment")

@@ -45,7 +45,7 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
         }),
         ..NodeFeature::nothing()
     },
-    forgets: |_| vec![Forget::new("node_certificates", "not_after < now() - interval '90 days'")],
+    forgets: |_| vec![Forget::new("node_certificates", "not_after < retention_now() - interval '90 days'")],
     ..Feature::named("nodes")
 };
 

@@ -1,15 +1,14 @@
 //! The jobs of reports: partitions of telemetry, and nodes that fell silent.
 
+use super::partitions;
 use crate::settings::TelemetrySettings;
 use crate::state::Fleet;
 use async_trait::async_trait;
-use noderr_kernel::{Database, Job};
+use noderr_kernel::{Database, Job, is_lock_timeout};
 use noderr_protocol::Metric;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Days for which partitions are made ahead.
-const AHEAD: i32 = 3;
 /// A table that is read without end keeps a new version from starting for a minute and a half, and then with an error.
 const LOCK_ATTEMPTS: u32 = 30;
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
@@ -28,10 +27,7 @@ impl Job<Arc<Fleet>> for KeepPartitions {
     }
 
     async fn run(&self, fleet: &Arc<Fleet>) -> anyhow::Result<String> {
-        Ok(format!(
-            "{} partitions made or dropped",
-            keep_partitions(&fleet.kernel.database, &fleet.settings.telemetry).await?
-        ))
+        Ok(partitions::keep(&fleet.kernel.database, &fleet.settings.telemetry).await?.to_string())
     }
 }
 
@@ -58,19 +54,8 @@ async fn try_to_prepare(
     metrics: &[String],
 ) -> sqlx::Result<()> {
     sqlx::query_scalar!("SELECT keep_telemetry_columns($1)", metrics).fetch_one(database.system()).await?;
-    keep_partitions(database, settings).await?;
+    partitions::keep(database, settings).await?;
     Ok(())
-}
-
-fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
-}
-
-async fn keep_partitions(database: &Database, settings: &TelemetrySettings) -> sqlx::Result<i32> {
-    let keep = i32::from(settings.retention_days);
-    sqlx::query_scalar!(r#"SELECT keep_telemetry_partitions($1, $2) AS "changed!""#, AHEAD, keep)
-        .fetch_one(database.system())
-        .await
 }
 
 /// Marks nodes offline that have given no sign of life, or may not connect: the instance that held their

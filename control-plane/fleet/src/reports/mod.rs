@@ -12,6 +12,7 @@ mod ingest;
 mod jobs;
 mod lanes;
 mod marks;
+mod partitions;
 mod presence;
 mod routes;
 mod sequence;
@@ -52,7 +53,9 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     forgets: |fleet| {
         let days = fleet.settings.telemetry.alert_retention_days;
         ["alerts", "gaps", "unreadable_records"]
-            .map(|table| Forget::new(table, format!("received_at < now() - make_interval(days => {days})")))
+            .map(|table| {
+                Forget::new(table, format!("received_at < retention_now() - make_interval(days => {days})"))
+            })
             .into()
     },
     ..Feature::named("reports")

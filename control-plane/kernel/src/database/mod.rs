@@ -203,6 +203,11 @@ async fn check_version(owner: &PgConnectOptions, of: &Migrator) -> anyhow::Resul
     Ok(())
 }
 
+/// Whether a statement was given up because it would have waited too long for a lock.
+pub fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
+}
+
 fn pool(options: PgConnectOptions, size: u32) -> PgPool {
     PgPoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE).connect_lazy_with(options)
 }

@@ -7,6 +7,7 @@ use super::DatabaseSettings;
 use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgConnectOptions;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,6 +19,8 @@ use uuid::Uuid;
 
 const SUPERUSER: &str = "noderr_owner";
 const DATABASE: &str = "noderr";
+/// Where Debian's packages put PostgreSQL's programs, by version.
+const INSTALLED: &str = "/usr/lib/postgresql";
 /// The longest folder for the socket: a Unix socket's path may have 107 bytes, and PostgreSQL adds its own
 /// file name.
 const MAX_SOCKET_FOLDER: usize = 80;
@@ -43,7 +46,7 @@ impl PrivateCluster {
         let cluster = Self {
             binaries: match &settings.binaries {
                 Some(binaries) => binaries.clone(),
-                None => newest_binaries()?,
+                None => binaries_for(&folder.join("data"), Path::new(INSTALLED))?,
             },
             data: folder.join("data"),
             socket: socket_folder(&folder),
@@ -241,19 +244,28 @@ fn succeeded(done: &Output) -> anyhow::Result<()> {
     bail!("{}: {}", done.status, String::from_utf8_lossy(&done.stderr).trim())
 }
 
-fn newest_binaries() -> anyhow::Result<PathBuf> {
+/// The programs of the version that has made the cluster, which alone can run it; for a new cluster the newest that are
+/// installed. A newer version that is installed beside the old one changes nothing.
+fn binaries_for(data: &Path, installed: &Path) -> anyhow::Result<PathBuf> {
     let missing = "no PostgreSQL is installed (apt install postgresql), and neither database.url nor \
                    database.binaries is set";
-    let versions = fs::read_dir("/usr/lib/postgresql").context(missing)?;
-    versions
+    let versions: BTreeMap<u32, PathBuf> = fs::read_dir(installed)
+        .context(missing)?
         .flatten()
-        .filter_map(|entry| {
-            Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .filter(|(_, path)| path.join("initdb").exists())
-        .max()
-        .map(|(_, path)| path)
-        .context(missing)
+        .collect();
+    let Ok(made_by) = fs::read_to_string(data.join("PG_VERSION")) else {
+        return versions.into_values().next_back().context(missing);
+    };
+    let made_by: u32 = made_by.trim().parse().context("the cluster's PG_VERSION is not a number")?;
+    versions.get(&made_by).cloned().with_context(|| {
+        format!(
+            "{data} was made by PostgreSQL {made_by}, whose programs are not installed: `apt install postgresql-{made_by}`, or \
+             bring the cluster to another version with pg_upgrade and set database.binaries",
+            data = data.display()
+        )
+    })
 }
 
 /// The folder of the socket: beside the data, or, where that path is too long for a socket, under /tmp by a
@@ -266,4 +278,27 @@ fn socket_folder(folder: &Path) -> PathBuf {
     }
     let digest = Sha256::digest(absolute.as_os_str().as_encoded_bytes());
     PathBuf::from(format!("/tmp/noderr-{}", hex::encode(&digest[..8])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_postgresql_beside_the_old_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (installed, data) = (folder.path().join("lib"), folder.path().join("data"));
+        fs::create_dir(&data).unwrap();
+        for version in ["9.6", "15", "17"] {
+            fs::create_dir_all(installed.join(version).join("bin")).unwrap();
+            fs::write(installed.join(version).join("bin/initdb"), "").unwrap();
+        }
+        let of = |version: &str| installed.join(version).join("bin");
+        assert_eq!(binaries_for(&data, &installed).unwrap(), of("17"), "a new cluster");
+        fs::write(data.join("PG_VERSION"), "15\n").unwrap();
+        assert_eq!(binaries_for(&data, &installed).unwrap(), of("15"));
+        fs::remove_dir_all(installed.join("15")).unwrap();
+        let error = binaries_for(&data, &installed).unwrap_err().to_string();
+        assert!(error.contains("postgresql-15") && error.contains("pg_upgrade"), "{error}");
+    }
 }

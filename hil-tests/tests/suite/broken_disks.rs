@@ -1,0 +1,75 @@
+//! Broken disks: a box starts and talks whatever its disk does.
+
+use crate::comeback::obeys;
+use crate::{LIVELY, SOON, lab};
+use noderr_hil::{BoxOptions, LabOptions, LinkQuality, account};
+use serde_json::{Value, json};
+use std::fs;
+
+fn spool_is_out(status: &Value) -> bool {
+    let failing = status["failing"].as_array().cloned().unwrap_or_default();
+    failing.iter().any(|check| check.as_str().is_some_and(|check| check.starts_with("spool")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_without_a_spool_is_reached_and_gets_its_spool_back_without_a_start() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (node, mut rig) = lab.online_box("spoolless", &LIVELY).await?;
+    account::settled(&lab.database, &node, 10).await?;
+    rig.shut_down().await?;
+    let (spool, away) = (rig.data().join("spool"), rig.data().join("away"));
+    fs::rename(&spool, &away)?;
+    fs::write(&spool, "where a folder should be")?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    rig.status_where("the node to say so", SOON, spool_is_out).await?;
+    obeys(&lab, &node, &rig).await?;
+    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
+    lab.node_where(&node, "a verdict", SOON, |shown| shown["attestation"] == "trusted").await?;
+
+    fs::remove_file(&spool)?;
+    fs::rename(&away, &spool)?;
+    rig.status_where("the spool to be back", SOON, |status| !spool_is_out(status)).await?;
+    let account = account::drained(&lab.database, &node, &rig).await?;
+    assert!(account.missing > 0, "what was measured without a spool is counted: {account:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_starts_on_a_disk_that_cannot_be_written_to() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let options = BoxOptions { disk_mib: Some(32), spool_mib: Some(4), ..LIVELY };
+    let (node, mut rig) = lab.online_box("protected", &options).await?;
+    account::settled(&lab.database, &node, 10).await?;
+    rig.shut_down().await?;
+    rig.write_protect(true).await?;
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    rig.status_where("the node to say so", SOON, spool_is_out).await?;
+    obeys(&lab, &node, &rig).await?;
+    rig.write_protect(false).await?;
+    rig.status_where("the spool to be back", SOON, |status| !spool_is_out(status)).await?;
+    account::drained(&lab.database, &node, &rig).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_starts_on_a_full_disk() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let options = BoxOptions { disk_mib: Some(24), spool_mib: Some(8), ..LIVELY };
+    let (node, mut rig) = lab.online_box("full", &options).await?;
+    rig.network(LinkQuality::Down);
+    rig.status_where("a backlog", SOON, |status| status["spool_records"].as_u64() > Some(60)).await?;
+    rig.fill_disk()?;
+    rig.power_cut().await?;
+    // The reserve is spent too: an alert has used it.
+    rig.network(LinkQuality::Up);
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    obeys(&lab, &node, &rig).await?;
+    rig.free_disk()?;
+    rig.status_where("the node to recover", SOON, |status| status["failing"] == json!([])).await?;
+    let account = account::drained(&lab.database, &node, &rig).await?;
+    assert!(account.stored > 60, "{account:?}");
+    Ok(())
+}
