@@ -28,7 +28,8 @@ pub async fn kills(folder: &Path, rounds: u32, seed: u64) -> anyhow::Result<()> 
     println!("kills: {rounds} rounds, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let lab = Lab::start(folder, LabOptions::default(), |_| {}).await?;
-    let (node, mut rig) = lab.online_box("killed", &LOADED).await?;
+    let forgetful = BoxOptions { disk_mib: Some(128), forgetful: true, ..LOADED };
+    let (node, mut rig) = lab.online_box("killed", &forgetful).await?;
     for round in 1..=rounds {
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..1200))).await;
         ensure!(!rig.has_ended()?, "the node ended by itself in round {round}; see {}", rig.log().display());

@@ -84,6 +84,13 @@ impl ControlPlane {
         self.ready().await
     }
 
+    /// Changes a line of the configuration, from the next start on.
+    pub fn configure(&self, from: &str, to: &str) -> anyhow::Result<()> {
+        let text = fs::read_to_string(&self.config)?;
+        ensure!(text.contains(from), "the configuration does not say `{from}`");
+        Ok(fs::write(&self.config, text.replace(from, to))?)
+    }
+
     /// Starts the control plane with its clock off, and its PostgreSQL's: `+5y`, `-2y`. Whoever has the right time can not ask
     /// it whether it is ready, and waits until it listens.
     pub async fn start_at(&mut self, offset: &str) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod binaries;
 pub mod campaign;
 mod clock;
 mod control;
+pub mod forgetful;
 mod lab;
 mod leftovers;
 mod mosquitto;
@@ -21,6 +22,7 @@ mod rig;
 pub mod session;
 mod shared_postgres;
 mod tpm;
+pub mod victim;
 mod wait;
 
 pub use bare_broker::{bare_broker, papers_for};

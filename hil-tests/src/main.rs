@@ -5,6 +5,7 @@ mod up;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use noderr_hil::campaign::{self, Planes};
+use noderr_hil::victim;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,11 +52,29 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Write to a disk until killed; for tests that cut its power.
+    #[command(hide = true)]
+    Rehearse {
+        /// What is written.
+        what: Rehearsal,
+        /// The boot epoch.
+        epoch: u64,
+        /// The first number.
+        first: u64,
+        /// Where.
+        folder: PathBuf,
+    },
     /// Measure, as ratios in one run.
     Bench {
         /// The benchmark.
         name: bench::Bench,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Rehearsal {
+    Append,
+    Write,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -96,6 +115,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 Campaign::Planes => campaign::outages(folder.path(), Planes::Two, CUT, seed).await,
             }
         }
+        Command::Rehearse { what: Rehearsal::Append, epoch, first, folder } => {
+            victim::append(&folder, epoch, first)
+        }
+        Command::Rehearse { what: Rehearsal::Write, first, folder, .. } => victim::write(&folder, first),
         Command::Bench { name } => bench::run(name).await,
     }
 }

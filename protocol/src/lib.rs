@@ -35,7 +35,8 @@ pub use ids::{IdentityKind, NodeId, ParseNodeIdError};
 pub use json::{Base64, HexDigest, RegisterIndex};
 pub use payload::{Alert, AlertCode, Payload};
 pub use sections::{
-    ActualState, Base, DesiredState, KnownSection, MAX_SECTION, Phase, Section, SectionBody, SectionReport,
+    ActualState, Base, DesiredState, KnownSection, MAX_SECTION, Phase, Quarantine, Section, SectionBody,
+    SectionReport,
 };
 pub use spooled::{Entry, Gap, GapReason, Lane, LaneTag, MAX_RECORD, Position, Record};
 pub use telemetry::{Measured, Metric, TelemetrySample};

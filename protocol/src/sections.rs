@@ -136,6 +136,18 @@ impl SectionBody for Base {
     const VERSION: u8 = 1;
 }
 
+/// Why the node is kept out of work. Sent only while it is; the base section pauses the node meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// The reason, for people.
+    pub why: Text<256>,
+}
+
+impl SectionBody for Quarantine {
+    const KIND: u16 = 2;
+    const VERSION: u8 = 1;
+}
+
 impl DesiredState {
     /// The body of the section of this kind, if there is one.
     pub fn find(&self, kind: u16) -> Option<&[u8]> {

@@ -24,6 +24,11 @@ impl EndorsementKey {
         if fits { Ok(Self(area)) } else { Err(Refusal::EkAttributes) }
     }
 
+    /// Whether it is an RSA key; else it is one of P-256.
+    pub fn is_rsa(&self) -> bool {
+        matches!(self.0.material, KeyMaterial::Rsa(_))
+    }
+
     /// Refuses a certificate of another key.
     pub fn check_certificate(&self, certificate: &EkCertificate) -> Result<(), Refusal> {
         if certificate.material == self.0.material { Ok(()) } else { Err(Refusal::EkMismatch) }

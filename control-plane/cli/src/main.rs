@@ -3,10 +3,12 @@
 mod arguments;
 mod commands;
 mod login;
+mod out;
 mod table;
 
 use arguments::{Arguments, Command};
 use clap::{CommandFactory as _, Parser as _};
+use noderr_cli::ApiError;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -29,7 +31,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("noderrctl: {error:#}");
-            ExitCode::FAILURE
+            code_of(&error)
         }
+    }
+}
+
+/// What scripts learn from a failure.
+fn code_of(error: &anyhow::Error) -> ExitCode {
+    let known = error.chain().find_map(|cause| cause.downcast_ref::<ApiError>());
+    match known {
+        Some(ApiError::Refused { .. }) => ExitCode::from(3),
+        Some(ApiError::Unreachable { .. }) => ExitCode::from(4),
+        _ => ExitCode::FAILURE,
     }
 }

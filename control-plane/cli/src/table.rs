@@ -1,5 +1,6 @@
 //! Prints JSON as tables: the columns that a person looks for; `--json` prints the rest.
 
+use crate::out::say;
 use comfy_table::{ContentArrangement, Table, presets};
 use noderr_protocol::steers_terminal;
 use serde_json::Value;
@@ -10,7 +11,7 @@ pub(crate) type Column = (&'static str, &'static str);
 /// Prints rows as a table.
 pub(crate) fn print_rows(rows: &[Value], columns: &[Column]) {
     if rows.is_empty() {
-        println!("nothing to show");
+        say("nothing to show");
         return;
     }
     let mut table = Table::new();
@@ -19,7 +20,7 @@ pub(crate) fn print_rows(rows: &[Value], columns: &[Column]) {
     for row in rows {
         table.add_row(columns.iter().map(|(_, field)| cell(row.get(field).unwrap_or(&Value::Null), field)));
     }
-    println!("{table}");
+    say(&format!("{table}"));
 }
 
 /// Prints one thing, a line for each field.
@@ -27,7 +28,7 @@ pub(crate) fn print_fields(value: &Value) {
     let Some(fields) = value.as_object() else { return };
     let width = fields.keys().map(String::len).max().unwrap_or_default();
     for (name, value) in fields {
-        println!("{name:width$}  {}", text(value));
+        say(&format!("{name:width$}  {}", text(value)));
     }
 }
 
@@ -44,13 +45,24 @@ fn text(value: &Value) -> String {
         Value::String(text) => harmless(seconds(text).unwrap_or(text)),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(self::text).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
+        other => harmless(&other.to_string()),
     }
 }
 
 /// Replaces characters that would steer the terminal, because nodes send any text they like.
 fn harmless(text: &str) -> String {
     text.chars().map(|char| if steers_terminal(char) { char::REPLACEMENT_CHARACTER } else { char }).collect()
+}
+
+/// Escapes in JSON what would steer the terminal and what JSON itself lets pass: the meaning stays.
+pub(crate) fn harmless_json(json: &str) -> String {
+    let escape = |char: char| {
+        let mut units = [0; 2];
+        char.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>()
+    };
+    json.chars()
+        .map(|char| if char != '\n' && steers_terminal(char) { escape(char) } else { char.to_string() })
+        .collect()
 }
 
 /// A time of RFC 3339 without its fractions of a second: "2026-01-02T03:04:05".
@@ -73,5 +85,14 @@ mod tests {
         assert_eq!(text(&json!(["a", "b"])), "a, b");
         assert_eq!(text(&json!("a\u{1b}[2Jb\nc")), "a\u{fffd}[2Jb\u{fffd}c");
         assert_eq!(cell(&json!("ab".repeat(32)), "id"), "abababababab");
+        assert_eq!(text(&json!({ "label": "c1\u{9b}2J" })), "{\"label\":\"c1\u{fffd}2J\"}");
+    }
+
+    #[test]
+    fn json_steers_no_terminal_and_means_the_same() {
+        let value = json!({ "detail": "a\u{9b}2J\u{202e}b\n" });
+        let shown = harmless_json(&format!("{value:#}"));
+        assert!(!shown.contains(['\u{9b}', '\u{202e}']), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
     }
 }

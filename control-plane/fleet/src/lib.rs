@@ -6,6 +6,7 @@ mod broker;
 pub mod enrolment;
 pub mod install_tokens;
 pub mod nodes;
+pub mod quarantine;
 mod registers;
 pub mod reports;
 mod settings;

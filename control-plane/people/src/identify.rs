@@ -29,7 +29,7 @@ impl Credentials {
                AND NOT EXISTS (SELECT FROM operators o WHERE o.id = s.operator_id AND o.state = 'suspended')"#,
             hash
         )
-        .fetch_optional(self.0.system())
+        .fetch_optional(self.0.credentials())
         .await?;
         let Some(row) = row else { return Ok(None) };
         let session = Session { hash: hash.to_vec(), proven_at: row.proven_at };
@@ -58,7 +58,7 @@ impl Credentials {
                AND NOT EXISTS (SELECT FROM operators o WHERE o.id = t.operator_id AND o.state = 'suspended')",
             hash
         )
-        .fetch_optional(self.0.system())
+        .fetch_optional(self.0.credentials())
         .await?;
         Ok(row.map(|row| Identified {
             subject: Subject::Token(Token { id: row.id, owner: row.owner_id, expires_at: row.expires_at }),

@@ -13,6 +13,7 @@ mod inbox;
 mod keeper;
 mod outbox;
 mod probes;
+mod quarantine;
 mod registrar;
 mod renewals;
 mod runtime;

@@ -7,12 +7,14 @@ use crate::outbox::Outbox;
 use crate::registrar::{Registrar, open_keys};
 use crate::shared::Shared;
 use crate::status::Board;
-use crate::{attester, base, boot, health, inbox, keeper, sampler, status, storage};
+use crate::{attester, base, boot, health, inbox, keeper, quarantine, sampler, status, storage};
 use anyhow::Context as _;
 use noderr_identity::{Enrolment, Papers, TrustRoots, split_address};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
 use noderr_part::{Disk, Ending, Folder, Supervisor};
-use noderr_protocol::{Base, Hello, KnownSection, LaneState, SectionBody as _, Text, WIRE_VERSION};
+use noderr_protocol::{
+    Base, Hello, KnownSection, LaneState, Quarantine, SectionBody as _, Text, WIRE_VERSION,
+};
 use noderr_spool::{Spool, SpoolConfig};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
 /// The sections that a part of this build does.
-const SUPPORTED_SECTIONS: &[KnownSection] = &[Base::KNOWN];
+const SUPPORTED_SECTIONS: &[KnownSection] = &[Base::KNOWN, Quarantine::KNOWN];
 
 /// How long the link waits for the spool to open.
 const OPENING: Duration = Duration::from_secs(10);
@@ -147,7 +149,8 @@ async fn start_parts(
     let epoch = registrar.data.on_disk(move |data| anyhow::Ok(begin_epoch(data, floor, &begun))).await?;
     let budget_bytes = config.storage.spool_mib << 20;
     claim_disk(registrar, budget_bytes);
-    let spool = Arc::new(Spool::closed(SpoolConfig { path: spool_folder, epoch, budget_bytes }));
+    let spool =
+        Arc::new(Spool::closed(SpoolConfig { budget_bytes, ..SpoolConfig::new(spool_folder, epoch) }));
     let pulse = registrar.data.pulse().clone();
     let outbox = Outbox { spool, signal: SpoolSignal::default(), pulse };
     let (outgoing, outgoing_end) = mpsc::channel(64);
@@ -183,6 +186,7 @@ async fn start_parts(
     supervisor.keep("inbox", shared.part(inbox::run));
     supervisor.keep("keeper", shared.part(keeper::run));
     supervisor.keep("base", shared.part(base::run));
+    supervisor.keep("quarantine", shared.part(quarantine::run));
     supervisor.keep("attester", shared.part(attester::run));
     supervisor.keep_until_tidy("sampler", shared.part(sampler::run));
     supervisor.keep("health", shared.part(health::run));

@@ -49,6 +49,8 @@ pub(crate) struct Status {
     pub(crate) disk_claims_kib: u64,
     pub(crate) desired_version: u64,
     pub(crate) paused: bool,
+    /// Why the node is kept out of work, if it is.
+    pub(crate) quarantine: Option<String>,
     pub(crate) sample_every_s: u16,
     /// Health checks that fail now, each with what to do.
     pub(crate) failing: Vec<String>,
@@ -112,6 +114,9 @@ impl Status {
             format!("version {}{}", self.desired_version, if self.paused { ", paused" } else { "" }),
         );
         line("software", format!("{}, up {} s", self.software, self.uptime_s));
+        if let Some(why) = &self.quarantine {
+            line("quarantine", format!("no work for this node: {why}; ask the network"));
+        }
         match &self.failing[..] {
             [] if self.online => line("health", "ok".to_owned()),
             [] => line("health", "not online, see above".to_owned()),

@@ -8,6 +8,7 @@ use crate::store::{Caught, Flusher, PANICKED, Store, catch_panic, close_quietly,
 use noderr_protocol::{Lane, Position};
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Records of one block: few enough that a value stays small, many enough that appending is cheap.
 const BLOCK_RECORDS: usize = 50;
@@ -24,12 +25,14 @@ pub struct SpoolConfig {
     pub epoch: u64,
     /// Bytes that the spool may take on disk.
     pub budget_bytes: u64,
+    /// The time between two attempts to open a database that did not open.
+    pub retry_every: Duration,
 }
 
 impl SpoolConfig {
-    /// A configuration with a budget of 256 MiB.
+    /// A configuration with a budget of 256 MiB, and half a minute between attempts.
     pub fn new(path: impl Into<PathBuf>, epoch: u64) -> Self {
-        Self { path: path.into(), epoch, budget_bytes: 256 << 20 }
+        Self { path: path.into(), epoch, budget_bytes: 256 << 20, retry_every: Duration::from_secs(30) }
     }
 }
 

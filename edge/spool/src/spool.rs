@@ -73,7 +73,7 @@ impl Spool {
         let (mut lanes, replaced) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                closed.did_not_open(&error);
+                closed.did_not_open(&error, self.config.retry_every);
                 self.note(&state);
                 return Err(error);
             }

@@ -8,9 +8,6 @@ use crate::stats::SpoolStats;
 use noderr_protocol::Lane;
 use std::time::{Duration, Instant};
 
-/// The time between two attempts to open a database that did not open.
-const RETRY: Duration = Duration::from_secs(30);
-
 pub(crate) enum State {
     Open(Box<Lanes>),
     Closed(Closed),
@@ -38,9 +35,9 @@ impl Closed {
     }
 
     /// Notes an attempt that failed.
-    pub(crate) fn did_not_open(&mut self, error: &SpoolError) {
+    pub(crate) fn did_not_open(&mut self, error: &SpoolError, retry_every: Duration) {
         tracing::warn!(%error, "the spool cannot be opened; what cannot be kept is counted");
-        (self.why, self.opening, self.retry_at) = (error.to_string(), false, Instant::now() + RETRY);
+        (self.why, self.opening, self.retry_at) = (error.to_string(), false, Instant::now() + retry_every);
     }
 
     /// Counts records that cannot be kept.

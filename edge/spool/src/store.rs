@@ -65,6 +65,7 @@ impl Store {
             Caught::Done(opened) => opened?,
             Caught::Panicked => return Err(SpoolError::Database(PANICKED.to_owned())),
         };
+        sync_folder(path).map_err(SpoolError::Disk)?;
         let file = File::open(path.join("db")).map_err(SpoolError::Disk)?;
         Ok(Self { db, file: Arc::new(file) })
     }
@@ -73,6 +74,16 @@ impl Store {
     pub(crate) fn flusher(&self) -> Flusher {
         Flusher { db: self.db.clone(), file: self.file.clone() }
     }
+}
+
+/// Brings the files of a database, and their names, to the disk: sled writes some of them once, at the opening, and does not
+/// wait for the disk. Without them nothing that is appended later could be read after a power cut.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        File::open(entry?.path())?.sync_all()?;
+    }
+    File::open(path)?.sync_all()?;
+    path.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
 }
 
 /// Reads the whole database once before sled does, for two reasons. sled takes a sector that cannot be read for the end of

@@ -3,6 +3,7 @@
 
 use crate::binaries::binary;
 use crate::clock::faketime;
+use crate::forgetful::ForgetfulDisk;
 use crate::proxy::{LinkQuality, Proxy};
 use crate::tpm::{SoftTpm, TpmVendor};
 use crate::wait::{ask_to_stop, start_logged, until};
@@ -27,6 +28,8 @@ pub struct BoxOptions {
     pub spool_mib: Option<u32>,
     /// The node's program, if not the one beside the running program.
     pub program: Option<PathBuf>,
+    /// Whether the box's disk, of `disk_mib`, forgets what was not synced when the power is cut.
+    pub forgetful: bool,
     /// Whether the box goes where its papers say the broker is, without a cable of its own.
     pub follows_papers: bool,
     /// Seconds for which the control plane must keep saying a time that cannot be right.
@@ -41,6 +44,7 @@ impl BoxOptions {
         disk_mib: None,
         spool_mib: None,
         program: None,
+        forgetful: false,
         follows_papers: false,
         clock_patience_s: None,
     };
@@ -59,6 +63,7 @@ pub struct ProcessRig {
     clock_offset: Option<String>,
     environment: Vec<(String, PathBuf)>,
     mounted: bool,
+    disk: Option<ForgetfulDisk>,
 }
 
 impl ProcessRig {
@@ -100,9 +105,14 @@ impl ProcessRig {
             clock_offset: None,
             environment: Vec::new(),
             mounted: false,
+            disk: None,
         };
-        if let Some(mib) = options.disk_mib {
-            rig.mount(mib).await?;
+        match options.disk_mib {
+            Some(mib) if options.forgetful => {
+                rig.disk = Some(ForgetfulDisk::mount(&rig.data(), mib as usize)?);
+            }
+            Some(mib) => rig.mount(mib).await?,
+            None => {}
         }
         fs::write(&rig.config, rig.configuration(roots, install_token, options))?;
         Ok(rig)
@@ -155,12 +165,21 @@ impl ProcessRig {
         Ok(())
     }
 
-    /// Cuts the box's power: kills the node in the middle of whatever it does.
+    /// Cuts the box's power: the node ends in the middle of whatever it does, and then, with a disk that forgets, what was
+    /// not synced may be gone. In this order: a node that went on would be answered by a disk that takes nothing.
     pub async fn power_cut(&mut self) -> anyhow::Result<()> {
         if let Some(mut node) = self.node.take() {
             node.kill().await?;
         }
+        if let Some(disk) = &self.disk {
+            disk.cut(rand::random());
+        }
         Ok(())
+    }
+
+    /// The box's disk, if it is one that forgets.
+    pub const fn disk(&self) -> Option<&ForgetfulDisk> {
+        self.disk.as_ref()
     }
 
     /// Shuts the box down as an operator would.
@@ -358,6 +377,12 @@ fn environment_of_unit() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 impl Drop for ProcessRig {
     fn drop(&mut self) {
+        // Nobody may be left who waits for a disk that is about to go.
+        if let (Some(_), Some(node)) = (&self.disk, &mut self.node)
+            && let Err(error) = node.start_kill()
+        {
+            eprintln!("{} could not be killed: {error}", self.name);
+        }
         if self.mounted {
             // Unmounted lazily: the node may still have files open.
             let words: &[&str] =

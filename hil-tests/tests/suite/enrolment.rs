@@ -270,6 +270,8 @@ async fn one_tpm_is_one_node_and_what_has_expired_is_over() -> anyhow::Result<()
     assert_eq!(refused_as(cheat.begin(&fresh, None).await), "known-with-tpm");
     lab.admin.post(&format!("/nodes/{node}/unbind"), &json!({})).await?;
     cheat.enrol(&second).await?;
+    assert_eq!(refused_as(cheat.begin(&fresh, None).await), "install-token", "it was for the box before");
+    let fresh = lab.install_token(&node).await?;
     cheat.begin(&fresh, None).await?;
 
     // A session that was not answered in time.

@@ -20,6 +20,7 @@ mod missed;
 mod mosquitto;
 mod papers;
 mod planes;
+mod power_cuts;
 mod raw;
 mod second_factor;
 mod storage;

@@ -4,6 +4,7 @@ use super::Printer;
 use super::proof::{CODE, PASSWORD, proven, read_secret};
 use crate::arguments::{SecondFactor, Tokens};
 use crate::login::Login;
+use crate::out::say;
 use noderr_cli::Client;
 use qrcode::QrCode;
 use qrcode::render::unicode;
@@ -23,7 +24,7 @@ pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> an
     let session = session?;
     login.token = session.get("token").and_then(Value::as_str).map(str::to_owned);
     login.save()?;
-    println!("logged in at {} as {email}", login.url);
+    say(&format!("logged in at {} as {email}", login.url));
     if std::env::var_os("NODERR_TOKEN").is_some() {
         eprintln!("NODERR_TOKEN is set, and goes before this login: unset it");
     }
@@ -61,7 +62,7 @@ pub(crate) async fn second_factor(
 /// negative.
 fn print_code(content: &str) -> anyhow::Result<()> {
     for line in QrCode::new(content)?.render::<unicode::Dense1x2>().build().lines() {
-        println!("\x1b[30;107m{line}\x1b[0m");
+        say(&format!("\x1b[30;107m{line}\x1b[0m"));
     }
     Ok(())
 }
@@ -69,14 +70,14 @@ fn print_code(content: &str) -> anyhow::Result<()> {
 /// Ends the remembered login, even if another token was given.
 pub(crate) async fn log_out() -> anyhow::Result<()> {
     let Some(login) = Login::load()? else {
-        println!("nobody is logged in");
+        say("nobody is logged in");
         return Ok(());
     };
     let ended = login.client()?.delete("/sessions/current").await;
     Login::forget()?;
     match ended {
-        Ok(_) => println!("logged out"),
-        Err(error) => println!("the login is forgotten; the control plane said: {error}"),
+        Ok(_) => say("logged out"),
+        Err(error) => say(&format!("the login is forgotten; the control plane said: {error}")),
     }
     Ok(())
 }
@@ -93,7 +94,7 @@ pub(crate) async fn tokens(client: &Client, printer: &Printer, command: Tokens) 
                 ("expires", "expires_at"),
                 ("revoked", "revoked_at"),
             ];
-            printer.rows(client.list("/tokens", 1000).await?, &columns);
+            printer.list(client, "/tokens", (None, 1000), &columns).await?;
         }
         Tokens::Create { name, permissions, operator, expires_in_days } => {
             let operator = super::operators::resolve_any(client, operator).await?;
@@ -107,10 +108,35 @@ pub(crate) async fn tokens(client: &Client, printer: &Printer, command: Tokens) 
             }
             eprintln!("the secret is shown this once");
         }
-        Tokens::Revoke { id } => {
+        Tokens::Revoke { token } => {
+            let id = resolve_token(client, &token).await?;
             let answer = client.post(&format!("/tokens/{id}/revoke"), &json!({})).await?;
             printer.done(&answer, "revoked");
         }
     }
     Ok(())
+}
+
+/// Finds the id of a token. A full id is taken as it is; the beginning of an id or a name must fit exactly one token that is
+/// not revoked.
+async fn resolve_token(client: &Client, named: &str) -> anyhow::Result<String> {
+    if named.len() == 36 && named.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+        return Ok(named.to_owned());
+    }
+    let tokens = client.list("/tokens", usize::MAX).await?;
+    let field =
+        |token: &Value, name: &str| token.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let fitting: Vec<_> = tokens
+        .iter()
+        .filter(|token| token.get("revoked_at").is_none_or(Value::is_null))
+        .filter(|token| {
+            field(token, "name") == named || (named.len() >= 4 && field(token, "id").starts_with(named))
+        })
+        .map(|token| field(token, "id"))
+        .collect();
+    match &fitting[..] {
+        [id] => Ok(id.clone()),
+        [] => anyhow::bail!("no token is called `{named}`; see `noderrctl tokens list`"),
+        several => anyhow::bail!("`{named}` fits {} tokens; give more of the id", several.len()),
+    }
 }

@@ -17,8 +17,12 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Audit) -> a
                 ("subject", "subject"),
                 ("detail", "detail"),
             ];
+            let subject = match subject {
+                Some(named) => Some(subject_of(client, named).await?),
+                None => None,
+            };
             let path = format!("/audit{}", query(&[("subject", subject)]));
-            printer.rows(client.list(&path, limit).await?, &columns);
+            printer.list(client, &path, (limit, 50), &columns).await?;
         }
         Audit::Check => {
             let check = client.get("/audit/check").await?;
@@ -29,4 +33,10 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Audit) -> a
         }
     }
     Ok(())
+}
+
+/// The subject of entries: whole ids are taken as they are, everything else names a node.
+async fn subject_of(client: &Client, named: String) -> anyhow::Result<String> {
+    let is_id = named.len() >= 36 || named.contains('@');
+    if is_id { Ok(named) } else { super::nodes::resolve(client, &named).await }
 }

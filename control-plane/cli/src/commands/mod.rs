@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod evidence;
 mod nodes;
 mod operators;
 mod proof;
@@ -9,7 +10,8 @@ mod work;
 
 use crate::arguments::{Arguments, Command};
 use crate::login::Login;
-use crate::table::{Column, print_fields, print_rows};
+use crate::out::say;
+use crate::table::{Column, harmless_json, print_fields, print_rows};
 use noderr_cli::{ApiError, Client};
 use serde_json::Value;
 
@@ -23,17 +25,37 @@ impl Printer {
         if self.json { self.raw(&Value::Array(rows)) } else { print_rows(&rows, columns) }
     }
 
+    /// Reads a list and prints it: as JSON whole, as a table so many rows as were asked for, or `usual`, and says so if there
+    /// are more.
+    pub(crate) async fn list(
+        &self,
+        client: &Client,
+        path: &str,
+        (asked, usual): (Option<usize>, usize),
+        columns: &[Column],
+    ) -> anyhow::Result<()> {
+        let most = asked.unwrap_or(if self.json { usize::MAX } else { usual });
+        let mut rows = client.list(path, most.saturating_add(1)).await?;
+        let more = rows.len() > most;
+        rows.truncate(most);
+        self.rows(rows, columns);
+        if more && !self.json {
+            eprintln!("there are more than {most}; --limit shows more");
+        }
+        Ok(())
+    }
+
     pub(crate) fn fields(&self, value: &Value) {
         if self.json { self.raw(value) } else { print_fields(value) }
     }
 
     /// Prints a sentence for people, or the value for scripts.
     pub(crate) fn done(&self, value: &Value, sentence: &str) {
-        if self.json { self.raw(value) } else { println!("{sentence}") }
+        if self.json { self.raw(value) } else { say(&format!("{sentence}")) }
     }
 
     fn raw(&self, value: &Value) {
-        println!("{value:#}");
+        say(&harmless_json(&format!("{value:#}")));
     }
 }
 
@@ -51,6 +73,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Operators(command) => operators::run(&client, &printer, command).await,
         Command::Nodes(command) => nodes::run(&client, &printer, command).await,
         Command::Tokens(command) => access::tokens(&client, &printer, command).await,
+        Command::Tpms(command) => evidence::tpms(&client, &printer, command).await,
+        Command::Registers(command) => evidence::registers(&client, &printer, command).await,
         Command::Audit(command) => audit::run(&client, &printer, command).await,
         Command::Work(command) => work::run(&client, &printer, command).await,
         // These two commands were answered before the login was looked up.
@@ -63,10 +87,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 fn advise(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<ApiError>() {
         Some(refused) if refused.kind() == Some("unauthorised") => {
-            anyhow::anyhow!("not logged in, or no longer: `noderrctl login EMAIL`, or give a valid --token")
+            error.context("not logged in, or no longer: `noderrctl login EMAIL`, or give a valid --token")
         }
-        Some(refused) if refused.kind() == Some("not-a-session") => anyhow::anyhow!(
-            "this takes a login, and an API token was given: leave --token out and unset NODERR_TOKEN"
+        Some(refused) if refused.kind() == Some("not-a-session") => error.context(
+            "this takes a login, and an API token was given: leave --token out and unset NODERR_TOKEN",
         ),
         Some(ApiError::Unreachable { why, .. })
             if why.contains("UnknownIssuer") || why.contains("BadSignature") =>

@@ -16,7 +16,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
             let operator = super::operators::resolve_any(client, operator).await?;
             let wanted = [text(online), operator, identity, text(revoked)];
             let path = format!("/nodes{}", query(&FILTERS.into_iter().zip(wanted).collect::<Vec<_>>()));
-            printer.rows(client.list(&path, limit).await?, &LIST);
+            printer.list(client, &path, (limit, 100), &LIST).await?;
         }
         Nodes::Add { operator, label } => {
             let operator = super::operators::resolve(client, &operator).await?;
@@ -26,25 +26,42 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
         Nodes::InstallToken { node } => {
             printer.fields(&lasting(client, &node, "/install-tokens", &json!({})).await?);
         }
+        Nodes::InstallTokens { node } => {
+            let tokens = client.get(&path(client, &node, "/install-tokens").await?).await?;
+            printer.rows(tokens.as_array().cloned().unwrap_or_default(), &INSTALL_TOKENS);
+        }
+        Nodes::WithdrawToken { node, token } => {
+            let below = format!("/install-tokens/{token}/withdraw");
+            let answer = client.post(&path(client, &node, &below).await?, &json!({})).await?;
+            printer.done(&answer, "withdrawn");
+        }
         Nodes::Pause { node } => desire(client, printer, &node, &json!({ "paused": true })).await?,
         Nodes::Resume { node } => desire(client, printer, &node, &json!({ "paused": false })).await?,
         Nodes::SampleEvery { node, seconds } => {
             desire(client, printer, &node, &json!({ "sample_every_s": seconds })).await?;
         }
-        Nodes::Revoke { node, reason } => {
-            let shown = lasting(client, &node, "/revoke", &json!({ "reason": reason })).await?;
-            printer.done(&shown, &format!("revoked {node}"));
+        Nodes::Revoke { node, reason, bar_tpm } => {
+            let wanted = json!({ "reason": reason, "bar_tpm": bar_tpm });
+            let shown = lasting(client, &node, "/revoke", &wanted).await?;
+            let kept = shown.get("revoked_reason").and_then(Value::as_str).unwrap_or_default();
+            let said = if kept == reason {
+                format!("revoked {node}")
+            } else {
+                format!("{node} was revoked before, and keeps its reason: {kept}")
+            };
+            printer.done(&shown, &said);
         }
         Nodes::Unbind { node } => {
             let answer = lasting(client, &node, "/unbind", &json!({})).await?;
             printer.done(&answer, &format!("unbound {node}; issue an install token for its new box"));
         }
         Nodes::Telemetry { node, metrics, limit } => {
-            let samples = client.list(&path(client, &node, "/telemetry").await?, limit).await?;
-            printer.rows(samples, &telemetry_columns(&metrics));
+            let path = path(client, &node, "/telemetry").await?;
+            printer.list(client, &path, (limit, 20), &telemetry_columns(&metrics)).await?;
         }
         Nodes::Alerts { node, limit } => {
-            printer.rows(client.list(&path(client, &node, "/alerts").await?, limit).await?, &ALERTS);
+            let path = path(client, &node, "/alerts").await?;
+            printer.list(client, &path, (limit, 20), &ALERTS).await?;
         }
         Nodes::Lanes { node } => {
             let lanes = client.get(&path(client, &node, "/lanes").await?).await?;
@@ -55,8 +72,8 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
             printer.done(&asked, &format!("asked; see `noderrctl nodes attestations {node}`"));
         }
         Nodes::Attestations { node, limit } => {
-            let answers = client.list(&path(client, &node, "/attestations").await?, limit).await?;
-            printer.rows(answers, &ATTESTATIONS);
+            let path = path(client, &node, "/attestations").await?;
+            printer.list(client, &path, (limit, 20), &ATTESTATIONS).await?;
         }
         Nodes::AcceptBaseline { node, challenge } => {
             let answer = lasting(client, &node, "/baseline", &json!({ "challenge": challenge })).await?;
@@ -68,7 +85,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
 
 const FILTERS: [&str; 4] = ["online", "operator", "identity", "revoked"];
 
-const LIST: [(&str, &str); 9] = [
+const LIST: [(&str, &str); 10] = [
     ("id", "id"),
     ("label", "label"),
     ("identity", "identity"),
@@ -76,6 +93,7 @@ const LIST: [(&str, &str); 9] = [
     ("online", "online"),
     ("last seen", "last_seen_at"),
     ("attestation", "attestation"),
+    ("quarantine", "quarantine"),
     ("failing", "failing"),
     ("revoked", "revoked_at"),
 ];
@@ -92,6 +110,15 @@ const ALERTS: [(&str, &str); 3] = [("raised", "raised_at"), ("code", "code"), ("
 
 const LANES: [(&str, &str); 4] =
     [("lane", "lane"), ("boot epoch", "epoch"), ("committed", "seq"), ("missing", "missing")];
+
+const INSTALL_TOKENS: [(&str, &str); 6] = [
+    ("token", "id"),
+    ("by", "created_by"),
+    ("created", "created_at"),
+    ("expires", "expires_at"),
+    ("used", "used_at"),
+    ("withdrawn", "withdrawn_at"),
+];
 
 const ATTESTATIONS: [(&str, &str); 6] = [
     ("requested", "requested_at"),
@@ -121,7 +148,7 @@ async fn path(client: &Client, node: &str, below: &str) -> anyhow::Result<String
 
 /// Finds the id of a node. A full id is taken as it is; the beginning of an id or a label must fit exactly
 /// one node. A revoked node counts only if no other node fits.
-async fn resolve(client: &Client, named: &str) -> anyhow::Result<String> {
+pub(super) async fn resolve(client: &Client, named: &str) -> anyhow::Result<String> {
     if named.len() == 64 && named.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(named.to_lowercase());
     }

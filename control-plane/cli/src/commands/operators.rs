@@ -18,7 +18,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Operators) 
                 ("created", "created_at"),
             ];
             let path = format!("/operators{}", query(&[("state", state)]));
-            printer.rows(client.list(&path, limit).await?, &columns);
+            printer.list(client, &path, (limit, 100), &columns).await?;
         }
         Operators::Add { name, email } => {
             printer.fields(&client.post("/operators", &json!({ "name": name, "email": email })).await?);

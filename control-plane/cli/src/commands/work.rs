@@ -8,7 +8,7 @@ use serde_json::json;
 
 pub(crate) async fn run(client: &Client, printer: &Printer, command: Work) -> anyhow::Result<()> {
     match command {
-        Work::List { limit } => printer.rows(client.list("/work", limit).await?, &COLUMNS),
+        Work::List { limit } => printer.list(client, "/work", (limit, 50), &COLUMNS).await?,
         Work::Retry { id } => {
             let answer = client.post(&format!("/work/{id}/retry"), &json!({})).await?;
             printer.done(&answer, "the work will be tried again");

@@ -1,7 +1,8 @@
 //! Judges the answers to challenges.
 
 use super::db::{self, OpenChallenge, Verdict};
-use crate::registers;
+use crate::quarantine::judge;
+use crate::registers::{self, Expected};
 use crate::state::Fleet;
 use crate::values::text;
 use noderr_attestation::{AttestationKey, PcrSet, Refusal};
@@ -20,22 +21,34 @@ pub(super) async fn take(fleet: &Fleet, node: &NodeId, answer: &AttestationAnswe
         metrics::counter!("noderr_attestations_total", "verdict" => "unasked").increment(1);
         return Ok(());
     };
-    let (verdict, detail, pcrs) = judge(&open, answer);
+    let expected = db::expected(&mut tx).await?;
+    let before = db::last_verdict(&mut tx, node).await?;
+    let (verdict, detail, pcrs) = weigh(&open, answer, &expected);
     db::conclude(&mut tx, &answer.challenge, verdict, &detail, pcrs.as_ref()).await?;
+    if let (Verdict::Trusted, Some(pcrs)) = (verdict, &pcrs) {
+        db::complete_baseline(&mut tx, node, pcrs).await?;
+    }
+    let first = before.as_deref() != Some(verdict.as_str());
     let action = match verdict {
         Verdict::Changed => Some("node.registers-changed"),
         Verdict::Refused => Some("node.attestation-refused"),
+        Verdict::Unavailable if first => Some("node.attestation-unavailable"),
         Verdict::Trusted | Verdict::Unavailable | Verdict::Silent | Verdict::Software => None,
     };
     if let Some(action) = action {
         record(&mut tx, "attestation", action, &node.to_string(), &json!({ "detail": detail })).await?;
     }
+    judge(&mut tx, &fleet.settings.enrolment, &[node.as_bytes().to_vec()]).await?;
     tx.commit().await?;
     metrics::counter!("noderr_attestations_total", "verdict" => verdict.as_str()).increment(1);
     Ok(())
 }
 
-fn judge(open: &OpenChallenge, answer: &AttestationAnswer) -> (Verdict, String, Option<Value>) {
+fn weigh(
+    open: &OpenChallenge,
+    answer: &AttestationAnswer,
+    expected: &Expected,
+) -> (Verdict, String, Option<Value>) {
     match &answer.evidence {
         Evidence::Software if open.kind == "software" => {
             (Verdict::Software, "a software identity has nothing to quote with".to_owned(), None)
@@ -48,18 +61,22 @@ fn judge(open: &OpenChallenge, answer: &AttestationAnswer) -> (Verdict, String, 
             Err(refusal) => (Verdict::Refused, refusal.to_string(), None),
             Ok(pcrs) => {
                 let pcrs = registers::to_json(&pcrs);
-                match registers::changed(open.pcr_baseline.as_ref(), &pcrs) {
-                    changed if changed.is_empty() => {
-                        (Verdict::Trusted, "the registers are those of the baseline".to_owned(), Some(pcrs))
-                    }
-                    changed => {
-                        let detail =
-                            format!("registers that are not those of the baseline: {}", changed.join(", "));
-                        (Verdict::Changed, detail, Some(pcrs))
-                    }
-                }
+                let (verdict, detail) = compare(open.pcr_baseline.as_ref(), &pcrs, expected);
+                (verdict, detail, Some(pcrs))
             }
         },
+    }
+}
+
+fn compare(baseline: Option<&Value>, pcrs: &Value, expected: &Expected) -> (Verdict, String) {
+    match registers::changed(baseline, pcrs, expected) {
+        changed if changed.is_empty() => {
+            (Verdict::Trusted, "the registers are those of the baseline".to_owned())
+        }
+        changed => {
+            let detail = format!("registers that are not those of the baseline: {}", changed.join(", "));
+            (Verdict::Changed, detail)
+        }
     }
 }
 
@@ -73,18 +90,27 @@ fn check(open: &OpenChallenge, answer: &AttestationAnswer, quote: &QuoteEvidence
     ak.check_quote(&quote.attest, &quote.signature, &binding, mask, pcrs)
 }
 
-/// Puts registers that were seen at another occasion (a renewal) on record, if they differ from the baseline.
+/// Takes in registers that a node has shown at another occasion (its enrolment, a renewal): a baseline where there is none yet,
+/// and evidence like any other.
 pub(crate) async fn note_registers(
     connection: &mut PgConnection,
+    fleet: &Fleet,
     node: &NodeId,
     baseline: Option<&Value>,
     now: &Value,
     occasion: &str,
 ) -> sqlx::Result<()> {
-    let changed = registers::changed(baseline, now);
-    if changed.is_empty() {
-        return Ok(());
+    let expected = db::expected(connection).await?;
+    let (verdict, detail) = compare(baseline, now, &expected);
+    let mask = fleet.settings.enrolment.pcr_mask();
+    db::insert_shown(connection, node, occasion, mask, (verdict, &detail, now)).await?;
+    match verdict {
+        Verdict::Trusted => db::complete_baseline(connection, node, now).await?,
+        _ => {
+            let detail = json!({ "occasion": occasion, "detail": detail });
+            record(connection, "attestation", "node.registers-changed", &node.to_string(), &detail).await?;
+        }
     }
-    let detail = json!({ "occasion": occasion, "registers": changed });
-    record(connection, "attestation", "node.registers-changed", &node.to_string(), &detail).await
+    judge(connection, &fleet.settings.enrolment, &[node.as_bytes().to_vec()]).await?;
+    Ok(())
 }

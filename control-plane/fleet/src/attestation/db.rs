@@ -1,6 +1,7 @@
 //! Statements about attestations.
 
 use super::terms::CHALLENGED;
+use crate::registers::Expected;
 use noderr_kernel::notify;
 use noderr_protocol::NodeId;
 use rand::RngCore as _;
@@ -128,6 +129,68 @@ pub(super) async fn take(
     .await
 }
 
+/// Values of registers that are expected of the whole fleet.
+pub(super) async fn expected(connection: &mut PgConnection) -> sqlx::Result<Expected> {
+    let rows = sqlx::query!("SELECT register, value FROM expected_registers").fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.register.to_string(), row.value)).collect())
+}
+
+/// The last verdict about the box that stands behind the node now.
+pub(super) async fn last_verdict(
+    connection: &mut PgConnection,
+    node: &NodeId,
+) -> sqlx::Result<Option<String>> {
+    let verdict = sqlx::query_scalar!(
+        r#"SELECT a.verdict::text AS "verdict!" FROM attestations a JOIN nodes n ON n.id = a.node_id
+           WHERE n.id = $1 AND a.verdict IS NOT NULL AND a.requested_at >= n.bound_at ORDER BY a.requested_at DESC LIMIT 1"#,
+        node.as_bytes().as_slice()
+    );
+    verdict.fetch_optional(connection).await
+}
+
+/// Puts registers on record that a node has shown without being challenged, at its enrolment or a renewal.
+pub(super) async fn insert_shown(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    occasion: &str,
+    mask: u32,
+    (verdict, detail, pcrs): (Verdict, &str, &Value),
+) -> sqlx::Result<()> {
+    let mut challenge = [0; 16];
+    rand::rng().fill_bytes(&mut challenge);
+    sqlx::query!(
+        "INSERT INTO attestations (challenge, node_id, requested_by, sent_at, nonce, pcr_mask, answered_at, verdict, detail, pcrs)
+         VALUES ($1, $2, $3, now(), '', $4, now(), $5, $6, $7)",
+        challenge.as_slice(),
+        node.as_bytes().as_slice(),
+        occasion,
+        mask.cast_signed(),
+        verdict as Verdict,
+        detail,
+        pcrs
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes the value of a register that a node shows for the first time its baseline. No value that is there changes.
+pub(super) async fn complete_baseline(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    pcrs: &Value,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE nodes SET pcr_baseline = $2 || coalesce(pcr_baseline, '{}') WHERE id = $1
+           AND pcr_baseline IS DISTINCT FROM $2 || coalesce(pcr_baseline, '{}')",
+        node.as_bytes().as_slice(),
+        pcrs
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn conclude(
     connection: &mut PgConnection,
     challenge: &[u8; 16],
@@ -193,17 +256,24 @@ pub(super) async fn accept_baseline(
     .map(Option::flatten)
 }
 
-/// Online nodes whose last challenge is older than `every_s` or was not answered.
-pub(super) async fn due(pool: &PgPool, every_s: f64) -> sqlx::Result<Vec<Vec<u8>>> {
+/// Online nodes whose last challenge is older than `every_s`. Where the last was not answered, or the TPM was unavailable, the
+/// node is asked again soon, and more and more seldom while that goes on.
+pub(super) async fn due(pool: &PgPool, every_s: f64, first_pause_s: f64) -> sqlx::Result<Vec<Vec<u8>>> {
     sqlx::query_scalar!(
         "SELECT n.id FROM nodes n JOIN admitted USING (id) JOIN heartbeats h ON h.node_id = n.id AND h.online
          WHERE n.kind IS NOT NULL AND NOT EXISTS (
            SELECT FROM (SELECT requested_at, sent_at, verdict FROM attestations WHERE node_id = n.id
-                        ORDER BY requested_at DESC LIMIT 1) newest
+                        AND requested_by NOT IN ('enrolment', 'renewal') ORDER BY requested_at DESC LIMIT 1) newest
            WHERE sent_at IS NOT NULL AND verdict IS NULL
-             OR requested_at > now() - make_interval(secs => $1) AND verdict IS DISTINCT FROM 'silent')
+             OR requested_at > now() - make_interval(secs => CASE WHEN verdict IN ('silent', 'unavailable')
+                  THEN least($1::float8, $2::float8 * 2.0::float8 ^ (SELECT count(*) FROM (
+                    SELECT FROM attestations f WHERE f.node_id = n.id AND f.verdict IN ('silent', 'unavailable') AND f.requested_at >
+                      coalesce((SELECT max(g.requested_at) FROM attestations g WHERE g.node_id = n.id
+                                AND g.verdict NOT IN ('silent', 'unavailable')), '-infinity') LIMIT 20) failed))
+                  ELSE $1::float8 END))
          LIMIT 1000",
-        every_s
+        every_s,
+        first_pause_s
     )
     .fetch_all(pool)
     .await

@@ -8,6 +8,9 @@ use noderr_kernel::{Job, record};
 use serde_json::json;
 use std::sync::Arc;
 
+/// Seconds before a node is asked again that has not answered.
+const FIRST_PAUSE_S: f64 = 5.0;
+
 /// Puts on record which nodes did not answer, and asks every online node whose last challenge is old enough.
 pub(super) struct AttestNodes;
 
@@ -32,7 +35,7 @@ impl Job<Arc<Fleet>> for AttestNodes {
             }
         }
         tx.commit().await?;
-        let due = db::due(database.system(), settings.attest_every_s.into()).await?;
+        let due = db::due(database.system(), settings.attest_every_s.into(), FIRST_PAUSE_S).await?;
         let mask = settings.pcr_mask();
         for id in &due {
             let mut tx = database.begin().await?;

@@ -4,6 +4,7 @@ mod acts;
 mod answer;
 mod challenge;
 mod db;
+mod expected;
 mod jobs;
 mod routes;
 mod terms;

@@ -19,7 +19,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Fleet>> {
-    OpenApiRouter::new().routes(routes!(list, request)).routes(routes!(accept))
+    OpenApiRouter::new()
+        .routes(routes!(list, request))
+        .routes(routes!(accept))
+        .merge(super::expected::routes())
 }
 
 /// One challenge to a node, and its outcome.

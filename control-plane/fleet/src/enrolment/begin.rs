@@ -2,19 +2,21 @@
 
 use super::db::{self, Exchange};
 use super::problems::{
-    EK_CERTIFICATE_REQUIRED, EK_NOT_LISTED, INSTALL_TOKEN, KNOWN_WITH_TPM, OTHER_TPM, SOFTWARE_NOT_ALLOWED,
-    TOO_MANY_ATTEMPTS, refused,
+    EK_ALGORITHM, EK_CERTIFICATE_REQUIRED, EK_NOT_LISTED, INSTALL_TOKEN, KNOWN_WITH_TPM, OTHER_TPM,
+    SOFTWARE_NOT_ALLOWED, TOO_MANY_ATTEMPTS, TPM_BARRED, refused,
 };
 use crate::install_tokens::{self, GoodToken};
-use crate::settings::EkPolicy;
+use crate::nodes::node_id;
+use crate::settings::{EkAlgorithm, EkPolicy};
 use crate::state::Fleet;
 use hmac::{Hmac, Mac as _};
 use noderr_attestation::{AttestationKey, EndorsementKey, Refusal, TlsKey, make_credential};
-use noderr_kernel::{Problem, hash_secret, unix_now};
+use noderr_kernel::{Problem, hash_secret, record, unix_now};
 use noderr_protocol::IdentityKind;
 use noderr_protocol::enrol::{ActivationChallenge, BeginRequest, BeginResponse, TpmKeys};
 use rand::RngCore as _;
 use rustls_pki_types::UnixTime;
+use serde_json::json;
 use sha2::Sha256;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use std::time::Duration;
 const ATTEMPTS: i64 = 30;
 
 pub(super) async fn begin(fleet: &Fleet, request: BeginRequest) -> Result<BeginResponse, Problem> {
-    let mut tx = fleet.kernel.database.begin().await?;
+    let mut tx = fleet.kernel.database.begin_for_stranger().await?;
     let token =
         install_tokens::find_good(&mut tx, &hash_secret(&request.token)).await?.ok_or(INSTALL_TOKEN)?;
     if token.attempts >= ATTEMPTS {
@@ -30,6 +32,15 @@ pub(super) async fn begin(fleet: &Fleet, request: BeginRequest) -> Result<BeginR
     }
     let mut session = [0; 32];
     rand::rng().fill_bytes(&mut session);
+    if let Some(keys) = &request.tpm {
+        let ek = EndorsementKey::parse(&keys.ek_pub).map_err(|refusal| refused(&refusal))?;
+        if db::is_barred(&mut tx, &ek.fingerprint()).await? {
+            let (node, detail) = (node_id(&token.node_id).to_string(), json!({ "why": TPM_BARRED.name }));
+            record(&mut tx, "enrolment", "node.enrol.refused", &node, &detail).await?;
+            tx.commit().await?;
+            return Err(TPM_BARRED.into());
+        }
+    }
     let (exchange, challenge) = match request.tpm {
         Some(keys) => with_tpm(fleet, &token, keys, &secret_of(fleet, &session))?,
         None => (with_software(fleet, &token)?, None),
@@ -60,6 +71,14 @@ fn with_tpm(
 ) -> Result<(Exchange, Option<ActivationChallenge>), Problem> {
     let refused = |refusal: Refusal| refused(&refusal);
     let ek = EndorsementKey::parse(&keys.ek_pub).map_err(refused)?;
+    let fits = match fleet.settings.enrolment.ek_algorithm {
+        EkAlgorithm::Rsa => ek.is_rsa(),
+        EkAlgorithm::Ecc => !ek.is_rsa(),
+        EkAlgorithm::Any => true,
+    };
+    if !fits {
+        return Err(EK_ALGORITHM.into());
+    }
     let ek_certified = vouched_for(fleet, &ek, keys.ek_cert.as_deref())?;
     let ak = AttestationKey::parse(&keys.ak_pub).map_err(refused)?;
     TlsKey::parse(&keys.tls_pub, &ak).map_err(refused)?;

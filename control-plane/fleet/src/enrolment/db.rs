@@ -45,6 +45,43 @@ pub(super) async fn insert(
     Ok(())
 }
 
+/// Finds a session that waits for its answer, without locking it.
+pub(super) async fn look_at(connection: &mut PgConnection, session: &[u8]) -> sqlx::Result<Option<Exchange>> {
+    sqlx::query_as!(
+        Exchange,
+        r#"SELECT node_id, token_id, kind::text AS "kind!", ek_fingerprint, ek_certified, ak_public, tls_public, pcr_mask
+           FROM enrolments WHERE session = $1 AND purpose = 'enrol' AND finished_at IS NULL AND expires_at > now()"#,
+        session
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Whether a TPM is barred from the network.
+pub(super) async fn is_barred(connection: &mut PgConnection, ek_fingerprint: &[u8]) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM barred_tpms WHERE ek_fingerprint = $1) AS "barred!""#,
+        ek_fingerprint
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// The other nodes that a TPM has stood behind, and that are revoked.
+pub(super) async fn formerly(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    ek_fingerprint: Option<&[u8]>,
+) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT id FROM nodes WHERE ek_fingerprint = $2 AND id <> $1 ORDER BY revoked_at DESC LIMIT 10",
+        node.as_bytes().as_slice(),
+        ek_fingerprint
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// Finds and locks a session for its one answer; `None` if the session is unknown, expired or answered
 /// already.
 pub(super) async fn take(connection: &mut PgConnection, session: &[u8]) -> sqlx::Result<Option<Exchange>> {
@@ -123,18 +160,19 @@ pub(super) async fn bind(
     exchange: &Exchange,
     tls_key: &[u8],
     result_key: &[u8],
-    baseline: Option<&Value>,
+    same_box: bool,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE nodes SET enrolled_at = now(), kind = $2::text::identity_kind, ek_fingerprint = $3, ek_certified = $4,
-           ak_public = $5, tls_key = $6, pcr_baseline = $7, result_key = $8 WHERE id = $1",
+           ak_public = $5, tls_key = $6, result_key = $8, pcr_baseline = CASE WHEN $7 THEN pcr_baseline END,
+           bound_at = CASE WHEN $7 THEN coalesce(bound_at, now()) ELSE now() END WHERE id = $1",
         exchange.node_id,
         exchange.kind,
         exchange.ek_fingerprint,
         exchange.ek_certified,
         exchange.ak_public,
         tls_key,
-        baseline,
+        same_box,
         result_key
     )
     .execute(connection)
@@ -162,13 +200,14 @@ pub(super) async fn note_result_key(
 pub(super) struct Binding {
     pub(super) ek_fingerprint: Option<Vec<u8>>,
     pub(super) tls_key: Option<Vec<u8>>,
+    pub(super) pcr_baseline: Option<Value>,
 }
 
 /// Locks a node until the end of the transaction, so that nothing about it changes between looking and acting.
 pub(super) async fn lock_binding(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Binding> {
     sqlx::query_as!(
         Binding,
-        "SELECT ek_fingerprint, tls_key FROM nodes WHERE id = $1 FOR NO KEY UPDATE",
+        "SELECT ek_fingerprint, tls_key, pcr_baseline FROM nodes WHERE id = $1 FOR NO KEY UPDATE",
         node.as_bytes().as_slice()
     )
     .fetch_one(connection)

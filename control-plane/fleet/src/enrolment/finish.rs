@@ -3,9 +3,10 @@
 
 use super::begin::secret_of;
 use super::db::{self, Exchange};
-use super::issue::{issue, pcr_set};
+use super::issue::{hand_over, pcr_set, sign};
 use super::problems::{CSR, INSTALL_TOKEN, OTHER_TPM, POSSESSION, PROOF, SESSION, TPM_IN_USE, refused};
 use super::result_key;
+use crate::attestation::note_registers;
 use crate::install_tokens;
 use crate::nodes::{node_id, void_certificates};
 use crate::registers;
@@ -15,25 +16,23 @@ use noderr_ca::{Csr, NodeSubject};
 use noderr_kernel::{Problem, record};
 use noderr_protocol::enrol::{Enrolled, FinishRequest, TpmProof, enrol_binding};
 use noderr_protocol::{IdentityKind, NodeId};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
+use std::sync::Arc;
 
 pub(super) async fn finish(fleet: &Fleet, request: FinishRequest) -> Result<Enrolled, Problem> {
-    let mut tx = fleet.kernel.database.begin().await?;
-    let exchange = db::take(&mut tx, &request.session).await?.ok_or(SESSION)?;
+    let mut connection = fleet.kernel.database.strangers().acquire().await?;
+    let exchange = db::look_at(&mut connection, &request.session).await?.ok_or(SESSION)?;
+    drop(connection);
     let node = node_id(&exchange.node_id);
-    let finished = finish_exchange(fleet, &mut tx, &exchange, node, &request).await;
+    let finished = finish_exchange(fleet, &exchange, node, &request).await;
     let outcome = finished.as_ref().map_or_else(|problem| problem.kind().name, |_| "enrolled");
     metrics::counter!("noderr_enrolments_total", "outcome" => outcome).increment(1);
     match finished {
-        Ok(enrolled) => {
-            tx.commit().await?;
-            Ok(enrolled)
-        }
+        Ok(enrolled) => Ok(enrolled),
         // The database or the authority is not available: the box may give the same answer again.
         Err(problem) if problem.kind().status >= 500 => Err(problem),
         Err(problem) => {
-            tx.rollback().await?;
             refuse(fleet, &request.session, node, &problem).await?;
             Err(problem)
         }
@@ -44,7 +43,7 @@ pub(super) async fn finish(fleet: &Fleet, request: FinishRequest) -> Result<Enro
 /// answer.
 async fn refuse(fleet: &Fleet, session: &[u8], node: NodeId, problem: &Problem) -> sqlx::Result<()> {
     let why = problem.kind().name;
-    let mut tx = fleet.kernel.database.begin().await?;
+    let mut tx = fleet.kernel.database.begin_for_stranger().await?;
     // Another answer to the same session has ended it meanwhile.
     if db::take(&mut tx, session).await?.is_none() {
         return Ok(());
@@ -56,38 +55,50 @@ async fn refuse(fleet: &Fleet, session: &[u8], node: NodeId, problem: &Problem) 
 
 async fn finish_exchange(
     fleet: &Fleet,
-    connection: &mut PgConnection,
     exchange: &Exchange,
     node: NodeId,
     request: &FinishRequest,
 ) -> Result<Enrolled, Problem> {
     let kind = db::kind_of(&exchange.kind);
     let proven = check(fleet, exchange, kind, request)?;
-    let csr = &proven.csr;
-    bind(connection, exchange, &proven).await?;
+    let subject = NodeSubject { node, kind };
+    let issued = sign(fleet, subject, &proven.csr).await?;
+    let mut tx = fleet.kernel.database.begin_for_stranger().await?;
+    // Whoever comes second to one session comes to one that is answered already.
+    db::take(&mut tx, &request.session).await?.ok_or(SESSION)?;
+    let before = bind(&mut tx, exchange, &proven).await?;
     // Certificates of an earlier enrolment are no longer good, and sessions with them end.
-    void_certificates(connection, &node).await?;
-    let enrolled = issue(fleet, connection, NodeSubject { node, kind }, csr).await?;
+    void_certificates(&mut tx, &node).await?;
+    let serial = hex::encode(issued.serial);
+    let enrolled = hand_over(fleet, &mut tx, subject, issued).await?;
     let event_log = request.proof.as_ref().and_then(|proof| proof.event_log.as_deref());
-    db::forget_event_logs(connection, &node).await?;
-    db::finish(connection, &request.session, "enrolled", event_log).await?;
+    db::forget_event_logs(&mut tx, &node).await?;
+    db::finish(&mut tx, &request.session, "enrolled", event_log).await?;
+    let formerly = db::formerly(&mut tx, &node, exchange.ek_fingerprint.as_deref()).await?;
     let detail = json!({
         "identity": kind.as_str(),
         "ek": exchange.ek_fingerprint.as_ref().map(hex::encode),
         "ek_certified": exchange.ek_certified,
         "event_log": event_log.is_some(),
+        "certificate": serial,
+        "formerly": formerly.iter().map(hex::encode).collect::<Vec<_>>(),
     });
-    record(connection, "enrolment", "node.enrol", &node.to_string(), &detail).await?;
+    record(&mut tx, "enrolment", "node.enrol", &node.to_string(), &detail).await?;
+    if let Some(pcrs) = proven.pcrs.as_ref().map(registers::to_json) {
+        note_registers(&mut tx, fleet, &node, before.as_ref(), &pcrs, "enrolment").await?;
+    }
+    tx.commit().await?;
     Ok(enrolled)
 }
 
 /// Uses the token up and binds the node to the keys. The binding may have changed since `begin`: another box
-/// may have finished under the same id.
+/// may have finished under the same id. Returns the registers that this very box is known with: a box that enrols again does
+/// not choose a new baseline.
 async fn bind(
     connection: &mut PgConnection,
     exchange: &Exchange,
-    Proven { csr, pcrs, result_key }: &Proven,
-) -> Result<(), Problem> {
+    Proven { csr, result_key, .. }: &Proven,
+) -> Result<Option<Value>, Problem> {
     let bound = db::lock_binding(connection, &node_id(&exchange.node_id)).await?;
     if bound.ek_fingerprint.is_some() && bound.ek_fingerprint != exchange.ek_fingerprint {
         return Err(OTHER_TPM.into());
@@ -100,17 +111,17 @@ async fn bind(
     if !install_tokens::consume(connection, token, same_box).await? {
         return Err(INSTALL_TOKEN.into());
     }
-    let baseline = pcrs.as_ref().map(registers::to_json);
-    let bound = db::bind(connection, exchange, csr.key_sec1(), result_key, baseline.as_ref()).await;
-    bound.map_err(|error| match error.as_database_error() {
+    let bound_now = db::bind(connection, exchange, csr.key_sec1(), result_key, same_box).await;
+    bound_now.map_err(|error| match error.as_database_error() {
         Some(inner) if inner.is_unique_violation() => TPM_IN_USE.into(),
         _ => Problem::from(error),
-    })
+    })?;
+    Ok(bound.pcr_baseline.filter(|_| same_box))
 }
 
 /// The keys and registers that an answer has proven.
 struct Proven {
-    csr: Csr,
+    csr: Arc<Csr>,
     /// The registers, for a node with a TPM.
     pcrs: Option<PcrSet>,
     result_key: Vec<u8>,
@@ -122,7 +133,7 @@ fn check(
     kind: IdentityKind,
     request: &FinishRequest,
 ) -> Result<Proven, Problem> {
-    let csr = Csr::parse(&request.csr).map_err(|error| CSR.because(error.to_string()))?;
+    let csr = Arc::new(Csr::parse(&request.csr).map_err(|error| CSR.because(error.to_string()))?);
     let (pcrs, ak, binding) = match (kind, &request.proof) {
         (IdentityKind::Tpm, Some(proof)) => {
             let secret = secret_of(fleet, &request.session);

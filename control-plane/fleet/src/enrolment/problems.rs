@@ -15,10 +15,12 @@ pub(super) const ALL: &[Kind] = &{
 };
 
 /// Those that are not about the TPM's evidence.
-const OWN: [Kind; 14] = [
+const OWN: [Kind; 16] = [
     INSTALL_TOKEN,
     TOO_MANY_ATTEMPTS,
     OTHER_TPM,
+    TPM_BARRED,
+    EK_ALGORITHM,
     TPM_IN_USE,
     EK_CERTIFICATE_REQUIRED,
     EK_NOT_LISTED,
@@ -44,6 +46,13 @@ pub(super) const OTHER_TPM: Kind =
     Kind::new(403, "other-tpm", "this node id is bound to another TPM; an admin can unbind it");
 pub(super) const TPM_IN_USE: Kind =
     Kind::new(409, "tpm-in-use", "this TPM stands behind another node already; one box is one node");
+pub(super) const TPM_BARRED: Kind =
+    Kind::new(403, "tpm-barred", "this TPM is barred from the network; an admin can let it in again");
+pub(super) const EK_ALGORITHM: Kind = Kind::new(
+    403,
+    "ek-algorithm",
+    "this network asks for the other kind of endorsement key (enrolment.ek_algorithm); one TPM is one node",
+);
 pub(super) const EK_CERTIFICATE_REQUIRED: Kind = Kind::new(
     403,
     "ek-certificate-required",

@@ -7,7 +7,7 @@
 //! key is put on record.
 
 use super::db::{self, Known};
-use super::issue::{issue, pcr_set};
+use super::issue::{hand_over, pcr_set, sign};
 use super::problems::{CSR, NOT_ENROLLED, POSSESSION, PROOF, SESSION, TOO_MANY_RENEWALS, refused};
 use super::result_key;
 use crate::attestation::note_registers;
@@ -15,7 +15,7 @@ use crate::registers;
 use crate::state::Fleet;
 use hmac::{Hmac, Mac as _};
 use noderr_attestation::{AttestationKey, PcrSet, Refusal};
-use noderr_ca::{Csr, NodeSubject};
+use noderr_ca::{Csr, Issued, NodeSubject};
 use noderr_kernel::{Problem, record, unix_now};
 use noderr_protocol::enrol::{Enrolled, RenewChallenge, RenewChallengeRequest, RenewRequest, renew_binding};
 use noderr_protocol::{IdentityKind, NodeId};
@@ -23,6 +23,7 @@ use rand::RngCore as _;
 use serde_json::json;
 use sha2::Sha256;
 use sqlx::PgConnection;
+use std::sync::Arc;
 
 /// How many renewals a node may make within an hour, or within a certificate's life where that is shorter.
 const RENEWALS: i64 = 20;
@@ -31,7 +32,7 @@ pub(super) async fn challenge(
     fleet: &Fleet,
     request: RenewChallengeRequest,
 ) -> Result<RenewChallenge, Problem> {
-    let mut connection = fleet.kernel.database.system().acquire().await?;
+    let mut connection = fleet.kernel.database.strangers().acquire().await?;
     let known = known(&mut connection, &request.node).await?;
     let pcr_mask = mask_of(fleet, &known);
     let mut session = [0; 32];
@@ -48,56 +49,69 @@ pub(super) async fn renew(fleet: &Fleet, request: RenewRequest) -> Result<Enroll
         return Err(SESSION.into());
     }
     let node = request.node;
-    let mut tx = fleet.kernel.database.begin().await?;
-    let known = known(&mut tx, &node).await?;
+    let mut connection = fleet.kernel.database.strangers().acquire().await?;
+    let known = known(&mut connection, &node).await?;
     let mask = mask_of(fleet, &known);
     let nonce = nonce_of(&fleet.exchange_key, &session, &node, mask);
     let (csr, binding) = check_possession(&known, &nonce, &request)?;
-    // From here on the node itself has proven to ask; its row is locked, so that nothing about the node
-    // changes meanwhile.
+    within_bounds(fleet, &mut connection, &node).await?;
+    drop(connection);
+    let subject = NodeSubject { node, kind: db::kind_of(&known.kind) };
+    let shown = check_keys(&known, subject.kind, mask, &binding, &request);
+    let issued = match &shown {
+        Ok(_) => Some(sign(fleet, subject, &Arc::new(csr)).await?),
+        Err(_) => None,
+    };
+    // The node itself has proven to ask; its row is locked, so that nothing about the node changes meanwhile.
+    let mut tx = fleet.kernel.database.begin_for_stranger().await?;
     if !db::hold(&mut tx, &node, &known.tls_key).await? {
         return Err(NOT_ENROLLED.into());
     }
-    let window = fleet.settings.authority.node_validity().as_secs_f64().min(3600.0);
-    if db::renewals_within(&mut tx, &node, window).await? >= RENEWALS {
-        return Err(TOO_MANY_RENEWALS.into());
-    }
-    let kind = db::kind_of(&known.kind);
-    let checked = check_keys(&known, kind, mask, &binding, &request);
-    let outcome = checked.as_ref().map_or_else(|problem| problem.kind().name, |_| "renewed");
-    if !db::record_renewal(&mut tx, &session, &node, kind, mask, outcome).await? {
+    within_bounds(fleet, &mut tx, &node).await?;
+    let outcome = shown.as_ref().map_or_else(|problem| problem.kind().name, |_| "renewed");
+    if !db::record_renewal(&mut tx, &session, &node, subject.kind, mask, outcome).await? {
         return Err(SESSION.into());
     }
     metrics::counter!("noderr_renewals_total", "outcome" => outcome).increment(1);
-    let enrolled = match checked {
-        Ok(shown) => renewed(fleet, &mut tx, NodeSubject { node, kind }, &csr, &known, shown).await?,
-        Err(problem) => {
+    let renewed = match (shown, issued) {
+        (Ok(shown), Some(issued)) => Ok(renewed(fleet, &mut tx, subject, issued, &known, shown).await?),
+        (Err(problem), _) => {
             let detail = json!({ "why": problem.kind().name });
             record(&mut tx, "enrolment", "node.renew.refused", &node.to_string(), &detail).await?;
-            tx.commit().await?;
-            return Err(problem);
+            Err(problem)
         }
+        (Ok(_), None) => unreachable!("whoever has shown its keys is issued a certificate"),
     };
     tx.commit().await?;
-    Ok(enrolled)
+    renewed
+}
+
+/// Refuses a node that renews too often.
+async fn within_bounds(fleet: &Fleet, connection: &mut PgConnection, node: &NodeId) -> Result<(), Problem> {
+    let window = fleet.settings.authority.node_validity().as_secs_f64().min(3600.0);
+    if db::renewals_within(connection, node, window).await? >= RENEWALS {
+        return Err(TOO_MANY_RENEWALS.into());
+    }
+    Ok(())
 }
 
 async fn renewed(
     fleet: &Fleet,
     connection: &mut PgConnection,
     subject: NodeSubject,
-    csr: &Csr,
+    issued: Issued,
     known: &Known,
     Shown { pcrs, result_key }: Shown,
 ) -> Result<Enrolled, Problem> {
-    let node = subject.node;
-    let enrolled = issue(fleet, connection, subject, csr).await?;
+    let (node, serial) = (subject.node, hex::encode(issued.serial));
+    let enrolled = hand_over(fleet, connection, subject, issued).await?;
+    let new_result_key = db::note_result_key(connection, &node, &result_key).await?;
     // The audit entries come last, because the audit log has one writer at a time.
-    if let Some(pcrs) = pcrs.as_ref().map(registers::to_json) {
-        note_registers(connection, &node, known.pcr_baseline.as_ref(), &pcrs, "renewal").await?;
-    }
-    let detail = json!({ "new_result_key": db::note_result_key(connection, &node, &result_key).await? });
+    let detail = json!({ "new_result_key": new_result_key, "certificate": serial });
     record(connection, "enrolment", "node.renew", &node.to_string(), &detail).await?;
+    if let Some(pcrs) = pcrs.as_ref().map(registers::to_json) {
+        note_registers(connection, fleet, &node, known.pcr_baseline.as_ref(), &pcrs, "renewal").await?;
+    }
     Ok(enrolled)
 }
 

@@ -1,4 +1,4 @@
-//! Issuing an install token.
+//! Issuing and withdrawing install tokens.
 
 use super::db::{self, TokenRow};
 use super::terms::MAY_NOT_ENROL;
@@ -7,6 +7,7 @@ use noderr_kernel::{Act, Problem, hash_secret, new_secret};
 use noderr_protocol::NodeId;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 /// Issues an install token; returns its row, and the secret, which is shown this once.
 pub(super) async fn issue(
@@ -25,4 +26,14 @@ pub(super) async fn issue(
     let row = db::insert(act, node, &hash_secret(&secret), &created_by, expires_at).await?;
     act.record("install-token.issue", node, &json!({ "token": row.id })).await?;
     Ok((row, secret))
+}
+
+/// Withdraws an install token: no box enrols with it any more. A box that has enrolled with it stays.
+pub(super) async fn withdraw(act: &mut Act, node: &NodeId, token: Uuid) -> Result<(), Problem> {
+    act.require(&WRITE_NODES)?;
+    if !db::withdraw(act, node, token).await? {
+        return Err(Problem::not_found("install token"));
+    }
+    act.record("install-token.withdraw", node, &json!({ "token": token })).await?;
+    Ok(())
 }

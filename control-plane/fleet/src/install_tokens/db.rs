@@ -11,6 +11,7 @@ pub(super) struct TokenRow {
     pub(super) created_at: OffsetDateTime,
     pub(super) expires_at: OffsetDateTime,
     pub(super) used_at: Option<OffsetDateTime>,
+    pub(super) withdrawn_at: Option<OffsetDateTime>,
 }
 
 /// Whether the node may enrol; `None` if the principal may not see the node.
@@ -36,7 +37,7 @@ pub(super) async fn insert(
     sqlx::query_as!(
         TokenRow,
         "INSERT INTO install_tokens (id, node_id, hash, created_by, expires_at) VALUES ($1, $2, $3, $4, $5)
-         RETURNING id, created_by, created_at, expires_at, used_at",
+         RETURNING id, created_by, created_at, expires_at, used_at, withdrawn_at",
         Uuid::now_v7(),
         node.as_bytes().as_slice(),
         hash,
@@ -50,7 +51,7 @@ pub(super) async fn insert(
 pub(super) async fn list(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Vec<TokenRow>> {
     sqlx::query_as!(
         TokenRow,
-        "SELECT id, created_by, created_at, expires_at, used_at FROM install_tokens
+        "SELECT id, created_by, created_at, expires_at, used_at, withdrawn_at FROM install_tokens
          WHERE node_id = $1 ORDER BY id DESC LIMIT 100",
         node.as_bytes().as_slice()
     )
@@ -79,7 +80,7 @@ pub(crate) async fn find_good(connection: &mut PgConnection, hash: &[u8]) -> sql
              (SELECT count(*) FROM enrolments e WHERE e.token_id = t.id AND e.created_at > now() - interval '1 hour')
                AS "attempts!"
            FROM install_tokens t JOIN nodes n ON n.id = t.node_id
-           WHERE t.hash = $1 AND t.expires_at > now() AND n.id IN (SELECT id FROM admitted)"#,
+           WHERE t.hash = $1 AND t.expires_at > now() AND t.withdrawn_at IS NULL AND n.id IN (SELECT id FROM admitted)"#,
         hash
     )
     .fetch_optional(connection)
@@ -91,9 +92,21 @@ pub(crate) async fn find_good(connection: &mut PgConnection, hash: &[u8]) -> sql
 pub(crate) async fn consume(connection: &mut PgConnection, id: Uuid, same_box: bool) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE install_tokens SET used_at = coalesce(used_at, now())
-         WHERE id = $1 AND (used_at IS NULL OR $2) AND expires_at > now() AND node_id IN (SELECT id FROM admitted)",
+         WHERE id = $1 AND (used_at IS NULL OR $2) AND expires_at > now() AND withdrawn_at IS NULL AND node_id IN (SELECT id FROM admitted)",
         id,
         same_box
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Withdraws a token of a node; `false` if the principal can see no such token.
+pub(super) async fn withdraw(connection: &mut PgConnection, node: &NodeId, id: Uuid) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE install_tokens SET withdrawn_at = coalesce(withdrawn_at, now()) WHERE node_id = $1 AND id = $2",
+        node.as_bytes().as_slice(),
+        id
     )
     .execute(connection)
     .await?;

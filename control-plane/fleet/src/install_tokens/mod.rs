@@ -20,7 +20,7 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     forgets: |_| {
         vec![Forget::new(
             "install_tokens",
-            "expires_at < now() - interval '90 days'
+            "expires_at < retention_now() - interval '90 days'
              AND NOT EXISTS (SELECT FROM enrolments e WHERE e.token_id = install_tokens.id)",
         )]
     },

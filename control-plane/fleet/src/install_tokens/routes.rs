@@ -5,7 +5,9 @@ use super::db::{self, TokenRow};
 use crate::nodes::READ_NODES;
 use crate::state::Fleet;
 use axum::extract::State;
+use axum::http::StatusCode;
 use noderr_kernel::{Json, Made, NodeParam, NodePath, Path, Principal, Problem, Refused, Request};
+use noderr_protocol::NodeId;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
@@ -15,7 +17,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Fleet>> {
-    OpenApiRouter::new().routes(routes!(list, create))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(withdraw))
 }
 
 /// An install token, without its secret.
@@ -29,6 +31,8 @@ struct InstallToken {
     expires_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
     used_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    withdrawn_at: Option<OffsetDateTime>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,6 +51,7 @@ impl From<TokenRow> for InstallToken {
             created_at: row.created_at,
             expires_at: row.expires_at,
             used_at: row.used_at,
+            withdrawn_at: row.withdrawn_at,
         }
     }
 }
@@ -99,4 +104,23 @@ async fn create(
             })
         })
         .await
+}
+
+/// Withdraw an install token: no box enrols with it any more. A box that has enrolled with it stays.
+#[utoipa::path(
+    post,
+    path = "/nodes/{node}/install-tokens/{id}/withdraw",
+    tag = "nodes",
+    params(NodeParam, ("id" = Uuid, Path)),
+    responses((status = 204), Refused)
+)]
+async fn withdraw(
+    State(fleet): State<Arc<Fleet>>,
+    who: Principal,
+    Path((node, id)): Path<(NodeId, Uuid)>,
+) -> Result<StatusCode, Problem> {
+    let mut act = fleet.kernel.begin(who).await?;
+    acts::withdraw(&mut act, &node, id).await?;
+    act.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -4,7 +4,7 @@ use super::db::{self, Node};
 use super::desired::{self, Change};
 use super::revocation;
 use super::terms::WRITE_NODES;
-use super::terms::{OPERATOR_NOT_APPROVED, REVOKED};
+use super::terms::{NO_TPM, OPERATOR_NOT_APPROVED, REVOKED};
 use noderr_kernel::{Act, Line, Problem};
 use noderr_protocol::NodeId;
 use rand::RngCore as _;
@@ -35,10 +35,22 @@ pub(super) async fn change(act: &mut Act, node: &NodeId, wish: &Change) -> Resul
     Ok(version)
 }
 
-/// Revokes a node for good. A node that is revoked already keeps its reason.
-pub(super) async fn revoke(act: &mut Act, node: &NodeId, reason: &Line<500>) -> Result<Node, Problem> {
+/// Revokes a node for good. A node that is revoked already keeps its reason. A TPM that is barred with the node enrols under no
+/// node any more.
+pub(super) async fn revoke(
+    act: &mut Act,
+    node: &NodeId,
+    reason: &Line<500>,
+    bar_tpm: bool,
+) -> Result<Node, Problem> {
     act.require(&WRITE_NODES)?;
     act.require_fresh_proof()?;
+    if bar_tpm {
+        find(act, node).await?;
+        let by = act.who().actor();
+        let tpm = db::bar_tpm(act, node, reason, &by).await?.ok_or(NO_TPM)?;
+        act.record("tpm.bar", node, &json!({ "tpm": hex::encode(tpm), "reason": &**reason })).await?;
+    }
     if revocation::revoke(act, node, reason).await? {
         act.record("node.revoke", node, &json!({ "reason": &**reason })).await?;
     }
@@ -55,6 +67,8 @@ pub(super) async fn unbind(act: &mut Act, node: &NodeId) -> Result<(), Problem> 
     if !db::unbind(act, node).await? {
         return Err(Problem::not_found("node"));
     }
+    // A token that was issued for the box before must not let another one in.
+    db::withdraw_tokens(act, node).await?;
     revocation::void_certificates(act, node).await?;
     act.record("node.unbind", node, &json!({})).await?;
     Ok(())

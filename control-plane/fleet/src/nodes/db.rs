@@ -51,7 +51,13 @@ pub(crate) struct Node {
     pub(crate) paused: bool,
     pub(crate) sample_every_s: i32,
     /// Outcome of the last attestation: `trusted`, `changed`, `refused`, `unavailable`, `silent`, `software`.
+    /// It is of the box that stands behind the node now.
     pub(crate) attestation: Option<String>,
+    /// Why the node is kept out of work, if it is: `registers-changed`, `attestation-refused`, `not-attested`,
+    /// `software-not-allowed`, `ek-certificate-required`, `ek-not-listed` or `tpm-barred`.
+    pub(crate) quarantine: Option<String>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub(crate) quarantined_at: Option<OffsetDateTime>,
 }
 
 pub(crate) struct NodeRow {
@@ -78,6 +84,8 @@ pub(crate) struct NodeRow {
     paused: bool,
     sample_every_s: i32,
     attestation: Option<String>,
+    quarantine: Option<String>,
+    quarantined_at: Option<OffsetDateTime>,
 }
 
 impl From<NodeRow> for Node {
@@ -107,6 +115,8 @@ impl From<NodeRow> for Node {
             paused: row.paused,
             sample_every_s: row.sample_every_s,
             attestation: row.attestation,
+            quarantine: row.quarantine,
+            quarantined_at: row.quarantined_at,
         }
     }
 }
@@ -139,7 +149,8 @@ pub(super) async fn list(connection: &mut PgConnection, filter: NodeFilter) -> s
              n.desired_version, n.actual_version, n.actual_sections AS "sections: Json<Vec<SectionOutcome>>", n.desired_paused AS paused,
              n.desired_sample_every_s AS sample_every_s,
              (SELECT a.verdict::text FROM attestations a WHERE a.node_id = n.id AND a.verdict IS NOT NULL
-              ORDER BY a.requested_at DESC LIMIT 1) AS attestation
+                AND a.requested_at >= n.bound_at ORDER BY a.requested_at DESC LIMIT 1) AS attestation,
+             n.quarantine, n.quarantined_at
            FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.id
            WHERE ($1::uuid IS NULL OR n.operator_id = $1)
              AND ($2::boolean IS NULL OR coalesce(h.online, false) = $2)
@@ -201,7 +212,7 @@ pub(super) async fn unbind(connection: &mut PgConnection, node: &NodeId) -> sqlx
     .await?;
     let done = sqlx::query!(
         "UPDATE nodes SET ek_fingerprint = NULL, ek_certified = false, ak_public = NULL, tls_key = NULL, result_key = NULL, kind = NULL,
-           pcr_baseline = NULL WHERE id = $1",
+           pcr_baseline = NULL, bound_at = NULL, enrolled_at = NULL, quarantine = NULL, quarantined_at = NULL WHERE id = $1",
         id
     )
     .execute(&mut *connection)
@@ -213,4 +224,34 @@ pub(super) async fn unbind(connection: &mut PgConnection, node: &NodeId) -> sqlx
     .execute(&mut *connection)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Bars the TPM behind a node; returns its fingerprint, or `None` if no TPM stands behind the node.
+pub(super) async fn bar_tpm(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    reason: &str,
+    by: &str,
+) -> sqlx::Result<Option<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "INSERT INTO barred_tpms (ek_fingerprint, reason, node_id, barred_by)
+         SELECT ek_fingerprint, $2, id, $3 FROM nodes WHERE id = $1 AND ek_fingerprint IS NOT NULL
+         ON CONFLICT (ek_fingerprint) DO UPDATE SET reason = excluded.reason RETURNING ek_fingerprint",
+        node.as_bytes().as_slice(),
+        reason,
+        by
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Withdraws the open install tokens of a node.
+pub(super) async fn withdraw_tokens(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE install_tokens SET withdrawn_at = now() WHERE node_id = $1 AND withdrawn_at IS NULL AND expires_at > now()",
+        node.as_bytes().as_slice()
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

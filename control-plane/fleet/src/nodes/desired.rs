@@ -31,9 +31,14 @@ pub(super) async fn change(
     .fetch_optional(&mut *connection)
     .await?;
     if version.is_some() {
-        notify(connection, &DESIRED, &node.to_string()).await?;
+        announce(connection, node).await?;
     }
     Ok(version)
+}
+
+/// Tells every instance at the commit that a node's document has changed.
+pub(crate) async fn announce(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<()> {
+    notify(connection, &DESIRED, &node.to_string()).await
 }
 
 /// Acts on the notice that a node's document has changed: the instance that the node is connected to sends
@@ -113,16 +118,16 @@ fn read_sections(bytes: &[u8]) -> Vec<Section> {
     }
 }
 
-/// Makes the base section of a node.
+/// Makes the base section of a node. Whoever is in quarantine takes no work.
 pub(super) async fn base(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Option<Section>> {
     let row = sqlx::query!(
-        "SELECT desired_paused, desired_sample_every_s FROM nodes WHERE id = $1",
+        r#"SELECT desired_paused OR quarantine IS NOT NULL AS "paused!", desired_sample_every_s FROM nodes WHERE id = $1"#,
         node.as_bytes().as_slice()
     )
     .fetch_optional(connection)
     .await?;
     let base = row.map(|row| Base {
-        paused: row.desired_paused,
+        paused: row.paused,
         sample_every_s: u16::try_from(row.desired_sample_every_s).unwrap_or(u16::MAX),
     });
     Ok(base.and_then(|base| base.section().ok()))

@@ -11,6 +11,7 @@ mod terms;
 
 pub(crate) use admission::DatabaseAdmission;
 pub(crate) use db::{find as find_node, node_id};
+pub(crate) use desired::announce as tell_of_desired;
 pub(crate) use revocation::void_certificates;
 
 pub use terms::{READ_NODES, WRITE_NODES};
@@ -21,13 +22,13 @@ use noderr_kernel::{Feature, Forget, Listens, NodeFeature, SettingsSection, Want
 use noderr_people::operators::STANDING;
 use noderr_protocol::{Base, SectionBody as _};
 use std::sync::Arc;
-use terms::{DESIRED, OPERATOR_NOT_APPROVED, REVOKED, VOIDED};
+use terms::{DESIRED, NO_TPM, OPERATOR_NOT_APPROVED, REVOKED, VOIDED};
 
 /// What this feature brings.
 pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     routes: routes::routes,
     permissions: &[&READ_NODES, &WRITE_NODES],
-    problems: &[OPERATOR_NOT_APPROVED, REVOKED],
+    problems: &[NO_TPM, OPERATOR_NOT_APPROVED, REVOKED],
     settings: &[SettingsSection::of::<BrokerSettings>()],
     metrics: noderr_broker::METRICS,
     listens: &[

@@ -172,6 +172,9 @@ async fn change(
 struct Revocation {
     /// The reason; kept with the node and in the audit log.
     reason: Line<500>,
+    /// Whether the TPM behind the node is barred too: it then enrols under no node any more.
+    #[serde(default)]
+    bar_tpm: bool,
 }
 
 /// Revoke a node for good: its session ends within seconds, no new session begins, its certificates are void.
@@ -190,7 +193,7 @@ async fn revoke(
     Json(revocation): Json<Revocation>,
 ) -> Result<Json<Node>, Problem> {
     let mut act = fleet.kernel.begin(who).await?;
-    let shown = acts::revoke(&mut act, &node, &revocation.reason).await?;
+    let shown = acts::revoke(&mut act, &node, &revocation.reason, revocation.bar_tpm).await?;
     act.commit().await?;
     Ok(Json(shown))
 }

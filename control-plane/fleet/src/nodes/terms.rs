@@ -30,3 +30,6 @@ pub const WRITE_NODES: Permission = Permission {
     roles: &[Role::Fleet],
     operators: false,
 };
+
+pub(super) const NO_TPM: Kind =
+    Kind::new(409, "no-tpm", "no TPM stands behind this node, so there is none to bar");

@@ -26,6 +26,34 @@ pub struct EnrolmentSettings {
     pub attest_every_s: u32,
     /// Seconds that a node has for its answer to a challenge.
     pub attest_answer_s: u32,
+    /// What becomes of a node whose registers have changed.
+    pub on_changed: OnChanged,
+    /// Seconds for which a node may fail to answer before it counts as one that has changed.
+    pub trusted_within_s: u32,
+    /// Which of its endorsement keys a TPM must show.
+    pub ek_algorithm: EkAlgorithm,
+}
+
+/// What becomes of a node whose registers have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnChanged {
+    /// The change is put on record.
+    Note,
+    /// The node is kept out of work until its registers are accepted.
+    Quarantine,
+}
+
+/// Which of its endorsement keys a TPM must show. A TPM has several, and one TPM is to be one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EkAlgorithm {
+    /// RSA-2048, which every TPM for PCs has.
+    Rsa,
+    /// P-256.
+    Ecc,
+    /// Either: a TPM may then stand behind two nodes.
+    Any,
 }
 
 /// What must vouch for a TPM.
@@ -66,6 +94,16 @@ impl Settings for EnrolmentSettings {
                 "enrolment.allowed_eks: `{name}` is not a fingerprint of 64 hexadecimal digits"
             );
         }
+        for (field, value) in [
+            ("session_s", self.session_s),
+            ("token_hours", self.token_hours),
+            ("attest_every_s", self.attest_every_s),
+            ("attest_answer_s", self.attest_answer_s),
+            ("trusted_within_s", self.trusted_within_s),
+        ] {
+            anyhow::ensure!(value > 0, "enrolment.{field} must not be 0");
+        }
+        anyhow::ensure!(self.token_hours <= 87_600, "enrolment.token_hours must be at most 87600, ten years");
         anyhow::ensure!(
             !self.pcrs.is_empty() && self.pcrs.iter().all(|index| *index < 24),
             "enrolment.pcrs must name registers from 0 to 23"
@@ -86,6 +124,9 @@ impl Default for EnrolmentSettings {
             token_hours: 168,
             attest_every_s: 86_400,
             attest_answer_s: 120,
+            on_changed: OnChanged::Note,
+            trusted_within_s: 2 * 86_400,
+            ek_algorithm: EkAlgorithm::Rsa,
         }
     }
 }

@@ -11,7 +11,7 @@ pub use enrolment::EnrolmentSettings;
 pub use telemetry::TelemetrySettings;
 
 pub(crate) use broker::ExternalSettings;
-pub(crate) use enrolment::EkPolicy;
+pub(crate) use enrolment::{EkAlgorithm, EkPolicy, OnChanged};
 
 use noderr_kernel::Configuration;
 

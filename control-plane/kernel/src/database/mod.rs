@@ -1,4 +1,4 @@
-//! PostgreSQL: two pools with different rights, migrations, and what a transaction may see.
+//! PostgreSQL: pools with different rights and for different people, migrations, and what a transaction may see.
 
 mod private;
 mod settings;
@@ -11,7 +11,9 @@ use anyhow::{Context as _, ensure};
 use private::PrivateCluster;
 use sqlx::migrate::{Migrate as _, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Transaction};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Row as _, Transaction,
+};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ pub type Tx = Transaction<'static, Postgres>;
 #[derive(Clone)]
 pub struct Database {
     system: PgPool,
+    strangers: PgPool,
+    credentials: PgPool,
     api: PgPool,
     private: Option<PrivateCluster>,
 }
@@ -69,36 +73,53 @@ impl Database {
             return Err(error);
         }
         let owner = owner.options(TIMEOUTS);
-        let size = settings.connections;
-        let (system, api) = match (&private, &settings.api_url) {
-            (Some(cluster), _) => (
-                pool(cluster.options("noderr_system").options(TIMEOUTS), size),
-                pool(cluster.options("noderr_api").options(TIMEOUTS), size),
-            ),
+        let (size, few) = (settings.connections, (settings.connections / 2).max(2));
+        let system = |size| match &private {
+            Some(cluster) => pool(cluster.options("noderr_system").options(TIMEOUTS), size),
+            None => pool_as(owner.clone(), "noderr_system", size),
+        };
+        let api = match (&private, &settings.api_url) {
+            (Some(cluster), _) => pool(cluster.options("noderr_api").options(TIMEOUTS), size),
             (None, Some(url)) => {
                 let api = PgConnectOptions::from_str(url.expose())
-                    .context("database.api_url is not a PostgreSQL URL")?
-                    .options(TIMEOUTS);
-                (pool_as(owner, "noderr_system", size), pool(api, size))
+                    .context("database.api_url is not a PostgreSQL URL")?;
+                check_api(&api, &owner).await?;
+                pool(api.options(TIMEOUTS), size)
             }
             (None, None) => {
                 tracing::warn!(
                     "requests run on the owner's connection in another role; database.api_url gives them one of their own"
                 );
-                (pool_as(owner.clone(), "noderr_system", size), pool_as(owner, "noderr_api", size))
+                pool_as(owner.clone(), "noderr_api", size)
             }
         };
-        Ok(Self { system, api, private })
+        Ok(Self { system: system(size), strangers: system(few), credentials: system(few), api, private })
     }
 
-    /// The pool of the control plane itself: for ingest, enrolment, logins and jobs.
+    /// The pool of the control plane itself: for ingest, admission and jobs.
     pub const fn system(&self) -> &PgPool {
         &self.system
+    }
+
+    /// The pool for whoever has not shown yet who they are, to enrol or to log in: as many as they are, they keep neither
+    /// ingest waiting nor those who are known.
+    pub const fn strangers(&self) -> &PgPool {
+        &self.strangers
+    }
+
+    /// The pool in which credentials are looked up.
+    pub const fn credentials(&self) -> &PgPool {
+        &self.credentials
     }
 
     /// Begins a transaction of the control plane itself.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         begin_whole(self.system.clone(), "BEGIN".to_owned()).await
+    }
+
+    /// Begins a transaction of the control plane itself, for whoever has not shown yet who they are.
+    pub async fn begin_for_stranger(&self) -> sqlx::Result<Tx> {
+        begin_whole(self.strangers.clone(), "BEGIN".to_owned()).await
     }
 
     /// Begins a transaction on behalf of a principal, with the rights of the principal's role and no others.
@@ -131,8 +152,10 @@ impl Database {
     /// Closes the pools, and stops the private cluster unless other instances are connected to it.
     pub async fn close(&self) {
         // Connections that are still at work are not waited for long: their transactions are undone.
-        let closed =
-            tokio::time::timeout(ACQUIRE, async { tokio::join!(self.api.close(), self.system.close()) });
+        let closed = tokio::time::timeout(ACQUIRE, async {
+            let Self { system, strangers, credentials, api, .. } = self;
+            tokio::join!(api.close(), strangers.close(), credentials.close(), system.close())
+        });
         if closed.await.is_err() {
             tracing::warn!("connections to the database did not close in time");
         }
@@ -167,6 +190,45 @@ async fn connect(
             Ok((cluster.options("noderr_owner"), Some(cluster)))
         }
     }
+}
+
+/// Refuses an `api_url` by which requests would have other rights than those of their role, or see another database.
+async fn check_api(api: &PgConnectOptions, owner: &PgConnectOptions) -> anyhow::Result<()> {
+    let mut ours = owner.connect().await.context("cannot connect to PostgreSQL")?;
+    let mut theirs = api.connect().await.context("cannot connect by database.api_url")?;
+    let place = r#"SELECT current_database()::text AS "name!", system_identifier AS "cluster!" FROM pg_control_system()"#;
+    let of = |row: &sqlx::postgres::PgRow| (row.get::<String, _>("name!"), row.get::<i64, _>("cluster!"));
+    let (ours_at, theirs_at) = (
+        of(&sqlx::query(place).fetch_one(&mut ours).await?),
+        sqlx::query(place).fetch_one(&mut theirs).await.map(|row| of(&row)).ok(),
+    );
+    ensure!(
+        theirs_at.is_none_or(|theirs| theirs == ours_at),
+        "database.api_url is of another database than database.url"
+    );
+    let role = sqlx::query(
+        "SELECT current_user::text AS name, rolsuper OR rolbypassrls OR rolcreaterole AS mighty,
+           EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid AND relnamespace = 'public'::regnamespace) AS owns,
+           pg_has_role(current_user, 'noderr_system', 'MEMBER') AS system
+         FROM pg_roles WHERE rolname = current_user",
+    )
+    .fetch_one(&mut theirs)
+    .await?;
+    let name: String = role.get("name");
+    for (wrong, why) in [
+        (name != "noderr_api", "requests run as the role noderr_api"),
+        (role.get("mighty"), "it is a superuser, or may pass by row-level security"),
+        (role.get("owns"), "it owns tables"),
+        (role.get("system"), "it has the rights of the control plane itself"),
+    ] {
+        ensure!(
+            !wrong,
+            "database.api_url connects as the role `{name}`, and {why}; give noderr_api a password (ALTER ROLE noderr_api \
+             PASSWORD ...) and name it in the URL"
+        );
+    }
+    theirs.close().await?;
+    Ok(ours.close().await?)
 }
 
 async fn migrate(owner: &PgConnectOptions, to: &Migrator) -> anyhow::Result<()> {

@@ -17,7 +17,7 @@ pub struct DatabaseSettings {
     pub binaries: Option<PathBuf>,
     /// User that the private cluster runs as when the control plane is started by root.
     pub user: String,
-    /// Connections of each of the two pools.
+    /// Connections of the control plane itself, and of requests; half as many again each for strangers and for looking credentials up.
     pub connections: u32,
 }
 

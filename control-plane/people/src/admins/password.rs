@@ -56,7 +56,7 @@ pub(crate) async fn check(
         metrics::counter!("noderr_logins_failed_total", "why" => "throttled").increment(1);
         return Err(THROTTLED.after(wait, "too many failed logins from this address"));
     }
-    let known = db::find(people.kernel.database.system(), email).await?;
+    let known = db::find(people.kernel.database.strangers(), email).await?;
     let stored = known.as_ref().map(|admin| admin.password_hash.clone());
     let matches = verify(password.expose_secret().to_owned(), stored).await?;
     known.filter(|_| matches).ok_or_else(|| {

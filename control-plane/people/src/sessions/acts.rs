@@ -51,7 +51,7 @@ pub(super) async fn prove(people: &People, session: &Session, person: &Person<'_
 /// Checks password and code; returns the transaction in which the code is used up, and the administrator.
 async fn check(people: &People, person: &Person<'_>) -> Result<(Tx, Admin), Problem> {
     let admin = check_password(people, person.address, person.email, person.password).await?;
-    let mut tx = people.kernel.database.begin().await?;
+    let mut tx = people.kernel.database.begin_for_stranger().await?;
     match check_code(&mut tx, admin.id, person.code).await? {
         None => Ok((tx, admin)),
         Some(refusal) => {

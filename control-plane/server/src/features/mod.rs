@@ -6,7 +6,7 @@ mod work;
 
 pub use service::Service;
 
-use noderr_fleet::{Fleet, attestation, enrolment, install_tokens, nodes, reports};
+use noderr_fleet::{Fleet, attestation, enrolment, install_tokens, nodes, quarantine, reports};
 use noderr_kernel::{
     BaseSettings, Configuration, DatabaseSettings, Declared, Feature, HttpSettings, Kernel, SettingsSection,
 };
@@ -22,8 +22,14 @@ pub const PEOPLE: &[Feature<Arc<People>>] =
     &[sessions::FEATURE, second_factor::FEATURE, tokens::FEATURE, operators::FEATURE];
 
 /// Features of nodes.
-pub const FLEET: &[Feature<Arc<Fleet>>] =
-    &[nodes::FEATURE, install_tokens::FEATURE, enrolment::FEATURE, attestation::FEATURE, reports::FEATURE];
+pub const FLEET: &[Feature<Arc<Fleet>>] = &[
+    nodes::FEATURE,
+    install_tokens::FEATURE,
+    enrolment::FEATURE,
+    attestation::FEATURE,
+    quarantine::FEATURE,
+    reports::FEATURE,
+];
 
 /// Features that any service has.
 pub const SERVICE: &[Feature<Arc<Service>>] = &[service::FEATURE];

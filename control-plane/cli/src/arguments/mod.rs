@@ -1,13 +1,18 @@
 //! The command line of `noderrctl`.
 
+mod nodes;
+
+pub(crate) use nodes::Nodes;
+
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use noderr_protocol::Metric;
 use std::path::PathBuf;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the control plane, 4 control plane out of reach";
 
 /// Steer a Noderr network.
 #[derive(Parser)]
-#[command(name = "noderrctl", version, arg_required_else_help = true)]
+#[command(name = "noderrctl", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) connection: Connection,
@@ -54,6 +59,12 @@ pub(crate) enum Command {
     /// API tokens.
     #[command(subcommand, visible_alias = "token")]
     Tokens(Tokens),
+    /// TPMs that are barred from the network.
+    #[command(subcommand, visible_alias = "tpm")]
+    Tpms(Tpms),
+    /// Values of registers that are expected of the whole fleet.
+    #[command(subcommand)]
+    Registers(Registers),
     /// The audit log.
     #[command(subcommand)]
     Audit(Audit),
@@ -84,9 +95,9 @@ pub(crate) enum Operators {
         /// Only operators in this state: applied, approved, suspended.
         #[arg(long)]
         state: Option<String>,
-        /// At most so many operators.
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
+        /// At most so many operators; without the option, 100 in a table, and all of them as JSON.
+        #[arg(long)]
+        limit: Option<usize>,
     },
     /// Add an operator, who then waits for a decision.
     Add {
@@ -113,117 +124,41 @@ pub(crate) enum Operators {
     },
 }
 
-/// A node may be named by its id, the beginning of its id, or its label.
 #[derive(Subcommand)]
-pub(crate) enum Nodes {
-    /// List nodes, newest first.
+pub(crate) enum Tpms {
+    /// List barred TPMs.
     List {
-        /// Only nodes that are online (true) or are not (false).
+        /// At most so many TPMs; without the option, 100 in a table, and all of them as JSON.
         #[arg(long)]
-        online: Option<bool>,
-        /// Only nodes of this operator.
+        limit: Option<usize>,
+    },
+    /// Let a barred TPM in again.
+    Admit {
+        /// The fingerprint of its endorsement key.
+        tpm: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Registers {
+    /// List the expected values.
+    List,
+    /// Expect a value of a register from the whole fleet, such as an update brings.
+    Expect {
+        /// The register, 0 to 23.
+        register: u16,
+        /// Its SHA-256 value, 64 hexadecimal digits.
+        value: String,
+        /// Where the value comes from.
         #[arg(long)]
-        operator: Option<String>,
-        /// Only nodes with this identity: tpm, software.
-        #[arg(long)]
-        identity: Option<String>,
-        /// Only nodes that are revoked (true) or are not (false).
-        #[arg(long)]
-        revoked: Option<bool>,
-        /// At most so many nodes.
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
+        note: String,
     },
-    /// Give an approved operator a node.
-    Add {
-        /// The operator: an id, the beginning of one, an e-mail address or a name.
-        operator: String,
-        /// What people will call the node.
-        label: String,
-    },
-    /// Show one node.
-    Show {
-        /// The node.
-        node: String,
-    },
-    /// Issue an install token for a node's box.
-    InstallToken {
-        /// The node.
-        node: String,
-    },
-    /// Let a node take no work; it stays connected.
-    Pause {
-        /// The node.
-        node: String,
-    },
-    /// Let a paused node work again.
-    Resume {
-        /// The node.
-        node: String,
-    },
-    /// Set the seconds between a node's telemetry samples.
-    SampleEvery {
-        /// The node.
-        node: String,
-        /// The seconds, 1 to 3600.
-        seconds: u16,
-    },
-    /// Revoke a node for good: its session ends within seconds and no new session begins.
-    Revoke {
-        /// The node.
-        node: String,
-        /// The reason; kept with the node and in the audit log.
-        #[arg(long)]
-        reason: String,
-    },
-    /// Unbind a node from its TPM, so that another box may enrol under its id.
-    Unbind {
-        /// The node.
-        node: String,
-    },
-    /// Read a node's telemetry, newest first.
-    Telemetry {
-        /// The node.
-        node: String,
-        /// Only these metrics; without the option, the most important ones.
-        #[arg(long = "metric", value_delimiter = ',', value_parser = metric)]
-        metrics: Vec<Metric>,
-        /// At most so many samples.
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
-    },
-    /// Read a node's alerts, newest first.
-    Alerts {
-        /// The node.
-        node: String,
-        /// At most so many alerts.
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
-    },
-    /// How far each of a node's lanes is committed.
-    Lanes {
-        /// The node.
-        node: String,
-    },
-    /// Ask a node for an attestation now.
-    Attest {
-        /// The node.
-        node: String,
-    },
-    /// List a node's attestations, newest first.
-    Attestations {
-        /// The node.
-        node: String,
-        /// At most so many attestations.
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
-    },
-    /// Accept the registers that one attestation has shown as the node's baseline.
-    AcceptBaseline {
-        /// The node.
-        node: String,
-        /// The attestation's challenge, as `nodes attestations` shows it.
-        challenge: String,
+    /// Expect a value no longer.
+    Forget {
+        /// The register.
+        register: u16,
+        /// Its value.
+        value: String,
     },
 }
 
@@ -247,8 +182,8 @@ pub(crate) enum Tokens {
     },
     /// Revoke an API token and all tokens that were issued with it; all of them stop working at once.
     Revoke {
-        /// The token's id.
-        id: String,
+        /// The token: its id, the beginning of it, or its name.
+        token: String,
     },
 }
 
@@ -256,9 +191,9 @@ pub(crate) enum Tokens {
 pub(crate) enum Work {
     /// List work that was given up, newest first, and why its last attempt failed.
     List {
-        /// At most so many pieces of work.
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
+        /// At most so many pieces of work; without the option, 50 in a table, and all of them as JSON.
+        #[arg(long)]
+        limit: Option<usize>,
     },
     /// Try a piece of work again, from its first attempt on.
     Retry {
@@ -272,24 +207,17 @@ pub(crate) enum Work {
     },
 }
 
-/// A metric by its name.
-fn metric(name: &str) -> Result<Metric, String> {
-    let known = || Metric::ALL.iter().map(|metric| metric.name()).collect::<Vec<_>>().join(", ");
-    let found = Metric::ALL.iter().find(|metric| metric.name() == name);
-    found.copied().ok_or_else(|| format!("there is no such metric; there are {}", known()))
-}
-
 #[derive(Subcommand)]
 pub(crate) enum Audit {
     /// Read the audit log, newest first.
     List {
-        /// Only entries about this subject: the whole id of a node, an operator or a token, or an administrator's e-mail
-        /// address.
+        /// Only entries about this subject: a node (its id, the beginning of it, or its label), or the whole id of an operator,
+        /// an administrator or a token.
         #[arg(long)]
         subject: Option<String>,
-        /// At most so many entries.
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
+        /// At most so many entries; without the option, 50 in a table, and all of them as JSON.
+        #[arg(long)]
+        limit: Option<usize>,
     },
     /// Check that no entry was changed, and that none is missing between others. Prints the number of entries
     /// and the newest entry's hash: kept elsewhere, both show later whether entries were cut off the end.

@@ -1,0 +1,88 @@
+//! Faults of the disk: an error in answer to one request, or to every one from then on; syncs that do nothing; a slow head.
+
+use rustix::io::Errno;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// Reads, or looks.
+    Look,
+    /// Changes something, or brings it to the disk.
+    Change,
+}
+
+/// An error in the place of an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    /// The number of the request, counted from now.
+    pub after: u64,
+    /// The error. A disk that is full or protected answers those who only look.
+    pub error: Errno,
+    /// Whether every later request fails too.
+    pub for_good: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    requests: u64,
+    fault: Option<(u64, Fault)>,
+    syncs_are_lost: bool,
+    bytes_per_s: Option<u64>,
+}
+
+/// The faults of one disk.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Mutex<State>);
+
+impl Faults {
+    /// Counts a request; returns the error that it is answered with, if any.
+    pub(super) fn strike(&self, asks: Asks) -> Option<Errno> {
+        let mut state = self.lock();
+        let spares_lookers = |error: Errno| matches!(error, Errno::NOSPC | Errno::ROFS);
+        if let Some((_, fault)) = state.fault
+            && spares_lookers(fault.error)
+            && asks == Asks::Look
+        {
+            return None;
+        }
+        state.requests += 1;
+        let (since, fault) = state.fault?;
+        let number = state.requests - since;
+        let strikes = number == fault.after + 1 || (fault.for_good && number > fault.after);
+        strikes.then_some(fault.error)
+    }
+
+    pub(super) fn plan(&self, fault: Option<Fault>) {
+        let mut state = self.lock();
+        let now = state.requests;
+        state.fault = fault.map(|fault| (now, fault));
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.lock().requests
+    }
+
+    pub(super) fn lose_syncs(&self, lost: bool) {
+        self.lock().syncs_are_lost = lost;
+    }
+
+    pub(super) fn syncs_are_lost(&self) -> bool {
+        self.lock().syncs_are_lost
+    }
+
+    pub(super) fn slow_down(&self, bytes_per_s: Option<u64>) {
+        self.lock().bytes_per_s = bytes_per_s;
+    }
+
+    /// How long so many bytes take.
+    pub(super) fn takes(&self, bytes: usize) -> Duration {
+        let rate = self.lock().bytes_per_s;
+        rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(bytes as f64 / rate as f64))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

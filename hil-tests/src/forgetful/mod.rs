@@ -1,0 +1,73 @@
+//! A disk that forgets: a file system of our own, in memory, on which everything behaves as on a disk until the power is cut.
+//! Then only what was synced is certain to be there. It can also fail, and be slow.
+
+mod answers;
+mod faults;
+mod files;
+
+pub use faults::Fault;
+
+use answers::Answers;
+use anyhow::Context as _;
+use faults::Faults;
+use files::Files;
+use fuser::{BackgroundSession, Config, MountOption};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A disk, mounted for as long as the value lives. Stop whoever writes to it before its power is cut: a process that goes on
+/// would be answered by a disk that takes nothing.
+pub struct ForgetfulDisk {
+    files: Arc<Mutex<Files>>,
+    faults: Arc<Faults>,
+    session: Option<BackgroundSession>,
+}
+
+impl ForgetfulDisk {
+    /// Mounts an empty disk of so many MiB. Only root may.
+    pub fn mount(place: &Path, mib: usize) -> anyhow::Result<Self> {
+        let (files, faults) = (Arc::new(Mutex::new(Files::new())), Arc::new(Faults::default()));
+        let answers = Answers { files: files.clone(), faults: faults.clone(), size: mib << 20 };
+        let mut config = Config::default();
+        config.mount_options = vec![MountOption::FSName("forgetful".to_owned()), MountOption::NoAtime];
+        let session = fuser::spawn_mount(answers, place, &config).with_context(|| {
+            format!("cannot mount a file system of our own on {} (root and /dev/fuse?)", place.display())
+        })?;
+        Ok(Self { files, faults, session: Some(session) })
+    }
+
+    /// Cuts the power; chance decides about everything that was not synced.
+    pub fn cut(&self, seed: u64) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).cut(&mut StdRng::seed_from_u64(seed));
+    }
+
+    /// Plans a fault, or takes the plan back.
+    pub fn plan(&self, fault: Option<Fault>) {
+        self.faults.plan(fault);
+    }
+
+    /// How many requests the disk was asked so far.
+    pub fn requests(&self) -> u64 {
+        self.faults.requests()
+    }
+
+    /// Says that everything is on the disk when it is asked to sync, and does nothing about it.
+    pub fn lose_syncs(&self, lost: bool) {
+        self.faults.lose_syncs(lost);
+    }
+
+    /// Reads no faster than this.
+    pub fn slow_down(&self, bytes_per_s: Option<u64>) {
+        self.faults.slow_down(bytes_per_s);
+    }
+}
+
+impl Drop for ForgetfulDisk {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.session.take().map(BackgroundSession::umount_and_join) {
+            eprintln!("a forgetful disk could not be unmounted: {error}");
+        }
+    }
+}
