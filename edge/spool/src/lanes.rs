@@ -4,7 +4,9 @@
 use crate::commit::Numbers;
 use crate::error::SpoolError;
 use crate::lane::{LaneCounters, LaneTree};
-use crate::store::{Caught, Flusher, PANICKED, Store, catch_panic, close_quietly, read_through, set_aside};
+use crate::store::{
+    Caught, Flusher, PANICKED, Store, catch_panic, close_quietly, forget_snapshots, read_through, set_aside,
+};
 use noderr_protocol::{Lane, Position};
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -50,7 +52,16 @@ impl Lanes {
         known: &[LaneCounters],
         gets_on: &dyn Fn(),
     ) -> Result<(Self, Option<PathBuf>), SpoolError> {
-        match Self::try_open(config, known, gets_on) {
+        let opened = match Self::try_open(config, known, gets_on) {
+            // sled's snapshot says what the log says, only sooner; one that was written halfway, when the disk failed or was
+            // full, must not cost the log.
+            Err(SpoolError::Database(why)) if forget_snapshots(&config.path).map_err(SpoolError::Disk)? => {
+                tracing::warn!(%why, "the spool is opened by its log alone");
+                Self::try_open(config, known, gets_on)
+            }
+            opened => opened,
+        };
+        match opened {
             Err(SpoolError::Database(why)) => {
                 let aside = set_aside(&config.path).map_err(SpoolError::Disk)?;
                 tracing::error!(%why, aside = %aside.display(), "the spool could not be read and was set aside");

@@ -103,9 +103,21 @@ impl Spool {
             opened => opened,
         };
         let (mut lanes, replaced) = opened?;
-        lanes.account_for_forgotten();
-        lanes.flusher().flush()?;
-        Ok((lanes, replaced))
+        let written = catch_panic(|| {
+            lanes.account_for_forgotten();
+            lanes.flusher().flush()
+        });
+        match written {
+            Caught::Done(Ok(())) => Ok((lanes, replaced)),
+            Caught::Done(Err(error)) => {
+                close_quietly(lanes);
+                Err(error)
+            }
+            Caught::Panicked => {
+                std::mem::forget(lanes);
+                Err(SpoolError::Database(PANICKED.to_owned()))
+            }
+        }
     }
 
     /// Frees the space that the spool of this folder has set aside, for a start of the node that needs the
@@ -270,5 +282,14 @@ impl Spool {
             close_quietly(broken);
         }
         self.note(state);
+    }
+}
+
+impl Drop for Spool {
+    /// Closes the database; a disk that fails while sled closes must not take whoever drops the spool along.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let closed = State::Closed(Closed::new(Vec::new(), "it is dropped".to_owned()));
+        close_quietly(std::mem::replace(state, closed));
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::error::{SpoolError, is_locked, is_unreadable};
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,15 +66,32 @@ impl Store {
             Caught::Done(opened) => opened?,
             Caught::Panicked => return Err(SpoolError::Database(PANICKED.to_owned())),
         };
-        sync_folder(path).map_err(SpoolError::Disk)?;
-        let file = File::open(path.join("db")).map_err(SpoolError::Disk)?;
-        Ok(Self { db, file: Arc::new(file) })
+        match sync_folder(path).and_then(|()| File::open(path.join("db"))) {
+            Ok(file) => Ok(Self { db, file: Arc::new(file) }),
+            Err(error) => {
+                close_quietly(db);
+                Err(SpoolError::Disk(error))
+            }
+        }
     }
 
     /// What brings writes to the disk.
     pub(crate) fn flusher(&self) -> Flusher {
         Flusher { db: self.db.clone(), file: self.file.clone() }
     }
+}
+
+/// Deletes what sled has written to open faster; returns whether there was anything.
+pub(crate) fn forget_snapshots(path: &Path) -> io::Result<bool> {
+    let mut any = false;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(entry.path())?;
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 /// Brings the files of a database, and their names, to the disk: sled writes some of them once, at the opening, and does not
@@ -92,22 +110,33 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 pub(crate) fn read_through(path: &Path, gets_on: &dyn Fn()) -> Result<(), SpoolError> {
     let mut buffer = vec![0; 256 * 1024];
     for name in ["conf", "db"] {
-        let mut file = match File::open(path.join(name)) {
+        let file = match patiently(|| File::open(path.join(name))) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(of_reading(error)),
         };
+        let mut at = 0;
         loop {
             gets_on();
-            match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(of_reading(error)),
+            match patiently(|| file.read_at(&mut buffer, at)).map_err(of_reading)? {
+                0 => break,
+                len => at += len as u64,
             }
         }
     }
     Ok(())
+}
+
+/// Tries again where a disk does not give something back: many a disk does at the second or third time.
+fn patiently<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut left = 3;
+    loop {
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_unreadable(&error) && left > 0 => left -= 1,
+            done => return done,
+        }
+    }
 }
 
 fn of_reading(error: io::Error) -> SpoolError {

@@ -11,8 +11,10 @@ use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Nothing is remembered by the kernel: after a power cut it must ask again.
+/// The kernel remembers no names: after a power cut it must ask again.
 const NO_TIME: Duration = Duration::ZERO;
+/// What it knows of a file it is told to forget.
+const LONG: Duration = Duration::from_secs(3600);
 const BLOCK: usize = 4096;
 
 pub(super) struct Answers {
@@ -66,7 +68,7 @@ impl Filesystem for Answers {
         or_struck!(self, Look, reply);
         let files = self.files();
         match files.find(parent.0, name).and_then(|id| Some((id, files.node(id)?))) {
-            Some((id, node)) => reply.entry(&NO_TIME, &attributes(id, node), Generation(0)),
+            Some((id, node)) => reply.entry_with_ttls(&LONG, &NO_TIME, &attributes(id, node), Generation(0)),
             None => reply.error(Errno::ENOENT),
         }
     }
@@ -74,7 +76,7 @@ impl Filesystem for Answers {
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         or_struck!(self, Look, reply);
         match self.files().node(ino.0) {
-            Some(node) => reply.attr(&NO_TIME, &attributes(ino.0, node)),
+            Some(node) => reply.attr(&LONG, &attributes(ino.0, node)),
             None => reply.error(Errno::ENOENT),
         }
     }
@@ -106,7 +108,7 @@ impl Filesystem for Answers {
             files.resize(ino.0, size as usize);
         }
         match files.node(ino.0) {
-            Some(node) => reply.attr(&NO_TIME, &attributes(ino.0, node)),
+            Some(node) => reply.attr(&LONG, &attributes(ino.0, node)),
             None => reply.error(Errno::ENOENT),
         }
     }
@@ -127,7 +129,7 @@ impl Filesystem for Answers {
         }
         let id = files.make(parent.0, name, true, mode);
         match files.node(id) {
-            Some(node) => reply.entry(&NO_TIME, &attributes(id, node), Generation(0)),
+            Some(node) => reply.entry_with_ttls(&LONG, &NO_TIME, &attributes(id, node), Generation(0)),
             None => reply.error(Errno::EIO),
         }
     }
@@ -172,8 +174,8 @@ impl Filesystem for Answers {
 
     fn open(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         or_struck!(self, Look, reply);
-        // Past the kernel's cache, which no power cut of ours would empty.
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
+        // What was read once stays in the kernel's cache, as with any disk; a power cut empties it.
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
     }
 
     fn create(
@@ -198,7 +200,7 @@ impl Filesystem for Answers {
                 &attributes(id, node),
                 Generation(0),
                 FileHandle(0),
-                FopenFlags::FOPEN_DIRECT_IO,
+                FopenFlags::FOPEN_KEEP_CACHE,
             ),
             None => reply.error(Errno::EIO),
         }

@@ -75,6 +75,11 @@ impl Files {
         named.map(|((_, name), id)| (name.clone(), *id)).collect()
     }
 
+    /// Everything there is.
+    pub(super) fn all(&self) -> Vec<u64> {
+        self.nodes.keys().copied().collect()
+    }
+
     /// Bytes in use.
     pub(super) fn used(&self) -> usize {
         self.names.values().filter_map(|id| self.nodes.get(id)).map(|node| node.bytes.len()).sum()

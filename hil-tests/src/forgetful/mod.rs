@@ -11,10 +11,10 @@ use answers::Answers;
 use anyhow::Context as _;
 use faults::Faults;
 use files::Files;
-use fuser::{BackgroundSession, Config, MountOption};
+use fuser::{BackgroundSession, Config, INodeNo, MountOption};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A disk, mounted for as long as the value lives. Stop whoever writes to it before its power is cut: a process that goes on
@@ -23,6 +23,7 @@ pub struct ForgetfulDisk {
     files: Arc<Mutex<Files>>,
     faults: Arc<Faults>,
     session: Option<BackgroundSession>,
+    place: PathBuf,
 }
 
 impl ForgetfulDisk {
@@ -35,12 +36,22 @@ impl ForgetfulDisk {
         let session = fuser::spawn_mount(answers, place, &config).with_context(|| {
             format!("cannot mount a file system of our own on {} (root and /dev/fuse?)", place.display())
         })?;
-        Ok(Self { files, faults, session: Some(session) })
+        Ok(Self { files, faults, session: Some(session), place: place.to_owned() })
     }
 
     /// Cuts the power; chance decides about everything that was not synced.
     pub fn cut(&self, seed: u64) {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).cut(&mut StdRng::seed_from_u64(seed));
+        let cached = {
+            let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            let cached = files.all();
+            files.cut(&mut StdRng::seed_from_u64(seed));
+            cached
+        };
+        let Some(kernel) = self.session.as_ref().map(BackgroundSession::notifier) else { return };
+        for id in cached {
+            // The kernel may have forgotten it already.
+            drop(kernel.inval_inode(INodeNo(id), 0, 0));
+        }
     }
 
     /// Plans a fault, or takes the plan back.
@@ -66,8 +77,12 @@ impl ForgetfulDisk {
 
 impl Drop for ForgetfulDisk {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.session.take().map(BackgroundSession::umount_and_join) {
-            eprintln!("a forgetful disk could not be unmounted: {error}");
+        // Somebody may still have a file open for a moment.
+        if let Some(Err(_)) = self.session.take().map(BackgroundSession::umount_and_join) {
+            let done = std::process::Command::new("umount").arg("-l").arg(&self.place).status();
+            if !done.is_ok_and(|status| status.success()) {
+                eprintln!("{} could not be unmounted", self.place.display());
+            }
         }
     }
 }

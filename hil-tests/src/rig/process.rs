@@ -378,10 +378,14 @@ fn environment_of_unit() -> impl Iterator<Item = (&'static str, &'static str)> {
 impl Drop for ProcessRig {
     fn drop(&mut self) {
         // Nobody may be left who waits for a disk that is about to go.
-        if let (Some(_), Some(node)) = (&self.disk, &mut self.node)
-            && let Err(error) = node.start_kill()
-        {
-            eprintln!("{} could not be killed: {error}", self.name);
+        if let (Some(_), Some(node)) = (&self.disk, &mut self.node) {
+            if let Err(error) = node.start_kill() {
+                eprintln!("{} could not be killed: {error}", self.name);
+            }
+            let deadline = std::time::Instant::now() + Duration::from_secs(5);
+            while matches!(node.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
+                std::thread::yield_now();
+            }
         }
         if self.mounted {
             // Unmounted lazily: the node may still have files open.

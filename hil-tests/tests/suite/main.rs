@@ -10,6 +10,7 @@ mod compat;
 mod crowds;
 mod desired;
 mod dev_up;
+mod disk_errors;
 mod enrolment;
 mod first_light;
 mod hostile;
