@@ -40,6 +40,7 @@ pub async fn bare_broker(
         root: authority.root().clone(),
         certificate: Arc::new(SingleCertAndKey::from(CertifiedKey::new(server.chain, signer))),
         gate: GateLimits::default(),
+        proxies: Default::default(),
         fence: FenceLimits::default(),
         rates,
     };

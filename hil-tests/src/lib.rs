@@ -33,7 +33,7 @@ pub use leftovers::{end_leftovers, leftovers};
 pub use mosquitto::Mosquitto;
 pub use peer::{Papers, Peer, hello};
 pub use proxy::{LinkQuality, Proxy};
-pub use rig::{BoxOptions, ProcessRig};
+pub use rig::{BoxOptions, ProcessRig, SmallDisk};
 pub use tpm::{SoftTpm, TpmVendor};
 pub use wait::{SOON, until};
 

@@ -28,6 +28,15 @@ impl Mosquitto {
     /// Makes mosquitto's certificates with the authority in `authority`, which is made if need be, and starts
     /// mosquitto.
     pub async fn start(folder: &Path, authority: &Path) -> anyhow::Result<Self> {
+        Self::start_with(folder, authority, |shown| shown).await
+    }
+
+    /// Starts mosquitto with what `change` makes of the guide's configuration.
+    pub async fn start_with(
+        folder: &Path,
+        authority: &Path,
+        change: impl FnOnce(String) -> String,
+    ) -> anyhow::Result<Self> {
         fs::create_dir_all(authority)?;
         fs::create_dir_all(folder)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
@@ -47,6 +56,7 @@ impl Mosquitto {
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let shown = shown_after("With mosquitto:")?
             .replace("listener 8883", &format!("listener {} 127.0.0.1", address.port()));
+        let shown = change(shown);
         fs::write(folder.join("mosquitto.conf"), format!("{shown}user root\n"))?;
         let mut broker = Self { folder: folder.to_owned(), address, process: None };
         broker.power_on().await?;

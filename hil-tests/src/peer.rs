@@ -167,7 +167,8 @@ impl Peer {
         self.put(&Packet::Publish(publish))
     }
 
-    fn put(&mut self, packet: &Packet) -> anyhow::Result<()> {
+    /// Puts any packet down to be sent.
+    pub fn put(&mut self, packet: &Packet) -> anyhow::Result<()> {
         packet.write(&mut self.output, MAX_PACKET).map(drop).context("a packet does not fit")
     }
 

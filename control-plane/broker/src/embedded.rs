@@ -8,7 +8,7 @@ use crate::session::{self, SessionContext};
 use crate::{Admission, Attached, Broker, SendError, UpEvent};
 use async_trait::async_trait;
 use bytes::Bytes;
-use noderr_front::{Gate, GateLimits};
+use noderr_front::{Gate, GateLimits, TrustedProxies};
 use noderr_protocol::{Down, MAX_ENVELOPE, Message as _, NodeId, Topics};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
@@ -31,6 +31,8 @@ pub struct EmbeddedConfig {
     pub certificate: Arc<dyn ResolvesServerCert>,
     /// Bounds on strangers.
     pub gate: GateLimits,
+    /// Proxies that say whose connections they pass on.
+    pub proxies: TrustedProxies,
     /// Bounds on sessions.
     pub fence: FenceLimits,
     /// Bounds on nodes.
@@ -73,7 +75,7 @@ impl EmbeddedBroker {
         up: mpsc::Sender<UpEvent>,
     ) -> Result<Self, StartError> {
         let tls = server_config(&config.root, config.certificate)?;
-        let mut gate = Gate::bind(config.listen, Arc::new(tls), config.gate)
+        let mut gate = Gate::bind(config.listen, Arc::new(tls), config.gate, config.proxies)
             .await
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let context = Arc::new(SessionContext {

@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+/// The largest packet that is read of the cluster, which should hold its clients to far less.
+const LARGEST_READ: usize = 64 << 20;
 const RECONNECT: Duration = Duration::from_secs(1);
 /// Messages to nodes that wait for the connection. Ingest answers in bursts and never waits: when the queue is full, the
 /// message is dropped, and the node sends again after its stall timeout.
@@ -85,7 +87,9 @@ async fn session(
     let mut options = MqttOptions::new(config.client_id.clone(), config.host.clone(), config.port);
     options.set_transport(Transport::Tls(TlsConfiguration::Rustls((config.tls)()?)));
     options.set_keep_alive(Duration::from_secs(20));
-    options.set_max_packet_size(MAX_ENVELOPE + 512, MAX_ENVELOPE + 512);
+    // Larger than any message is taken for: what is too large is refused below, one by one. The client itself would end the
+    // session over it, and the next session over the same message.
+    options.set_max_packet_size(LARGEST_READ, MAX_ENVELOPE + 512);
     let (fresh, mut events) = AsyncClient::new(options, WAITING);
     events.network_options.set_tcp_nodelay(true);
     loop {
@@ -95,6 +99,13 @@ async fn session(
             }
             Event::Incoming(Packet::SubAck(_)) => {
                 *client.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh.clone());
+            }
+            Event::Incoming(Packet::Publish(publish)) if publish.payload.len() > MAX_ENVELOPE => {
+                refused("size", &publish.topic);
+            }
+            // Nodes ask for nothing to be retained; what is retained all the same would come again at every connection.
+            Event::Incoming(Packet::Publish(publish)) if publish.retain => {
+                refused("retained", &publish.topic)
             }
             Event::Incoming(Packet::Publish(publish)) => {
                 let Some((node, kind)) = config.topics.parse_up(&publish.topic) else {
@@ -112,6 +123,16 @@ async fn session(
             _ => {}
         }
     }
+}
+
+/// Counts a publication that a node could not have made at the embedded broker.
+fn refused(why: &'static str, topic: &str) {
+    metrics::counter!("noderr_broker_refused_total", "why" => why).increment(1);
+    tracing::warn!(
+        why,
+        topic = topic.get(..120).unwrap_or(topic),
+        "a publication is refused; the cluster should not let it pass"
+    );
 }
 
 #[async_trait]

@@ -120,6 +120,10 @@ pub const METRICS: &[(&str, &str)] = &[
         "noderr_broker_foreign_topics_total",
         "Publications of an external broker under a topic that belongs to no node",
     ),
+    (
+        "noderr_broker_refused_total",
+        "Publications of an external broker that are too large, or retained, by reason",
+    ),
     ("noderr_broker_unheard_total", "Publications of kinds that this version does not know"),
     ("noderr_broker_router_restarts_total", "MQTT routers that stopped answering and were replaced"),
     ("noderr_broker_sessions_ended_total", "MQTT sessions that ended, by reason"),

@@ -8,7 +8,7 @@ use noderr_broker::{
     Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, UpEvent,
 };
 use noderr_ca::Authority;
-use noderr_front::GateLimits;
+use noderr_front::{GateLimits, TrustedProxies};
 use noderr_kernel::unix_now;
 use rustls::RootCertStore;
 use rustls::server::ResolvesServerCert;
@@ -50,6 +50,7 @@ async fn embedded(
         root: fleet.authority.root().clone(),
         certificate,
         gate: GateLimits::default(),
+        proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
         fence: FenceLimits::default(),
         rates: settings.rates(),
     };

@@ -6,6 +6,7 @@
 
 use crate::address::subnet;
 use crate::crowd::{Crowd, CrowdLimits};
+use crate::proxied::{TrustedProxies, source};
 use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,11 +49,12 @@ impl Gate {
         address: SocketAddr,
         tls: Arc<ServerConfig>,
         limits: GateLimits,
+        proxies: TrustedProxies,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (sender, finished) = mpsc::channel(64);
-        let acceptor = tokio::spawn(accept(listener, TlsAcceptor::from(tls), limits, sender));
+        let acceptor = tokio::spawn(accept(listener, TlsAcceptor::from(tls), (limits, proxies), sender));
         Ok(Self { address, finished, _acceptor: AbortOnDropHandle::new(acceptor) })
     }
 
@@ -74,7 +76,7 @@ impl Gate {
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    limits: GateLimits,
+    (limits, proxies): (GateLimits, TrustedProxies),
     finished: mpsc::Sender<TlsConnection>,
 ) {
     let pending = Crowd::new(limits.pending);
@@ -88,24 +90,40 @@ async fn accept(
                 continue;
             }
         };
-        // Unfinished handshakes are never busy, so there is always a place.
-        let Some(place) = pending.enter(subnet(peer.ip())) else { continue };
-        let handshake = handshake(stream, acceptor.clone(), limits.handshake);
-        let finished = finished.clone();
-        tokio::spawn(async move {
-            let result = tokio::select! {
-                result = handshake => result,
-                () = place.out().cancelled() => Err("crowded"),
-            };
-            drop(place);
-            match result {
-                // Sending fails only after the gate is closed, when nobody serves connections any more.
-                Ok(stream) => _ = finished.send((stream, peer)).await,
-                Err(reason) => {
-                    metrics::counter!("noderr_gate_refused_total", "reason" => reason).increment(1);
+        let (acceptor, pending, finished) = (acceptor.clone(), pending.clone(), finished.clone());
+        let deadline = limits.handshake;
+        if proxies.trusts(peer.ip()) {
+            tokio::spawn(async move {
+                let mut stream = stream;
+                match tokio::time::timeout(deadline, source(&mut stream, peer)).await {
+                    Ok(Ok(behind)) => admit(stream, behind, acceptor, (deadline, pending, finished)).await,
+                    _ => metrics::counter!("noderr_gate_refused_total", "reason" => "proxy").increment(1),
                 }
-            }
-        });
+            });
+        } else {
+            tokio::spawn(admit(stream, peer, acceptor, (deadline, pending, finished)));
+        }
+    }
+}
+
+/// Completes the handshake of one connection and hands it on.
+async fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    acceptor: TlsAcceptor,
+    (deadline, pending, finished): (Duration, Crowd, mpsc::Sender<TlsConnection>),
+) {
+    // Unfinished handshakes are never busy, so there is always a place.
+    let Some(place) = pending.enter(subnet(peer.ip())) else { return };
+    let result = tokio::select! {
+        result = handshake(stream, acceptor, deadline) => result,
+        () = place.out().cancelled() => Err("crowded"),
+    };
+    drop(place);
+    match result {
+        // Sending fails only after the gate is closed, when nobody serves connections any more.
+        Ok(stream) => _ = finished.send((stream, peer)).await,
+        Err(reason) => metrics::counter!("noderr_gate_refused_total", "reason" => reason).increment(1),
     }
 }
 

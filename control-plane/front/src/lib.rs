@@ -20,6 +20,7 @@ mod bucket;
 mod crowd;
 mod gate;
 mod limiter;
+mod proxied;
 mod throttle;
 
 pub use address::subnet;
@@ -27,6 +28,7 @@ pub use bucket::{Bucket, Rate};
 pub use crowd::{Busy, Crowd, CrowdLimits, Place};
 pub use gate::{Gate, GateLimits, TlsConnection};
 pub use limiter::Limiter;
+pub use proxied::TrustedProxies;
 pub use throttle::{Pauses, Throttle};
 
 /// The metrics of this crate: name and help.

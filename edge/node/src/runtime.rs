@@ -182,14 +182,7 @@ async fn start_parts(
     if opened.is_err() {
         tracing::warn!("the spool takes long to open; the node goes on without it meanwhile");
     }
-    supervisor.keep("storage", shared.part(storage::run));
-    supervisor.keep("inbox", shared.part(inbox::run));
-    supervisor.keep("keeper", shared.part(keeper::run));
-    supervisor.keep("base", shared.part(base::run));
-    supervisor.keep("quarantine", shared.part(quarantine::run));
-    supervisor.keep("attester", shared.part(attester::run));
-    supervisor.keep_until_tidy("sampler", shared.part(sampler::run));
-    supervisor.keep("health", shared.part(health::run));
+    keep_workers(&shared, supervisor);
     let papers = watch::Sender::new(Arc::new(papers));
     let handles = LinkHandles {
         papers: papers.subscribe(),
@@ -205,6 +198,18 @@ async fn start_parts(
         async move { registrar.run(papers, link).await }
     });
     keep_link(&shared, epoch, handles, supervisor)
+}
+
+/// Keeps the parts that need nothing but what is shared.
+fn keep_workers(shared: &Shared, supervisor: &mut Supervisor) {
+    supervisor.keep("storage", shared.part(storage::run));
+    supervisor.keep("inbox", shared.part(inbox::run));
+    supervisor.keep("keeper", shared.part(keeper::run));
+    supervisor.keep("base", shared.part(base::run));
+    supervisor.keep("quarantine", shared.part(quarantine::run));
+    supervisor.keep("attester", shared.part(attester::run));
+    supervisor.keep_until_tidy("sampler", shared.part(sampler::run));
+    supervisor.keep("health", shared.part(health::run));
 }
 
 /// Begins a boot epoch even on a full disk, which must not keep the box from starting: the spool's reserve is

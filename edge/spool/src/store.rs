@@ -151,7 +151,11 @@ pub(crate) fn catch_panic<T>(operation: impl FnOnce() -> Result<T, SpoolError>) 
 
 /// Drops a handle on the database; sled writes while it is dropped, and panics where the disk refuses that.
 pub(crate) fn close_quietly<T>(handle: T) {
-    if let Caught::Panicked = catch_panic(|| Ok(drop(handle))) {
+    let close = || {
+        drop(handle);
+        Ok(())
+    };
+    if let Caught::Panicked = catch_panic(close) {
         tracing::error!("sled panicked while it was closed");
     }
 }

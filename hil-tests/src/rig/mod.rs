@@ -1,5 +1,9 @@
 //! Rigs: boxes whose power, network, TPM, disk and clock can be taken away.
 
+mod options;
 mod process;
+mod small_disk;
 
-pub use process::{BoxOptions, ProcessRig};
+pub use options::BoxOptions;
+pub use process::ProcessRig;
+pub use small_disk::SmallDisk;

@@ -1,6 +1,7 @@
 //! The process rig: the node's binary beside a swtpm, behind two cables, with a data folder that may be a
 //! small disk.
 
+use super::{BoxOptions, SmallDisk};
 use crate::binaries::binary;
 use crate::clock::faketime;
 use crate::forgetful::ForgetfulDisk;
@@ -9,46 +10,11 @@ use crate::tpm::{SoftTpm, TpmVendor};
 use crate::wait::{ask_to_stop, start_logged, until};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::{Child, Command};
-
-/// What may differ between boxes.
-#[derive(Debug, Clone, Default)]
-pub struct BoxOptions {
-    /// Whether the box has a software identity instead of a TPM.
-    pub software: bool,
-    /// Milliseconds between samples, for load.
-    pub sample_every_ms: Option<u64>,
-    /// The size of the disk of the data folder in MiB (needs root); no disk of its own if absent.
-    pub disk_mib: Option<u32>,
-    /// MiB that the spool may take, if not the default of rigs.
-    pub spool_mib: Option<u32>,
-    /// The node's program, if not the one beside the running program.
-    pub program: Option<PathBuf>,
-    /// Whether the box's disk, of `disk_mib`, forgets what was not synced when the power is cut.
-    pub forgetful: bool,
-    /// Whether the box goes where its papers say the broker is, without a cable of its own.
-    pub follows_papers: bool,
-    /// Seconds for which the control plane must keep saying a time that cannot be right.
-    pub clock_patience_s: Option<u32>,
-}
-
-impl BoxOptions {
-    /// A box as boxes are.
-    pub const PLAIN: Self = Self {
-        software: false,
-        sample_every_ms: None,
-        disk_mib: None,
-        spool_mib: None,
-        program: None,
-        forgetful: false,
-        follows_papers: false,
-        clock_patience_s: None,
-    };
-}
 
 /// One box.
 pub struct ProcessRig {
@@ -62,8 +28,9 @@ pub struct ProcessRig {
     node: Option<Child>,
     clock_offset: Option<String>,
     environment: Vec<(String, PathBuf)>,
-    mounted: bool,
-    disk: Option<ForgetfulDisk>,
+    unprivileged: bool,
+    small_disk: Option<SmallDisk>,
+    forgetful_disk: Option<ForgetfulDisk>,
 }
 
 impl ProcessRig {
@@ -104,14 +71,18 @@ impl ProcessRig {
             node: None,
             clock_offset: None,
             environment: Vec::new(),
-            mounted: false,
-            disk: None,
+            unprivileged: options.unprivileged,
+            small_disk: None,
+            forgetful_disk: None,
         };
+        if options.unprivileged {
+            rig.give_to_nobody()?;
+        }
         match options.disk_mib {
             Some(mib) if options.forgetful => {
-                rig.disk = Some(ForgetfulDisk::mount(&rig.data(), mib as usize)?);
+                rig.forgetful_disk = Some(ForgetfulDisk::mount(&rig.data(), mib as usize)?);
             }
-            Some(mib) => rig.mount(mib).await?,
+            Some(mib) => rig.small_disk = Some(SmallDisk::mount(&rig.data(), mib)?),
             None => {}
         }
         fs::write(&rig.config, rig.configuration(roots, install_token, options))?;
@@ -147,7 +118,10 @@ impl ProcessRig {
     /// switched it off.
     pub fn power_on(&mut self) -> anyhow::Result<()> {
         ensure!(self.node.is_none(), "{} is on already", self.name);
-        let mut command = Command::new(&self.program);
+        let mut command = match self.unprivileged {
+            true => as_nobody(&self.program),
+            false => Command::new(&self.program),
+        };
         if let Some(offset) = &self.clock_offset {
             command
                 .env("LD_PRELOAD", faketime()?)
@@ -171,15 +145,15 @@ impl ProcessRig {
         if let Some(mut node) = self.node.take() {
             node.kill().await?;
         }
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = &self.forgetful_disk {
             disk.cut(rand::random());
         }
         Ok(())
     }
 
-    /// The box's disk, if it is one that forgets.
-    pub const fn disk(&self) -> Option<&ForgetfulDisk> {
-        self.disk.as_ref()
+    /// The box's disk, of a box with a small one.
+    pub fn small_disk(&self) -> anyhow::Result<&SmallDisk> {
+        self.small_disk.as_ref().context("this box has no disk of its own")
     }
 
     /// Shuts the box down as an operator would.
@@ -226,35 +200,6 @@ impl ProcessRig {
     /// Sets the socket on which the init system listens, as systemd tells a service.
     pub fn notify_socket(&mut self, path: &Path) {
         self.environment.push(("NOTIFY_SOCKET".to_owned(), path.to_owned()));
-    }
-
-    /// Fills the box's disk to the last block (only with `disk_mib`).
-    pub fn fill_disk(&self) -> anyhow::Result<()> {
-        use std::io::Write as _;
-        ensure!(self.mounted, "this box has no disk of its own");
-        let mut file = File::options().append(true).create(true).open(self.data().join("ballast"))?;
-        let block = vec![0; 64 * 1024];
-        loop {
-            match file.write_all(&block) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Lets nothing more be written to the box's disk, or lets it again (only with `disk_mib`, and only as root).
-    pub async fn write_protect(&self, protected: bool) -> anyhow::Result<()> {
-        ensure!(self.mounted, "this box has no disk of its own");
-        let mode = if protected { "remount,ro" } else { "remount,rw" };
-        let done = Command::new("mount").args(["-o", mode]).arg(self.data()).output().await?;
-        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        Ok(())
-    }
-
-    /// Frees the space again.
-    pub fn free_disk(&self) -> anyhow::Result<()> {
-        Ok(fs::remove_file(self.data().join("ballast"))?)
     }
 
     /// The node's status.
@@ -349,24 +294,24 @@ impl ProcessRig {
         self.node.as_ref().and_then(Child::id)
     }
 
-    async fn mount(&mut self, mib: u32) -> anyhow::Result<()> {
-        // Only root may mount.
-        let words: &[&str] =
-            if rustix::process::geteuid().is_root() { &["mount"] } else { &["sudo", "-n", "mount"] };
-        let done = Command::new(words[0])
-            .args(&words[1..])
-            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
-            .arg(self.data())
-            .output()
-            .await?;
-        ensure!(
-            done.status.success(),
-            "cannot mount a small disk: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
-        self.mounted = true;
+    /// Gives the box's folders to nobody, and a copy of the program that nobody can reach.
+    fn give_to_nobody(&mut self) -> anyhow::Result<()> {
+        let copy = self.folder.join("noderr-node");
+        fs::copy(&self.program, &copy)?;
+        self.program = copy;
+        for folder in [self.folder.clone(), self.data()] {
+            std::os::unix::fs::chown(folder, Some(65534), Some(65534))?;
+        }
         Ok(())
     }
+}
+
+/// Runs a program as nobody, of no group, without any capability.
+fn as_nobody(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
+    command.args(["--inh-caps=-all", "--bounding-set=-all"]).arg(program);
+    command
 }
 
 /// The environment from the node's systemd unit, so that the rig runs the node as a box does.
@@ -378,23 +323,13 @@ fn environment_of_unit() -> impl Iterator<Item = (&'static str, &'static str)> {
 impl Drop for ProcessRig {
     fn drop(&mut self) {
         // Nobody may be left who waits for a disk that is about to go.
-        if let (Some(_), Some(node)) = (&self.disk, &mut self.node) {
+        if let (Some(_), Some(node)) = (&self.forgetful_disk, &mut self.node) {
             if let Err(error) = node.start_kill() {
                 eprintln!("{} could not be killed: {error}", self.name);
             }
             let deadline = std::time::Instant::now() + Duration::from_secs(5);
             while matches!(node.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
                 std::thread::yield_now();
-            }
-        }
-        if self.mounted {
-            // Unmounted lazily: the node may still have files open.
-            let words: &[&str] =
-                if rustix::process::geteuid().is_root() { &["umount"] } else { &["sudo", "-n", "umount"] };
-            let done =
-                std::process::Command::new(words[0]).args(&words[1..]).arg("-l").arg(self.data()).status();
-            if !done.is_ok_and(|status| status.success()) {
-                eprintln!("{} could not be unmounted", self.data().display());
             }
         }
     }

@@ -26,14 +26,14 @@ async fn a_full_disk_is_said_costs_only_telemetry_and_passes() -> anyhow::Result
     let (node, mut rig) = lab.online_box("full", &options).await?;
     account::settled(&lab.database, &node, 10).await?;
 
-    rig.fill_disk()?;
+    rig.small_disk()?.fill()?;
     rig.status_where("the node to notice", SOON, |status| failing(status, "disk")).await?;
     rig.status_where("telemetry to be counted as lost", SOON, |status| {
         status["spool_lost"].as_u64() > Some(5)
     })
     .await?;
     assert!(!rig.has_ended()?, "the node stays up");
-    rig.free_disk()?;
+    rig.small_disk()?.free()?;
     rig.status_where("the node to recover", SOON, |status| !failing(status, "disk")).await?;
 
     account::drained(&lab.database, &node, &rig).await?;

@@ -42,12 +42,12 @@ async fn a_box_starts_on_a_disk_that_cannot_be_written_to() -> anyhow::Result<()
     let (node, mut rig) = lab.online_box("protected", &options).await?;
     account::settled(&lab.database, &node, 10).await?;
     rig.shut_down().await?;
-    rig.write_protect(true).await?;
+    rig.small_disk()?.write_protect(true)?;
     rig.power_on()?;
     rig.online(SOON).await?;
     rig.status_where("the node to say so", SOON, spool_is_out).await?;
     obeys(&lab, &node, &rig).await?;
-    rig.write_protect(false).await?;
+    rig.small_disk()?.write_protect(false)?;
     rig.status_where("the spool to be back", SOON, |status| !spool_is_out(status)).await?;
     account::drained(&lab.database, &node, &rig).await?;
     Ok(())
@@ -60,14 +60,14 @@ async fn a_box_starts_on_a_full_disk() -> anyhow::Result<()> {
     let (node, mut rig) = lab.online_box("full", &options).await?;
     rig.network(LinkQuality::Down);
     rig.status_where("a backlog", SOON, |status| status["spool_records"].as_u64() > Some(60)).await?;
-    rig.fill_disk()?;
+    rig.small_disk()?.fill()?;
     rig.power_cut().await?;
     // The reserve is spent too: an alert has used it.
     rig.network(LinkQuality::Up);
     rig.power_on()?;
     rig.online(SOON).await?;
     obeys(&lab, &node, &rig).await?;
-    rig.free_disk()?;
+    rig.small_disk()?.free()?;
     rig.status_where("the node to recover", SOON, |status| status["failing"] == json!([])).await?;
     let account = account::drained(&lab.database, &node, &rig).await?;
     assert!(account.stored > 60, "{account:?}");

@@ -138,10 +138,10 @@ async fn a_renewal_is_used_on_a_disk_that_cannot_be_written_to() -> anyhow::Resu
     let (_folder, lab) = lab(certificates_of(12)).await?;
     let options = BoxOptions { disk_mib: Some(32), spool_mib: Some(4), ..LIVELY };
     let (node, mut rig) = lab.online_box("protected", &options).await?;
-    rig.fill_disk()?;
+    rig.small_disk()?.fill()?;
     // The alert about the full disk takes the space that was set aside for alerts.
     rig.status_where("the node to notice", SOON, |status| status["failing"] != json!([])).await?;
-    rig.fill_disk()?;
+    rig.small_disk()?.fill()?;
     let before = renewals(&lab, &node).await?;
     until("renewals that cannot be kept", PATIENT, || async {
         Ok((renewals(&lab, &node).await? >= before + 2).then_some(()))

@@ -11,6 +11,7 @@ use noderr_protocol::{
     Welcome,
 };
 use noderr_spool::{Spool, SpoolConfig};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,12 +71,7 @@ struct Running {
     spool: Arc<Spool>,
     signal: SpoolSignal,
     state: watch::Receiver<LinkState>,
-    _held: (
-        mpsc::Sender<Up>,
-        mpsc::Receiver<Down>,
-        watch::Sender<Option<noderr_protocol::ActualState>>,
-        watch::Sender<Arc<Papers>>,
-    ),
+    _held: Box<dyn Any + Send>,
     _link: AbortOnDropHandle<()>,
 }
 
@@ -111,7 +107,7 @@ fn link(folder: &Path, keys: NodeKeys, papers: Papers) -> anyhow::Result<Running
         spool,
         signal,
         state: shown,
-        _held: (outgoing, incoming_end, actual, papers),
+        _held: Box::new((outgoing, incoming_end, actual, papers)),
         _link: running,
     })
 }

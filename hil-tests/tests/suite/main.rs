@@ -25,6 +25,7 @@ mod power_cuts;
 mod raw;
 mod second_factor;
 mod storage;
+mod units;
 
 use noderr_hil::{BoxOptions, Lab, LabOptions, SOON};
 

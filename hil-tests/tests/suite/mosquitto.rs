@@ -1,7 +1,9 @@
 //! The same node and the same control plane, with a real mosquitto between them.
 
 use crate::{LIVELY, SOON};
-use noderr_hil::{ControlOptions, Lab, LabOptions, LinkQuality, Mosquitto, account, scratch, until};
+use noderr_hil::{ControlOptions, Lab, LabOptions, LinkQuality, Mosquitto, Papers, account, scratch, until};
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v4::{Packet, Publish};
 use serde_json::json;
 use std::fs;
 
@@ -52,4 +54,59 @@ async fn an_external_mosquitto_serves_the_same_nodes() -> anyhow::Result<()> {
     })
     .await?;
     Ok(())
+}
+
+/// Whether a line of the guide's configuration keeps nodes within the bounds of the embedded broker.
+fn is_bound(line: &str) -> bool {
+    ["max_packet_size", "message_size_limit", "retain_available", "max_qos"]
+        .iter()
+        .any(|name| line.starts_with(name))
+}
+
+/// One node publishes what no node may: too large, and to be kept. `loose` leaves the bounds of the guide out.
+async fn one_node_takes_nobody_down(loose: bool) -> anyhow::Result<()> {
+    let folder = scratch()?;
+    let broker = Mosquitto::start_with(
+        &folder.path().join("mosquitto"),
+        &folder.path().join("control/authority"),
+        |shown| {
+            let lines = shown.lines().filter(|line| !loose || !is_bound(line));
+            lines.map(|line| format!("{line}\n")).collect()
+        },
+    )
+    .await?;
+    let control = ControlOptions::default().with("broker", broker.setting());
+    let lab = Lab::start(folder.path(), LabOptions { control, ..LabOptions::default() }, |_| {}).await?;
+    let hostile = Papers::enrolled(&lab, 1).await?.remove(0);
+    for (size, retain) in [(70_000, true), (70_000, false), (500, true)] {
+        let mut peer = hostile.connect(broker.address()).await?;
+        let topic = format!("/tenants/{}/up/heartbeat", hostile.node);
+        let mut publish = Publish::new(topic, QoS::AtMostOnce, vec![7; size]);
+        publish.retain = retain;
+        peer.put(&Packet::Publish(publish))?;
+        peer.put(&Packet::Disconnect)?;
+        // The broker has it all before the goodbye, or cuts the peer off amid it.
+        let ended = peer.flush().await.is_err() || peer.hear().await.is_err();
+        assert!(ended, "the session goes on");
+    }
+    let (node, mut rig) = lab.add_box("honest", &LIVELY).await?;
+    rig.lead_to(&[(lab.control.api(), broker.address())]);
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    account::settled(&lab.database, &node, 20).await?;
+    assert!(lab.admin.get("/ready").await.is_ok());
+    let log = fs::read_to_string(lab.control.log())?;
+    assert!(!log.contains("the external broker is not reachable"), "it was cut off: {log}");
+    assert_eq!(log.contains("a publication is refused"), loose, "{log}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_takes_nobody_down_behind_a_broker_as_the_guide_has_it() -> anyhow::Result<()> {
+    one_node_takes_nobody_down(false).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_takes_nobody_down_behind_a_broker_without_bounds() -> anyhow::Result<()> {
+    one_node_takes_nobody_down(true).await
 }

@@ -101,7 +101,7 @@ fn cut_a_document(loses_syncs: bool, rounds: u64) -> anyhow::Result<usize> {
         let said = kill_midway(&["rehearse", "write", "1", &first], place.path(), life)?;
         let promised: u64 = said.last().context("a number")?.parse()?;
         disk.cut(round);
-        let found = Folder::open(place.path()).and_then(|folder| Ok(folder.read::<Count>()));
+        let found = Folder::open(place.path()).map(|folder| folder.read::<Count>());
         match found.map(|read| read.ok().flatten()) {
             Ok(Some(Count { count })) if count >= promised => next = count + 1,
             _ => {

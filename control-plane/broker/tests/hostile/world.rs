@@ -70,6 +70,7 @@ impl World {
             root: authority.root().clone(),
             certificate: Arc::new(SingleCertAndKey::from(CertifiedKey::new(server.chain, signer))),
             gate: GateLimits::default(),
+            proxies: Default::default(),
             fence: FenceLimits::default(),
             rates: Rates::default(),
         };

@@ -1,6 +1,7 @@
 //! The settings of the MQTT broker, which is embedded unless an external broker is named.
 
 use anyhow::Context as _;
+use ipnet::IpNet;
 use noderr_broker::Rates;
 use noderr_front::Rate;
 use noderr_kernel::Settings;
@@ -27,6 +28,8 @@ pub struct BrokerSettings {
     /// Mebibytes of reports that a node may send at once, on top of that rate: records buffered while the
     /// node was offline.
     pub node_burst_mib: u32,
+    /// Networks of the proxies before the embedded broker, which say whose connections they pass on (PROXY protocol).
+    pub trusted_proxies: Vec<IpNet>,
     /// An external MQTT broker instead of the embedded one.
     pub external: Option<ExternalSettings>,
 }
@@ -70,6 +73,7 @@ impl Default for BrokerSettings {
             node_packets_per_s: 2000,
             node_kib_per_s: 64,
             node_burst_mib: 32,
+            trusted_proxies: Vec::new(),
             external: None,
         }
     }

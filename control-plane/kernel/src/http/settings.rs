@@ -1,6 +1,7 @@
 //! The settings of the HTTP API.
 
 use crate::settings::Settings;
+use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::SocketAddr;
 
@@ -14,6 +15,8 @@ pub struct HttpSettings {
     pub public_url: String,
     /// Host names and addresses in the server's certificate, for the API and the broker.
     pub names: Vec<String>,
+    /// Networks of the proxies before the API, which say whose connections they pass on (PROXY protocol).
+    pub trusted_proxies: Vec<IpNet>,
     /// Connections at once.
     pub connections: usize,
     /// Connections at once from one address; under IPv6 from one /64 network.
@@ -31,6 +34,7 @@ impl Default for HttpSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
             public_url: "https://localhost:8443".to_owned(),
             names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+            trusted_proxies: Vec::new(),
             connections: 2048,
             connections_per_address: 128,
             requests_per_s: 100,

@@ -10,7 +10,7 @@ use axum::Router;
 use noderr_ca::Authority;
 use noderr_fleet::reports::{self, Ingest};
 use noderr_fleet::{FleetSettings, open_authority, start_broker};
-use noderr_front::{Crowd, CrowdLimits, Gate, GateLimits};
+use noderr_front::{Crowd, CrowdLimits, Gate, GateLimits, TrustedProxies};
 use noderr_kernel::{Configuration, Database, HttpSettings, Kernel, listen, run_schedule, work};
 use std::fs;
 use std::path::Path;
@@ -108,7 +108,8 @@ async fn serve_api(
     router: Router,
     stop: CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
-    let gate = Gate::bind(http.listen, Arc::new(api_config(certificate)?), GateLimits::default())
+    let proxies = TrustedProxies::new(http.trusted_proxies.clone());
+    let gate = Gate::bind(http.listen, Arc::new(api_config(certificate)?), GateLimits::default(), proxies)
         .await
         .with_context(|| format!("http.listen: cannot listen on {}", http.listen))?;
     let crowd = Crowd::new(CrowdLimits { most: http.connections, per_address: http.connections_per_address });

@@ -1,15 +1,19 @@
 //! A control plane as a process, which tests can start, stop, kill, and start again.
 
+mod database;
+mod options;
+
+pub use options::ControlOptions;
+
 use crate::binaries::binary;
 use crate::clock::faketime;
 use crate::ports::free_ports;
 use crate::wait::{SOON, ask_to_stop, start_logged, until};
 use anyhow::{Context as _, ensure};
 use noderr_cli::Client;
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use options::configuration;
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,32 +21,6 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
-
-/// What may differ between control planes.
-#[derive(Debug, Clone, Default)]
-pub struct ControlOptions {
-    /// Ports for the API and the broker; any free ports if absent.
-    pub ports: Option<(u16, u16)>,
-    /// Folder of TPM vendors' certificates; if set, enrolment demands an endorsement certificate.
-    pub vendor_roots: Option<PathBuf>,
-    /// More TOML, by section: `[("enrolment", "allow_software = true")]`.
-    pub settings: Vec<(String, String)>,
-    /// More environment variables.
-    pub environment: Vec<(String, String)>,
-    /// The URL of a PostgreSQL to use in place of a private one.
-    pub database_url: Option<String>,
-    /// The folder of an authority that another control plane has made.
-    pub authority: Option<PathBuf>,
-}
-
-impl ControlOptions {
-    /// Adds a line to a section.
-    #[must_use]
-    pub fn with(mut self, topic: &str, line: impl Into<String>) -> Self {
-        self.settings.push((topic.to_owned(), line.into()));
-        self
-    }
-}
 
 /// One control plane.
 pub struct ControlPlane {
@@ -169,30 +147,6 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Writes everything that is in the private database to a file, as an administrator would.
-    pub async fn dump(&self, file: &Path) -> anyhow::Result<()> {
-        let done = Command::new("pg_dump").arg("--file").arg(file).arg(self.owner_url()?).output().await?;
-        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        Ok(())
-    }
-
-    /// Puts a dump in the place of the private database, of a control plane that was killed and whose PostgreSQL still runs.
-    pub async fn restore(&self, file: &Path) -> anyhow::Result<()> {
-        let url = self.owner_url()?;
-        let (server, name) = url.rsplit_once('/').context("a URL ends with the database")?;
-        let elsewhere = format!("{server}/postgres");
-        for (database, words) in [
-            (&elsewhere, vec!["-c".to_owned(), format!("DROP DATABASE {name} WITH (FORCE)")]),
-            (&elsewhere, vec!["-c".to_owned(), format!("CREATE DATABASE {name} TEMPLATE template0")]),
-            (&url, vec!["-f".to_owned(), file.display().to_string()]),
-        ] {
-            let mut psql = Command::new("psql");
-            let done = psql.args(["-q", "-v", "ON_ERROR_STOP=1"]).args(words).arg(database).output().await?;
-            ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        }
-        Ok(())
-    }
-
     /// Kills the process, as a power cut would.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(mut process) = self.process.take() {
@@ -290,60 +244,6 @@ impl ControlPlane {
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().and_then(Child::id)
     }
-
-    /// A URL of the private database, by which everything but secrets can be read.
-    pub fn reader_url(&self) -> anyhow::Result<String> {
-        ensure!(!self.external_database, "the database is not its own");
-        fs::read_to_string(self.folder.join("reader-url")).context("the control plane has not started yet")
-    }
-
-    /// A URL of the private database with all rights, for a second instance.
-    pub fn owner_url(&self) -> anyhow::Result<String> {
-        Ok(self.reader_url()?.replace("noderr_reader@", "noderr_owner@"))
-    }
-
-    fn postmaster(&self) -> Option<Pid> {
-        let text = fs::read_to_string(self.postmaster_file()).ok()?;
-        Pid::from_raw(text.lines().next()?.parse().ok()?)
-    }
-
-    fn postmaster_file(&self) -> PathBuf {
-        self.folder.join("postgres/data/postmaster.pid")
-    }
-
-    /// Stops the private PostgreSQL, and waits until the control plane has started it again.
-    pub async fn restart_database(&self) -> anyhow::Result<()> {
-        let before = self.postmaster().context("the private PostgreSQL does not run")?;
-        // Fast shutdown: connections are cut, transactions rolled back.
-        kill_process(before, Signal::INT)?;
-        until("PostgreSQL to come back", Duration::from_secs(30), || async {
-            Ok(self.postmaster().filter(|now| *now != before && self.takes_connections()).map(drop))
-        })
-        .await
-    }
-
-    /// Lets the private PostgreSQL stand still, or go on: its connections stay and nothing answers.
-    pub fn freeze_database(&self, frozen: bool) -> anyhow::Result<()> {
-        let postmaster = self.postmaster().context("the private PostgreSQL does not run")?;
-        let children = format!("/proc/{0}/task/{0}/children", postmaster.as_raw_nonzero());
-        let backends = fs::read_to_string(children)?;
-        let backends = backends.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
-        for process in std::iter::once(postmaster).chain(backends) {
-            match kill_process(process, if frozen { Signal::STOP } else { Signal::CONT }) {
-                // A backend may have ended meanwhile.
-                Ok(()) | Err(Errno::SRCH) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether PostgreSQL takes connections, by the last line of the postmaster's file, as `pg_ctl` decides
-    /// it.
-    fn takes_connections(&self) -> bool {
-        fs::read_to_string(self.postmaster_file())
-            .is_ok_and(|text| text.lines().last().is_some_and(|state| state.trim() == "ready"))
-    }
 }
 
 impl Drop for ControlPlane {
@@ -362,45 +262,4 @@ impl Drop for ControlPlane {
             }
         }
     }
-}
-
-fn configuration(
-    folder: &Path,
-    api: SocketAddr,
-    broker: SocketAddr,
-    options: &ControlOptions,
-) -> anyhow::Result<String> {
-    let mut topics: Vec<(&str, String)> = vec![
-        ("http", format!("listen = \"{api}\"\npublic_url = \"https://localhost:{}\"", api.port())),
-        ("broker", format!("listen = \"{broker}\"\npublic_address = \"localhost:{}\"", broker.port())),
-        ("enrolment", String::new()),
-        ("database", String::new()),
-        ("authority", String::new()),
-        ("telemetry", String::new()),
-    ];
-    let mut add = |topic: &str, line: &str| {
-        if let Some((_, lines)) = topics.iter_mut().find(|(name, _)| *name == topic) {
-            lines.push('\n');
-            lines.push_str(line);
-        } else {
-            unreachable!("no topic {topic}");
-        }
-    };
-    if let Some(roots) = &options.vendor_roots {
-        add("enrolment", &format!("ek_policy = \"require-ek-cert\"\nvendor_roots = \"{}\"", roots.display()));
-    }
-    if let Some(url) = &options.database_url {
-        add("database", &format!("url = \"{url}\""));
-    }
-    if let Some(authority) = &options.authority {
-        add("authority", &format!("folder = \"{}\"", authority.display()));
-    }
-    for (topic, line) in &options.settings {
-        add(topic, line);
-    }
-    let mut text = format!("network = \"demo\"\ndata = \"{}\"\n", folder.display());
-    for (topic, lines) in topics {
-        write!(text, "\n[{topic}]{}{lines}\n", if lines.starts_with('\n') { "" } else { "\n" })?;
-    }
-    Ok(text)
 }
