@@ -183,6 +183,7 @@ pub(crate) enum Tokens {
     /// Revoke an API token and all tokens that were issued with it; all of them stop working at once.
     Revoke {
         /// The token: its id, the beginning of it, or its name.
+        #[arg(id = "named-token", value_name = "TOKEN")]
         token: String,
     },
 }
@@ -222,4 +223,19 @@ pub(crate) enum Audit {
     /// Check that no entry was changed, and that none is missing between others. Prints the number of entries
     /// and the newest entry's hash: kept elsewhere, both show later whether entries were cut off the end.
     Check,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_named_is_not_the_token_that_asks() {
+        for words in [vec!["tokens", "revoke", "one"], vec!["nodes", "withdraw-token", "box", "one"]] {
+            let words = ["noderrctl", "--token", "mine"].into_iter().chain(words);
+            let parsed = Arguments::try_parse_from(words).ok();
+            let token = parsed.and_then(|parsed| parsed.connection.token);
+            assert_eq!(token.as_deref(), Some("mine"));
+        }
+    }
 }

@@ -51,6 +51,7 @@ pub(crate) enum Nodes {
         /// The node.
         node: String,
         /// The token's id, as `nodes install-tokens` shows it.
+        #[arg(id = "install-token", value_name = "TOKEN")]
         token: String,
     },
     /// Let a node take no work; it stays connected.

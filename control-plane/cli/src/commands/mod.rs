@@ -51,7 +51,7 @@ impl Printer {
 
     /// Prints a sentence for people, or the value for scripts.
     pub(crate) fn done(&self, value: &Value, sentence: &str) {
-        if self.json { self.raw(value) } else { say(&format!("{sentence}")) }
+        if self.json { self.raw(value) } else { say(sentence) }
     }
 
     fn raw(&self, value: &Value) {

@@ -27,8 +27,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
             printer.fields(&lasting(client, &node, "/install-tokens", &json!({})).await?);
         }
         Nodes::InstallTokens { node } => {
-            let tokens = client.get(&path(client, &node, "/install-tokens").await?).await?;
-            printer.rows(tokens.as_array().cloned().unwrap_or_default(), &INSTALL_TOKENS);
+            rows(client, printer, &node, "/install-tokens", &INSTALL_TOKENS).await?;
         }
         Nodes::WithdrawToken { node, token } => {
             let below = format!("/install-tokens/{token}/withdraw");
@@ -40,17 +39,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
         Nodes::SampleEvery { node, seconds } => {
             desire(client, printer, &node, &json!({ "sample_every_s": seconds })).await?;
         }
-        Nodes::Revoke { node, reason, bar_tpm } => {
-            let wanted = json!({ "reason": reason, "bar_tpm": bar_tpm });
-            let shown = lasting(client, &node, "/revoke", &wanted).await?;
-            let kept = shown.get("revoked_reason").and_then(Value::as_str).unwrap_or_default();
-            let said = if kept == reason {
-                format!("revoked {node}")
-            } else {
-                format!("{node} was revoked before, and keeps its reason: {kept}")
-            };
-            printer.done(&shown, &said);
-        }
+        Nodes::Revoke { node, reason, bar_tpm } => revoke(client, printer, &node, &reason, bar_tpm).await?,
         Nodes::Unbind { node } => {
             let answer = lasting(client, &node, "/unbind", &json!({})).await?;
             printer.done(&answer, &format!("unbound {node}; issue an install token for its new box"));
@@ -63,10 +52,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
             let path = path(client, &node, "/alerts").await?;
             printer.list(client, &path, (limit, 20), &ALERTS).await?;
         }
-        Nodes::Lanes { node } => {
-            let lanes = client.get(&path(client, &node, "/lanes").await?).await?;
-            printer.rows(lanes.as_array().cloned().unwrap_or_default(), &LANES);
-        }
+        Nodes::Lanes { node } => rows(client, printer, &node, "/lanes", &LANES).await?,
         Nodes::Attest { node } => {
             let asked = client.post(&path(client, &node, "/attestations").await?, &json!({})).await?;
             printer.done(&asked, &format!("asked; see `noderrctl nodes attestations {node}`"));
@@ -133,6 +119,38 @@ const ATTESTATIONS: [(&str, &str); 6] = [
 async fn lasting(client: &Client, node: &str, below: &str, body: &Value) -> anyhow::Result<Value> {
     let path = path(client, node, below).await?;
     proven(client, async || client.post(&path, body).await).await
+}
+
+async fn revoke(
+    client: &Client,
+    printer: &Printer,
+    node: &str,
+    reason: &str,
+    bar_tpm: bool,
+) -> anyhow::Result<()> {
+    let wanted = json!({ "reason": reason, "bar_tpm": bar_tpm });
+    let shown = lasting(client, node, "/revoke", &wanted).await?;
+    let kept = shown.get("revoked_reason").and_then(Value::as_str).unwrap_or_default();
+    let said = if kept == reason {
+        format!("revoked {node}")
+    } else {
+        format!("{node} was revoked before, and keeps its reason: {kept}")
+    };
+    printer.done(&shown, &said);
+    Ok(())
+}
+
+/// Shows a list that is never long.
+async fn rows(
+    client: &Client,
+    printer: &Printer,
+    node: &str,
+    below: &str,
+    columns: &[Column],
+) -> anyhow::Result<()> {
+    let rows = client.get(&path(client, node, below).await?).await?;
+    printer.rows(rows.as_array().cloned().unwrap_or_default(), columns);
+    Ok(())
 }
 
 async fn desire(client: &Client, printer: &Printer, node: &str, change: &Value) -> anyhow::Result<()> {
