@@ -9,6 +9,7 @@ pub mod tokens;
 
 pub use identify::Credentials;
 
+use admins::Refusals;
 use noderr_front::Throttle;
 use noderr_kernel::{HasKernel, Kernel};
 use std::net::IpAddr;
@@ -23,12 +24,14 @@ pub struct People {
     pub kernel: Arc<Kernel>,
     /// Failed logins: of an address with one account, and of an address with any account.
     pub(crate) logins: Throttle<(IpAddr, Option<String>)>,
+    /// Failed logins of known accounts, for the record.
+    pub(crate) refusals: Refusals,
 }
 
 impl People {
     /// Makes the state of the area.
     pub fn new(kernel: Arc<Kernel>) -> Self {
-        Self { kernel, logins: Throttle::new(REMEMBERED) }
+        Self { kernel, logins: Throttle::new(REMEMBERED), refusals: Refusals::default() }
     }
 }
 

@@ -282,3 +282,30 @@ async fn asking_whether_a_code_is_needed_uses_no_attempt_up() -> anyhow::Result<
     assert_eq!(kinds[5], "throttled", "wrong passwords count: {kinds:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_tries_the_password_of_an_administrator_is_on_record() -> anyhow::Result<()> {
+    let plane = TestPlane::open().await?;
+    let (admin, nobody) = (plane.admin(), plane.nobody());
+    let try_as = async |email: &str| {
+        let body = json!({ "email": email, "password": "not the password" });
+        anyhow::Ok(nobody.post("/sessions", &body).await?.problem().to_owned())
+    };
+    // Unknown accounts leave nothing behind, or strangers could fill the log.
+    assert_eq!(try_as("unknown@test.invalid").await?, "password-wrong");
+    for _ in 0..3 {
+        assert_eq!(try_as("admin@test.invalid").await?, "password-wrong");
+    }
+    let entries = until("the failed logins on record", Duration::from_secs(10), || async {
+        let audit = admin.get("/audit").await?.expect(200)?;
+        let entries = audit["items"].as_array().cloned().unwrap_or_default();
+        let refused = |entry: &&Value| entry["action"] == "session.refused";
+        let refused: Vec<_> = entries.iter().filter(refused).cloned().collect();
+        Ok((!refused.is_empty()).then_some(refused))
+    })
+    .await?;
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(entries[0]["subject"], json!(plane.admin_id), "{entries:?}");
+    assert!(!entries[0].to_string().contains("127.0.0.1"), "no address is kept");
+    Ok(())
+}

@@ -4,6 +4,7 @@
 mod acts;
 mod db;
 mod password;
+mod refusals;
 
 pub use acts::{list, remove, set};
 
@@ -12,3 +13,4 @@ pub use password::hash as hash_password;
 
 pub(crate) use db::Admin;
 pub(crate) use password::{PASSWORD_WRONG, check as check_password, forgive, take_back};
+pub(crate) use refusals::Refusals;

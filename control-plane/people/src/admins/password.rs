@@ -59,6 +59,9 @@ pub(crate) async fn check(
     let known = db::find(people.kernel.database.strangers(), email).await?;
     let stored = known.as_ref().map(|admin| admin.password_hash.clone());
     let matches = verify(password.expose_secret().to_owned(), stored).await?;
+    if let Some(admin) = known.as_ref().filter(|_| !matches) {
+        people.refusals.put_on_record(&people.kernel, admin.id);
+    }
     known.filter(|_| matches).ok_or_else(|| {
         metrics::counter!("noderr_logins_failed_total", "why" => "password").increment(1);
         tracing::warn!(%address, "a login with a wrong password, or of an unknown account");
