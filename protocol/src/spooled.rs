@@ -120,6 +120,8 @@ open_enum! {
         Damaged = 1, "damaged";
         /// The server acknowledged the records and has since lost them (restored from an older backup).
         LostByServer = 2, "lost_by_server";
+        /// The node had used up what it may store in a day.
+        OverQuota = 3, "over_quota";
     }
 }
 

@@ -1,4 +1,4 @@
-//! A small disk for a box's data folder: of memory, mounted, and needing root.
+//! A small disk for the folder of a box or a control plane: of memory, mounted, and needing root.
 
 use anyhow::ensure;
 use std::ffi::OsStr;
@@ -14,7 +14,7 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     /// Mounts a disk of a number of MiB on a folder.
-    pub(super) fn mount(folder: &Path, mib: u32) -> anyhow::Result<Self> {
+    pub fn mount(folder: &Path, mib: u32) -> anyhow::Result<Self> {
         let size = format!("size={mib}m");
         as_root(
             "mount",
@@ -40,6 +40,19 @@ impl SmallDisk {
                 Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Fills the disk until no more than so many MiB are free.
+    pub fn fill_but(&self, mib: u64) -> anyhow::Result<()> {
+        let mut file = File::options().append(true).create(true).open(self.ballast())?;
+        let block = vec![0; 1 << 20];
+        loop {
+            let disk = rustix::fs::statvfs(&self.folder)?;
+            if disk.f_bavail * disk.f_frsize <= mib << 20 {
+                return Ok(());
+            }
+            file.write_all(&block)?;
         }
     }
 

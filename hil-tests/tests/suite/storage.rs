@@ -1,7 +1,7 @@
 //! Storage: what is read, kept and dropped never keeps what is reported from being stored.
 
 use crate::{LIVELY, SOON, lab};
-use noderr_hil::{Lab, LabOptions, account};
+use noderr_hil::{ControlOptions, Lab, LabOptions, SmallDisk, account, scratch, until};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 async fn owner(lab: &Lab) -> anyhow::Result<PgConnection> {
@@ -96,5 +96,76 @@ async fn time_that_jumps_makes_nothing_old_at_once() -> anyhow::Result<()> {
     run_job(&mut owner, "forget-expired").await?;
     let behind: i64 = sqlx::query_scalar(at).fetch_one(&mut owner).await?;
     assert_eq!(behind, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_its_quota_a_node_leaves_one_counted_gap_until_the_next_day() -> anyhow::Result<()> {
+    const QUOTA: i64 = 40;
+    let control = ControlOptions::default().with("telemetry", format!("node_rows_per_day = {QUOTA}"));
+    let (_folder, lab) = lab(LabOptions { control, ..LabOptions::default() }).await?;
+    let (node, rig) = lab.online_box("chatty", &LIVELY).await?;
+    let account = account::settled(&lab.database, &node, 4 * QUOTA).await?;
+    assert_eq!(account.stored, QUOTA);
+    let mut owner = owner(&lab).await?;
+    let gaps = "SELECT count(*) FROM gaps WHERE encode(node_id, 'hex') = $1 AND reason = 'over_quota'";
+    let rows: i64 = sqlx::query_scalar(gaps).bind(&node).fetch_one(&mut owner).await?;
+    assert_eq!(rows, 1, "the gap grows and is not told anew with every batch");
+    let shown =
+        lab.node_where(&node, "its name to be shown", SOON, |shown| shown["refused_today"] != 0).await?;
+    assert!(shown["refused_today"].as_i64() >= Some(3 * QUOTA), "{shown}");
+    let lanes = lab.admin.get(&format!("/nodes/{node}/lanes")).await?;
+    let of = |lane: &str| lanes.as_array().and_then(|all| all.iter().find(|shown| shown["lane"] == lane));
+    assert_eq!(
+        of("telemetry").map(|lane| &lane["rows_today"]),
+        Some(&serde_json::json!(QUOTA + 1)),
+        "{lanes}"
+    );
+    assert_eq!(of("alert").map(|lane| &lane["refused_today"]), Some(&serde_json::json!(0)), "{lanes}");
+
+    // The next day.
+    owner.execute("UPDATE lanes SET day = day - 1").await?;
+    let before = account::lane(&lab.database, &node, "telemetry").await?;
+    until("records to be stored again", SOON, || async {
+        let account = account::lane(&lab.database, &node, "telemetry").await?;
+        Ok((account.stored == 2 * QUOTA && account.last > before.last + 2 * QUOTA).then_some(()))
+    })
+    .await?;
+    let rows: i64 = sqlx::query_scalar(gaps).bind(&node).fetch_one(&mut owner).await?;
+    assert_eq!(rows, 2);
+    drop(rig);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_short_of_disk_takes_no_records_and_loses_none() -> anyhow::Result<()> {
+    let folder = scratch()?;
+    let place = folder.path().join("control");
+    std::fs::create_dir_all(&place)?;
+    let disk = SmallDisk::mount(&place, 512)?;
+    let control = ControlOptions::default().with("database", "reserve_mib = 128");
+    let lab = Lab::start(folder.path(), LabOptions { control, ..LabOptions::default() }, |_| {}).await?;
+    let (node, rig) = lab.online_box("patient", &LIVELY).await?;
+    account::settled(&lab.database, &node, 20).await?;
+
+    disk.fill_but(96)?;
+    let refused = until("the control plane to say so", SOON, || async {
+        Ok(lab.admin.get("/ready").await.err().map(|error| error.to_string()))
+    })
+    .await?;
+    assert!(refused.contains("disk"), "{refused}");
+    let before = account::lane(&lab.database, &node, "telemetry").await?;
+    rig.status_where("records to wait", SOON, |status| status["spool_records"].as_u64() > Some(60)).await?;
+    assert_eq!(account::lane(&lab.database, &node, "telemetry").await?, before);
+    assert_eq!(rig.status().await?["online"], true, "heartbeats and answers go on");
+    // A person can still act, and the node hears of it.
+    lab.admin.patch(&format!("/nodes/{node}/desired"), &serde_json::json!({ "paused": true })).await?;
+    rig.status_where("the change to arrive", SOON, |status| status["paused"] == true).await?;
+
+    disk.free()?;
+    let account = account::drained(&lab.database, &node, &rig).await?;
+    assert_eq!(account.missing, 0);
+    lab.admin.get("/ready").await?;
+    drop((rig, lab));
     Ok(())
 }

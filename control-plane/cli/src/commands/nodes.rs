@@ -71,7 +71,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
 
 const FILTERS: [&str; 4] = ["online", "operator", "identity", "revoked"];
 
-const LIST: [(&str, &str); 10] = [
+const LIST: [(&str, &str); 11] = [
     ("id", "id"),
     ("label", "label"),
     ("identity", "identity"),
@@ -81,6 +81,7 @@ const LIST: [(&str, &str); 10] = [
     ("attestation", "attestation"),
     ("quarantine", "quarantine"),
     ("failing", "failing"),
+    ("refused today", "refused_today"),
     ("revoked", "revoked_at"),
 ];
 
@@ -94,8 +95,15 @@ fn telemetry_columns(asked: &[Metric]) -> Vec<Column> {
 
 const ALERTS: [(&str, &str); 3] = [("raised", "raised_at"), ("code", "code"), ("detail", "detail")];
 
-const LANES: [(&str, &str); 4] =
-    [("lane", "lane"), ("boot epoch", "epoch"), ("committed", "seq"), ("missing", "missing")];
+const LANES: [(&str, &str); 7] = [
+    ("lane", "lane"),
+    ("boot epoch", "epoch"),
+    ("committed", "seq"),
+    ("missing", "missing"),
+    ("rows today", "rows_today"),
+    ("bytes today", "bytes_today"),
+    ("refused today", "refused_today"),
+];
 
 const INSTALL_TOKENS: [(&str, &str); 6] = [
     ("token", "id"),

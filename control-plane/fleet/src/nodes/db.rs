@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) quarantine: Option<String>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub(crate) quarantined_at: Option<OffsetDateTime>,
+    /// Records that were refused today (UTC), because the node had used up what it may store in a day.
+    pub(crate) refused_today: i64,
 }
 
 pub(crate) struct NodeRow {
@@ -86,6 +88,7 @@ pub(crate) struct NodeRow {
     attestation: Option<String>,
     quarantine: Option<String>,
     quarantined_at: Option<OffsetDateTime>,
+    refused_today: i64,
 }
 
 impl From<NodeRow> for Node {
@@ -117,6 +120,7 @@ impl From<NodeRow> for Node {
             attestation: row.attestation,
             quarantine: row.quarantine,
             quarantined_at: row.quarantined_at,
+            refused_today: row.refused_today,
         }
     }
 }
@@ -150,7 +154,9 @@ pub(super) async fn list(connection: &mut PgConnection, filter: NodeFilter) -> s
              n.desired_sample_every_s AS sample_every_s,
              (SELECT a.verdict::text FROM attestations a WHERE a.node_id = n.id AND a.verdict IS NOT NULL
                 AND a.requested_at >= n.bound_at ORDER BY a.requested_at DESC LIMIT 1) AS attestation,
-             n.quarantine, n.quarantined_at
+             n.quarantine, n.quarantined_at,
+             (SELECT coalesce(sum(l.refused_today), 0)::bigint FROM lanes l WHERE l.node_id = n.id
+                AND l.day = (now() AT TIME ZONE 'UTC')::date) AS "refused_today!"
            FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.id
            WHERE ($1::uuid IS NULL OR n.operator_id = $1)
              AND ($2::boolean IS NULL OR coalesce(h.online, false) = $2)

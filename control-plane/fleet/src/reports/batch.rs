@@ -1,6 +1,8 @@
 //! Stores the records of many nodes in one transaction: judge, store, commit, answer.
 
-use super::lanes::{Marks, Remains, lock_lanes, set_marks};
+use super::lanes::{Marks, lock_lanes, set_marks};
+use super::quota::Quota;
+use super::remains::Remains;
 use super::sequence::{Step, step};
 use crate::state::Fleet;
 use noderr_kernel::Sink;
@@ -59,7 +61,8 @@ pub(super) async fn store(
     let mut marks = lock_lanes(&mut tx, &wanted).await?;
     let sinks = fleet.kernel.hooks().sinks();
     let mut gathered = Gathered { sinks, remains: Remains::default(), records: 0 };
-    let outcomes = judge(batch, &mut marks, &mut gathered, decoding);
+    let quota = Quota::of(&fleet.settings.telemetry);
+    let outcomes = judge(batch, &mut marks, &mut gathered, (decoding, quota));
     for (_, sink) in &mut gathered.sinks {
         sink.flush(&mut tx).await?;
     }
@@ -75,7 +78,7 @@ fn judge(
     batch: &[(NodeId, RecordBatch)],
     marks: &mut Marks,
     gathered: &mut Gathered,
-    decoding: Decoding,
+    (decoding, quota): (Decoding, Quota),
 ) -> BTreeMap<NodeId, BatchOutcome> {
     let mut outcomes: BTreeMap<NodeId, BatchOutcome> = BTreeMap::new();
     for (node, records) in batch {
@@ -90,17 +93,26 @@ fn judge(
         };
         let outcome = outcomes.entry(*node).or_insert(BatchOutcome::Taken);
         for entry in records.entries.iter() {
-            match step(*mark, entry.clone()) {
+            match step(mark.through, entry.clone()) {
                 Step::Duplicate => metrics::counter!("noderr_ingest_duplicates_total").increment(1),
                 Step::Refused => {
                     *outcome = BatchOutcome::Rewind;
                     break;
                 }
                 Step::Store(entry, next) => {
-                    *mark = next;
-                    match entry {
-                        Entry::Record(record) => gathered.take(node, lane, record, decoding),
-                        Entry::Gap(gap) => gathered.remains.push_gap(node, lane, &gap),
+                    mark.through = next;
+                    let refused = mark.used.refused;
+                    match mark.used.take(entry, quota) {
+                        Some(Entry::Record(record)) => gathered.take(node, lane, record, decoding),
+                        Some(Entry::Gap(gap)) => gathered.remains.push_gap(node, lane, &gap),
+                        None => {}
+                    }
+                    if mark.used.refused > refused {
+                        metrics::counter!("noderr_ingest_refused_total", "reason" => "over-quota")
+                            .increment(1);
+                        if refused == 0 {
+                            tracing::warn!(node = %node.short(), %lane, "a node has used up what it may store in a day");
+                        }
                     }
                 }
             }
@@ -116,7 +128,9 @@ fn answers(marks: &Marks, outcomes: &BTreeMap<NodeId, BatchOutcome>) -> Vec<Answ
             node: *node,
             marks: Lane::ALL
                 .into_iter()
-                .filter_map(|lane| Some(LaneMark { lane: lane.tag(), through: *marks.get(&(*node, lane))? }))
+                .filter_map(|lane| {
+                    Some(LaneMark { lane: lane.tag(), through: marks.get(&(*node, lane))?.through })
+                })
                 .collect(),
             outcome: *outcome,
         })

@@ -98,11 +98,24 @@ async fn work(fleet: Arc<Fleet>, queue: mpsc::Receiver<UpEvent>) {
     let settings = &fleet.settings.telemetry;
     let linger = Duration::from_millis(settings.linger_ms);
     let mut gatherer = Gatherer::new(queue, settings.batch, linger);
+    let mut had_room = true;
     while let Some(task) = gatherer.next().await {
         match task {
             Task::Bulk(bulk) => {
                 charge(&fleet, &bulk.records);
-                store(&fleet, &bulk.records).await;
+                let has_room = fleet.kernel.database.has_room();
+                if had_room != has_room {
+                    tracing::warn!(
+                        has_room,
+                        "room on the database's disk; without it, nodes keep their records"
+                    );
+                }
+                had_room = has_room;
+                if has_room {
+                    store(&fleet, &bulk.records).await;
+                } else {
+                    metrics::counter!("noderr_ingest_refused_total", "reason" => "no-room").increment(1);
+                }
                 store_heartbeats(&fleet, bulk.beats).await;
             }
             Task::Single(node, single) => {

@@ -1,9 +1,9 @@
-//! Lanes: how far each lane is committed, which of its numbers are missing, and which of its records could
-//! not be read.
+//! Lanes: how far each lane is committed, and what it has used of the day.
 
+use super::quota::Used;
 use crate::nodes::node_id;
 use crate::values::signed;
-use noderr_protocol::{Gap, GapReason, Lane, LaneMark, LaneState, NodeId, Position, Record};
+use noderr_protocol::{GapReason, Lane, LaneMark, LaneState, NodeId, Position};
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
@@ -26,8 +26,15 @@ impl From<LaneName> for Lane {
     }
 }
 
+/// How far a lane is committed, and what the lane has used of the day.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    pub(super) through: Position,
+    pub(super) used: Used,
+}
+
 /// How far lanes are committed.
-pub(super) type Marks = BTreeMap<(NodeId, Lane), Position>;
+pub(super) type Marks = BTreeMap<(NodeId, Lane), Mark>;
 
 /// Locks lanes, always in the same order, and returns how far each is committed. Lanes of nodes that are not admitted are left out.
 pub(super) async fn lock_lanes(
@@ -37,7 +44,8 @@ pub(super) async fn lock_lanes(
     let nodes: Vec<Vec<u8>> = wanted.iter().map(|(node, _)| node.as_bytes().to_vec()).collect();
     let lanes: Vec<String> = wanted.iter().map(|(_, lane)| lane.as_str().to_owned()).collect();
     let rows = sqlx::query!(
-        r#"SELECT l.node_id, l.lane AS "lane: LaneName", l.epoch, l.seq
+        r#"SELECT l.node_id, l.lane AS "lane: LaneName", l.epoch, l.seq, l.rows_today, l.bytes_today, l.refused_today,
+             l.refused_first, l.refused_last, l.day = (now() AT TIME ZONE 'UTC')::date AS "is_today!"
            FROM UNNEST($1::bytea[], $2::text[]) AS w (node_id, lane)
            JOIN lanes l ON l.node_id = w.node_id AND l.lane = w.lane::lane
            JOIN admitted n ON n.id = l.node_id
@@ -50,140 +58,43 @@ pub(super) async fn lock_lanes(
     Ok(rows
         .into_iter()
         .map(|row| {
-            let position = Position { epoch: row.epoch.unsigned_abs(), seq: row.seq.unsigned_abs() };
-            ((node_id(&row.node_id), row.lane.into()), position)
+            let through = Position { epoch: row.epoch.unsigned_abs(), seq: row.seq.unsigned_abs() };
+            let used = Used {
+                rows: row.rows_today.unsigned_abs(),
+                bytes: row.bytes_today.unsigned_abs(),
+                refused: row.refused_today.unsigned_abs(),
+                growing: (row.refused_first.unsigned_abs(), row.refused_last.unsigned_abs()),
+            };
+            let used = if row.is_today { used } else { Used::default() };
+            ((node_id(&row.node_id), row.lane.into()), Mark { through, used })
         })
         .collect())
 }
 
-/// Notes how far lanes are committed.
+/// Notes how far lanes are committed, and what they have used of the day.
 pub(super) async fn set_marks(connection: &mut PgConnection, marks: &Marks) -> sqlx::Result<()> {
     let nodes: Vec<Vec<u8>> = marks.keys().map(|(node, _)| node.as_bytes().to_vec()).collect();
     let lanes: Vec<String> = marks.keys().map(|(_, lane)| lane.as_str().to_owned()).collect();
-    let epochs: Vec<i64> = marks.values().map(|mark| signed(mark.epoch)).collect();
-    let seqs: Vec<i64> = marks.values().map(|mark| signed(mark.seq)).collect();
+    let column = |of: fn(&Mark) -> u64| marks.values().map(|mark| signed(of(mark))).collect::<Vec<i64>>();
     sqlx::query!(
-        "UPDATE lanes l SET epoch = m.epoch, seq = m.seq
-         FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::bigint[]) AS m (node_id, lane, epoch, seq)
+        "UPDATE lanes l SET epoch = m.epoch, seq = m.seq, day = (now() AT TIME ZONE 'UTC')::date, rows_today = m.rows,
+           bytes_today = m.bytes, refused_today = m.refused, refused_first = m.first, refused_last = m.last
+         FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+           $9::bigint[]) AS m (node_id, lane, epoch, seq, rows, bytes, refused, first, last)
          WHERE l.node_id = m.node_id AND l.lane = m.lane::lane",
         &nodes,
         &lanes,
-        &epochs,
-        &seqs
+        &column(|mark| mark.through.epoch),
+        &column(|mark| mark.through.seq),
+        &column(|mark| mark.used.rows),
+        &column(|mark| mark.used.bytes),
+        &column(|mark| mark.used.refused),
+        &column(|mark| mark.used.growing.0),
+        &column(|mark| mark.used.growing.1)
     )
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// Rows that belong to no kind of record: gaps, and records that are kept as they came.
-#[derive(Default)]
-pub(super) struct Remains {
-    unreadable: Unreadable,
-    gaps: Gaps,
-}
-
-#[derive(Default)]
-struct Unreadable {
-    node: Vec<Vec<u8>>,
-    lane: Vec<String>,
-    epoch: Vec<i64>,
-    seq: Vec<i64>,
-    body: Vec<Vec<u8>>,
-}
-
-#[derive(Default)]
-struct Gaps {
-    node: Vec<Vec<u8>>,
-    lane: Vec<String>,
-    epoch: Vec<i64>,
-    first: Vec<i64>,
-    last: Vec<i64>,
-    reason: Vec<String>,
-}
-
-impl Remains {
-    /// Adds a record as it came.
-    pub(super) fn push_unreadable(&mut self, node: &NodeId, lane: Lane, record: Record) {
-        metrics::counter!("noderr_unreadable_total", "what" => "record").increment(1);
-        let columns = &mut self.unreadable;
-        columns.node.push(node.as_bytes().to_vec());
-        columns.lane.push(lane.as_str().to_owned());
-        columns.epoch.push(signed(record.position.epoch));
-        columns.seq.push(signed(record.position.seq));
-        columns.body.push(record.body.into_vec());
-    }
-
-    /// Adds a gap; gaps that join on to each other become one.
-    pub(super) fn push_gap(&mut self, node: &NodeId, lane: Lane, gap: &Gap) {
-        let columns = &mut self.gaps;
-        let joins = columns.last.last().is_some_and(|last| *last == signed(gap.first) - 1)
-            && columns.node.last().is_some_and(|last| last == node.as_bytes())
-            && columns.lane.last().is_some_and(|last| last == lane.as_str())
-            && columns.epoch.last() == Some(&signed(gap.epoch))
-            && columns.reason.last().is_some_and(|last| *last == gap.reason.name());
-        if let Some(last) = columns.last.last_mut().filter(|_| joins) {
-            *last = signed(gap.last);
-            return;
-        }
-        columns.node.push(node.as_bytes().to_vec());
-        columns.lane.push(lane.as_str().to_owned());
-        columns.epoch.push(signed(gap.epoch));
-        columns.first.push(signed(gap.first));
-        columns.last.push(signed(gap.last));
-        columns.reason.push(gap.reason.name().into_owned());
-    }
-
-    /// Stores the records and the gaps.
-    pub(super) async fn flush(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        self.unreadable.flush(connection).await?;
-        self.gaps.flush(connection).await
-    }
-}
-
-impl Unreadable {
-    async fn flush(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        if self.seq.is_empty() {
-            return Ok(());
-        }
-        sqlx::query!(
-            "INSERT INTO unreadable_records (node_id, lane, epoch, seq, body)
-             SELECT n, l::lane, e, s, b
-             FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bytea[]) AS r (n, l, e, s, b)
-             ON CONFLICT DO NOTHING",
-            &self.node,
-            &self.lane,
-            &self.epoch,
-            &self.seq,
-            &self.body
-        )
-        .execute(connection)
-        .await?;
-        Ok(())
-    }
-}
-
-impl Gaps {
-    async fn flush(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        if self.first.is_empty() {
-            return Ok(());
-        }
-        sqlx::query!(
-            "INSERT INTO gaps (node_id, lane, epoch, first_seq, last_seq, reason)
-             SELECT n, l::lane, e, f, t, r
-             FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
-               AS g (n, l, e, f, t, r)",
-            &self.node,
-            &self.lane,
-            &self.epoch,
-            &self.first,
-            &self.last,
-            &self.reason
-        )
-        .execute(connection)
-        .await?;
-        Ok(())
-    }
 }
 
 /// The marks of a node that says hello. A lane is caught up first, if the node's spool holds only later
@@ -278,6 +189,9 @@ pub(super) struct LaneRow {
     pub(super) epoch: i64,
     pub(super) seq: i64,
     pub(super) missing: i64,
+    pub(super) rows_today: i64,
+    pub(super) bytes_today: i64,
+    pub(super) refused_today: i64,
 }
 
 /// A node's lanes: how far each is committed, and how many of its numbers are accounted for as missing.
@@ -286,8 +200,11 @@ pub(super) async fn list(connection: &mut PgConnection, node: &NodeId) -> sqlx::
         LaneRow,
         r#"SELECT l.lane::text AS "lane!", l.epoch, l.seq,
              (SELECT least(coalesce(sum(g.last_seq::numeric - g.first_seq + 1), 0), 9223372036854775807)::bigint FROM gaps g
-              WHERE g.node_id = l.node_id AND g.lane = l.lane) AS "missing!"
-           FROM lanes l WHERE l.node_id = $1 ORDER BY l.lane"#,
+              WHERE g.node_id = l.node_id AND g.lane = l.lane) AS "missing!",
+             CASE WHEN t.is_today THEN l.rows_today ELSE 0 END AS "rows_today!",
+             CASE WHEN t.is_today THEN l.bytes_today ELSE 0 END AS "bytes_today!",
+             CASE WHEN t.is_today THEN l.refused_today ELSE 0 END AS "refused_today!"
+           FROM lanes l, LATERAL (SELECT l.day = (now() AT TIME ZONE 'UTC')::date AS is_today) t WHERE l.node_id = $1 ORDER BY l.lane"#,
         node.as_bytes().as_slice()
     )
     .fetch_all(connection)

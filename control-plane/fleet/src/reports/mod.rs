@@ -14,6 +14,8 @@ mod lanes;
 mod marks;
 mod partitions;
 mod presence;
+mod quota;
+mod remains;
 mod routes;
 mod sequence;
 mod telemetry;

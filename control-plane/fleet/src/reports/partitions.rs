@@ -36,6 +36,7 @@ struct Part {
     attached: bool,
     /// Detaching it was interrupted.
     detaching: bool,
+    bytes: u64,
 }
 
 /// Makes the partitions of today and the days ahead, and drops those past retention.
@@ -69,8 +70,9 @@ async fn keep_with(connection: &mut PgConnection, settings: &TelemetrySettings) 
             done.made += 1;
         }
     }
-    for part in parts.iter().filter(|part| part.day < first_kept) {
-        match drop_part(connection, part).await {
+    let most = settings.retention_mib.map(|mib| u64::from(mib) << 20);
+    for part in too_old(parts, first_kept, today, most) {
+        match drop_part(connection, &part).await {
             Ok(()) => done.dropped += 1,
             Err(error) if is_lock_timeout(&error) || is_canceled(&error) => done.waiting += 1,
             Err(error) => return Err(error),
@@ -79,10 +81,23 @@ async fn keep_with(connection: &mut PgConnection, settings: &TelemetrySettings) 
     Ok(done)
 }
 
+/// The partitions that go: those past retention, and the oldest of the others while all together take more than `most` bytes. What
+/// came today and yesterday stays, whatever it takes.
+fn too_old(mut parts: Vec<Part>, first_kept: Date, today: Date, most: Option<u64>) -> Vec<Part> {
+    parts.sort_by_key(|part| std::cmp::Reverse(part.day));
+    let yesterday = today - Duration::DAY;
+    let mut bytes: u64 = 0;
+    parts.retain(|part| {
+        bytes = bytes.saturating_add(part.bytes);
+        part.day < first_kept || (part.day < yesterday && most.is_some_and(|most| bytes > most))
+    });
+    parts
+}
+
 async fn all(connection: &mut PgConnection) -> sqlx::Result<Vec<Part>> {
     let rows = sqlx::query(
         r"SELECT c.relname::text AS name, to_date(right(c.relname, 8), 'YYYYMMDD') AS day, i.inhrelid IS NOT NULL AS attached,
-             coalesce(i.inhdetachpending, false) AS detaching
+             coalesce(i.inhdetachpending, false) AS detaching, coalesce(pg_total_relation_size(c.oid), 0) AS bytes
            FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND i.inhparent = 'telemetry'::regclass
            WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname ~ '^telemetry_\d{8}$'",
     )
@@ -93,6 +108,7 @@ async fn all(connection: &mut PgConnection) -> sqlx::Result<Vec<Part>> {
         day: row.get("day"),
         attached: row.get("attached"),
         detaching: row.get("detaching"),
+        bytes: row.get::<i64, _>("bytes").unsigned_abs(),
     };
     Ok(rows.iter().map(part).collect())
 }
@@ -131,4 +147,38 @@ fn name_of(day: Date) -> String {
 /// Whether the statement was given up because its time was over.
 fn is_canceled(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "57014")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A day of the year 2026.
+    fn day(number: u16) -> Date {
+        Date::from_ordinal_date(2026, number).unwrap()
+    }
+
+    /// The days that go, of the days 1 to 5 that took 10 bytes each; today is 5.
+    fn gone(first_kept: u16, most: Option<u64>) -> Vec<u16> {
+        let part = |number| {
+            let day = day(number);
+            Part { name: name_of(day), day, attached: true, detaching: false, bytes: 10 }
+        };
+        let gone = too_old((1..=5).map(part).collect(), day(first_kept), day(5), most);
+        gone.iter().map(|part| part.day.ordinal()).rev().collect()
+    }
+
+    #[test]
+    fn days_past_retention_go() {
+        assert_eq!(gone(3, None), [1, 2]);
+        assert!(gone(1, None).is_empty());
+    }
+
+    #[test]
+    fn the_oldest_days_go_while_all_take_too_much_and_yesterday_stays() {
+        assert!(gone(1, Some(50)).is_empty());
+        assert_eq!(gone(1, Some(49)), [1]);
+        assert_eq!(gone(1, Some(30)), [1, 2]);
+        assert_eq!(gone(1, Some(0)), [1, 2, 3]);
+    }
 }

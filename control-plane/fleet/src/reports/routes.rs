@@ -179,11 +179,25 @@ struct LaneProgress {
     seq: i64,
     /// How many numbers are accounted for as missing.
     missing: i64,
+    /// Rows stored today (UTC), of at most `telemetry.node_rows_per_day`.
+    rows_today: i64,
+    /// Bytes of records stored today, of at most `telemetry.node_mib_per_day`.
+    bytes_today: i64,
+    /// Records that were refused today, because the node had used up its day.
+    refused_today: i64,
 }
 
 impl From<LaneRow> for LaneProgress {
     fn from(row: LaneRow) -> Self {
-        Self { lane: row.lane, epoch: row.epoch, seq: row.seq, missing: row.missing }
+        Self {
+            lane: row.lane,
+            epoch: row.epoch,
+            seq: row.seq,
+            missing: row.missing,
+            rows_today: row.rows_today,
+            bytes_today: row.bytes_today,
+            refused_today: row.refused_today,
+        }
     }
 }
 

@@ -141,6 +141,12 @@ impl Database {
         self.private.as_ref().map(PrivateCluster::reader_url)
     }
 
+    /// Whether there is room for more on the disk of the private cluster. A database that runs out of disk fails in the middle of
+    /// anything; so whoever stores much asks first.
+    pub fn has_room(&self) -> bool {
+        self.private.as_ref().is_none_or(PrivateCluster::has_room)
+    }
+
     /// Starts the private cluster again whenever it is down, for ever; with another database there is nothing to do.
     pub async fn watch(&self) {
         match &self.private {

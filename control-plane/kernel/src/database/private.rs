@@ -36,6 +36,8 @@ pub(super) struct PrivateCluster {
     user: Option<String>,
     /// The application name of this process's connections, which tells them from those of other instances.
     name: String,
+    /// Bytes that stay free.
+    reserve: u64,
 }
 
 impl PrivateCluster {
@@ -52,6 +54,7 @@ impl PrivateCluster {
             socket: socket_folder(&folder),
             user: root.then(|| settings.user.clone()),
             name: format!("noderr-control {}", Uuid::now_v7()),
+            reserve: u64::from(settings.reserve_mib) << 20,
         };
         cluster.prepare(&folder).await?;
         if !cluster.data.join("PG_VERSION").exists() {
@@ -75,6 +78,17 @@ impl PrivateCluster {
     pub(super) fn reader_url(&self) -> String {
         let socket = self.socket.display().to_string().replace('/', "%2F");
         format!("postgres://noderr_reader@{socket}/{DATABASE}")
+    }
+
+    /// Whether as much is free on the cluster's disk as must stay free.
+    pub(super) fn has_room(&self) -> bool {
+        match rustix::fs::statvfs(&self.data) {
+            Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize) >= self.reserve,
+            Err(error) => {
+                tracing::error!(%error, "how much is free on the database's disk cannot be told");
+                true
+            }
+        }
     }
 
     /// Starts the cluster again whenever it is down.

@@ -19,11 +19,14 @@ pub struct DatabaseSettings {
     pub user: String,
     /// Connections of the control plane itself, and of requests; half as many again each for strangers and for looking credentials up.
     pub connections: u32,
+    /// MiB that stay free on the disk of the private cluster.
+    pub reserve_mib: u32,
 }
 
 impl Default for DatabaseSettings {
     fn default() -> Self {
-        Self { url: None, api_url: None, binaries: None, user: "postgres".to_owned(), connections: 10 }
+        let user = "postgres".to_owned();
+        Self { url: None, api_url: None, binaries: None, user, connections: 10, reserve_mib: 512 }
     }
 }
 

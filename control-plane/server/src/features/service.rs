@@ -71,6 +71,8 @@ async fn ready(State(service): State<Arc<Service>>) -> Result<Json<Health>, Prob
     }
     let asked = sqlx::query!(r#"SELECT 1 AS "one!""#).fetch_one(service.kernel.database.system());
     match tokio::time::timeout(DEADLINE, asked).await {
+        Ok(Ok(_)) if !service.kernel.database.has_room() => Err(DATABASE
+            .because("the database's disk is nearly full; nodes keep their records until there is room")),
         Ok(Ok(_)) if service.fleet.broker().is_some_and(Broker::is_well) => Ok(Json(ok(&service))),
         Ok(Ok(_)) => Err(BROKER.into()),
         _ => Err(DATABASE.because("the database does not answer")),
