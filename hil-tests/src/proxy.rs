@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// The quality of the cable.
@@ -19,7 +20,19 @@ pub enum LinkQuality {
     Silent,
     /// Every piece of data is late by this much.
     Slow(Duration),
+    /// So many kbit a second each way, and everything arrives late by this much.
+    Narrow {
+        /// The rate, in kbit a second.
+        kbit: u32,
+        /// How long everything is on its way.
+        late: Duration,
+    },
 }
+
+/// Bytes of a piece on a narrow line, so that small pieces do not wait long behind large ones.
+const PIECE: usize = 512;
+/// Pieces that can be on their way at once.
+const ON_THE_WAY: usize = 64;
 
 /// A proxy; listens on a port of its own for as long as the value lives.
 pub struct Proxy {
@@ -84,18 +97,53 @@ async fn forward(
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut quality: watch::Receiver<LinkQuality>) {
+/// Hands on what comes from one side to the other, as the quality of the cable allows.
+async fn pump(from: OwnedReadHalf, to: OwnedWriteHalf, quality: watch::Receiver<LinkQuality>) {
+    let (sender, receiver) = mpsc::channel(ON_THE_WAY);
+    tokio::join!(take(from, sender, quality.clone()), give(to, receiver, quality));
+}
+
+/// Takes pieces at the rate of the line, each with the time at which it arrives.
+async fn take(
+    mut from: OwnedReadHalf,
+    sender: mpsc::Sender<(Instant, Vec<u8>)>,
+    mut quality: watch::Receiver<LinkQuality>,
+) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        let Ok(len @ 1..) = from.read(&mut buffer).await else { return };
+        let now = *quality.borrow();
+        let most = if let LinkQuality::Narrow { .. } = now { PIECE } else { buffer.len() };
+        let Ok(len @ 1..) = from.read(&mut buffer[..most]).await else { return };
         if quality.wait_for(|quality| *quality != LinkQuality::Silent).await.is_err() {
             return;
         }
-        let late = *quality.borrow();
-        if let LinkQuality::Slow(by) = late {
-            tokio::time::sleep(by).await;
+        let late = match *quality.borrow() {
+            LinkQuality::Narrow { kbit, late } => {
+                Some((Duration::from_micros(len as u64 * 8000 / u64::from(kbit)), late))
+            }
+            LinkQuality::Slow(by) => Some((by, Duration::ZERO)),
+            _ => None,
+        };
+        let mut arrives = Instant::now();
+        if let Some((takes, late)) = late {
+            tokio::time::sleep(takes).await;
+            arrives = Instant::now() + late;
         }
-        if to.write_all(&buffer[..len]).await.is_err() {
+        if sender.send((arrives, buffer[..len].to_vec())).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn give(
+    mut to: OwnedWriteHalf,
+    mut receiver: mpsc::Receiver<(Instant, Vec<u8>)>,
+    mut quality: watch::Receiver<LinkQuality>,
+) {
+    while let Some((arrives, piece)) = receiver.recv().await {
+        tokio::time::sleep_until(arrives).await;
+        let passes = quality.wait_for(|quality| *quality != LinkQuality::Silent).await.is_ok();
+        if !passes || to.write_all(&piece).await.is_err() {
             return;
         }
     }

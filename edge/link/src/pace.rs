@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const LEAST: usize = 4 * 1024;
 const FIRST: usize = 16 * 1024;
 const MOST: usize = 1024 * 1024;
-/// How long the newest message may be under way before fewer bytes are.
+/// How long messages may wait for each other on the line before fewer bytes are under way.
 const TARGET: Duration = Duration::from_secs(2);
 
 /// What was handed to the MQTT client and is not confirmed yet.
@@ -22,6 +22,8 @@ pub(crate) struct Pace {
     under_way: BTreeMap<u16, Message>,
     bytes: usize,
     allowance: usize,
+    /// The shortest time that a message was under way: what the way itself takes.
+    quickest: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +36,7 @@ struct Message {
 impl Default for Pace {
     fn default() -> Self {
         let (queued, under_way) = (VecDeque::new(), BTreeMap::new());
-        Self { next: 0, queued, under_way, bytes: 0, allowance: FIRST }
+        Self { next: 0, queued, under_way, bytes: 0, allowance: FIRST, quickest: TARGET }
     }
 }
 
@@ -59,13 +61,14 @@ impl Pace {
     pub(crate) fn confirmed(&mut self, packet: u16, now: Instant) -> Option<u64> {
         let message = self.under_way.remove(&packet)?;
         let took = now.saturating_duration_since(message.handed);
-        let used = self.bytes;
+        self.quickest = self.quickest.min(took);
+        let (used, target) = (self.bytes, TARGET + self.quickest);
         self.bytes -= message.bytes;
-        self.allowance = if took > TARGET {
+        self.allowance = if took > target {
             // By how much it took too long, but by no more than half at a time: one stall is not a slow line.
-            let fitting = self.allowance.min(used) as f64 * TARGET.as_secs_f64() / took.as_secs_f64();
+            let fitting = self.allowance.min(used) as f64 * target.as_secs_f64() / took.as_secs_f64();
             (fitting as usize).max(self.allowance / 2).clamp(LEAST, MOST)
-        } else if used >= self.allowance / 2 {
+        } else if took <= target - TARGET / 2 && used >= self.allowance / 2 {
             (self.allowance + message.bytes).min(MOST)
         } else {
             self.allowance
@@ -124,6 +127,10 @@ mod tests {
     fn a_slow_line_is_neither_flooded_nor_left_idle() {
         let (longest, used) = drive(4_000.0, Duration::from_millis(600));
         assert!(longest < Duration::from_secs(5), "{longest:?}");
+        assert!(used > 0.8, "{used}");
+        // The way alone takes most of the target.
+        let (longest, used) = drive(4_000.0, Duration::from_millis(1200));
+        assert!(longest < Duration::from_secs(7), "{longest:?}");
         assert!(used > 0.8, "{used}");
     }
 

@@ -24,6 +24,7 @@ mod planes;
 mod power_cuts;
 mod raw;
 mod second_factor;
+mod slow_links;
 mod storage;
 mod units;
 
