@@ -27,13 +27,15 @@ struct Turns {
     failed: u64,
     durable: Numbers,
     under_way: bool,
+    /// Since a sync has failed: the kernel reports lost pages once, and the next sync says nothing of them.
+    broken: bool,
 }
 
 impl Commit {
     /// Begins with what an opened database holds on the disk.
     pub(crate) fn opened(&self, durable: Numbers) {
         let mut turns = self.lock();
-        (turns.durable, turns.written) = (durable, durable);
+        (turns.durable, turns.written, turns.broken) = (durable, durable, false);
     }
 
     /// Takes a ticket for what was written up to these numbers. Called while nobody else writes.
@@ -55,7 +57,7 @@ impl Commit {
             if turns.synced >= ticket {
                 return Ok(());
             }
-            if turns.failed >= ticket {
+            if turns.failed >= ticket || turns.broken {
                 return Err(SpoolError::Unsynced);
             }
             if turns.under_way {
@@ -72,7 +74,7 @@ impl Commit {
             match synced {
                 Ok(()) => (turns.synced, turns.durable) = (last, written),
                 Err(error) => {
-                    turns.failed = last;
+                    (turns.failed, turns.broken) = (last, true);
                     return Err(error);
                 }
             }
@@ -130,7 +132,13 @@ mod tests {
         assert!(commit.wait(second, || Err(SpoolError::Unsynced)).is_err());
         assert!(commit.wait(first, || Ok(())).is_err());
         assert_eq!(commit.durable(), [0; 3]);
+        // The kernel says once that pages are lost: a later sync proves nothing until the database is read anew.
         let third = commit.ask([7; 3]);
-        assert!(commit.wait(third, || Ok(())).is_ok());
+        assert!(commit.wait(third, || Ok(())).is_err());
+        assert_eq!(commit.durable(), [0; 3]);
+        commit.opened([5; 3]);
+        let fourth = commit.ask([6; 3]);
+        assert!(commit.wait(fourth, || Ok(())).is_ok());
+        assert_eq!(commit.durable(), [6; 3]);
     }
 }

@@ -12,6 +12,9 @@ pub enum SpoolError {
     /// sled is broken beyond what setting it aside can mend.
     #[error("the spool's database fails: {0}")]
     Database(String),
+    /// sled panicked: it must not be dropped any more, and keeps its lock on the folder for as long as the process lives.
+    #[error("the spool's database panicked")]
+    Panicked,
     /// The database is closed after a failure, and is not to be tried again yet.
     #[error("the spool is closed: {0}")]
     Closed(String),

@@ -174,7 +174,7 @@ impl LaneTree {
         if merged.first != first {
             self.forget(first, value.len() as u64)?;
         } else {
-            self.bytes -= value.len() as u64;
+            self.bytes = self.bytes.saturating_sub(value.len() as u64);
         }
         let in_it = block::count_numbers(first, value).map_or(0, |(_, in_it)| in_it);
         self.records = self.records.saturating_sub(in_it);

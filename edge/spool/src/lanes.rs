@@ -5,7 +5,7 @@ use crate::commit::Numbers;
 use crate::error::SpoolError;
 use crate::lane::{LaneCounters, LaneTree};
 use crate::store::{
-    Caught, Flusher, PANICKED, Store, catch_panic, close_quietly, forget_snapshots, read_through, set_aside,
+    Caught, Flusher, Store, catch_panic, close_quietly, forget_snapshots, read_through, set_aside,
 };
 use noderr_protocol::{Lane, Position};
 use std::mem::ManuallyDrop;
@@ -62,7 +62,7 @@ impl Lanes {
             opened => opened,
         };
         match opened {
-            Err(SpoolError::Database(why)) => {
+            Err(why @ (SpoolError::Database(_) | SpoolError::Panicked)) => {
                 let aside = set_aside(&config.path).map_err(SpoolError::Disk)?;
                 tracing::error!(%why, aside = %aside.display(), "the spool could not be read and was set aside");
                 Ok((Self::try_open(config, known, gets_on)?, Some(aside)))
@@ -103,8 +103,8 @@ impl Lanes {
                     }
                 }
             }
-            // sled must not be dropped after a panic of its own.
-            Caught::Panicked => Err(SpoolError::Database(PANICKED.to_owned())),
+            // Only under another name can the folder be left to the lock.
+            Caught::Panicked => Err(SpoolError::Panicked),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::odometer::Odometer;
 use crate::reserve::{self, Reserve};
 use crate::state::{Closed, State};
 use crate::stats::SpoolStats;
-use crate::store::{Caught, Flusher, PANICKED, catch_panic, clear_set_aside, close_quietly, set_aside};
+use crate::store::{Caught, Flusher, catch_panic, clear_set_aside, close_quietly, set_aside};
 use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -115,8 +115,17 @@ impl Spool {
             }
             Caught::Panicked => {
                 std::mem::forget(lanes);
-                Err(SpoolError::Database(PANICKED.to_owned()))
+                self.leave_behind();
+                Err(SpoolError::Panicked)
             }
+        }
+    }
+
+    /// Sets the folder aside whose database panicked. sled must not be dropped after a panic of its own, and keeps its lock.
+    fn leave_behind(&self) {
+        match set_aside(&self.config.path) {
+            Ok(aside) => *self.replaced.lock().unwrap_or_else(PoisonError::into_inner) = Some(aside),
+            Err(error) => tracing::error!(%error, "the broken spool cannot be set aside"),
         }
     }
 
@@ -146,7 +155,10 @@ impl Spool {
             return Ok(Appended::Kept);
         }
         let Some((ticket, flusher)) = self.write(lane, bodies) else { return Ok(Appended::DiskFull) };
-        let synced = self.commit.wait(ticket, || flusher.flush());
+        let synced = self.commit.wait(ticket, || match catch_panic(|| flusher.flush()) {
+            Caught::Done(flushed) => flushed,
+            Caught::Panicked => Err(SpoolError::Panicked),
+        });
         close_quietly(flusher);
         if let Err(error) = synced {
             // Whether these records are on the disk is seen when the database is opened again.
@@ -250,34 +262,30 @@ impl Spool {
         let result = match catch_panic(|| operation(lanes)) {
             Caught::Done(result) => result,
             Caught::Panicked => {
-                let error = SpoolError::Database(PANICKED.to_owned());
-                self.close(&mut state, &error, true);
-                return Err(error);
+                self.close(&mut state, &SpoolError::Panicked);
+                return Err(SpoolError::Panicked);
             }
         };
         match &result {
-            Err(error) => self.close(&mut state, error, false),
+            Err(error) => self.close(&mut state, error),
             Ok(_) => self.note(&state),
         }
         result
     }
 
     fn close_after(&self, error: &SpoolError) {
-        self.close(&mut self.lock(), error, false);
+        self.close(&mut self.lock(), error);
     }
 
     /// Closes the database after a failure. Numbers that were given out and never reached the disk are not given out again.
-    fn close(&self, state: &mut State, error: &SpoolError, panicked: bool) {
+    fn close(&self, state: &mut State, error: &SpoolError) {
         let State::Open(lanes) = state else { return };
         tracing::warn!(%error, "the spool failed and will be opened again");
         let closed = State::Closed(Closed::new(lanes.numbers(), error.to_string()));
         let broken = std::mem::replace(state, closed);
-        if panicked {
-            // sled must not be dropped after a panic of its own. It keeps its lock, so the folder is set aside.
+        if let SpoolError::Panicked = error {
             std::mem::forget(broken);
-            if let Err(error) = set_aside(&self.config.path) {
-                tracing::error!(%error, "the broken spool cannot be set aside");
-            }
+            self.leave_behind();
         } else {
             close_quietly(broken);
         }
