@@ -2,7 +2,7 @@
 
 use super::db;
 use super::terms::{ATTEST, NO_ATTESTATION, NOTHING_TO_ATTEST};
-use crate::nodes::find_node;
+use crate::nodes::{find_node, node_id};
 use noderr_kernel::{Act, Problem};
 use noderr_protocol::NodeId;
 use serde_json::json;
@@ -18,12 +18,29 @@ pub(super) async fn request(act: &mut Act, node: &NodeId, mask: u32) -> Result<S
 }
 
 /// Accepts the registers that one attestation has shown as the node's baseline.
-pub(super) async fn accept(act: &mut Act, node: &NodeId, challenge: [u8; 16]) -> Result<(), Problem> {
+pub(super) async fn accept(
+    act: &mut Act,
+    node: &NodeId,
+    challenge: [u8; 16],
+    mask: u32,
+) -> Result<(), Problem> {
     act.require(&ATTEST)?;
     act.require_fresh_proof()?;
     find_node(act, node).await?.ok_or_else(|| Problem::not_found("node"))?;
     let pcrs = db::accept_baseline(act, node, &challenge).await?.ok_or(NO_ATTESTATION)?;
+    // The verdict that stands is of the old baseline: the node is asked anew, and let out by its answer.
+    let by = act.who().actor();
+    db::request(act, node, &by, mask).await?;
     let detail = json!({ "challenge": hex::encode(challenge), "registers": pcrs });
     act.record("node.baseline", node, &detail).await?;
+    Ok(())
+}
+
+/// Asks the nodes anew whose registers had changed: what is expected has changed too.
+pub(super) async fn ask_changed(act: &mut Act, mask: u32) -> Result<(), Problem> {
+    let by = act.who().actor();
+    for node in db::changed(act).await? {
+        db::request(act, &node_id(&node), &by, mask).await?;
+    }
     Ok(())
 }

@@ -120,7 +120,7 @@ pub(super) async fn take(
         r#"SELECT a.nonce, a.pcr_mask, n.kind::text AS "kind!", n.ak_public, n.pcr_baseline
            FROM attestations a JOIN nodes n ON n.id = a.node_id JOIN admitted w ON w.id = n.id
            WHERE a.challenge = $1 AND a.node_id = $2 AND a.verdict IS NULL
-             AND a.sent_at > now() - make_interval(secs => $3) AND n.kind IS NOT NULL FOR UPDATE OF a"#,
+             AND a.sent_at > now() - make_interval(secs => $3) AND n.kind IS NOT NULL FOR UPDATE OF a FOR NO KEY UPDATE OF n"#,
         challenge.as_slice(),
         node.as_bytes().as_slice(),
         answer_s
@@ -256,12 +256,14 @@ pub(super) async fn accept_baseline(
     .map(Option::flatten)
 }
 
-/// Online nodes whose last challenge is older than `every_s`. Where the last was not answered, or the TPM was unavailable, the
+/// Connected nodes (online, or storing records today without a sign of life) whose last challenge is older than `every_s`. Where the last was not answered, or the TPM was unavailable, the
 /// node is asked again soon, and more and more seldom while that goes on.
 pub(super) async fn due(pool: &PgPool, every_s: f64, first_pause_s: f64) -> sqlx::Result<Vec<Vec<u8>>> {
     sqlx::query_scalar!(
-        "SELECT n.id FROM nodes n JOIN admitted USING (id) JOIN heartbeats h ON h.node_id = n.id AND h.online
-         WHERE n.kind IS NOT NULL AND NOT EXISTS (
+        "SELECT n.id FROM nodes n JOIN admitted USING (id)
+         WHERE n.kind IS NOT NULL AND (EXISTS (SELECT FROM heartbeats h WHERE h.node_id = n.id AND h.online)
+             OR EXISTS (SELECT FROM lanes l WHERE l.node_id = n.id AND l.day = (now() AT TIME ZONE 'UTC')::date))
+           AND NOT EXISTS (
            SELECT FROM (SELECT requested_at, sent_at, verdict FROM attestations WHERE node_id = n.id
                         AND requested_by NOT IN ('enrolment', 'renewal') ORDER BY requested_at DESC LIMIT 1) newest
            WHERE sent_at IS NOT NULL AND verdict IS NULL
@@ -276,6 +278,15 @@ pub(super) async fn due(pool: &PgPool, every_s: f64, first_pause_s: f64) -> sqlx
         first_pause_s
     )
     .fetch_all(pool)
+    .await
+}
+
+/// Nodes in quarantine because their registers have changed, as many as one act may ask.
+pub(super) async fn changed(connection: &mut PgConnection) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT id FROM nodes WHERE quarantine = 'registers-changed' AND revoked_at IS NULL ORDER BY id LIMIT 10000"
+    )
+    .fetch_all(connection)
     .await
 }
 

@@ -79,9 +79,10 @@ struct Accepted {
     responses((status = 201, body = Accepted), Refused)
 )]
 async fn expect(State(fleet): State<Arc<Fleet>>, request: Request<NewExpected>) -> Result<Made, Problem> {
+    let mask = fleet.settings.enrolment.pcr_mask();
     fleet
         .kernel
-        .make(request, |act, new| {
+        .make(request, move |act, new| {
             Box::pin(async move {
                 act.require(&ATTEST)?;
                 act.require_fresh_proof()?;
@@ -98,6 +99,7 @@ async fn expect(State(fleet): State<Arc<Fleet>>, request: Request<NewExpected>) 
                 .execute(&mut **act)
                 .await?;
                 let detail = json!({ "value": value, "note": &*new.note });
+                super::acts::ask_changed(act, mask).await?;
                 act.record("registers.expect", register, &detail).await?;
                 Ok(Accepted { register, value })
             })

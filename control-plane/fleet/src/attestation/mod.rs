@@ -46,7 +46,13 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     },
     forgets: |_| {
         vec![
-            Forget::new("attestations", "requested_at < retention_now() - interval '1 year'"),
+            // The last verdict that says anything stays: a box must not come back unsuspected because it was away long enough.
+            Forget::new(
+                "attestations",
+                "requested_at < retention_now() - interval '1 year' AND NOT (verdict IN ('trusted', 'changed', 'refused')
+                   AND NOT EXISTS (SELECT FROM attestations newer WHERE newer.node_id = attestations.node_id
+                     AND newer.verdict IN ('trusted', 'changed', 'refused') AND newer.requested_at > attestations.requested_at))",
+            ),
             Forget::new(
                 "attestations",
                 "verdict = 'silent' AND requested_at < retention_now() - interval '30 days'",

@@ -148,7 +148,7 @@ async fn accept(
     Json(accepted): Json<Accepted>,
 ) -> Result<StatusCode, Problem> {
     let mut act = fleet.kernel.begin(who).await?;
-    acts::accept(&mut act, &node, accepted.challenge).await?;
+    acts::accept(&mut act, &node, accepted.challenge, fleet.settings.enrolment.pcr_mask()).await?;
     act.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

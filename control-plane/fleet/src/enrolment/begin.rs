@@ -32,22 +32,28 @@ pub(super) async fn begin(fleet: &Fleet, request: BeginRequest) -> Result<BeginR
     }
     let mut session = [0; 32];
     rand::rng().fill_bytes(&mut session);
-    if let Some(keys) = &request.tpm {
-        let ek = EndorsementKey::parse(&keys.ek_pub).map_err(|refusal| refused(&refusal))?;
-        if db::is_barred(&mut tx, &ek.fingerprint()).await? {
-            let (node, detail) = (node_id(&token.node_id).to_string(), json!({ "why": TPM_BARRED.name }));
-            record(&mut tx, "enrolment", "node.enrol.refused", &node, &detail).await?;
-            tx.commit().await?;
-            return Err(TPM_BARRED.into());
+    let barred = match &request.tpm {
+        Some(keys) => {
+            let ek = EndorsementKey::parse(&keys.ek_pub).map_err(|refusal| refused(&refusal))?;
+            db::is_barred(&mut tx, &ek.fingerprint()).await?
         }
-    }
+        None => false,
+    };
     let (exchange, challenge) = match request.tpm {
         Some(keys) => with_tpm(fleet, &token, keys, &secret_of(fleet, &session))?,
         None => (with_software(fleet, &token)?, None),
     };
     let expires_in_s = fleet.settings.enrolment.session_s;
+    // An attempt with a barred TPM counts as one, and nobody learns the name of its session.
     db::insert(&mut tx, &session, &exchange, expires_in_s.into()).await?;
+    if barred {
+        let (node, detail) = (node_id(&token.node_id).to_string(), json!({ "why": TPM_BARRED.name }));
+        record(&mut tx, "enrolment", "node.enrol.refused", &node, &detail).await?;
+    }
     tx.commit().await?;
+    if barred {
+        return Err(TPM_BARRED.into());
+    }
     Ok(BeginResponse { session: session.to_vec().into(), challenge, expires_in_s })
 }
 

@@ -45,13 +45,18 @@ pub(super) async fn revoke(
 ) -> Result<Node, Problem> {
     act.require(&WRITE_NODES)?;
     act.require_fresh_proof()?;
+    let mut barred = None;
     if bar_tpm {
         find(act, node).await?;
         let by = act.who().actor();
-        let tpm = db::bar_tpm(act, node, reason, &by).await?.ok_or(NO_TPM)?;
+        barred = Some(db::bar_tpm(act, node, reason, &by).await?.ok_or(NO_TPM)?);
+    }
+    let revoked = revocation::revoke(act, node, reason).await?;
+    // The audit log has one writer at a time: whoever writes must wait for nobody any more.
+    if let Some(tpm) = barred {
         act.record("tpm.bar", node, &json!({ "tpm": hex::encode(tpm), "reason": &**reason })).await?;
     }
-    if revocation::revoke(act, node, reason).await? {
+    if revoked {
         act.record("node.revoke", node, &json!({ "reason": &**reason })).await?;
     }
     find(act, node).await

@@ -8,7 +8,9 @@ use atomic_write_file::AtomicWriteFile;
 use noderr_kernel::{notify, unix_now};
 use noderr_protocol::NodeId;
 use sqlx::PgConnection;
+use std::fs::Permissions;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,7 +110,12 @@ pub(super) async fn publish(fleet: &Fleet) -> anyhow::Result<()> {
 
 fn write_list(fleet: &Fleet, path: &Path, list: &[([u8; 16], i64)], now: i64) -> anyhow::Result<()> {
     let list = fleet.authority.revocation_list(list, now.unsigned_abs(), now, LIST_VALIDITY)?;
-    let mut file = AtomicWriteFile::open(path)?;
-    file.write_all(list.as_bytes())?;
-    file.commit().with_context(|| format!("cannot write {}", path.display()))
+    let write = || {
+        let mut file = AtomicWriteFile::open(path)?;
+        // The broker runs as another user, and the list is no secret.
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.write_all(list.as_bytes())?;
+        file.commit()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -34,7 +34,7 @@ pub(super) struct Judged {
 }
 
 /// Those of these nodes, or of all, whose quarantine is not what policy and evidence say. The last verdict that says anything
-/// counts: neither silence nor an excuse lifts a quarantine.
+/// counts: neither silence nor an excuse lifts a quarantine. Time in which nobody asked, because the box was off, does not count.
 pub(super) async fn misplaced(
     connection: &mut PgConnection,
     policy: &Policy<'_>,
@@ -53,8 +53,9 @@ pub(super) async fn misplaced(
                WHEN NOT $5 THEN NULL
                WHEN said.verdict = 'changed' THEN 'registers-changed'
                WHEN said.verdict = 'refused' THEN 'attestation-refused'
-               WHEN (SELECT min(a.requested_at) FROM attestations a WHERE a.node_id = n.id AND a.verdict IN ('silent', 'unavailable')
-                     AND a.requested_at > coalesce(said.requested_at, n.bound_at)) < now() - make_interval(secs => $6)
+               WHEN (SELECT max(a.sent_at) - min(a.sent_at) FROM attestations a WHERE a.node_id = n.id
+                     AND a.verdict IN ('silent', 'unavailable')
+                     AND a.requested_at > coalesce(said.requested_at, n.bound_at)) >= make_interval(secs => $6)
                  THEN 'not-attested' END AS reason
              FROM nodes n LEFT JOIN LATERAL (
                SELECT a.verdict, a.requested_at FROM attestations a WHERE a.node_id = n.id AND a.requested_at >= n.bound_at

@@ -3,6 +3,7 @@
 use crate::values::signed;
 use noderr_protocol::{Gap, GapReason, Lane, NodeId, Record};
 use sqlx::PgConnection;
+use std::collections::BTreeMap;
 
 /// Rows that belong to no kind of record: gaps, and records that are kept as they came.
 #[derive(Default)]
@@ -28,6 +29,8 @@ struct Gaps {
     first: Vec<i64>,
     last: Vec<i64>,
     reason: Vec<String>,
+    /// The rows of gaps that may still grow, by their first number.
+    growing: BTreeMap<(NodeId, Lane, u64), usize>,
 }
 
 impl Remains {
@@ -45,18 +48,22 @@ impl Remains {
     /// Adds a gap. Gaps that join on to each other become one; a gap that grew takes the place of what it was.
     pub(super) fn push_gap(&mut self, node: &NodeId, lane: Lane, gap: &Gap) {
         let columns = &mut self.gaps;
+        if gap.reason == GapReason::OverQuota {
+            let named = (*node, lane, gap.first);
+            if let Some(row) = columns.growing.get(&named) {
+                (columns.last[*row], columns.epoch[*row]) = (signed(gap.last), signed(gap.epoch));
+                return;
+            }
+            columns.growing.insert(named, columns.first.len());
+        }
         let same = columns.node.last().is_some_and(|last| last == node.as_bytes())
             && columns.lane.last().is_some_and(|last| last == lane.as_str())
             && columns.reason.last().is_some_and(|last| *last == gap.reason.name());
         let joins = same
             && columns.last.last() == Some(&(signed(gap.first) - 1))
             && columns.epoch.last() == Some(&signed(gap.epoch));
-        let grew =
-            same && gap.reason == GapReason::OverQuota && columns.first.last() == Some(&signed(gap.first));
-        if let (Some(last), Some(epoch)) = (columns.last.last_mut(), columns.epoch.last_mut())
-            && (joins || grew)
-        {
-            (*last, *epoch) = (signed(gap.last), signed(gap.epoch));
+        if let Some(last) = columns.last.last_mut().filter(|_| joins && gap.reason != GapReason::OverQuota) {
+            *last = signed(gap.last);
             return;
         }
         columns.node.push(node.as_bytes().to_vec());
@@ -123,5 +130,24 @@ impl Gaps {
         .execute(connection)
         .await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PostgreSQL would insert both rows of one gap, and both would grow from then on.
+    #[test]
+    fn a_gap_that_grows_is_one_row_whatever_comes_between() {
+        let (mut remains, node) = (Remains::default(), NodeId::from_bytes([1; 32]));
+        let mut push = |lane, first, last| {
+            remains.push_gap(&node, lane, &Gap { epoch: 1, first, last, reason: GapReason::OverQuota });
+        };
+        push(Lane::Telemetry, 10, 20);
+        push(Lane::Alert, 3, 3);
+        push(Lane::Telemetry, 10, 30);
+        push(Lane::Telemetry, 31, 31);
+        assert_eq!((&remains.gaps.first[..], &remains.gaps.last[..]), (&[10, 3, 31][..], &[30, 3, 31][..]));
     }
 }

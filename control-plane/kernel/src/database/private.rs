@@ -134,14 +134,19 @@ impl PrivateCluster {
     }
 
     async fn prepare(&self, folder: &Path) -> anyhow::Result<()> {
+        let mut made = Vec::new();
         for path in [folder, &self.socket] {
+            if !path.exists() || !self.data.exists() {
+                made.push(path);
+            }
             fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
             // Everybody who can reach the socket may connect, so the folder is closed to others.
             fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
         }
         if let Some(user) = &self.user {
             let owner = format!("{user}:");
-            for path in [folder, &self.socket] {
+            // A cluster that exists stays its owner's: a command of root must not take it away from a running service.
+            for path in made {
                 let done = Command::new("chown").arg(&owner).arg(path).output().await?;
                 succeeded(&done).with_context(|| format!("cannot give {} to {user}", path.display()))?;
             }
@@ -155,8 +160,8 @@ impl PrivateCluster {
         let done = self.command("test").arg("-x").arg(folder).output().await?;
         anyhow::ensure!(
             done.status.success(),
-            "the user `{user}` cannot reach {}: PostgreSQL does not run as root, so a folder above it must let \
-             others pass (chmod o+x), or `data` must be elsewhere",
+            "the user `{user}` cannot reach {}: PostgreSQL does not run as root. If a service has made the folder, run this \
+             command as the service's user; else a folder above it must let others pass (chmod o+x), or `data` must be elsewhere",
             folder.display()
         );
         Ok(())

@@ -72,7 +72,7 @@ async fn within_rate(
     next: Next,
 ) -> Response {
     let caller = request.extensions().get::<Caller>().map(|caller| caller.0);
-    if let Some(address) = caller.filter(|_| !request.headers().contains_key(AUTHORIZATION))
+    if let Some(address) = caller.filter(|_| !carries_credential(&request))
         && let Err(wait) = strangers.spend(address, Instant::now())
     {
         metrics::counter!("noderr_http_throttled_total").increment(1);
@@ -81,6 +81,15 @@ async fn within_rate(
             .into_response();
     }
     next.run(request).await
+}
+
+/// Whether somebody looks at the request's credential, and counts it: on a page that anybody may ask for, a header changes nothing.
+fn carries_credential(request: &Request) -> bool {
+    let open =
+        ["/enrol", "/sessions", "/time", "/authority", "/openapi.json", "/health", "/ready", "/metrics"];
+    let path = request.uri().path().trim_start_matches("/api/v1");
+    let is_open = open.iter().any(|open| path == *open || (*open == "/enrol" && path.starts_with(open)));
+    request.headers().contains_key(AUTHORIZATION) && !is_open
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
