@@ -28,9 +28,15 @@ pub(crate) async fn run(shared: Shared) {
     }
 }
 
+/// How long opening may go without a sign: sled reads its whole log in one piece, and of the slowest disk half a MiB a second.
+const fn limit(spool_mib: u64) -> Duration {
+    Duration::from_secs(SLOW_DISK.as_secs() + spool_mib.saturating_mul(2))
+}
+
 /// Opens the spool, for as long as the disk takes; the watchdog sees the progress. Where it fails, the spool's state says why.
 pub(crate) async fn open(shared: Shared) {
-    let (spool, busy) = (shared.outbox.spool.clone(), shared.outbox.pulse.busy(SLOW_DISK));
+    let limit = limit(shared.config.storage.spool_mib);
+    let (spool, busy) = (shared.outbox.spool.clone(), shared.outbox.pulse.busy(limit));
     let opening = tokio::task::spawn_blocking(move || spool.try_open(&|| busy.gets_on()).is_ok());
     match opening.await {
         Ok(true) => shared.outbox.signal.notify_one(),
