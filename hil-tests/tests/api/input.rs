@@ -167,6 +167,12 @@ async fn an_address_without_a_credential_is_held_to_a_rate_and_others_are_not() 
         problems.push(guesser.get("/nodes").await?.problem().to_owned());
     }
     assert!(problems.iter().any(|problem| problem == "throttled"), "{problems:?}");
+    // On a page that anybody may ask for, a header that nobody looks at buys nothing.
+    let mut answers = Vec::new();
+    for _ in 0..300 {
+        answers.push(guesser.get("/health").await?.status.as_u16());
+    }
+    assert!(answers.contains(&429), "{answers:?}");
     // Whoever has a credential is counted for it, also behind the same address, once strangers have calmed down.
     until("the address to be heard again", Duration::from_secs(20), || async {
         Ok((admin.get("/nodes").await?.status.as_u16() == 200).then_some(()))

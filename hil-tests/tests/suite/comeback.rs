@@ -2,6 +2,7 @@
 
 use crate::{LIVELY, SOON, lab};
 use noderr_hil::{BoxOptions, ControlOptions, Lab, LabOptions, LinkQuality, ProcessRig, account, until};
+use noderr_kernel::unix_now;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -142,13 +143,17 @@ async fn a_renewal_is_used_on_a_disk_that_cannot_be_written_to() -> anyhow::Resu
     // The alert about the full disk takes the space that was set aside for alerts.
     rig.status_where("the node to notice", SOON, |status| status["failing"] != json!([])).await?;
     rig.small_disk()?.fill()?;
+    let on_disk_until = rig.status().await?["certificate_ends_s"].as_i64().unwrap_or(i64::MAX);
     let before = renewals(&lab, &node).await?;
     until("renewals that cannot be kept", PATIENT, || async {
         Ok((renewals(&lab, &node).await? >= before + 2).then_some(()))
     })
     .await?;
     // A new session shows the newest certificate: those on the disk have ended.
-    tokio::time::sleep(Duration::from_secs(13)).await;
+    until("the certificates on the disk to end", PATIENT, || async {
+        Ok((unix_now() > on_disk_until).then_some(()))
+    })
+    .await?;
     rig.network(LinkQuality::Down);
     rig.status_where("the session to end", SOON, |status| status["online"] == false).await?;
     rig.network(LinkQuality::Up);
