@@ -176,12 +176,7 @@ async fn start_parts(
         link,
         stop: supervisor.stop_token(),
     };
-    // A disk that takes longer than this takes the rest of its time beside everything else.
-    let opening = tokio::spawn(storage::open(shared.clone()));
-    let opened = tokio::time::timeout(OPENING, opening).await;
-    if opened.is_err() {
-        tracing::warn!("the spool takes long to open; the node goes on without it meanwhile");
-    }
+    open_spool(&shared).await;
     keep_workers(&shared, supervisor);
     let papers = watch::Sender::new(Arc::new(papers));
     let handles = LinkHandles {
@@ -198,6 +193,14 @@ async fn start_parts(
         async move { registrar.run(papers, link).await }
     });
     keep_link(&shared, epoch, handles, supervisor)
+}
+
+/// Opens the spool. A disk that takes longer than [`OPENING`] takes the rest of its time beside everything else.
+async fn open_spool(shared: &Shared) {
+    let opening = tokio::spawn(storage::open(shared.clone()));
+    if tokio::time::timeout(OPENING, opening).await.is_err() {
+        tracing::warn!("the spool takes long to open; the node goes on without it meanwhile");
+    }
 }
 
 /// Keeps the parts that need nothing but what is shared.
