@@ -2,12 +2,16 @@
 //! power of that disk and look what is left.
 
 use noderr_part::{Document, Folder};
-use noderr_protocol::Lane;
+use noderr_protocol::{Lane, MAX_RECORD};
 use noderr_spool::{Appended, Spool, SpoolConfig};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+
+/// What a record holds: a sample's bytes, or nearly all that a record may have, which makes the database keep it differently.
+const SMALL: usize = 200;
+const LARGE: usize = MAX_RECORD - 200;
 
 /// Appends to all lanes at once; each record holds a number, counted on from `first`, and the number is printed when the
 /// record is kept.
@@ -17,7 +21,8 @@ pub fn append(folder: &Path, epoch: u64, first: u64) -> anyhow::Result<()> {
         let spool = spool.clone();
         std::thread::spawn(move || {
             for number in first.. {
-                let body = [&number.to_be_bytes()[..], &[7; 200]].concat();
+                let size = if lane == Lane::Result { LARGE } else { SMALL };
+                let body = [&number.to_be_bytes()[..], &vec![7; size]].concat();
                 match spool.append(lane, &[body]) {
                     Ok(Appended::Kept) => say(&format!("{lane} {number}")),
                     other => return say(&format!("failed {other:?}")),

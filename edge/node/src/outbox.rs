@@ -5,12 +5,15 @@ use noderr_part::{Pulse, SLOW_DISK};
 use noderr_protocol::{Alert, AlertCode, Lane, Message as _, Payload, Text, UnixMillis};
 use noderr_spool::{Appended, Spool};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// The way of a part to the spool; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Outbox {
     pub(crate) spool: Arc<Spool>,
     pub(crate) signal: SpoolSignal,
+    /// Tells whoever looks after the spool that it takes nothing.
+    pub(crate) refused: Arc<Notify>,
     pub(crate) pulse: Pulse,
 }
 
@@ -22,7 +25,8 @@ impl Outbox {
         let spool = self.spool.clone();
         let written = tokio::task::spawn_blocking(move || spool.append(lane, &payloads)).await;
         match written {
-            Ok(Ok(Appended::Kept | Appended::DiskFull)) => self.signal.notify_one(),
+            Ok(Ok(Appended::Kept)) => self.signal.notify_one(),
+            Ok(Ok(Appended::DiskFull)) => self.refused.notify_one(),
             Ok(Err(error)) => tracing::error!(%lane, %error, "records could not be written to the spool"),
             Err(error) => tracing::error!(%lane, %error, "the spool panicked"),
         }

@@ -152,7 +152,7 @@ async fn start_parts(
     let spool =
         Arc::new(Spool::closed(SpoolConfig { budget_bytes, ..SpoolConfig::new(spool_folder, epoch) }));
     let pulse = registrar.data.pulse().clone();
-    let outbox = Outbox { spool, signal: SpoolSignal::default(), pulse };
+    let outbox = Outbox { spool, signal: SpoolSignal::default(), refused: Arc::default(), pulse };
     let (outgoing, outgoing_end) = mpsc::channel(64);
     let (incoming, incoming_end) = mpsc::channel(64);
     let (link_state, link) = watch::channel(LinkState::Down(None));

@@ -24,7 +24,7 @@ pub(crate) async fn run(shared: Shared) {
             cleared = Some(Instant::now());
             clear(&shared).await;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        _ = tokio::time::timeout(LOOK_EVERY, shared.outbox.refused.notified()).await;
     }
 }
 

@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Records of one block: few enough that a value stays small, many enough that appending is cheap.
-const BLOCK_RECORDS: usize = 50;
-const BLOCK_BYTES: usize = 16 * 1024;
+pub(crate) const BLOCK_RECORDS: usize = 50;
+pub(crate) const BLOCK_BYTES: usize = 16 * 1024;
 /// sled keeps about 11 bytes on disk for 5 bytes of value.
 const DISK_FACTOR: (u64, u64) = (11, 5);
 

@@ -42,8 +42,8 @@ impl Spool {
         Ok(spool)
     }
 
-    /// A spool that is not open yet, and opens with [`Self::try_open`] or at its first use: a box whose disk takes minutes, or
-    /// does not work at all, does everything else meanwhile.
+    /// A spool that is not open yet, and opens with [`Self::try_open`]: a box whose disk takes minutes, or does not work at
+    /// all, does everything else meanwhile.
     pub fn closed(config: SpoolConfig) -> Self {
         let (odometer, known) = Odometer::open(&config.path);
         let reserve = Reserve::new(&config.path);
@@ -53,8 +53,9 @@ impl Spool {
         Self { config, replaced, reserve, odometer, state: Mutex::new(state), commit, figures }
     }
 
-    /// Opens the database if it is closed; meanwhile every other operation fails at once. `gets_on` is called as long as there
-    /// is progress.
+    /// Opens the database if it is closed; meanwhile every other operation fails at once. Nothing else opens the database again
+    /// after a failure: on a slow disk that takes minutes, which only whoever watches it can allow. `gets_on` is called as
+    /// long as there is progress.
     pub fn try_open(&self, gets_on: &dyn Fn()) -> Result<(), SpoolError> {
         let known = {
             let mut state = self.lock();
@@ -250,10 +251,8 @@ impl Spool {
         self.odometer.write(&numbers.collect::<Vec<_>>());
     }
 
-    /// Runs one operation. Opens the database first if an earlier failure closed it, and closes the database
-    /// if the operation fails.
+    /// Runs one operation; closes the database if the operation fails.
     fn with<T>(&self, operation: impl FnOnce(&mut Lanes) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
-        self.try_open(&|| {})?;
         let mut state = self.lock();
         let lanes = match &mut *state {
             State::Open(lanes) => lanes,

@@ -1,6 +1,9 @@
 //! The sled database itself: opening, setting a broken one aside, and a flush that reaches the disk.
 
 use crate::error::{SpoolError, is_locked, is_unreadable};
+use crate::lanes::{BLOCK_BYTES, BLOCK_RECORDS};
+use noderr_protocol::MAX_RECORD;
+use rustix::fs::{Advice, fadvise};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -11,6 +14,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The size of sled's cache, which would be a gigabyte by default.
 const CACHE: u64 = 16 << 20;
+/// The size of sled's segments. What is larger than a quarter of one is kept by sled in a file of its own that sled never
+/// brings to the disk: after a power cut the whole database is unreadable. A leaf of the tree has up to 18 values, each of
+/// them a block of records or a record of the largest size.
+const SEGMENT: usize = 2 << 20;
+const _: () =
+    assert!(18 * (MAX_RECORD + 64) < SEGMENT / 4 && 18 * (BLOCK_BYTES + 64 * BLOCK_RECORDS) < SEGMENT / 4);
 /// How long a lock may outlive its holder.
 const UNLOCK: Duration = Duration::from_secs(5);
 
@@ -60,6 +69,7 @@ impl Store {
         let config = sled::Config::new()
             .path(path)
             .mode(sled::Mode::LowSpace)
+            .segment_size(segment_of(path).unwrap_or(SEGMENT))
             .cache_capacity(CACHE)
             .flush_every_ms(Some(500));
         let db = match catch_panic(|| Ok(config.open()?)) {
@@ -79,6 +89,18 @@ impl Store {
     pub(crate) fn flusher(&self) -> Flusher {
         Flusher { db: self.db.clone(), file: self.file.clone() }
     }
+}
+
+/// The segment size with which a database was made; sled opens the database with no other.
+fn segment_of(path: &Path) -> Option<usize> {
+    let conf = fs::read(path.join("conf")).ok()?;
+    // Behind the lines is a checksum.
+    String::from_utf8_lossy(&conf)
+        .lines()
+        .find_map(|line| line.strip_prefix("segment_size: "))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Deletes what sled has written to open faster; returns whether there was anything.
@@ -115,6 +137,8 @@ pub(crate) fn read_through(path: &Path, gets_on: &dyn Fn()) -> Result<(), SpoolE
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(of_reading(error)),
         };
+        // After a failed sync the kernel goes on to show what the disk never got. It drops that here, and reads the disk.
+        fadvise(&file, 0, None, Advice::DontNeed).map_err(|error| SpoolError::Disk(error.into()))?;
         let mut at = 0;
         loop {
             gets_on();

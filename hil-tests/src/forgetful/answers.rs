@@ -259,6 +259,10 @@ impl Filesystem for Answers {
 
     fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         or_struck!(self, Change, reply);
+        if self.faults.sync_fails() {
+            self.files().lose(ino.0);
+            return reply.error(Errno::EIO);
+        }
         if !self.faults.syncs_are_lost() {
             self.files().sync(ino.0);
         }

@@ -29,6 +29,7 @@ struct State {
     requests: u64,
     fault: Option<(u64, Fault)>,
     syncs_are_lost: bool,
+    next_sync_fails: bool,
     bytes_per_s: Option<u64>,
 }
 
@@ -70,6 +71,14 @@ impl Faults {
 
     pub(super) fn syncs_are_lost(&self) -> bool {
         self.lock().syncs_are_lost
+    }
+
+    pub(super) fn fail_next_sync(&self) {
+        self.lock().next_sync_fails = true;
+    }
+
+    pub(super) fn sync_fails(&self) -> bool {
+        std::mem::take(&mut self.lock().next_sync_fails)
     }
 
     pub(super) fn slow_down(&self, bytes_per_s: Option<u64>) {

@@ -140,6 +140,20 @@ impl Files {
         }
     }
 
+    /// Loses the bytes of a file that are not on the disk; its size is part of the names, which are written later.
+    pub(super) fn lose(&mut self, id: u64) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            for change in node.pending.drain(..) {
+                let end = match change {
+                    Change::Size(size) => size,
+                    Change::Bytes { at, bytes } => node.on_disk.len().max(at + bytes.len()),
+                };
+                node.on_disk.resize(end, 0);
+            }
+            node.bytes = node.on_disk.clone();
+        }
+    }
+
     /// The power fails: what is left is what was brought to the disk, and of the rest whatever chance has it.
     pub(super) fn cut(&mut self, rng: &mut impl Rng) {
         let survive = rng.random_range(0..=self.pending.len());

@@ -69,6 +69,12 @@ impl ForgetfulDisk {
         self.faults.lose_syncs(lost);
     }
 
+    /// Answers the next sync with an error, and loses what it was to bring to the disk; the kernel has what it was given and
+    /// shows it, as Linux does.
+    pub fn fail_next_sync(&self) {
+        self.faults.fail_next_sync();
+    }
+
     /// Reads no faster than this.
     pub fn slow_down(&self, bytes_per_s: Option<u64>) {
         self.faults.slow_down(bytes_per_s);

@@ -21,7 +21,7 @@ fn bodies(range: std::ops::Range<u32>) -> Vec<Vec<u8>> {
 /// The database itself, once the spool has released its lock.
 fn raw(folder: &Path) -> sled::Db {
     loop {
-        match sled::open(folder.join("spool")) {
+        match sled::Config::new().path(folder.join("spool")).segment_size(2 << 20).open() {
             Err(sled::Error::Io(error)) if error.to_string().contains("lock") => std::thread::yield_now(),
             opened => return opened.unwrap(),
         }
