@@ -18,15 +18,14 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Spools encoded payloads. Payloads that cannot be kept for lack of space are counted as lost, and the
-    /// health check reports the full disk.
+    /// Spools encoded payloads. Payloads that the disk does not take are counted, and the health check reports the disk.
     pub(crate) async fn put(&self, lane: Lane, payloads: Vec<Vec<u8>>) {
         let _busy = self.pulse.busy(SLOW_DISK);
         let spool = self.spool.clone();
         let written = tokio::task::spawn_blocking(move || spool.append(lane, &payloads)).await;
         match written {
             Ok(Ok(Appended::Kept)) => self.signal.notify_one(),
-            Ok(Ok(Appended::DiskFull)) => self.refused.notify_one(),
+            Ok(Ok(Appended::NotKept)) => self.refused.notify_one(),
             Ok(Err(error)) => tracing::error!(%lane, %error, "records could not be written to the spool"),
             Err(error) => tracing::error!(%lane, %error, "the spool panicked"),
         }

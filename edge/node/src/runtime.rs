@@ -236,7 +236,7 @@ fn begin_epoch(data: &Folder, floor: u64, spool: &Path) -> u64 {
 /// by the disk instead of by its budget.
 fn claim_disk(registrar: &Registrar, spool_bytes: u64) {
     let (ledger, data) = (registrar.data.ledger(), registrar.data.root());
-    ledger.claim("spool", spool_bytes.saturating_add(noderr_spool::SET_ASIDE));
+    ledger.claim("spool", spool_bytes.saturating_add(noderr_spool::RESERVE));
     registrar.board.update(|status| status.disk_claims_kib = ledger.claims().values().sum::<u64>() / 1024);
     if let Ok(disk) = Disk::of(data)
         && let Some(excess) = ledger.excess(disk.total)

@@ -5,11 +5,11 @@
 //! box give out numbers again that the control plane has seen.
 
 use crate::error::SpoolError;
-use noderr_protocol::Lane;
+use crate::lane::LANES;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The next number of each lane.
-pub(crate) type Numbers = [u64; Lane::ALL.len()];
+pub(crate) type Numbers = [u64; LANES];
 
 #[derive(Default)]
 pub(crate) struct Commit {

@@ -9,7 +9,7 @@ pub enum SpoolError {
     /// The file system refused.
     #[error("the spool's disk refuses: {0}")]
     Disk(std::io::Error),
-    /// sled is broken beyond what setting it aside can mend.
+    /// What is on the disk cannot be read as a database: it is set aside, and a new one begun.
     #[error("the spool's database fails: {0}")]
     Database(String),
     /// sled panicked: it must not be dropped any more, and keeps its lock on the folder for as long as the process lives.

@@ -5,7 +5,11 @@ use crate::error::SpoolError;
 use crate::page::{Page, entries_of};
 use noderr_protocol::{Entry, Gap, GapReason, Lane, Position};
 
-/// What must not be forgotten while the database is closed.
+pub(crate) const LANES: usize = Lane::ALL.len();
+/// The numbers of all lanes, as in [`Lane::ALL`].
+pub(crate) type LaneNumbers = [LaneCounters; LANES];
+
+/// The numbers of one lane. They outlive the database: known while it is closed, and in part beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaneCounters {
     pub(crate) lane: Lane,
@@ -34,7 +38,7 @@ impl LaneCounters {
     /// Gives numbers out to records that cannot be kept.
     pub(crate) fn lose(&mut self, epoch: u64, count: u64) {
         let last = self.next + count - 1;
-        let first = self.pending.map_or(self.next, |gap| gap.first);
+        let first = self.written();
         self.pending = Some(Gap { epoch, first, last, reason: GapReason::Budget });
         self.next += count;
         self.lost += count;
@@ -48,12 +52,38 @@ pub(crate) struct LaneTree {
     epoch: u64,
     /// The number that the next record would get, going by the database alone.
     found: u64,
-    /// Records on disk.
+    pub(crate) held: Held,
+}
+
+/// What is on the disk: of one value, or of a lane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Held {
     pub(crate) records: u64,
-    /// Bytes of values on disk.
+    /// Bytes of values.
     pub(crate) bytes: u64,
-    /// Records on disk that only a later build can read.
+    /// Records that only a later build can read.
     pub(crate) foreign: u64,
+}
+
+impl Held {
+    fn of(first: u64, value: &[u8]) -> Self {
+        let records = block::count_numbers(first, value).map_or(0, |(_, records)| records);
+        let foreign = if block::is_foreign(value) { records } else { 0 };
+        Self { records, bytes: value.len() as u64, foreign }
+    }
+
+    const fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.foreign += other.foreign;
+    }
+
+    /// A value may have been damaged since it was added.
+    const fn subtract(&mut self, other: Self) {
+        self.records = self.records.saturating_sub(other.records);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.foreign = self.foreign.saturating_sub(other.foreign);
+    }
 }
 
 impl LaneTree {
@@ -66,22 +96,17 @@ impl LaneTree {
         known: LaneCounters,
         gets_on: &dyn Fn(),
     ) -> Result<Self, SpoolError> {
-        let (mut next, mut records, mut bytes, mut foreign) = (remembered.max(1), 0, 0, 0);
+        let (mut next, mut held) = (remembered.max(1), Held::default());
         for item in &tree {
             gets_on();
             let (key, value) = item?;
             let first = number(&key);
-            bytes += value.len() as u64;
-            if let Some((count, in_it)) = block::count_numbers(first, &value) {
-                next = next.max(first.saturating_add(count));
-                records += in_it;
-                foreign += if block::is_foreign(&value) { in_it } else { 0 };
-            } else {
-                next = next.max(first.saturating_add(1));
-            }
+            held.add(Held::of(first, &value));
+            let count = block::count_numbers(first, &value).map_or(1, |(count, _)| count);
+            next = next.max(first.saturating_add(count));
         }
         let numbers = LaneCounters { next: next.max(known.next), ..known };
-        Ok(Self { numbers, tree, epoch, found: next, records, bytes, foreign })
+        Ok(Self { numbers, tree, epoch, found: next, held })
     }
 
     /// Counts numbers that were on disk, and that the database no longer knows, as lost to damage.
@@ -109,12 +134,8 @@ impl LaneTree {
     pub(crate) fn append(&mut self, bodies: &[Vec<u8>]) -> Result<(), SpoolError> {
         self.settle()?;
         let count = bodies.len() as u64;
-        let value = block::encode_records(self.epoch, self.numbers.next, bodies);
-        let len = value.len() as u64;
-        self.tree.insert(self.numbers.next.to_be_bytes(), value)?;
+        self.put(self.numbers.next, block::encode_records(self.epoch, self.numbers.next, bodies))?;
         self.numbers.next += count;
-        self.records += count;
-        self.bytes += len;
         Ok(())
     }
 
@@ -137,7 +158,10 @@ impl LaneTree {
             match block::decode(first, count, &value) {
                 Block::Gap { epoch, last, reason } => before = Some(Gap { epoch, first, last, reason }),
                 Block::Records { epoch, .. } => {
-                    self.replace(before, first, count, &value, epoch, GapReason::Budget)?;
+                    self.replace(
+                        before,
+                        Gap { epoch, first, last: first + count - 1, reason: GapReason::Budget },
+                    )?;
                     return Ok(true);
                 }
                 block @ (Block::Foreign { .. } | Block::Damaged) => {
@@ -149,7 +173,7 @@ impl LaneTree {
                     };
                     let damaged = block == Block::Damaged;
                     let reason = if damaged { GapReason::Damaged } else { GapReason::Budget };
-                    self.replace(before, first, count, &value, epoch, reason)?;
+                    self.replace(before, Gap { epoch, first, last: first + count - 1, reason })?;
                     return Ok(true);
                 }
             }
@@ -157,52 +181,39 @@ impl LaneTree {
         Ok(false)
     }
 
-    fn replace(
-        &mut self,
-        before: Option<Gap>,
-        first: u64,
-        count: u64,
-        value: &[u8],
-        epoch: u64,
-        reason: GapReason,
-    ) -> Result<(), SpoolError> {
-        let gap = Gap { epoch, first, last: first + count - 1, reason };
-        // Neighbouring gaps of one reason become one, so that a long outage costs one value and not thousands.
-        let merged = before
-            .filter(|before| before.last + 1 == first && before.reason == reason)
-            .map_or(gap, |before| Gap { first: before.first, ..gap });
-        if merged.first != first {
-            self.forget(first, value.len() as u64)?;
-        } else {
-            self.bytes = self.bytes.saturating_sub(value.len() as u64);
-        }
-        let in_it = block::count_numbers(first, value).map_or(0, |(_, in_it)| in_it);
-        self.records = self.records.saturating_sub(in_it);
-        if block::is_foreign(value) {
-            self.foreign = self.foreign.saturating_sub(in_it);
-        }
+    /// Puts a gap in the place of a block. Neighbouring gaps of one reason become one, so that a long outage costs one value
+    /// and not thousands.
+    fn replace(&mut self, before: Option<Gap>, gap: Gap) -> Result<(), SpoolError> {
+        let count = gap.last - gap.first + 1;
         self.numbers.lost += count;
-        if reason == GapReason::Damaged {
+        if gap.reason == GapReason::Damaged {
             self.numbers.damaged += count;
         }
-        self.put_gap(&merged)
+        match before.filter(|before| before.last + 1 == gap.first && before.reason == gap.reason) {
+            Some(before) => {
+                self.remove(gap.first)?;
+                self.put_gap(&Gap { first: before.first, ..gap })
+            }
+            None => self.put_gap(&gap),
+        }
     }
 
     fn put_gap(&mut self, gap: &Gap) -> Result<(), SpoolError> {
-        let value = block::encode_gap(gap);
-        self.bytes += value.len() as u64;
-        if let Some(previous) = self.tree.insert(gap.first.to_be_bytes(), value)? {
-            // A gap overwrites only gaps, or a block of records whose bytes were subtracted already.
-            if block::count_numbers(gap.first, &previous).is_none_or(|(_, in_it)| in_it == 0) {
-                self.bytes = self.bytes.saturating_sub(previous.len() as u64);
-            }
+        self.put(gap.first, block::encode_gap(gap))
+    }
+
+    fn put(&mut self, first: u64, value: Vec<u8>) -> Result<(), SpoolError> {
+        self.held.add(Held::of(first, &value));
+        if let Some(before) = self.tree.insert(first.to_be_bytes(), value)? {
+            self.held.subtract(Held::of(first, &before));
         }
         Ok(())
     }
 
-    fn forget(&mut self, first: u64, len: u64) -> Result<(), SpoolError> {
-        self.tree.remove(first.to_be_bytes())?;
-        self.bytes = self.bytes.saturating_sub(len);
+    fn remove(&mut self, first: u64) -> Result<(), SpoolError> {
+        if let Some(value) = self.tree.remove(first.to_be_bytes())? {
+            self.held.subtract(Held::of(first, &value));
+        }
         Ok(())
     }
 
@@ -290,11 +301,7 @@ impl LaneTree {
             }
             self.numbers.lost += damaged;
             self.numbers.damaged += damaged;
-            self.forget(first, value.len() as u64)?;
-            self.records = self.records.saturating_sub(in_it);
-            if block::is_foreign(&value) {
-                self.foreign = self.foreign.saturating_sub(in_it);
-            }
+            self.remove(first)?;
             gone += in_it;
         }
         let settled = |gap: &Gap| gap.last <= through.seq && gap.epoch <= through.epoch;
@@ -309,7 +316,7 @@ impl LaneTree {
     fn count_of(&self, first: u64, value: &[u8]) -> Result<u64, SpoolError> {
         let neighbour = match self.tree.get_gt(first.to_be_bytes())? {
             Some((key, _)) => number(&key),
-            None => self.numbers.pending.map_or(self.numbers.next, |gap| gap.first),
+            None => self.numbers.written(),
         };
         let room = neighbour.saturating_sub(first).max(1);
         Ok(block::count_numbers(first, value).map_or(room, |(count, _)| count.min(room)))

@@ -3,7 +3,7 @@
 
 use crate::commit::Numbers;
 use crate::error::SpoolError;
-use crate::lane::{LaneCounters, LaneTree};
+use crate::lane::{LANES, LaneCounters, LaneNumbers, LaneTree};
 use crate::store::{
     Caught, Flusher, Store, catch_panic, close_quietly, forget_snapshots, read_through, set_aside,
 };
@@ -40,7 +40,8 @@ impl SpoolConfig {
 
 pub(crate) struct Lanes {
     pub(crate) store: Store,
-    pub(crate) lanes: Vec<LaneTree>,
+    /// By lane, as in [`Lane::ALL`].
+    pub(crate) lanes: [LaneTree; LANES],
     meta: sled::Tree,
 }
 
@@ -49,7 +50,7 @@ impl Lanes {
     /// begun: the box must start. (A full or unwritable disk is no reason to give up the records on it.)
     pub(crate) fn open(
         config: &SpoolConfig,
-        known: &[LaneCounters],
+        known: &LaneNumbers,
         gets_on: &dyn Fn(),
     ) -> Result<(Self, Option<PathBuf>), SpoolError> {
         let opened = match Self::try_open(config, known, gets_on) {
@@ -71,25 +72,20 @@ impl Lanes {
         }
     }
 
-    fn try_open(
-        config: &SpoolConfig,
-        known: &[LaneCounters],
-        gets_on: &dyn Fn(),
-    ) -> Result<Self, SpoolError> {
+    fn try_open(config: &SpoolConfig, known: &LaneNumbers, gets_on: &dyn Fn()) -> Result<Self, SpoolError> {
         read_through(&config.path, gets_on)?;
         let store = ManuallyDrop::new(Store::open(&config.path)?);
         gets_on();
         let read = catch_panic(|| {
             let meta = store.db.open_tree("meta")?;
-            let lanes = known
-                .iter()
-                .map(|known| {
-                    let next = remembered(&meta, "next", known.lane)?;
-                    let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
-                    let tree = store.db.open_tree(known.lane.as_str())?;
-                    LaneTree::open(tree, config.epoch, next, LaneCounters { lost, ..*known }, gets_on)
-                })
-                .collect::<Result<_, SpoolError>>()?;
+            let open = |known: &LaneCounters| {
+                let next = remembered(&meta, "next", known.lane)?;
+                let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
+                let tree = store.db.open_tree(known.lane.as_str())?;
+                LaneTree::open(tree, config.epoch, next, LaneCounters { lost, ..*known }, gets_on)
+            };
+            let [alert, result, telemetry] = known;
+            let lanes = [open(alert)?, open(result)?, open(telemetry)?];
             Ok((meta, lanes))
         });
         match read {
@@ -108,16 +104,13 @@ impl Lanes {
         }
     }
 
-    pub(crate) fn numbers(&self) -> Vec<LaneCounters> {
-        self.lanes.iter().map(|lane| lane.numbers).collect()
+    pub(crate) fn numbers(&self) -> LaneNumbers {
+        self.lanes.each_ref().map(|lane| lane.numbers)
     }
 
     /// The number after the last that was written, of each lane.
     pub(crate) fn written(&self) -> Numbers {
-        Lane::ALL.map(|lane| {
-            let found = self.lanes.iter().find(|tree| tree.numbers.lane == lane);
-            found.map_or(1, |tree| tree.numbers.next)
-        })
+        self.lanes.each_ref().map(|lane| lane.numbers.written())
     }
 
     pub(crate) fn flusher(&self) -> Flusher {
@@ -160,7 +153,7 @@ impl Lanes {
 
     fn keep_to_budget(&mut self, budget_bytes: u64) -> Result<(), SpoolError> {
         let allowed = budget_bytes / DISK_FACTOR.0 * DISK_FACTOR.1;
-        while self.lanes.iter().map(|lane| lane.bytes).sum::<u64>() > allowed {
+        while self.lanes.iter().map(|lane| lane.held.bytes).sum::<u64>() > allowed {
             let mut dropped = None;
             for lane in self.lanes.iter_mut().rev() {
                 if lane.drop_oldest()? {
@@ -184,8 +177,7 @@ impl Lanes {
     }
 
     pub(crate) fn lane(&mut self, lane: Lane) -> &mut LaneTree {
-        let found = self.lanes.iter_mut().find(|tree| tree.numbers.lane == lane);
-        found.expect("every lane is opened with the store")
+        &mut self.lanes[lane as usize]
     }
 }
 

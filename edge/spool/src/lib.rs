@@ -32,6 +32,6 @@ mod store;
 
 pub use error::SpoolError;
 pub use lanes::SpoolConfig;
-pub use reserve::{SET_ASIDE, TELEMETRY_STOPS_BELOW};
+pub use reserve::{RESERVE, TELEMETRY_STOPS_BELOW};
 pub use spool::{Appended, Spool};
 pub use stats::SpoolStats;

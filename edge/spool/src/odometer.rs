@@ -7,13 +7,12 @@
 //! nothing: after a power cut an older state of the file may be found, which notices less damage but claims
 //! nothing false.
 
-use crate::lane::LaneCounters;
+use crate::lane::{LANES, LaneCounters, LaneNumbers};
 use noderr_protocol::Lane;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-const LANES: usize = Lane::ALL.len();
 const LEN: usize = LANES * 16 + 4;
 
 pub(crate) struct Odometer(Option<File>);
@@ -21,7 +20,7 @@ pub(crate) struct Odometer(Option<File>);
 impl Odometer {
     /// Opens the odometer beside the spool's folder and reads its counters: all at the start if the file is
     /// new or damaged.
-    pub(crate) fn open(spool: &Path) -> (Self, [LaneCounters; LANES]) {
+    pub(crate) fn open(spool: &Path) -> (Self, LaneNumbers) {
         let path = spool.with_extension("numbers");
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file
@@ -41,7 +40,7 @@ impl Odometer {
         (Self(file), numbers)
     }
 
-    pub(crate) fn write(&self, lanes: &[LaneCounters]) {
+    pub(crate) fn write(&self, lanes: &LaneNumbers) {
         let Some(file) = &self.0 else { return };
         let mut bytes = Vec::with_capacity(LEN);
         for numbers in lanes {

@@ -1,5 +1,4 @@
-//! Room on the disk: which lanes may still write when room runs out, and a few megabytes set aside for alerts
-//! and results.
+//! Room on the disk: which lanes may still write when room runs out, and a reserve of a few megabytes for alerts and results.
 
 use crate::store::clear_set_aside;
 use noderr_part::Disk;
@@ -11,10 +10,9 @@ use std::path::{Path, PathBuf};
 const MIB: u64 = 1 << 20;
 /// With less than this on the file system, telemetry is dropped and counted.
 pub const TELEMETRY_STOPS_BELOW: u64 = 4 * MIB;
-/// Bytes set aside, and given up when the disk is full, so that the alert about the full disk can still be
-/// written.
-pub const SET_ASIDE: u64 = 3 * MIB;
-/// Free space from which on the reserve is set aside again.
+/// Bytes of the reserve, which is given up when the disk is full, so that the alert about the full disk can still be written.
+pub const RESERVE: u64 = 3 * MIB;
+/// Free space from which on the reserve is made again.
 const PLENTY: u64 = 8 * MIB;
 
 /// Keeps lanes from writing into a disk that is too full: sled takes space by the segment, and must be opened
@@ -25,22 +23,18 @@ pub(crate) struct Reserve {
 }
 
 impl Reserve {
-    /// Sets space aside beside the spool's folder, if there is plenty.
+    /// Makes the reserve beside the spool's folder, if there is plenty of room.
     pub(crate) fn new(spool: &Path) -> Self {
         let reserve = Self { file: file(spool), spool: spool.to_owned() };
-        reserve.make_room(Lane::Telemetry);
+        reserve.restock();
         reserve
     }
 
-    /// Whether a lane may write now. Gives up the reserve for alerts and results, and sets the reserve aside
-    /// again when the disk has recovered.
-    pub(crate) fn make_room(&self, lane: Lane) -> bool {
+    /// Whether a lane may write now. Where room is short, broken spools go first, and then, for alerts and results, the
+    /// reserve.
+    pub(crate) fn may_write(&self, lane: Lane) -> bool {
         let needed = needs(lane);
-        let free = self.free();
-        if free >= PLENTY && !self.file.exists() {
-            self.set_aside();
-        }
-        if free >= needed {
+        if self.restock() >= needed {
             return true;
         }
         // A broken spool that is kept for inspection is worth less than what is measured now.
@@ -50,24 +44,30 @@ impl Reserve {
         if lane == Lane::Telemetry || fs::remove_file(&self.file).is_err() {
             return false;
         }
-        tracing::warn!("the disk is full; the space set aside for alerts and results is used");
+        tracing::warn!("the disk is full; the reserve is used for alerts and results");
         self.free() >= needed
     }
 
-    /// Frees the space that was set aside.
+    /// Frees the space of the reserve.
     pub(crate) fn give_up(&self) {
         if fs::remove_file(&self.file).is_ok() {
-            tracing::warn!("the disk is full; the space set aside is given up to open the spool");
+            tracing::warn!("the disk is full; the reserve is given up to open the spool");
         }
     }
 
-    fn set_aside(&self) {
+    /// Makes the reserve again when the disk has recovered; returns the bytes that were free.
+    fn restock(&self) -> u64 {
+        let free = self.free();
+        if free < PLENTY || self.file.exists() {
+            return free;
+        }
         let made = File::create(&self.file).and_then(|file| {
-            fallocate(&file, FallocateFlags::empty(), 0, SET_ASIDE).map_err(std::io::Error::from)
+            fallocate(&file, FallocateFlags::empty(), 0, RESERVE).map_err(std::io::Error::from)
         });
         if let Err(error) = made {
-            tracing::warn!(%error, "no space could be set aside");
+            tracing::warn!(%error, "no reserve could be made");
         }
+        free
     }
 
     fn free(&self) -> u64 {

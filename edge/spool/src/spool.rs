@@ -2,7 +2,7 @@
 
 use crate::commit::Commit;
 use crate::error::SpoolError;
-use crate::lane::LaneCounters;
+use crate::lane::{LaneCounters, LaneNumbers};
 use crate::lanes::{Lanes, SpoolConfig};
 use crate::odometer::Odometer;
 use crate::reserve::{self, Reserve};
@@ -18,8 +18,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub enum Appended {
     /// On disk.
     Kept,
-    /// The disk is full: the records were numbered, counted, and reported as a gap, but not kept.
-    DiskFull,
+    /// Not known to be on disk, which is full or fails: counted, and found, or reported as a gap, when the database opens
+    /// again.
+    NotKept,
 }
 
 /// The outgoing buffer. Its methods block on the disk: call them from blocking code.
@@ -47,7 +48,7 @@ impl Spool {
     pub fn closed(config: SpoolConfig) -> Self {
         let (odometer, known) = Odometer::open(&config.path);
         let reserve = Reserve::new(&config.path);
-        let state = State::Closed(Closed::new(known.to_vec(), "it is not open yet".to_owned()));
+        let state = State::Closed(Closed::new(known, "it is not open yet".to_owned()));
         let figures = Mutex::new(state.figures());
         let (replaced, commit) = (Mutex::default(), Commit::default());
         Self { config, replaced, reserve, odometer, state: Mutex::new(state), commit, figures }
@@ -64,7 +65,7 @@ impl Spool {
                 return Err(SpoolError::Closed(closed.why.clone()));
             }
             closed.opening = true;
-            closed.numbers.clone()
+            closed.numbers
         };
         let opened = self.open_lanes(&known, gets_on);
         let mut state = self.lock();
@@ -84,16 +85,16 @@ impl Spool {
         }
         closed.settle(&mut lanes, self.config.epoch);
         self.commit.opened(lanes.written());
-        *state = State::Open(Box::new(lanes));
+        *state = State::Open(lanes);
         self.note(&state);
         Ok(())
     }
 
-    /// Opens the database. A full disk must not keep a database closed for which space was set aside. What is found was
+    /// Opens the database. A full disk must not keep the database closed as long as there is a reserve. What is found was
     /// written before, but by a process that may not have lived to bring it to the disk.
     fn open_lanes(
         &self,
-        known: &[LaneCounters],
+        known: &LaneNumbers,
         gets_on: &dyn Fn(),
     ) -> Result<(Lanes, Option<PathBuf>), SpoolError> {
         let opened = match Lanes::open(&self.config, known, gets_on) {
@@ -130,8 +131,7 @@ impl Spool {
         }
     }
 
-    /// Frees the space that the spool of this folder has set aside, for a start of the node that needs the
-    /// space more.
+    /// Frees the space of this spool's reserve, for a start of the node that needs the space more.
     pub fn give_up_reserve(path: &Path) -> std::io::Result<()> {
         reserve::give_up(path)
     }
@@ -155,7 +155,7 @@ impl Spool {
         if bodies.is_empty() {
             return Ok(Appended::Kept);
         }
-        let Some((ticket, flusher)) = self.write(lane, bodies) else { return Ok(Appended::DiskFull) };
+        let Some((ticket, flusher)) = self.write(lane, bodies) else { return Ok(Appended::NotKept) };
         let synced = self.commit.wait(ticket, || match catch_panic(|| flusher.flush()) {
             Caught::Done(flushed) => flushed,
             Caught::Panicked => Err(SpoolError::Panicked),
@@ -164,7 +164,7 @@ impl Spool {
         if let Err(error) = synced {
             // Whether these records are on the disk is seen when the database is opened again.
             self.close_after(&error);
-            return Ok(Appended::DiskFull);
+            return Ok(Appended::NotKept);
         }
         self.write_odometer(&mut self.lock());
         Ok(Appended::Kept)
@@ -172,7 +172,7 @@ impl Spool {
 
     /// Writes records down, not yet on the disk; counts those that cannot be written.
     fn write(&self, lane: Lane, bodies: &[Vec<u8>]) -> Option<(u64, Flusher)> {
-        let room = self.reserve.make_room(lane);
+        let room = self.reserve.may_write(lane);
         let (mut written, count) = (0, bodies.len() as u64);
         let wrote = room.then(|| {
             self.with(|lanes| {
@@ -243,12 +243,12 @@ impl Spool {
     fn write_odometer(&self, state: &mut State) {
         let State::Open(lanes) = state else { return };
         let durable = self.commit.durable();
-        let numbers = lanes.numbers().into_iter().map(|numbers| LaneCounters {
+        let numbers = lanes.numbers().map(|numbers| LaneCounters {
             next: numbers.written().min(durable[numbers.lane as usize]),
             pending: None,
             ..numbers
         });
-        self.odometer.write(&numbers.collect::<Vec<_>>());
+        self.odometer.write(&numbers);
     }
 
     /// Runs one operation; closes the database if the operation fails.
@@ -296,7 +296,7 @@ impl Drop for Spool {
     /// Closes the database; a disk that fails while sled closes must not take whoever drops the spool along.
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let closed = State::Closed(Closed::new(Vec::new(), "it is dropped".to_owned()));
+        let closed = State::Closed(Closed::new(Lane::ALL.map(LaneCounters::new), "it is dropped".to_owned()));
         close_quietly(std::mem::replace(state, closed));
     }
 }

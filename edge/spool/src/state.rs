@@ -2,20 +2,20 @@
 //! disks cannot be used at all; the box goes on meanwhile, and counts what it cannot keep.
 
 use crate::error::SpoolError;
-use crate::lane::LaneCounters;
+use crate::lane::{LaneCounters, LaneNumbers};
 use crate::lanes::Lanes;
 use crate::stats::SpoolStats;
 use noderr_protocol::Lane;
 use std::time::{Duration, Instant};
 
 pub(crate) enum State {
-    Open(Box<Lanes>),
+    Open(Lanes),
     Closed(Closed),
 }
 
 /// What must not be forgotten while the database is closed.
 pub(crate) struct Closed {
-    pub(crate) numbers: Vec<LaneCounters>,
+    pub(crate) numbers: LaneNumbers,
     /// Records that could not be kept since; they get their numbers when the database is open again.
     missed: [u64; Lane::ALL.len()],
     pub(crate) why: String,
@@ -26,7 +26,7 @@ pub(crate) struct Closed {
 
 impl Closed {
     /// Not opened yet, or closed by a failure: to be opened at the next occasion.
-    pub(crate) fn new(numbers: Vec<LaneCounters>, why: String) -> Self {
+    pub(crate) fn new(numbers: LaneNumbers, why: String) -> Self {
         Self { numbers, missed: Default::default(), why, retry_at: Instant::now(), opening: false }
     }
 
@@ -72,12 +72,12 @@ impl State {
         };
         match self {
             Self::Open(open) => {
-                let Lanes { store, lanes, .. } = &**open;
+                let Lanes { store, lanes, .. } = open;
                 let (lost, damaged) = losses(&mut lanes.iter().map(|lane| &lane.numbers));
                 SpoolStats {
-                    records: lanes.iter().map(|lane| lane.records).sum(),
-                    bytes: lanes.iter().map(|lane| lane.bytes).sum(),
-                    foreign: lanes.iter().map(|lane| lane.foreign).sum(),
+                    records: lanes.iter().map(|lane| lane.held.records).sum(),
+                    bytes: lanes.iter().map(|lane| lane.held.bytes).sum(),
+                    foreign: lanes.iter().map(|lane| lane.held.foreign).sum(),
                     disk_bytes: store.db.size_on_disk().unwrap_or_default(),
                     lost,
                     damaged,

@@ -74,6 +74,7 @@ impl Store {
             .flush_every_ms(Some(500));
         let db = match catch_panic(|| Ok(config.open()?)) {
             Caught::Done(opened) => opened?,
+            // There is no handle yet that could hold the lock, so the folder can be treated as any other that is unreadable.
             Caught::Panicked => return Err(SpoolError::Database(PANICKED.to_owned())),
         };
         match sync_folder(path).and_then(|()| File::open(path.join("db"))) {

@@ -1,6 +1,6 @@
 //! Damage on the disk: it costs what it touched, and is never silent.
 
-use crate::{assert_accounted, bodies, drain, open, raw};
+use crate::{assert_accounted, assert_counted_as_found, bodies, drain, open, raw};
 use noderr_protocol::{Entry, GapReason, Lane, Position};
 use noderr_spool::{Appended, Spool, SpoolConfig};
 use std::path::Path;
@@ -185,4 +185,5 @@ fn a_block_that_was_dropped_unread_does_not_outlive_the_marks_of_what_was_writte
     let telemetry = Lane::Telemetry.tag();
     let held = spool.lanes().unwrap().into_iter().find(|lane| lane.lane == telemetry).unwrap();
     assert_eq!(held.oldest, 151, "the gap keeps everything behind it");
+    assert_counted_as_found(spool, || open(folder.path(), 3));
 }
