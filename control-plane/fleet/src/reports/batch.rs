@@ -33,8 +33,8 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Gives a record to the sink of its kind, or keeps the record as it came if no sink can read it.
-    fn take(&mut self, node: &NodeId, lane: Lane, record: Record, decoding: Decoding) {
+    /// Gives a record to the sink of its kind, or keeps the record as it came if no sink can read it; returns whether one can.
+    fn take(&mut self, node: &NodeId, lane: Lane, record: Record, decoding: Decoding) -> bool {
         self.records += 1;
         let kind = payload::kind_of(&record.body).filter(|_| decoding == Decoding::Read);
         let taken = kind.is_some_and(|kind| {
@@ -44,6 +44,7 @@ impl Gathered {
         if !taken {
             self.remains.push_unreadable(node, lane, record);
         }
+        taken
     }
 }
 
@@ -103,7 +104,12 @@ fn judge(
                     mark.through = next;
                     let refused = mark.used.refused;
                     match mark.used.take(entry, quota) {
-                        Some(Entry::Record(record)) => gathered.take(node, lane, record, decoding),
+                        Some(Entry::Record(record)) => {
+                            let bytes = record.body.len();
+                            if !gathered.take(node, lane, record, decoding) && decoding == Decoding::Read {
+                                mark.used.was_unreadable(bytes);
+                            }
+                        }
                         Some(Entry::Gap(gap)) => gathered.remains.push_gap(node, lane, &gap),
                         None => {}
                     }

@@ -1,9 +1,10 @@
 //! Lanes: how far each lane is committed, and what it has used of the day.
 
-use super::quota::Used;
+use super::quota::{Quota, Used};
+use super::remains::Remains;
 use crate::nodes::node_id;
 use crate::values::signed;
-use noderr_protocol::{GapReason, Lane, LaneMark, LaneState, NodeId, Position};
+use noderr_protocol::{Entry, Gap, GapReason, Lane, LaneMark, LaneState, NodeId, Position};
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
@@ -97,36 +98,42 @@ pub(super) async fn set_marks(connection: &mut PgConnection, marks: &Marks) -> s
     Ok(())
 }
 
-/// The marks of a node that says hello. A lane is caught up first, if the node's spool holds only later
-/// records.
+/// The marks of a node that says hello. Numbers that this database has lost become a gap, and the mark moves behind them: a node
+/// whose oldest record lies beyond the next expected number has deleted the records between, because a newer state of this
+/// database committed them.
 pub(super) async fn marks_at_hello(
     connection: &mut PgConnection,
     node: &NodeId,
     held: &[LaneState],
+    quota: Quota,
 ) -> sqlx::Result<Vec<LaneMark>> {
-    let id = node.as_bytes().as_slice();
     sqlx::query!(
         "INSERT INTO lanes (node_id, lane) SELECT $1, unnest(enum_range(NULL::lane)) ON CONFLICT DO NOTHING",
-        id
+        node.as_bytes().as_slice()
     )
     .execute(&mut *connection)
     .await?;
-    let rows = sqlx::query!(
-        r#"SELECT lane AS "lane: LaneName", epoch, seq FROM lanes WHERE node_id = $1 ORDER BY lane FOR UPDATE"#,
-        id
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    let mut marks = Vec::new();
-    for row in rows {
-        let lane = Lane::from(row.lane);
-        let mut through = Position { epoch: row.epoch.unsigned_abs(), seq: row.seq.unsigned_abs() };
-        if let Some(held) = held.iter().find(|held| held.lane == lane.tag()) {
-            catch_up(&mut *connection, id, row.lane, &mut through, held.oldest).await?;
+    let mut marks = lock_lanes(connection, &Lane::ALL.map(|lane| (*node, lane))).await?;
+    let mut lost = Remains::default();
+    for ((_, lane), mark) in &mut marks {
+        let held = held.iter().find(|held| held.lane == lane.tag());
+        let Some(gap) = held.and_then(|held| lost_before(held.oldest, mark.through)) else { continue };
+        mark.through.seq = gap.last;
+        if let Some(Entry::Gap(gap)) = mark.used.take(Entry::Gap(gap), quota) {
+            lost.push_gap(node, *lane, &gap);
         }
-        marks.push(LaneMark { lane: lane.tag(), through });
     }
-    Ok(marks)
+    lost.flush(connection).await?;
+    set_marks(connection, &marks).await?;
+    Ok(marks.iter().map(|((_, lane), mark)| LaneMark { lane: lane.tag(), through: mark.through }).collect())
+}
+
+/// The numbers between a mark and the oldest that a node still holds.
+fn lost_before(oldest: u64, through: Position) -> Option<Gap> {
+    let first = through.seq.saturating_add(1);
+    // No honest box counts that far, and a lying box would move the mark beyond all its own records.
+    let lost = (first + 1..i64::MAX as u64).contains(&oldest);
+    lost.then(|| Gap { epoch: through.epoch, first, last: oldest - 1, reason: GapReason::LostByServer })
 }
 
 /// The marks of a node's lanes; empty if the node is not welcome.
@@ -143,44 +150,6 @@ pub(super) async fn marks_of(connection: &mut PgConnection, node: &NodeId) -> sq
         LaneMark { lane: Lane::from(lane).tag(), through }
     };
     Ok(rows.into_iter().map(|row| mark(row.lane, row.epoch, row.seq)).collect())
-}
-
-/// Puts the records on record that this database has lost, and moves the mark behind them. A node whose
-/// oldest record lies beyond the next expected number has deleted the records between, because a newer state
-/// of this database committed them.
-async fn catch_up(
-    connection: &mut PgConnection,
-    id: &[u8],
-    lane: LaneName,
-    through: &mut Position,
-    oldest: u64,
-) -> sqlx::Result<()> {
-    // No honest box counts that far, and a lying box would move the mark beyond all its own records.
-    let plausible = oldest < i64::MAX as u64;
-    if !plausible || oldest <= through.seq.saturating_add(1) {
-        return Ok(());
-    }
-    sqlx::query!(
-        "INSERT INTO gaps (node_id, lane, epoch, first_seq, last_seq, reason) VALUES ($1, $2, $3, $4, $5, $6)",
-        id,
-        lane as LaneName,
-        signed(through.epoch),
-        signed(through.seq + 1),
-        signed(oldest - 1),
-        &*GapReason::LostByServer.name()
-    )
-    .execute(&mut *connection)
-    .await?;
-    through.seq = oldest - 1;
-    sqlx::query!(
-        "UPDATE lanes SET seq = $3 WHERE node_id = $1 AND lane = $2",
-        id,
-        lane as LaneName,
-        signed(through.seq)
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// A row of the table of lanes.

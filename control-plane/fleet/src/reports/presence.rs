@@ -2,6 +2,7 @@
 
 use super::lanes::marks_at_hello;
 use super::marks;
+use super::quota::Quota;
 use super::sequence::EPOCH_BOUND;
 use crate::state::Fleet;
 use crate::values::{signed, text, timestamp};
@@ -39,7 +40,7 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
         return Ok(false);
     }
     outrun(&mut tx, node, hello.desired_version).await?;
-    let marks = marks_at_hello(&mut tx, node, &hello.lanes).await?;
+    let marks = marks_at_hello(&mut tx, node, &hello.lanes, Quota::of(&fleet.settings.telemetry)).await?;
     tx.commit().await?;
     marks::welcome(fleet, node, marks).await;
     Ok(true)

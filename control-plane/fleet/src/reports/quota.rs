@@ -28,7 +28,17 @@ pub(super) struct Used {
     pub(super) growing: (u64, u64),
 }
 
+/// What a record costs that no sink can read, in records of its size: it is kept as long as an alert, and nobody looks at it. A
+/// box that is newer than its control plane sends a few of them.
+const UNREADABLE_COSTS: u64 = 16;
+
 impl Used {
+    /// Charges what a stored record costs beyond other records because no sink can read it.
+    pub(super) const fn was_unreadable(&mut self, bytes: usize) {
+        self.rows += UNREADABLE_COSTS - 1;
+        self.bytes = self.bytes.saturating_add(bytes as u64 * (UNREADABLE_COSTS - 1));
+    }
+
     /// Takes an entry that joins on, and returns what is stored of the entry: itself, the gap that grew by it, or nothing, of a node
     /// that has made as many gaps as its quota has rows.
     pub(super) fn take(&mut self, entry: Entry, quota: Quota) -> Option<Entry> {
@@ -83,6 +93,15 @@ mod tests {
         assert_eq!(used.take(record(1, 11, 1), QUOTA), refused(11, 11));
         assert_eq!(used.take(record(1, 12, 1), QUOTA), refused(11, 12));
         assert_eq!((used.refused, used.rows), (2, 11));
+    }
+
+    #[test]
+    fn records_that_nobody_can_read_use_the_quota_up_sooner() {
+        let mut used = Used::default();
+        assert_eq!(used.take(record(1, 1, 60), QUOTA), Some(record(1, 1, 60)));
+        used.was_unreadable(60);
+        assert_eq!((used.rows, used.bytes), (16, 960));
+        assert_eq!(used.take(record(1, 2, 60), QUOTA), refused(2, 2));
     }
 
     #[test]
