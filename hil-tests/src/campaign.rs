@@ -33,7 +33,7 @@ pub async fn kills(folder: &Path, rounds: u32, seed: u64) -> anyhow::Result<()> 
     for round in 1..=rounds {
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..1200))).await;
         ensure!(!rig.has_ended()?, "the node ended by itself in round {round}; see {}", rig.log().display());
-        rig.power_cut().await?;
+        rig.power_cut(rng.random()).await?;
         rig.power_on()?;
     }
     rig.online(SOON).await?;

@@ -7,6 +7,10 @@
 
 use noderr_protocol::{Gap, GapReason};
 
+/// Records of one block: few enough that a value stays small, many enough that appending is cheap.
+pub(crate) const BLOCK_RECORDS: usize = 50;
+pub(crate) const BLOCK_BYTES: usize = 16 * 1024;
+
 const RECORDS: u8 = 1;
 const GAP: u8 = 2;
 const HEADER: usize = 1 + 8;

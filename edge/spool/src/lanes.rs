@@ -1,6 +1,7 @@
 //! All lanes over one database: opening, the byte budget across the lanes, and the counters kept in the
 //! database.
 
+use crate::block::{BLOCK_BYTES, BLOCK_RECORDS};
 use crate::commit::Numbers;
 use crate::error::SpoolError;
 use crate::lane::{LANES, LaneCounters, LaneNumbers, LaneTree};
@@ -12,9 +13,6 @@ use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Records of one block: few enough that a value stays small, many enough that appending is cheap.
-pub(crate) const BLOCK_RECORDS: usize = 50;
-pub(crate) const BLOCK_BYTES: usize = 16 * 1024;
 /// sled keeps about 11 bytes on disk for 5 bytes of value.
 const DISK_FACTOR: (u64, u64) = (11, 5);
 

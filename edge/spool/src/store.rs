@@ -1,7 +1,7 @@
 //! The sled database itself: opening, setting a broken one aside, and a flush that reaches the disk.
 
+use crate::block::{BLOCK_BYTES, BLOCK_RECORDS};
 use crate::error::{SpoolError, is_locked, is_unreadable};
-use crate::lanes::{BLOCK_BYTES, BLOCK_RECORDS};
 use noderr_protocol::MAX_RECORD;
 use rustix::fs::{Advice, fadvise};
 use std::fs::{self, File};

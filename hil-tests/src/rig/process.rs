@@ -140,13 +140,13 @@ impl ProcessRig {
     }
 
     /// Cuts the box's power: the node ends in the middle of whatever it does, and then, with a disk that forgets, what was
-    /// not synced may be gone. In this order: a node that went on would be answered by a disk that takes nothing.
-    pub async fn power_cut(&mut self) -> anyhow::Result<()> {
+    /// not synced may be gone, as `seed` has it. In this order: a node that went on would be answered by a disk that takes nothing.
+    pub async fn power_cut(&mut self, seed: u64) -> anyhow::Result<()> {
         if let Some(mut node) = self.node.take() {
             node.kill().await?;
         }
         if let Some(disk) = &self.forgetful_disk {
-            disk.cut(rand::random());
+            disk.cut(seed);
         }
         Ok(())
     }

@@ -132,7 +132,7 @@ async fn a_record_damaged_on_the_disk_is_skipped_counted_and_reported() -> anyho
     let (node, mut rig) = lab.online_box("scratched", &LIVELY).await?;
     rig.network(LinkQuality::Down);
     rig.status_where("records to wait", SOON, |status| status["spool_records"].as_u64() > Some(20)).await?;
-    rig.power_cut().await?;
+    rig.power_cut(1).await?;
     {
         // One bit of one record flips, below everything that could notice but the record's own checksum.
         let config = sled::Config::new().path(rig.data().join("spool")).mode(sled::Mode::LowSpace);

@@ -61,7 +61,7 @@ async fn a_box_starts_on_a_full_disk() -> anyhow::Result<()> {
     rig.network(LinkQuality::Down);
     rig.status_where("a backlog", SOON, |status| status["spool_records"].as_u64() > Some(60)).await?;
     rig.small_disk()?.fill()?;
-    rig.power_cut().await?;
+    rig.power_cut(1).await?;
     // The reserve is spent too: an alert has used it.
     rig.network(LinkQuality::Up);
     rig.power_on()?;

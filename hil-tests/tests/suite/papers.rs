@@ -50,7 +50,7 @@ async fn a_node_whose_certificate_expired_while_it_was_off_comes_back_with_its_o
 {
     let (_folder, lab) = lab(short_lived(6)).await?;
     let (node, mut rig) = lab.online_box("sleeper", &LIVELY).await?;
-    rig.power_cut().await?;
+    rig.power_cut(1).await?;
     until("the certificates to expire", SOON, || async {
         let left: i64 = sqlx::query_scalar("SELECT count(*) FROM node_certificates WHERE not_after > now()")
             .fetch_one(&lab.database)
@@ -64,7 +64,7 @@ async fn a_node_whose_certificate_expired_while_it_was_off_comes_back_with_its_o
     assert!(entries.iter().any(|entry| entry["action"] == "node.renew"), "it came back by renewal");
 
     // A revoked node does not come back.
-    rig.power_cut().await?;
+    rig.power_cut(1).await?;
     lab.admin.post(&format!("/nodes/{node}/revoke"), &json!({ "reason": "test" })).await?;
     rig.power_on()?;
     until("its renewal to be refused", SOON, || async {
@@ -162,7 +162,7 @@ async fn an_enrolment_whose_answer_was_lost_can_be_finished_by_the_same_box() ->
     let (_folder, lab) = lab(LabOptions { control, ..LabOptions::default() }).await?;
     for (label, software) in [("tpm", false), ("soft", true)] {
         let (node, mut rig) = lab.online_box(label, &BoxOptions { software, ..LIVELY }).await?;
-        rig.power_cut().await?;
+        rig.power_cut(1).await?;
         // This looks as if the power had failed after the control plane's commit and before the box saved its
         // enrolment.
         std::fs::remove_file(rig.data().join("enrolment.json"))?;

@@ -30,67 +30,41 @@ fn files(endings: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(listed.lines().filter(wanted).map(|path| root().join(path)).filter(|path| path.exists()).collect())
 }
 
-/// The crates of this workspace that each crate may use. A dependency that is not listed runs the wrong way.
-const ARROWS: &[(&str, &[&str])] = &[
-    ("noderr-protocol", &[]),
-    ("noderr-part", &[]),
-    ("noderr-identity", &["noderr-protocol", "noderr-part"]),
-    ("noderr-spool", &["noderr-protocol", "noderr-part"]),
-    ("noderr-link", &["noderr-protocol", "noderr-part", "noderr-identity", "noderr-spool"]),
-    ("noderr-node", &["noderr-protocol", "noderr-part", "noderr-identity", "noderr-spool", "noderr-link"]),
-    ("noderr-attestation", &[]),
-    ("noderr-ca", &["noderr-protocol"]),
-    ("noderr-front", &[]),
-    ("noderr-broker", &["noderr-protocol", "noderr-ca", "noderr-front"]),
-    // The kernel knows no feature.
-    ("noderr-kernel", &["noderr-protocol", "noderr-front"]),
-    ("noderr-people", &["noderr-front", "noderr-kernel"]),
-    // A node belongs to an operator, so fleet knows people.
-    (
-        "noderr-fleet",
-        &[
-            "noderr-protocol",
-            "noderr-attestation",
-            "noderr-ca",
-            "noderr-front",
-            "noderr-broker",
-            "noderr-kernel",
-            "noderr-people",
-        ],
-    ),
-    (
-        "noderr-control",
-        &[
-            "noderr-protocol",
-            "noderr-ca",
-            "noderr-front",
-            "noderr-broker",
-            "noderr-kernel",
-            "noderr-people",
-            "noderr-fleet",
-        ],
-    ),
-    // The CLI uses the names of metrics.
-    ("noderr-cli", &["noderr-protocol"]),
-];
-
-/// The crate that may use every other, and that no crate uses.
-const ABOVE_ALL: &str = "noderr-hil";
+/// The crates of this workspace that each crate may use, by folder, as the table of the architecture says; of the folder that
+/// may see everything, nothing.
+fn arrows() -> anyhow::Result<BTreeMap<String, Option<BTreeSet<String>>>> {
+    let page = fs::read_to_string(root().join("docs/architecture.md"))?;
+    let table =
+        page.split("## The tree").nth(1).context("a table")?.split("\n\n").nth(1).context("a table")?;
+    let row = |line: &str| {
+        let (folder, rest) = line.strip_prefix("| [")?.split_once(']')?;
+        let may_use = rest.strip_suffix(" |")?.rsplit(" | ").next()?;
+        let named = |names: &str| names.split(", ").map(|name| format!("noderr-{name}")).collect();
+        Some((
+            folder.to_owned(),
+            match may_use {
+                "everything" => None,
+                "nothing" => Some(BTreeSet::new()),
+                names => Some(named(names)),
+            },
+        ))
+    };
+    Ok(table.lines().filter_map(row).collect())
+}
 
 #[test]
 fn dependencies_run_one_way() -> anyhow::Result<()> {
-    let allowed: BTreeMap<_, _> = ARROWS.iter().copied().collect();
-    for package in metadata()?.packages {
-        if package.name.as_str() == ABOVE_ALL {
-            continue;
-        }
-        let allowed = allowed.get(package.name.as_str());
-        let allowed = allowed.with_context(|| format!("{} is not in the list of arrows", package.name))?;
+    let (arrows, metadata) = (arrows()?, metadata()?);
+    for package in metadata.packages {
+        let folder = package.manifest_path.parent().context("a folder")?.as_std_path();
+        let folder = folder.strip_prefix(root())?.to_string_lossy().into_owned();
+        let may_use =
+            arrows.get(&folder).with_context(|| format!("{folder} is not in the table of the tree"))?;
+        let Some(may_use) = may_use else { continue };
         for dependency in package.dependencies.iter().filter(|dependency| dependency.path.is_some()) {
             assert!(
-                allowed.contains(&dependency.name.as_str()),
-                "{} must not depend on {} ({:?})",
-                package.name,
+                may_use.contains(&dependency.name),
+                "{folder} must not depend on {} ({:?})",
                 dependency.name,
                 dependency.kind
             );
@@ -269,5 +243,25 @@ fn the_guides_show_commands_that_exist() -> anyhow::Result<()> {
             assert!(command.is_empty() || known, "{} shows `./dev {command}`", path.display());
         }
     }
+    Ok(())
+}
+
+/// Schemas of the API's document are known by name: of two that share one, the document would show one in both places.
+#[test]
+fn schemas_of_the_api_have_names_of_their_own() -> anyhow::Result<()> {
+    let mut homes = BTreeMap::<String, PathBuf>::new();
+    for path in files(&[".rs"])? {
+        let text = fs::read_to_string(&path)?;
+        let derived = text.split("#[derive(").skip(1).filter_map(|rest| rest.split_once(")]"));
+        for (_, item) in derived.filter(|(derives, _)| derives.contains("ToSchema")) {
+            let named = item.split_once("struct ").into_iter().chain(item.split_once("enum "));
+            let first = named.min_by_key(|(before, _)| before.len()).context("a struct or an enumeration")?.1;
+            let name: String = first.chars().take_while(|letter| letter.is_alphanumeric()).collect();
+            if let Some(other) = homes.insert(name.clone(), path.clone()) {
+                panic!("`{name}` is in {} and in {}", other.display(), path.display());
+            }
+        }
+    }
+    assert!(homes.len() > 30, "{} schemas", homes.len());
     Ok(())
 }

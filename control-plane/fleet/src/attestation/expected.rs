@@ -65,7 +65,7 @@ struct NewExpected {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Accepted {
+struct ExpectedValue {
     register: u16,
     value: String,
 }
@@ -76,7 +76,7 @@ struct Accepted {
     path = "/expected-registers",
     tag = "attestation",
     request_body = NewExpected,
-    responses((status = 201, body = Accepted), Refused)
+    responses((status = 201, body = ExpectedValue), Refused)
 )]
 async fn expect(State(fleet): State<Arc<Fleet>>, request: Request<NewExpected>) -> Result<Made, Problem> {
     let mask = fleet.settings.enrolment.pcr_mask();
@@ -101,7 +101,7 @@ async fn expect(State(fleet): State<Arc<Fleet>>, request: Request<NewExpected>) 
                 let detail = json!({ "value": value, "note": &*new.note });
                 super::acts::ask_changed(act, mask).await?;
                 act.record("registers.expect", register, &detail).await?;
-                Ok(Accepted { register, value })
+                Ok(ExpectedValue { register, value })
             })
         })
         .await

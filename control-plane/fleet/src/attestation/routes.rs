@@ -118,7 +118,7 @@ async fn request(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Accepted {
+struct AcceptBaseline {
     /// The attestation whose registers were looked at.
     #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
     #[serde(deserialize_with = "challenge")]
@@ -138,14 +138,14 @@ fn challenge<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::
     path = "/nodes/{node}/baseline",
     tag = "attestation",
     params(NodeParam),
-    request_body = Accepted,
+    request_body = AcceptBaseline,
     responses((status = 204), Refused)
 )]
 async fn accept(
     State(fleet): State<Arc<Fleet>>,
     who: Principal,
     Path(node): NodePath,
-    Json(accepted): Json<Accepted>,
+    Json(accepted): Json<AcceptBaseline>,
 ) -> Result<StatusCode, Problem> {
     let mut act = fleet.kernel.begin(who).await?;
     acts::accept(&mut act, &node, accepted.challenge, fleet.settings.enrolment.pcr_mask()).await?;

@@ -26,21 +26,22 @@ pub struct EnrolmentSettings {
     pub attest_every_s: u32,
     /// Seconds that a node has for its answer to a challenge.
     pub attest_answer_s: u32,
-    /// What becomes of a node whose registers have changed.
+    /// What becomes of a node that is trusted no longer: its registers have changed, its TPM's answer is refused, or it has
+    /// proven nothing for `trusted_within_s`.
     pub on_changed: OnChanged,
-    /// Seconds for which a node may fail to answer before it counts as one that has changed.
+    /// Seconds for which a node may prove nothing.
     pub trusted_within_s: u32,
     /// Which of its endorsement keys a TPM must show.
     pub ek_algorithm: EkAlgorithm,
 }
 
-/// What becomes of a node whose registers have changed.
+/// What becomes of a node that is trusted no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnChanged {
     /// The change is put on record.
     Note,
-    /// The node is kept out of work until its registers are accepted.
+    /// The node is kept out of work until its registers are accepted, or are again what they were.
     Quarantine,
 }
 

@@ -5,17 +5,20 @@ use crate::principal::Permissions;
 use crate::problems::{Kind, METHOD, THROTTLED, TOO_SLOW};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::Method;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use noderr_front::Limiter;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::PartialSchema as _;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, RefOr, ServerBuilder};
@@ -48,6 +51,7 @@ pub fn router(api: Api<'_>) -> Router {
         .nest("/api/v1", routes)
         .split_for_parts();
     describe(&mut document, &api.problems, api.permissions);
+    let counting = Counting { strangers: api.strangers, with_credential: with_credential(&document).into() };
     // Written once: to write it takes milliseconds, and everybody may ask.
     let served = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
     router
@@ -55,25 +59,57 @@ pub fn router(api: Api<'_>) -> Router {
             "/api/v1/openapi.json",
             get(move || async move { ([(CONTENT_TYPE, "application/json")], served.clone()) }),
         )
-        .fallback(|| async { Problem::not_found("page") })
+        .fallback(|| async { Problem::not_found("path") })
         .method_not_allowed_fallback(|| async { Problem::from(METHOD) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(api.strangers, within_rate))
+        .layer(middleware::from_fn_with_state(counting, within_rate))
         .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::from(anyhow::anyhow!("a handler panicked")).into_response()
         }))
 }
 
-/// Holds requests that carry no credential to the rate of their address; those that carry one are counted for whoever it is.
-async fn within_rate(
-    State(strangers): State<Arc<Limiter<IpAddr>>>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// What requests count against.
+#[derive(Clone)]
+struct Counting {
+    /// The rate of each address.
+    strangers: Arc<Limiter<IpAddr>>,
+    /// The operations that look at a credential, and count the request for whoever it is.
+    with_credential: Arc<BTreeSet<(Method, String)>>,
+}
+
+impl Counting {
+    /// Whether somebody looks at the request's credential and counts it: where anybody may ask, a header changes nothing.
+    fn is_counted_for_a_principal(&self, request: &Request) -> bool {
+        let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+        let operation = path.map(|path| (request.method().clone(), path));
+        request.headers().contains_key(AUTHORIZATION)
+            && operation.is_some_and(|operation| self.with_credential.contains(&operation))
+    }
+}
+
+/// The operations that only whoever has a credential may ask for, by the document.
+fn with_credential(document: &OpenApi) -> BTreeSet<(Method, String)> {
+    let of_path = |(path, item): (&String, &PathItem)| {
+        let operations = [
+            (Method::GET, &item.get),
+            (Method::POST, &item.post),
+            (Method::PUT, &item.put),
+            (Method::PATCH, &item.patch),
+            (Method::DELETE, &item.delete),
+        ];
+        let closed = |operation: &Operation| operation.security.is_none();
+        let closed = operations.into_iter().filter(|(_, operation)| operation.as_ref().is_some_and(closed));
+        closed.map(|(method, _)| (method, path.clone())).collect::<Vec<_>>()
+    };
+    document.paths.paths.iter().flat_map(of_path).collect()
+}
+
+/// Holds requests that nobody else counts to the rate of their address.
+async fn within_rate(State(counting): State<Counting>, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>().map(|caller| caller.0);
-    if let Some(address) = caller.filter(|_| !carries_credential(&request))
-        && let Err(wait) = strangers.spend(address, Instant::now())
+    if let Some(address) = caller.filter(|_| !counting.is_counted_for_a_principal(&request))
+        && let Err(wait) = counting.strangers.spend(address, Instant::now())
     {
         metrics::counter!("noderr_http_throttled_total").increment(1);
         return THROTTLED
@@ -81,15 +117,6 @@ async fn within_rate(
             .into_response();
     }
     next.run(request).await
-}
-
-/// Whether somebody looks at the request's credential, and counts it: on a page that anybody may ask for, a header changes nothing.
-fn carries_credential(request: &Request) -> bool {
-    let open =
-        ["/enrol", "/sessions", "/time", "/authority", "/openapi.json", "/health", "/ready", "/metrics"];
-    let path = request.uri().path().trim_start_matches("/api/v1");
-    let is_open = open.iter().any(|open| path == *open || (*open == "/enrol" && path.starts_with(open)));
-    request.headers().contains_key(AUTHORIZATION) && !is_open
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
