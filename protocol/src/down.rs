@@ -19,6 +19,8 @@ family! {
         HighWaterMarks(HighWaterMarks) = 0x83, "marks";
         /// The answer to a hello.
         Welcome(Welcome) = 0x84, "welcome";
+        /// A question for the firmware's event log.
+        EventLogRequest(EventLogRequest) = 0x85, "event-log";
     }
 }
 
@@ -52,6 +54,13 @@ pub struct AttestationChallenge {
     pub nonce: [u8; 32],
     /// Bit `i` asks for register `i` of the SHA-256 bank.
     pub pcr_mask: u32,
+}
+
+/// Asks for the firmware's event log, after an attestation that has found changed registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLogRequest {
+    /// Which challenge the attestation answered.
+    pub challenge: [u8; 16],
 }
 
 /// How far the lanes are committed; the node may delete its records up to and including these positions.

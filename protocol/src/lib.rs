@@ -29,7 +29,9 @@ mod topics;
 mod up;
 
 pub use bounded::{Blob, List, Text, TooLong, steers_terminal};
-pub use down::{AttestationChallenge, BatchOutcome, Down, DownKind, HighWaterMarks, LaneMark, Welcome};
+pub use down::{
+    AttestationChallenge, BatchOutcome, Down, DownKind, EventLogRequest, HighWaterMarks, LaneMark, Welcome,
+};
 pub use envelope::{DecodeError, EncodeError, MAX_ENVELOPE, Message, WIRE_VERSION};
 pub use ids::{IdentityKind, NodeId, ParseNodeIdError};
 pub use json::{Base64, HexDigest, RegisterIndex};
@@ -42,8 +44,8 @@ pub use spooled::{Entry, Gap, GapReason, Lane, LaneTag, MAX_RECORD, Position, Re
 pub use telemetry::{Measured, Metric, TelemetrySample};
 pub use topics::Topics;
 pub use up::{
-    AttestationAnswer, Evidence, Heartbeat, Hello, LaneState, PcrValue, QuoteEvidence, RecordBatch, Up,
-    UpKind,
+    AttestationAnswer, EVENT_LOG_PART, EventLogPart, Evidence, Heartbeat, Hello, LaneState,
+    MAX_EVENT_LOG_PARTS, PcrValue, QuoteEvidence, RecordBatch, Up, UpKind,
 };
 
 /// Milliseconds since the Unix epoch, as the sender's clock had it.

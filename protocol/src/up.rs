@@ -20,6 +20,8 @@ family! {
         ActualState(ActualState) = 0x04, "actual";
         /// Evidence for a challenge.
         AttestationAnswer(AttestationAnswer) = 0x05, "attestation";
+        /// A part of the firmware's event log.
+        EventLogPart(EventLogPart) = 0x06, "event-log";
     }
 }
 
@@ -91,6 +93,25 @@ pub struct AttestationAnswer {
     pub challenge: [u8; 16],
     /// What the node answers with.
     pub evidence: Evidence,
+}
+
+/// The most parts of an event log; a longer log is left out.
+pub const MAX_EVENT_LOG_PARTS: u8 = 8;
+/// The bytes of each part of an event log but the last.
+pub const EVENT_LOG_PART: usize = 32 * 1024;
+
+/// A part of the firmware's event log as the kernel shows it, for an attestation that has found changed registers. A box
+/// without a log sends one part without bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLogPart {
+    /// Which challenge the attestation answered.
+    pub challenge: [u8; 16],
+    /// The number of this part, from 0; they are sent in order.
+    pub part: u8,
+    /// How many parts there are, 8 at most.
+    pub parts: u8,
+    /// The bytes: 32 KiB, of the last part what is left.
+    pub bytes: Blob<EVENT_LOG_PART>,
 }
 
 /// What a node answers a challenge with. Append only.

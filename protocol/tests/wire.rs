@@ -4,11 +4,11 @@
 
 use noderr_protocol::{
     ActualState, Alert, AlertCode, AttestationAnswer, AttestationChallenge, Base, BatchOutcome, Blob,
-    DecodeError, DesiredState, Down, DownKind, Entry, Evidence, Gap, GapReason, Heartbeat, Hello,
-    HighWaterMarks, KnownSection, Lane, LaneMark, LaneState, LaneTag, List, MAX_ENVELOPE, MAX_RECORD,
-    MAX_SECTION, Message, Metric, NodeId, Payload, PcrValue, Phase, Position, QuoteEvidence, Record,
-    RecordBatch, Section, SectionBody as _, SectionReport, TelemetrySample, Text, Topics, Up, UpKind,
-    Welcome,
+    DecodeError, DesiredState, Down, DownKind, Entry, EventLogPart, EventLogRequest, Evidence, Gap,
+    GapReason, Heartbeat, Hello, HighWaterMarks, KnownSection, Lane, LaneMark, LaneState, LaneTag, List,
+    MAX_ENVELOPE, MAX_RECORD, MAX_SECTION, Message, Metric, NodeId, Payload, PcrValue, Phase, Position,
+    QuoteEvidence, Record, RecordBatch, Section, SectionBody as _, SectionReport, TelemetrySample, Text,
+    Topics, Up, UpKind, Welcome,
 };
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -78,6 +78,15 @@ fn up_messages() -> Vec<(&'static str, Up)> {
                 }),
             }),
         ),
+        (
+            "event-log",
+            Up::EventLogPart(EventLogPart {
+                challenge: [9; 16],
+                part: 1,
+                parts: 2,
+                bytes: vec![0, 3, 7].try_into().unwrap(),
+            }),
+        ),
     ]
 }
 
@@ -117,6 +126,7 @@ fn down_messages() -> Vec<(&'static str, Down)> {
                 outcome: BatchOutcome::Rewind,
             }),
         ),
+        ("event-log", Down::EventLogRequest(EventLogRequest { challenge: [9; 16] })),
     ]
 }
 

@@ -8,6 +8,7 @@
 
 mod credential;
 mod ek;
+mod event_log;
 mod keys;
 mod public;
 mod quote;
@@ -16,6 +17,7 @@ mod refusal;
 
 pub use credential::{Credential, make_credential};
 pub use ek::{EkCertificate, VendorRoots};
+pub use event_log::{Event, EventLog, LogRefusal, write_event_log};
 pub use keys::{AttestationKey, EndorsementKey, ResultKey, TlsKey};
 pub use public::{Name, PublicArea};
 pub use quote::PcrSet;

@@ -54,7 +54,12 @@ impl ExchangeError {
 }
 
 /// Enrols with an install token. Keys are made in the TPM where they are missing.
-pub async fn enrol(client: &HttpsClient, keys: &NodeKeys, token: &str) -> Result<Enrolled, ExchangeError> {
+pub async fn enrol(
+    client: &HttpsClient,
+    keys: &NodeKeys,
+    token: &str,
+    event_log: Option<Vec<u8>>,
+) -> Result<Enrolled, ExchangeError> {
     let tpm = match keys {
         NodeKeys::Tpm(tpm) => {
             let public = blocking(tpm, |tpm| tpm.public_keys(true)).await?;
@@ -72,7 +77,7 @@ pub async fn enrol(client: &HttpsClient, keys: &NodeKeys, token: &str) -> Result
     let csr = request(keys).await?;
     let (proof, binding) = match (keys, begun.challenge) {
         (NodeKeys::Tpm(tpm), Some(challenge)) => {
-            let (proof, binding) = prove(tpm, challenge, &begun.session, &csr).await?;
+            let (proof, binding) = prove(tpm, challenge, &begun.session, &csr, event_log).await?;
             (Some(proof), binding)
         }
         (NodeKeys::Software { .. }, None) => (None, enrol_binding(&[], &begun.session, &csr, None)),
@@ -93,8 +98,8 @@ async fn prove(
     challenge: ActivationChallenge,
     session: &[u8],
     csr: &[u8],
+    event_log: Option<Vec<u8>>,
 ) -> Result<(TpmProof, [u8; 32]), ExchangeError> {
-    let event_log = event_log().await;
     let (session, csr) = (session.to_vec(), csr.to_vec());
     blocking(tpm, move |tpm| {
         let secret =
@@ -174,12 +179,4 @@ fn join<T>(joined: Result<Result<T, KeyError>, tokio::task::JoinError>) -> Resul
 fn registers(pcrs: Vec<PcrValue>) -> Vec<Register> {
     // A mask has no more bits than there are registers.
     pcrs.into_iter().filter_map(Register::of).collect()
-}
-
-/// The firmware's measurement log, where the kernel shows one.
-async fn event_log() -> Option<Vec<u8>> {
-    const PATH: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
-    // A request may have 512 KiB, and base64 adds a third.
-    const MAX: usize = 256 * 1024;
-    tokio::fs::read(PATH).await.ok().filter(|log| log.len() <= MAX)
 }

@@ -54,6 +54,8 @@ pub(crate) struct Identity {
     pub(crate) tcti: String,
     /// Seconds one TPM command may take.
     pub(crate) tpm_deadline_s: u64,
+    /// A copy of the firmware's event log that the node may read.
+    pub(crate) event_log: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -119,7 +121,12 @@ const fn default_clock_patience_s() -> u64 {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { keys: KeyPlace::Tpm, tcti: "device:/dev/tpmrm0".to_owned(), tpm_deadline_s: 5 }
+        Self {
+            keys: KeyPlace::Tpm,
+            tcti: "device:/dev/tpmrm0".to_owned(),
+            tpm_deadline_s: 5,
+            event_log: "/run/noderr/event-log".into(),
+        }
     }
 }
 

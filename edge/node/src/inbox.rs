@@ -16,6 +16,9 @@ pub(crate) async fn run(shared: Shared) {
             Down::AttestationChallenge(challenge) => {
                 shared.challenge.send_replace(Some(challenge));
             }
+            Down::EventLogRequest(request) => {
+                shared.wanted_log.send_replace(Some(request.challenge));
+            }
             // The link applies marks itself.
             Down::HighWaterMarks(_) | Down::Welcome(_) => {}
         }

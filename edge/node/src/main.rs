@@ -8,6 +8,7 @@ mod clock_pace;
 mod commands;
 mod config;
 mod desired;
+mod event_log;
 mod health;
 mod inbox;
 mod keeper;

@@ -4,6 +4,7 @@
 use crate::boot;
 use crate::clock_pace::ClockPace;
 use crate::config::{Config, KeyPlace};
+use crate::event_log::read as read_event_log;
 use crate::renewals::Renewals;
 use crate::status::Board;
 use anyhow::{Context as _, bail};
@@ -11,6 +12,7 @@ use noderr_identity::{Enrolment, NodeKeys, Papers, SoftwareKey, Tpm, TpmConfig, 
 use noderr_link::{CallError, ExchangeError, HttpsClient, LinkState, ask_time, enrol, renew};
 use noderr_part::{Backoff, Folder};
 use noderr_protocol::IdentityKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -48,6 +50,7 @@ pub(crate) fn open_keys(
 /// Looks after papers and clock: holds all that calls to the control plane need.
 pub(crate) struct Registrar {
     pub(crate) url: String,
+    pub(crate) event_log: PathBuf,
     pub(crate) deadline: Duration,
     /// The roots of the configuration, which count until the box is enrolled.
     pub(crate) configured: Option<TrustRoots>,
@@ -82,7 +85,8 @@ impl Registrar {
         // With a clock that is years off, no certificate can be checked, and a fresh certificate cannot be
         // used.
         self.set_clock(roots).await?;
-        let enrolled = enrol(&self.client(roots)?, &self.keys, token).await?;
+        let enrolled =
+            enrol(&self.client(roots)?, &self.keys, token, read_event_log(&self.event_log).await).await?;
         self.examined(enrolled.into(), roots).await
     }
 

@@ -7,7 +7,7 @@ use crate::outbox::Outbox;
 use crate::registrar::{Registrar, open_keys};
 use crate::shared::Shared;
 use crate::status::Board;
-use crate::{attester, base, boot, health, inbox, keeper, quarantine, sampler, status, storage};
+use crate::{attester, base, boot, event_log, health, inbox, keeper, quarantine, sampler, status, storage};
 use anyhow::Context as _;
 use noderr_identity::{Enrolment, Papers, TrustRoots, split_address};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
@@ -49,6 +49,7 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<(Arc<Registrar>, Option
     });
     let registrar = Registrar {
         url: config.control_plane.url.clone(),
+        event_log: config.identity.event_log.clone(),
         deadline: config.deadline(),
         configured,
         clock: boot::clock(&data, Duration::from_secs(config.control_plane.clock_patience_s)),
@@ -171,6 +172,7 @@ async fn start_parts(
         desired: desired.clone(),
         sample_every_s: watch::Sender::new(config.telemetry.sample_every_s),
         challenge: watch::Sender::new(None),
+        wanted_log: watch::Sender::new(None),
         incoming: Arc::new(Mutex::new(incoming_end)),
         outgoing,
         link,
@@ -211,6 +213,7 @@ fn keep_workers(shared: &Shared, supervisor: &mut Supervisor) {
     supervisor.keep("base", shared.part(base::run));
     supervisor.keep("quarantine", shared.part(quarantine::run));
     supervisor.keep("attester", shared.part(attester::run));
+    supervisor.keep("event-log", shared.part(event_log::run));
     supervisor.keep_until_tidy("sampler", shared.part(sampler::run));
     supervisor.keep("health", shared.part(health::run));
 }

@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) sample_every_s: watch::Sender<u16>,
     /// The newest challenge.
     pub(crate) challenge: watch::Sender<Option<AttestationChallenge>>,
+    /// The challenge of the newest attestation whose event log is asked for.
+    pub(crate) wanted_log: watch::Sender<Option<[u8; 16]>>,
     /// Messages of the control plane.
     pub(crate) incoming: Arc<Mutex<mpsc::Receiver<Down>>>,
     /// Messages that make sense only now; dropped while there is no session.

@@ -9,6 +9,7 @@ use crate::proxy::{LinkQuality, Proxy};
 use crate::tpm::{SoftTpm, TpmVendor};
 use crate::wait::{ask_to_stop, start_logged, until};
 use anyhow::{Context as _, ensure};
+use noderr_attestation::write_event_log;
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
@@ -86,12 +87,17 @@ impl ProcessRig {
             None => {}
         }
         fs::write(&rig.config, rig.configuration(roots, install_token, options))?;
+        fs::write(rig.event_log(), write_event_log(&[]))?;
         Ok(rig)
     }
 
     fn configuration(&self, roots: &Path, install_token: &str, options: &BoxOptions) -> String {
         let identity = match &self.tpm {
-            Some(tpm) => format!("keys = \"tpm\"\ntcti = \"{}\"\ntpm_deadline_s = 2", tpm.tcti()),
+            Some(tpm) => format!(
+                "keys = \"tpm\"\ntcti = \"{}\"\ntpm_deadline_s = 2\nevent_log = \"{}\"",
+                tpm.tcti(),
+                self.event_log().display()
+            ),
             None => "keys = \"software\"".to_owned(),
         };
         let load = options.sample_every_ms.map(|ms| format!("sample_every_ms = {ms}\n")).unwrap_or_default();
@@ -112,6 +118,11 @@ impl ProcessRig {
             socket = self.socket().display(),
             spool = options.spool_mib.unwrap_or(64),
         )
+    }
+
+    /// Where the box's firmware writes what it measures. Nothing does at first, as nothing is measured into a TPM of a rig.
+    pub fn event_log(&self) -> PathBuf {
+        self.config.with_extension("event-log")
     }
 
     /// Switches the box on: starts the node. The TPM has been on since the box was made, unless a test

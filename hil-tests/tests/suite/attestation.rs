@@ -1,14 +1,18 @@
 //! Attestation of connected boxes: registers that change, boxes that do not answer, and what follows.
 
 use crate::{LIVELY, SOON, lab};
-use noderr_hil::{BoxOptions, ControlOptions, Lab, LabOptions, LinkQuality, ProcessRig};
+use noderr_hil::{BoxOptions, ControlOptions, Lab, LabOptions, LinkQuality, ProcessRig, until};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 /// Measures something into a register of the box's TPM, as another firmware would.
 async fn extend(rig: &mut ProcessRig, register: u8) -> anyhow::Result<()> {
+    measure(rig, register, [0xab; 32]).await
+}
+
+pub(crate) async fn measure(rig: &mut ProcessRig, register: u8, digest: [u8; 32]) -> anyhow::Result<()> {
     let done = tokio::process::Command::new("tpm2_pcrextend")
-        .arg(format!("{register}:sha256={}", "ab".repeat(32)))
+        .arg(format!("{register}:sha256={}", hex::encode(digest)))
         .env("TPM2TOOLS_TCTI", rig.tpm()?.tcti())
         .output()
         .await?;
@@ -16,8 +20,17 @@ async fn extend(rig: &mut ProcessRig, register: u8) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn attest(lab: &Lab, node: &str, verdict: &str) -> anyhow::Result<Value> {
-    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
+/// Asks for an attestation, waits for its verdict, and returns the node as it is shown then.
+pub(crate) async fn attest(lab: &Lab, node: &str, verdict: &str) -> anyhow::Result<Value> {
+    let path = format!("/nodes/{node}/attestations");
+    let asked = lab.admin.post(&path, &json!({})).await?;
+    let found = until("the verdict", SOON, || async {
+        let newest = lab.admin.list(&path, 20).await?;
+        let asked = newest.iter().find(|one| one["challenge"] == asked["challenge"]);
+        Ok(asked.filter(|one| !one["verdict"].is_null()).cloned())
+    })
+    .await?;
+    anyhow::ensure!(found["verdict"] == verdict, "{verdict} was to come of {found}");
     lab.node_where(node, verdict, SOON, |shown| shown["attestation"] == verdict).await
 }
 
@@ -36,13 +49,9 @@ fn teeth() -> LabOptions {
 async fn registers_that_change_are_noticed_shown_and_audited() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
     let (node, mut rig) = lab.online_box("measured", &LIVELY).await?;
-    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
-    lab.node_where(&node, "a first verdict", SOON, |shown| shown["attestation"] == "trusted").await?;
-
+    attest(&lab, &node, "trusted").await?;
     extend(&mut rig, 4).await?;
-    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
-    lab.node_where(&node, "the change to be noticed", SOON, |shown| shown["attestation"] == "changed")
-        .await?;
+    attest(&lab, &node, "changed").await?;
     let entries = lab.admin.list(&format!("/audit?subject={node}"), 100).await?;
     let entry = entries.iter().find(|entry| entry["action"] == "node.registers-changed");
     assert!(
@@ -54,9 +63,7 @@ async fn registers_that_change_are_noticed_shown_and_audited() -> anyhow::Result
     let newest = lab.admin.list(&format!("/nodes/{node}/attestations"), 1).await?;
     let accepted = json!({ "challenge": newest[0]["challenge"] });
     lab.admin.post(&format!("/nodes/{node}/baseline"), &accepted).await?;
-    lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
-    lab.node_where(&node, "trust in the new baseline", SOON, |shown| shown["attestation"] == "trusted")
-        .await?;
+    attest(&lab, &node, "trusted").await?;
     Ok(())
 }
 

@@ -20,6 +20,7 @@ const TABLES: &[(&str, &str, &str, bool)] = &[
     ("audit_log", "S", "", true),
     ("barred_tpms", "SIUD", "", true),
     ("enrolments", "S", "S", true),
+    ("event_logs", "S", "S", true),
     ("expected_registers", "SID", "", true),
     ("gaps", "S", "S", true),
     ("heartbeats", "Su", "S", true),
@@ -179,6 +180,7 @@ async fn an_operator_sees_their_own_rows_of_every_table_and_no_others() -> anyho
     for fill in [
         "INSERT INTO gaps VALUES ($1, 'result', 1, 1, 1, 'budget')",
         "INSERT INTO alerts VALUES ($1, 1, 999, now(), now(), 'x', 'x')",
+        "INSERT INTO event_logs SELECT challenge, node_id, now(), 1, 1, '' FROM attestations WHERE node_id = $1",
         "INSERT INTO unreadable_records VALUES ($1, 'result', 1, 999, now(), '')",
     ] {
         sqlx::query(fill).bind(&id).execute(&owner).await?;

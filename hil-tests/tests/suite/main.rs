@@ -12,6 +12,7 @@ mod desired;
 mod dev_up;
 mod disk_errors;
 mod enrolment;
+mod event_log;
 mod first_light;
 mod hostile;
 mod hsm;

@@ -278,6 +278,7 @@ fn up(message: &Up) -> Vec<Line> {
         Up::Records(it) => trace(it),
         Up::ActualState(it) => trace(it),
         Up::AttestationAnswer(it) => trace(it),
+        Up::EventLogPart(it) => trace(it),
     }
 }
 
@@ -287,6 +288,7 @@ fn down(message: &Down) -> Vec<Line> {
         Down::AttestationChallenge(it) => trace(it),
         Down::HighWaterMarks(it) => trace(it),
         Down::Welcome(it) => trace(it),
+        Down::EventLogRequest(it) => trace(it),
     }
 }
 

@@ -124,6 +124,13 @@ pub(crate) enum Nodes {
         #[arg(long)]
         limit: Option<usize>,
     },
+    /// Explain which components made a node's registers differ from its baseline.
+    Explain {
+        /// The node.
+        node: String,
+        /// The attestation's challenge, as `nodes attestations` shows it; without it, the newest that found a change.
+        challenge: Option<String>,
+    },
     /// Accept the registers that one attestation has shown as the node's baseline.
     AcceptBaseline {
         /// The node.

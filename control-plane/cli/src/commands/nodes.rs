@@ -4,7 +4,7 @@ use super::proof::proven;
 use super::{Printer, query};
 use crate::arguments::Nodes;
 use crate::table::Column;
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use noderr_cli::Client;
 use noderr_protocol::Metric;
 use serde_json::{Value, json};
@@ -61,6 +61,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
             let path = path(client, &node, "/attestations").await?;
             printer.list(client, &path, (limit, 20), &ATTESTATIONS).await?;
         }
+        Nodes::Explain { node, challenge } => explain(client, printer, &node, challenge).await?,
         Nodes::AcceptBaseline { node, challenge } => {
             let answer = lasting(client, &node, "/baseline", &json!({ "challenge": challenge })).await?;
             printer.done(&answer, "accepted");
@@ -121,6 +122,57 @@ const ATTESTATIONS: [(&str, &str); 6] = [
     ("verdict", "verdict"),
     ("detail", "detail"),
     ("challenge", "challenge"),
+];
+
+/// Shows which components made registers differ; a register that cannot be explained has a line that says why.
+async fn explain(
+    client: &Client,
+    printer: &Printer,
+    node: &str,
+    challenge: Option<String>,
+) -> anyhow::Result<()> {
+    let attestations = path(client, node, "/attestations").await?;
+    let challenge = match challenge {
+        Some(challenge) => challenge,
+        None => newest_change(client, &attestations).await?,
+    };
+    let changes = client.get(&format!("{attestations}/{}/explanation", challenge.to_lowercase())).await?;
+    let lines = |change: &Value| {
+        let of = |which: &str| change[which].as_array().cloned().unwrap_or_default();
+        let line = |what: &str, measured: &Value| {
+            json!({ "register": change["register"], "measured": what, "kind": measured["kind"], "what": measured["what"],
+                    "digest": measured["digest"] })
+        };
+        let gone = of("gone").into_iter().map(|measured| line("before", &measured));
+        let new = of("new").into_iter().map(|measured| line("now", &measured));
+        let why_not = change["why_not"].as_str();
+        let why_not =
+            why_not.map(|why| line("unknown", &json!({ "kind": null, "what": why, "digest": null })));
+        gone.chain(new).chain(why_not).collect::<Vec<_>>()
+    };
+    if printer.json {
+        printer.fields(&changes);
+    } else {
+        let rows = changes.as_array().into_iter().flatten().flat_map(lines).collect();
+        printer.rows(rows, &EXPLANATION);
+    }
+    Ok(())
+}
+
+/// The newest attestation that found changed registers.
+async fn newest_change(client: &Client, attestations: &str) -> anyhow::Result<String> {
+    let shown = client.list(attestations, 100).await?;
+    let changed = shown.iter().find(|attestation| attestation["verdict"] == "changed");
+    let challenge = changed.and_then(|attestation| attestation["challenge"].as_str());
+    challenge.map(str::to_owned).context("none of the newest 100 attestations of this node found a change")
+}
+
+const EXPLANATION: [(&str, &str); 5] = [
+    ("register", "register"),
+    ("measured", "measured"),
+    ("kind", "kind"),
+    ("what", "what"),
+    ("digest", "digest"),
 ];
 
 /// Does to a node what lasts, with a fresh proof of the person where one is asked for.

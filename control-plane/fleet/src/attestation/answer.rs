@@ -1,6 +1,7 @@
 //! Judges the answers to challenges.
 
 use super::db::{self, OpenChallenge, Verdict};
+use super::event_log;
 use crate::quarantine::judge;
 use crate::registers::{self, Expected};
 use crate::state::Fleet;
@@ -40,6 +41,9 @@ pub(super) async fn take(fleet: &Fleet, node: &NodeId, answer: &AttestationAnswe
     }
     judge(&mut tx, &fleet.settings.enrolment, &[node.as_bytes().to_vec()]).await?;
     tx.commit().await?;
+    if verdict == Verdict::Changed {
+        event_log::ask(fleet, node, answer.challenge).await;
+    }
     metrics::counter!("noderr_attestations_total", "verdict" => verdict.as_str()).increment(1);
     Ok(())
 }

@@ -141,8 +141,7 @@ pub(super) async fn last_verdict(
     node: &NodeId,
 ) -> sqlx::Result<Option<String>> {
     let verdict = sqlx::query_scalar!(
-        r#"SELECT a.verdict::text AS "verdict!" FROM attestations a JOIN nodes n ON n.id = a.node_id
-           WHERE n.id = $1 AND a.verdict IS NOT NULL AND a.requested_at >= n.bound_at ORDER BY a.requested_at DESC LIMIT 1"#,
+        r#"SELECT verdict::text AS "verdict!" FROM verdicts WHERE node_id = $1 ORDER BY requested_at DESC LIMIT 1"#,
         node.as_bytes().as_slice()
     );
     verdict.fetch_optional(connection).await
@@ -256,8 +255,9 @@ pub(super) async fn accept_baseline(
     .map(Option::flatten)
 }
 
-/// Connected nodes (online, or storing records today without a sign of life) whose last challenge is older than `every_s`. Where the last was not answered, or the TPM was unavailable, the
-/// node is asked again soon, and more and more seldom while that goes on.
+/// Connected nodes (online, or storing records today without a sign of life) whose last challenge is older than `every_s`.
+/// Where the last was not answered, or the TPM was unavailable, the node is asked again soon, and more and more seldom while
+/// that goes on.
 pub(super) async fn due(pool: &PgPool, every_s: f64, first_pause_s: f64) -> sqlx::Result<Vec<Vec<u8>>> {
     sqlx::query_scalar!(
         "SELECT n.id FROM nodes n JOIN admitted USING (id)
@@ -299,8 +299,8 @@ pub(super) async fn conclude_silent(
     let rows = sqlx::query!(
         r#"UPDATE attestations a SET verdict = 'silent', detail = 'the node was asked and did not answer in time'
            WHERE verdict IS NULL AND sent_at < now() - make_interval(secs => $1)
-           RETURNING node_id, (SELECT b.verdict::text FROM attestations b WHERE b.node_id = a.node_id
-             AND b.verdict IS NOT NULL ORDER BY b.requested_at DESC LIMIT 1) AS before"#,
+           RETURNING node_id, (SELECT v.verdict::text FROM verdicts v WHERE v.node_id = a.node_id
+             ORDER BY v.requested_at DESC LIMIT 1) AS before"#,
         answer_s
     )
     .fetch_all(connection)

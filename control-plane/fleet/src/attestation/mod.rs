@@ -4,6 +4,7 @@ mod acts;
 mod answer;
 mod challenge;
 mod db;
+mod event_log;
 mod expected;
 mod jobs;
 mod routes;
@@ -30,17 +31,30 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
     listens: &[Listens::each(CHALLENGED, |fleet, node| Box::pin(challenge::tell(fleet, node)))],
     catch_up: Some(|fleet| Box::pin(challenge::look_round(fleet))),
     nodes: NodeFeature {
-        hears: &[Hears {
-            kind: UpKind::AttestationAnswer,
-            hear: |fleet, node, message| {
-                Box::pin(async move {
-                    match message {
-                        Up::AttestationAnswer(answer) => answer::take(fleet, node, answer).await,
-                        _ => Ok(()),
-                    }
-                })
+        hears: &[
+            Hears {
+                kind: UpKind::AttestationAnswer,
+                hear: |fleet, node, message| {
+                    Box::pin(async move {
+                        match message {
+                            Up::AttestationAnswer(answer) => answer::take(fleet, node, answer).await,
+                            _ => Ok(()),
+                        }
+                    })
+                },
             },
-        }],
+            Hears {
+                kind: UpKind::EventLogPart,
+                hear: |fleet, node, message| {
+                    Box::pin(async move {
+                        match message {
+                            Up::EventLogPart(part) => event_log::take(fleet, node, part).await,
+                            _ => Ok(()),
+                        }
+                    })
+                },
+            },
+        ],
         greets: Some(|fleet, node| Box::pin(challenge::send(fleet, node))),
         ..NodeFeature::nothing()
     },
@@ -49,9 +63,9 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
             // The last verdict that says anything stays: a box must not come back unsuspected because it was away long enough.
             Forget::new(
                 "attestations",
-                "requested_at < retention_now() - interval '1 year' AND NOT (verdict IN ('trusted', 'changed', 'refused')
-                   AND NOT EXISTS (SELECT FROM attestations newer WHERE newer.node_id = attestations.node_id
-                     AND newer.verdict IN ('trusted', 'changed', 'refused') AND newer.requested_at > attestations.requested_at))",
+                "requested_at < retention_now() - interval '1 year' AND challenge IS DISTINCT FROM (
+                   SELECT v.challenge FROM verdicts v WHERE v.node_id = attestations.node_id AND v.proves
+                   ORDER BY v.requested_at DESC LIMIT 1)",
             ),
             Forget::new(
                 "attestations",

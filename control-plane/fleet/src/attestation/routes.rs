@@ -2,6 +2,7 @@
 
 use super::acts;
 use super::db::{self, AttestationRow};
+use super::terms::Challenge;
 use crate::nodes::{READ_NODES, find_node};
 use crate::state::Fleet;
 use axum::extract::State;
@@ -9,8 +10,7 @@ use axum::http::StatusCode;
 use noderr_kernel::{
     Asked, Json, Made, NodeParam, NodePath, PageQuery, Paged, Path, Principal, Problem, Refused, Request,
 };
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Fleet>> {
         .routes(routes!(list, request))
         .routes(routes!(accept))
         .merge(super::expected::routes())
+        .merge(super::event_log::routes())
 }
 
 /// One challenge to a node, and its outcome.
@@ -121,15 +122,7 @@ async fn request(
 struct AcceptBaseline {
     /// The attestation whose registers were looked at.
     #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
-    #[serde(deserialize_with = "challenge")]
-    challenge: [u8; 16],
-}
-
-fn challenge<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::Error> {
-    let mut challenge = [0; 16];
-    hex::decode_to_slice(String::deserialize(deserializer)?, &mut challenge)
-        .map_err(|_| D::Error::custom("an attestation is named by its challenge, 32 hexadecimal digits"))?;
-    Ok(challenge)
+    challenge: Challenge,
 }
 
 /// Accept the registers that one attestation has shown as the node's baseline.
@@ -148,7 +141,7 @@ async fn accept(
     Json(accepted): Json<AcceptBaseline>,
 ) -> Result<StatusCode, Problem> {
     let mut act = fleet.kernel.begin(who).await?;
-    acts::accept(&mut act, &node, accepted.challenge, fleet.settings.enrolment.pcr_mask()).await?;
+    acts::accept(&mut act, &node, accepted.challenge.0, fleet.settings.enrolment.pcr_mask()).await?;
     act.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

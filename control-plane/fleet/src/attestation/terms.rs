@@ -1,6 +1,22 @@
-//! What this feature declares for the rest of the program: permissions, kinds of problems, topics.
+//! What this feature declares for the rest of the program: permissions, kinds of problems, topics, names.
 
 use noderr_kernel::{Kind, Permission, Role, Topic};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// The name of an attestation: that of its challenge.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Challenge(pub(super) [u8; 16]);
+
+impl<'de> Deserialize<'de> for Challenge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut challenge = [0; 16];
+        hex::decode_to_slice(String::deserialize(deserializer)?, &mut challenge).map_err(|_| {
+            D::Error::custom("an attestation is named by its challenge, 32 hexadecimal digits")
+        })?;
+        Ok(Self(challenge))
+    }
+}
 
 /// Ask nodes for attestation, accept new baselines.
 pub const ATTEST: Permission = Permission {

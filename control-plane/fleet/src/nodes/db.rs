@@ -152,8 +152,7 @@ pub(super) async fn list(connection: &mut PgConnection, filter: NodeFilter) -> s
              coalesce(h.failing, '{}') AS "failing!", coalesce(h.backlog, 0) AS "backlog!", coalesce(h.lost, 0) AS "lost!",
              n.desired_version, n.actual_version, n.actual_sections AS "sections: Json<Vec<SectionOutcome>>", n.desired_paused AS paused,
              n.desired_sample_every_s AS sample_every_s,
-             (SELECT a.verdict::text FROM attestations a WHERE a.node_id = n.id AND a.verdict IS NOT NULL
-                AND a.requested_at >= n.bound_at ORDER BY a.requested_at DESC LIMIT 1) AS attestation,
+             (SELECT v.verdict::text FROM verdicts v WHERE v.node_id = n.id ORDER BY v.requested_at DESC LIMIT 1) AS attestation,
              n.quarantine, n.quarantined_at,
              (SELECT coalesce(sum(l.refused_today), 0)::bigint FROM lanes l WHERE l.node_id = n.id
                 AND l.day = (now() AT TIME ZONE 'UTC')::date) AS "refused_today!"

@@ -53,13 +53,13 @@ pub(super) async fn misplaced(
                WHEN NOT $5 THEN NULL
                WHEN said.verdict = 'changed' THEN 'registers-changed'
                WHEN said.verdict = 'refused' THEN 'attestation-refused'
-               WHEN (SELECT max(a.sent_at) - min(a.sent_at) FROM attestations a WHERE a.node_id = n.id
-                     AND a.verdict IN ('silent', 'unavailable')
-                     AND a.requested_at > coalesce(said.requested_at, n.bound_at)) >= make_interval(secs => $6)
+               WHEN (SELECT max(v.sent_at) - min(v.sent_at) FROM verdicts v WHERE v.node_id = n.id
+                     AND v.verdict IN ('silent', 'unavailable')
+                     AND v.requested_at > coalesce(said.requested_at, '-infinity')) >= make_interval(secs => $6)
                  THEN 'not-attested' END AS reason
              FROM nodes n LEFT JOIN LATERAL (
-               SELECT a.verdict, a.requested_at FROM attestations a WHERE a.node_id = n.id AND a.requested_at >= n.bound_at
-                 AND a.verdict IN ('trusted', 'changed', 'refused') ORDER BY a.requested_at DESC LIMIT 1) said ON true
+               SELECT v.verdict, v.requested_at FROM verdicts v WHERE v.node_id = n.id AND v.proves
+               ORDER BY v.requested_at DESC LIMIT 1) said ON true
              WHERE n.revoked_at IS NULL AND ($1::bytea[] IS NULL OR n.id = ANY($1))) judged
            WHERE judged.reason IS DISTINCT FROM judged.before ORDER BY judged.id LIMIT $7"#,
         nodes,

@@ -1,0 +1,52 @@
+//! The firmware's event log behind an attestation that found changed registers: asked for, put together, and held against the
+//! registers, so that people read which component has changed.
+
+mod db;
+mod explain;
+mod routes;
+
+pub(super) use routes::routes;
+
+use crate::state::Fleet;
+use noderr_attestation::EventLog;
+use noderr_protocol::{Down, EventLogPart, EventLogRequest, MAX_EVENT_LOG_PARTS, NodeId};
+use sqlx::PgConnection;
+
+/// Logs of a node that are kept beside those that lead to its baseline.
+const KEPT: usize = 4;
+
+/// Asks a node for the log of the start that it is in. A node that misses the question, or is cut off in the middle of its
+/// answer, is asked again after its next attestation.
+pub(super) async fn ask(fleet: &Fleet, node: &NodeId, challenge: [u8; 16]) {
+    fleet.say(node, &Down::EventLogRequest(EventLogRequest { challenge })).await;
+}
+
+/// Takes in one part. Nobody but the node says what its log is: the log is believed as far as it leads to quoted registers.
+pub(super) async fn take(fleet: &Fleet, node: &NodeId, part: &EventLogPart) -> sqlx::Result<()> {
+    if part.parts == 0 || part.parts > MAX_EVENT_LOG_PARTS || part.part >= part.parts {
+        return Ok(());
+    }
+    let mut tx = fleet.kernel.database.begin().await?;
+    let whole = match part.part {
+        0 => db::begin(&mut tx, node, part).await?,
+        _ => db::go_on(&mut tx, node, part).await?,
+    };
+    if whole {
+        forget_older(&mut tx, node).await?;
+    }
+    tx.commit().await
+}
+
+/// Forgets the oldest logs of a node, but never one that leads to its baseline: it is what a change is held against.
+async fn forget_older(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<()> {
+    let baseline = db::baseline(connection, node).await?;
+    let logs = db::of_node(connection, node).await?;
+    let others = logs.iter().filter(|log| !explain::leads_to(&log.bytes, baseline.as_ref()));
+    let old: Vec<_> = others.skip(KEPT).filter_map(|log| log.challenge.clone()).collect();
+    db::forget(connection, &old).await
+}
+
+/// Why a log says nothing, for people.
+fn unreadable(bytes: &[u8]) -> Option<String> {
+    EventLog::parse(bytes).err().map(|refusal| refusal.to_string())
+}
