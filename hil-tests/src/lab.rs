@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
-const EMAIL: &str = "admin@demo.invalid";
+/// The administrator of every lab.
+pub const EMAIL: &str = "admin@demo.invalid";
 const OPERATOR: &str = "operator@demo.invalid";
 
 /// What may differ between labs.

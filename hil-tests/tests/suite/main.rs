@@ -14,6 +14,7 @@ mod disk_errors;
 mod enrolment;
 mod event_log;
 mod first_light;
+mod floods;
 mod hostile;
 mod hsm;
 mod isolation;

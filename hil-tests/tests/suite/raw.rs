@@ -34,10 +34,18 @@ impl Caller {
         Ok(Self { tls: TlsConnector::from(Arc::new(config)), api: lab.control.api(), from })
     }
 
+    /// A connection to a port of the control plane, without TLS.
+    pub(crate) fn dial(&self, port: u16) -> impl Future<Output = anyhow::Result<TcpStream>> + Send + use<> {
+        let (from, to) = (SocketAddr::from((self.from, 0)), SocketAddr::new(self.api.ip(), port));
+        async move {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(from)?;
+            Ok(socket.connect(to).await?)
+        }
+    }
+
     pub(crate) async fn connect(&self) -> anyhow::Result<TlsStream<TcpStream>> {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::from((self.from, 0)))?;
-        let tcp = socket.connect(self.api).await?;
+        let tcp = self.dial(self.api.port()).await?;
         Ok(self.tls.connect(ServerName::try_from("localhost")?, tcp).await?)
     }
 
