@@ -2,6 +2,7 @@
 //! `./dev up` shows a lab, and the tests begin with one.
 
 use crate::control::{ControlOptions, ControlPlane};
+use crate::mosquitto::Mosquitto;
 use crate::rig::{BoxOptions, ProcessRig};
 use crate::tpm::TpmVendor;
 use crate::wait::SOON;
@@ -9,6 +10,7 @@ use anyhow::Context as _;
 use noderr_cli::{ApiError, Client};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgPool, PgPoolOptions};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -24,6 +26,15 @@ pub struct LabOptions {
     pub control: ControlOptions,
     /// Whether boxes may enrol without an endorsement certificate.
     pub open_policy: bool,
+    /// A mosquitto in the place of the embedded broker, with what this makes of the configuration that the guide shows.
+    pub mosquitto: Option<fn(String) -> String>,
+}
+
+impl LabOptions {
+    /// A mosquitto as the guide has it in the place of the embedded broker.
+    pub fn behind_mosquitto() -> Self {
+        Self { mosquitto: Some(|guide| guide), ..Self::default() }
+    }
 }
 
 /// A running network.
@@ -33,6 +44,8 @@ pub struct Lab {
     pub vendor: TpmVendor,
     /// The first, and usually only, control plane.
     pub control: ControlPlane,
+    /// The broker, where it is not the control plane's own.
+    pub mosquitto: Option<Mosquitto>,
     /// A client that is logged in as the administrator.
     pub admin: Client,
     /// The administrator's password, made for this lab.
@@ -54,6 +67,16 @@ impl Lab {
         let mut control_options = options.control;
         if !options.open_policy {
             control_options.vendor_roots = Some(vendor.roots()?);
+        }
+        let mosquitto = match options.mosquitto {
+            Some(change) => Some(
+                Mosquitto::start_with(&folder.join("mosquitto"), &folder.join("control/authority"), change)
+                    .await?,
+            ),
+            None => None,
+        };
+        if let Some(mosquitto) = &mosquitto {
+            control_options = control_options.with("broker", mosquitto.setting());
         }
         let mut control = ControlPlane::new(&folder.join("control"), &control_options)?;
         progress("starting the control plane with a private PostgreSQL");
@@ -77,7 +100,12 @@ impl Lab {
             .connect_lazy_with(sqlx::postgres::PgConnectOptions::from_str(&url)?);
         progress("approving an operator");
         let operator = demo_operator(&admin).await?;
-        Ok(Self { folder, vendor, control, admin, password, database, operator })
+        Ok(Self { folder, vendor, control, mosquitto, admin, password, database, operator })
+    }
+
+    /// The broker's address.
+    pub fn broker(&self) -> SocketAddr {
+        self.mosquitto.as_ref().map_or_else(|| self.control.broker(), Mosquitto::address)
     }
 
     /// The e-mail address of the administrator.
@@ -129,7 +157,7 @@ impl Lab {
             &self.folder.join("boxes").join(name),
             name,
             &self.vendor,
-            (self.control.api(), self.control.broker()),
+            (self.control.api(), self.broker()),
             &self.control.root_file(),
             token,
             options,

@@ -299,7 +299,7 @@ async fn one_tpm_is_one_node_and_what_has_expired_is_over() -> anyhow::Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_tpms_lets_in_those_on_it_and_tries_are_counted() -> anyhow::Result<()> {
     let control = ControlOptions::default().with("enrolment", "ek_policy = \"allow-listed-ek\"");
-    let (folder, lab) = lab(LabOptions { control, open_policy: true }).await?;
+    let (folder, lab) = lab(LabOptions { control, open_policy: true, ..LabOptions::default() }).await?;
     let cheat = Cheat::new(&lab, &lab.vendor, &folder.path().join("cheat")).await?;
     let (_, token) = lab.add_node("listed").await?;
     let keys = cheat.keys()?;
@@ -314,7 +314,8 @@ async fn a_list_of_tpms_lets_in_those_on_it_and_tries_are_counted() -> anyhow::R
     let control = ControlOptions::default()
         .with("enrolment", "ek_policy = \"allow-listed-ek\"")
         .with("enrolment", format!("allowed_eks = [\"{fingerprint}\"]"));
-    let (_folder, lab) = crate::lab(LabOptions { control, open_policy: true }).await?;
+    let (_folder, lab) =
+        crate::lab(LabOptions { control, open_policy: true, ..LabOptions::default() }).await?;
     let cheat = Cheat { api: lab.control.anonymous()?, ..cheat };
     let (node, token) = lab.add_node("listed").await?;
     cheat.enrol(&token).await?;

@@ -1,9 +1,9 @@
 //! A hostile enrolled node at a whole control plane: its messages cost nobody but the node itself. (Messages
-//! that the fence forbids are in the broker's own tests.)
+//! that the fence forbids are in the broker's own tests.) Most of it with a mosquitto in the broker's place too.
 
 use crate::{LIVELY, SOON, lab};
 use anyhow::Context as _;
-use noderr_hil::{ControlPlane, LabOptions, Papers, Peer, account, hello, until};
+use noderr_hil::{Lab, LabOptions, Papers, Peer, account, hello, until};
 use noderr_protocol::{
     Alert, AlertCode, BatchOutcome, Down, Entry, Gap, GapReason, Heartbeat, Hello, KnownSection, Lane,
     LaneTag, Measured, Message as _, Metric, Payload, Position, Record, RecordBatch, TelemetrySample, Text,
@@ -49,8 +49,8 @@ async fn marks(peer: &mut Peer, lane: Lane, seq: u64) -> anyhow::Result<()> {
     .await
 }
 
-async fn introduced(papers: &Papers, control: &ControlPlane) -> anyhow::Result<Peer> {
-    let mut peer = papers.connect(control.broker()).await?;
+async fn introduced(papers: &Papers, lab: &Lab) -> anyhow::Result<Peer> {
+    let mut peer = papers.connect(lab.broker()).await?;
     peer.say(&absurd_hello(1))?;
     peer.hear_a(SOON, "welcome", |message| matches!(message, Down::Welcome(_)).then_some(())).await?;
     Ok(peer)
@@ -58,9 +58,19 @@ async fn introduced(papers: &Papers, control: &ControlPlane) -> anyhow::Result<P
 
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_times_and_texts_beyond_any_sense_are_stored_within_sense() -> anyhow::Result<()> {
-    let (_folder, lab) = lab(LabOptions::default()).await?;
+    absurd_values(LabOptions::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_times_and_texts_beyond_any_sense_are_stored_within_sense_behind_mosquitto()
+-> anyhow::Result<()> {
+    absurd_values(LabOptions::behind_mosquitto()).await
+}
+
+async fn absurd_values(broker: LabOptions) -> anyhow::Result<()> {
+    let (_folder, lab) = lab(broker).await?;
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
-    let mut peer = introduced(&papers, &lab.control).await?;
+    let mut peer = introduced(&papers, &lab).await?;
     let metrics = (0..128_u16).map(|metric| Measured { metric: metric / 2, value: i64::MIN });
     let values = metrics.collect::<Vec<_>>().try_into().ok().context("too many")?;
     let absurd = TelemetrySample { time: i64::MIN, values };
@@ -95,7 +105,17 @@ async fn numbers_times_and_texts_beyond_any_sense_are_stored_within_sense() -> a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_the_database_refuses_is_kept_unread_and_stops_nobody() -> anyhow::Result<()> {
-    let (_folder, lab) = lab(LabOptions::default()).await?;
+    a_refused_record(LabOptions::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_the_database_refuses_is_kept_unread_and_stops_nobody_behind_mosquitto() -> anyhow::Result<()>
+{
+    a_refused_record(LabOptions::behind_mosquitto()).await
+}
+
+async fn a_refused_record(broker: LabOptions) -> anyhow::Result<()> {
+    let (_folder, lab) = lab(broker).await?;
     let (honest, _rig) = lab.online_box("honest", &LIVELY).await?;
     // No value is known that the schema refuses; a CHECK of the test stands for a refusal that nobody thought
     // of.
@@ -103,7 +123,7 @@ async fn a_record_the_database_refuses_is_kept_unread_and_stops_nobody() -> anyh
     sqlx::query("ALTER TABLE telemetry ADD CHECK (cpu_permille <> 777)").execute(&owner).await?;
 
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
-    let mut peer = introduced(&papers, &lab.control).await?;
+    let mut peer = introduced(&papers, &lab).await?;
     for (seq, cpu_permille) in [(1, 1), (2, 777), (3, 3)] {
         let sample = TelemetrySample::at(0).with(Metric::Cpu, Some(cpu_permille));
         peer.say(&records(Lane::Telemetry, vec![record(1, seq, &Payload::Telemetry(sample))?])?)?;
@@ -126,7 +146,7 @@ async fn a_node_that_floods_reports_beside_its_records_is_slowed_down() -> anyho
     let (_folder, lab) = lab(LabOptions::default()).await?;
     let (honest, _rig) = lab.online_box("honest", &LIVELY).await?;
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
-    let mut peer = introduced(&papers, &lab.control).await?;
+    let mut peer = introduced(&papers, &lab).await?;
     for epoch in 0..2000 {
         peer.say(&absurd_hello(epoch))?;
     }
@@ -154,9 +174,19 @@ async fn a_node_that_floods_reports_beside_its_records_is_slowed_down() -> anyho
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_later_build_says_costs_neither_its_session_nor_a_record() -> anyhow::Result<()> {
-    let (_folder, lab) = lab(LabOptions::default()).await?;
+    a_later_build(LabOptions::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_build_says_costs_neither_its_session_nor_a_record_behind_mosquitto()
+-> anyhow::Result<()> {
+    a_later_build(LabOptions::behind_mosquitto()).await
+}
+
+async fn a_later_build(broker: LabOptions) -> anyhow::Result<()> {
+    let (_folder, lab) = lab(broker).await?;
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
-    let mut peer = introduced(&papers, &lab.control).await?;
+    let mut peer = introduced(&papers, &lab).await?;
     // A kind of message, a lane, a wire version, a metric, a code and a payload that this build does not
     // know.
     peer.say_raw("tasks", vec![1, 0x77, 1, 2, 3])?;

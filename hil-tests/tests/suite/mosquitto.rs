@@ -1,19 +1,20 @@
 //! The same node and the same control plane, with a real mosquitto between them.
 
-use crate::{LIVELY, SOON};
-use noderr_hil::{ControlOptions, Lab, LabOptions, LinkQuality, Mosquitto, Papers, account, scratch, until};
+use crate::{LIVELY, SOON, lab};
+use anyhow::Context as _;
+use noderr_hil::hello;
+use noderr_hil::{LabOptions, LinkQuality, Papers, account, until};
+use noderr_protocol::{Heartbeat, List, Message as _, Up};
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::{Packet, Publish};
+use rumqttc::mqttbytes::v4::{Connect, LastWill, Packet, Publish, Subscribe};
 use serde_json::json;
 use std::fs;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_external_mosquitto_serves_the_same_nodes() -> anyhow::Result<()> {
-    let folder = scratch()?;
-    let mut broker =
-        Mosquitto::start(&folder.path().join("mosquitto"), &folder.path().join("control/authority")).await?;
-    let control = ControlOptions::default().with("broker", broker.setting());
-    let lab = Lab::start(folder.path(), LabOptions { control, ..LabOptions::default() }, |_| {}).await?;
+    let (_folder, mut lab) = lab(LabOptions::behind_mosquitto()).await?;
+    let mut broker = lab.mosquitto.take().context("a mosquitto")?;
     let (node, mut rig) = lab.add_box("outside", &LIVELY).await?;
     rig.lead_to(&[(lab.control.api(), broker.address())]);
     rig.power_on()?;
@@ -63,23 +64,17 @@ fn is_bound(line: &str) -> bool {
         .any(|name| line.starts_with(name))
 }
 
+fn without_bounds(guide: String) -> String {
+    guide.lines().filter(|line| !is_bound(line)).map(|line| format!("{line}\n")).collect()
+}
+
 /// One node publishes what no node may: too large, and to be kept. `loose` leaves the bounds of the guide out.
 async fn one_node_takes_nobody_down(loose: bool) -> anyhow::Result<()> {
-    let folder = scratch()?;
-    let broker = Mosquitto::start_with(
-        &folder.path().join("mosquitto"),
-        &folder.path().join("control/authority"),
-        |shown| {
-            let lines = shown.lines().filter(|line| !loose || !is_bound(line));
-            lines.map(|line| format!("{line}\n")).collect()
-        },
-    )
-    .await?;
-    let control = ControlOptions::default().with("broker", broker.setting());
-    let lab = Lab::start(folder.path(), LabOptions { control, ..LabOptions::default() }, |_| {}).await?;
+    let change = if loose { without_bounds } else { |guide| guide };
+    let (_folder, lab) = lab(LabOptions { mosquitto: Some(change), ..LabOptions::default() }).await?;
     let hostile = Papers::enrolled(&lab, 1).await?.remove(0);
     for (size, retain) in [(70_000, true), (70_000, false), (500, true)] {
-        let mut peer = hostile.connect(broker.address()).await?;
+        let mut peer = hostile.connect(lab.broker()).await?;
         let topic = format!("/tenants/{}/up/heartbeat", hostile.node);
         let mut publish = Publish::new(topic, QoS::AtMostOnce, vec![7; size]);
         publish.retain = retain;
@@ -89,10 +84,7 @@ async fn one_node_takes_nobody_down(loose: bool) -> anyhow::Result<()> {
         let ended = peer.flush().await.is_err() || peer.hear().await.is_err();
         assert!(ended, "the session goes on");
     }
-    let (node, mut rig) = lab.add_box("honest", &LIVELY).await?;
-    rig.lead_to(&[(lab.control.api(), broker.address())]);
-    rig.power_on()?;
-    rig.online(SOON).await?;
+    let (node, _rig) = lab.online_box("honest", &LIVELY).await?;
     account::settled(&lab.database, &node, 20).await?;
     assert!(lab.admin.get("/ready").await.is_ok());
     let log = fs::read_to_string(lab.control.log())?;
@@ -109,4 +101,67 @@ async fn one_node_takes_nobody_down_behind_a_broker_as_the_guide_has_it() -> any
 #[tokio::test(flavor = "multi_thread")]
 async fn one_node_takes_nobody_down_behind_a_broker_without_bounds() -> anyhow::Result<()> {
     one_node_takes_nobody_down(true).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_neither_speaks_nor_listens_for_another_nor_takes_its_session_away() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::behind_mosquitto()).await?;
+    let (victim, rig) = lab.online_box("victim", &LIVELY).await?;
+    let connects = rig.status().await?["connects"].clone();
+    let hostile = Papers::enrolled(&lab, 1).await?.remove(0);
+
+    // As the victim, by name: the name in the certificate counts, and not the one in the packet.
+    let mut peer = hostile.dial(lab.broker()).await?;
+    let mut connect = Connect::new(victim.clone());
+    connect.last_will =
+        Some(LastWill::new(format!("/tenants/{victim}/up/heartbeat"), vec![1], QoS::AtMostOnce, false));
+    peer.put(&Packet::Connect(connect))?;
+    peer.flush().await?;
+    _ = peer.next().await;
+
+    // As a listener: much is said to and by the victim meanwhile.
+    let everything =
+        ["#", "+/+/+/+/+", "/tenants/+/down/#", "/tenants/+/up/#", "$share/g//tenants/+/up/#", "$SYS/#"];
+    let theirs = format!("/tenants/{victim}/down/#");
+    for (filter, paused) in
+        everything.into_iter().chain([theirs.as_str()]).zip([true, false].into_iter().cycle())
+    {
+        let mut peer = hostile.connect(lab.broker()).await?;
+        let mut subscribe = Subscribe::new(filter, QoS::AtLeastOnce);
+        subscribe.pkid = 7;
+        peer.put(&Packet::Subscribe(subscribe))?;
+        peer.say(&Up::Hello(hello(1)))?;
+        peer.flush().await?;
+        lab.admin.patch(&format!("/nodes/{victim}/desired"), &json!({ "paused": paused })).await?;
+        rig.status_where("the change to arrive", SOON, |status| status["paused"] == paused).await?;
+        let listening = tokio::time::timeout(Duration::from_secs(1), async {
+            // A broker that hangs up over such a filter says nothing either.
+            while let Ok(packet) = peer.next().await {
+                if let Packet::Publish(publish) = packet {
+                    anyhow::ensure!(
+                        publish.topic.contains(&hostile.node.to_string()),
+                        "{filter}: {}",
+                        publish.topic
+                    );
+                }
+            }
+            Ok(())
+        });
+        listening.await.unwrap_or(Ok(()))?;
+    }
+
+    // As a speaker.
+    let before = lab.node(&victim).await?;
+    let mut peer = hostile.connect(lab.broker()).await?;
+    for topic in [format!("/tenants/{victim}/up/heartbeat"), format!("/tenants/{victim}/down/desired")] {
+        let beat =
+            Heartbeat { time: 0, process_uptime_s: 1, failing: List::default(), backlog: 4711, lost: 4711 };
+        peer.put(&Packet::Publish(Publish::new(topic, QoS::AtMostOnce, Up::Heartbeat(beat).encode()?)))?;
+    }
+    peer.flush().await?;
+    account::settled(&lab.database, &victim, 20).await?;
+    let after = lab.node(&victim).await?;
+    anyhow::ensure!(after["lost"] == before["lost"], "somebody speaks for the victim: {after}");
+    anyhow::ensure!(rig.status().await?["connects"] == connects, "the victim's session was taken away");
+    Ok(())
 }
