@@ -167,12 +167,15 @@ impl Lab {
 
     /// Starts one more control plane on the database and the authority of the first.
     pub async fn add_plane(&self, name: &str) -> anyhow::Result<ControlPlane> {
-        let options = ControlOptions {
+        let mut options = ControlOptions {
             vendor_roots: Some(self.vendor.roots()?),
             database_url: Some(self.control.owner_url()?),
             authority: Some(self.control.authority().to_owned()),
             ..ControlOptions::default()
         };
+        if let Some(mosquitto) = &self.mosquitto {
+            options = options.with("broker", mosquitto.setting());
+        }
         let mut plane = ControlPlane::new(&self.folder.join(name), &options)?;
         plane.start().await?;
         Ok(plane)

@@ -21,6 +21,8 @@ const GUIDE: &str = include_str!("../../docs/admin.md");
 pub struct Mosquitto {
     folder: PathBuf,
     address: SocketAddr,
+    /// Where the control planes connect.
+    inner: SocketAddr,
     process: Option<Child>,
 }
 
@@ -53,12 +55,15 @@ impl Mosquitto {
         )?;
         fs::write(folder.join("noderr.crl"), authority.revocation_list(&[], 1, now, DAY)?)?;
         fs::write(folder.join("acl"), shown_after("and as `acl`:")?)?;
-        let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+        let doors = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
+        let [address, inner] = [doors[0].local_addr()?, doors[1].local_addr()?];
         let shown = shown_after("With mosquitto:")?
-            .replace("listener 8883", &format!("listener {} 127.0.0.1", address.port()));
+            .replace("listener 8883", &format!("listener {} 127.0.0.1", address.port()))
+            .replace("listener 8884", &format!("listener {} 127.0.0.1", inner.port()));
         let shown = change(shown);
         fs::write(folder.join("mosquitto.conf"), format!("{shown}user root\n"))?;
-        let mut broker = Self { folder: folder.to_owned(), address, process: None };
+        let mut broker = Self { folder: folder.to_owned(), address, inner, process: None };
+        drop(doors);
         broker.power_on().await?;
         Ok(broker)
     }
@@ -116,7 +121,7 @@ impl Mosquitto {
     pub fn setting(&self) -> String {
         format!(
             "external = {{ host = \"localhost\", port = {}, revocation_list = \"{}\" }}",
-            self.address.port(),
+            self.inner.port(),
             self.revocations().display()
         )
     }

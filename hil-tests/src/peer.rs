@@ -15,12 +15,12 @@ use rumqttc::mqttbytes::{Error as PacketError, QoS};
 use rustls::ClientConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use sqlx::postgres::PgPool;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -91,7 +91,13 @@ impl Papers {
 
     /// Connects and completes the handshake, and sends nothing.
     pub async fn dial(&self, broker: SocketAddr) -> anyhow::Result<Peer> {
-        let tcp = TcpStream::connect(broker).await?;
+        self.dial_from(broker.ip(), broker).await
+    }
+
+    async fn dial_from(&self, from: IpAddr, broker: SocketAddr) -> anyhow::Result<Peer> {
+        let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(SocketAddr::new(from, 0))?;
+        let tcp = socket.connect(broker).await?;
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from("localhost")?;
         let stream = TlsConnector::from(self.tls.clone()).connect(name, tcp).await?;
@@ -107,7 +113,12 @@ impl Papers {
 
     /// Connects and subscribes as a node does.
     pub async fn connect(&self, broker: SocketAddr) -> anyhow::Result<Peer> {
-        let mut peer = self.dial(broker).await?;
+        self.connect_from(broker.ip(), broker).await
+    }
+
+    /// Connects and subscribes from one of this machine's addresses.
+    pub async fn connect_from(&self, from: IpAddr, broker: SocketAddr) -> anyhow::Result<Peer> {
+        let mut peer = self.dial_from(from, broker).await?;
         let mut connect = Connect::new(self.node.to_string());
         connect.keep_alive = 600;
         connect.clean_session = true;

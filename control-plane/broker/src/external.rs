@@ -4,7 +4,7 @@
 //! cluster neither tells which nodes connect nor can be told to drop a session; a revoked node is kept out by
 //! the revocation list, and ingest takes nothing from a revoked node.
 
-use crate::{Attached, Broker, SendError, UpEvent, UpMessage};
+use crate::{Attached, Broker, SendError, Shares, UpEvent, UpMessage};
 use async_trait::async_trait;
 use noderr_protocol::{Down, MAX_ENVELOPE, Message as _, NodeId, Topics};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
@@ -34,6 +34,8 @@ pub struct ExternalConfig {
     pub topics: Topics,
     /// This instance's client id; two instances must not share one.
     pub client_id: String,
+    /// Which nodes this instance serves, of all that it hears.
+    pub shares: Arc<Shares>,
     /// Makes the TLS configuration of a session; called before every session.
     pub tls: MakeTls,
     /// How long one session may last, which is well within the life of its certificate.
@@ -45,6 +47,7 @@ pub struct ExternalBroker {
     /// The client of the current session.
     client: Arc<Mutex<Option<AsyncClient>>>,
     topics: Topics,
+    shares: Arc<Shares>,
     _keeper: AbortOnDropHandle<()>,
 }
 
@@ -52,9 +55,9 @@ impl ExternalBroker {
     /// Connects, and keeps connecting for as long as the value lives.
     pub fn start(config: ExternalConfig, up: mpsc::Sender<UpEvent>) -> Self {
         let client = Arc::new(Mutex::new(None));
-        let topics = config.topics.clone();
+        let (topics, shares) = (config.topics.clone(), config.shares.clone());
         let _keeper = AbortOnDropHandle::new(tokio::spawn(keep(config, client.clone(), up)));
-        Self { client, topics, _keeper }
+        Self { client, topics, shares, _keeper }
     }
 
     fn client(&self) -> Option<AsyncClient> {
@@ -115,6 +118,10 @@ async fn session(
                     }
                     continue;
                 };
+                if !config.shares.holds(&node) {
+                    metrics::counter!("noderr_broker_left_to_others_total").increment(1);
+                    continue;
+                }
                 let message = UpMessage { node, kind, payload: publish.payload };
                 if up.send(UpEvent::Message(message)).await.is_err() {
                     return Ok(());
@@ -151,8 +158,8 @@ impl Broker for ExternalBroker {
         self.client().is_some()
     }
 
-    fn serves(&self, _node: &NodeId) -> bool {
-        true
+    fn serves(&self, node: &NodeId) -> bool {
+        self.shares.holds(node)
     }
 
     fn attached(&self) -> Option<Vec<Attached>> {

@@ -13,6 +13,7 @@ mod fence;
 mod registry;
 mod router;
 mod session;
+mod shares;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +24,7 @@ pub use allowance::{Allowances, Rates};
 pub use embedded::{EmbeddedBroker, EmbeddedConfig, StartError};
 pub use external::{ExternalBroker, ExternalConfig, MakeTls};
 pub use fence::{Fence, FenceLimits, Step, Violation};
+pub use shares::{SHARES, Shares, due};
 
 /// What the control plane asks of a broker, embedded or external.
 #[async_trait]
@@ -42,7 +44,7 @@ pub trait Broker: Send + Sync {
     fn is_well(&self) -> bool;
 
     /// Whether this instance should send to the node: with the embedded broker, the instance that holds the
-    /// node's session; with an external broker, any instance.
+    /// node's session; with an external broker, the instance that holds the node's share.
     fn serves(&self, node: &NodeId) -> bool;
 
     /// The sessions that this instance holds; `None` if the broker does not tell.
@@ -123,6 +125,10 @@ pub const METRICS: &[(&str, &str)] = &[
     (
         "noderr_broker_refused_total",
         "Publications of an external broker that are too large, or retained, by reason",
+    ),
+    (
+        "noderr_broker_left_to_others_total",
+        "Publications of an external broker that another instance of the control plane serves",
     ),
     ("noderr_broker_unheard_total", "Publications of kinds that this version does not know"),
     ("noderr_broker_router_restarts_total", "MQTT routers that stopped answering and were replaced"),

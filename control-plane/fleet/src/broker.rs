@@ -2,10 +2,11 @@
 
 use crate::nodes::DatabaseAdmission;
 use crate::settings::ExternalSettings;
+use crate::shares;
 use crate::state::Fleet;
 use anyhow::ensure;
 use noderr_broker::{
-    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, UpEvent,
+    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, Shares, UpEvent,
 };
 use noderr_ca::Authority;
 use noderr_front::{GateLimits, TrustedProxies};
@@ -64,16 +65,20 @@ fn external(
     up: mpsc::Sender<UpEvent>,
 ) -> anyhow::Result<ExternalBroker> {
     let (authority, roots) = (fleet.authority.clone(), settings.roots.clone());
+    let shares = Arc::new(Shares::default());
     let tls = move || Ok(Arc::new(client_tls(&authority, roots.as_deref())?));
     let config = ExternalConfig {
         host: settings.host.clone(),
         port: settings.port,
         topics: fleet.settings.broker.topics()?,
+        shares: shares.clone(),
         client_id: format!("noderr-control-{}", fleet.kernel.instance.simple()),
         tls: Box::new(tls),
         session: DAY,
     };
-    Ok(ExternalBroker::start(config, up))
+    let broker = ExternalBroker::start(config, up);
+    tokio::spawn(shares::keep(fleet.clone(), shares));
+    Ok(broker)
 }
 
 fn client_tls(authority: &Authority, roots: Option<&Path>) -> anyhow::Result<rustls::ClientConfig> {

@@ -10,6 +10,7 @@ pub mod quarantine;
 mod registers;
 pub mod reports;
 mod settings;
+mod shares;
 mod state;
 mod values;
 

@@ -2,6 +2,7 @@
 
 use crate::authority::vendor_roots;
 use crate::settings::FleetSettings;
+use crate::values::node_id;
 use anyhow::Context as _;
 use noderr_attestation::VendorRoots;
 use noderr_broker::Broker;
@@ -67,10 +68,17 @@ impl Fleet {
         }
     }
 
-    /// The ids of the nodes connected here.
-    pub(crate) fn attached(&self) -> Vec<Vec<u8>> {
-        let attached = self.broker().and_then(Broker::attached).unwrap_or_default();
-        attached.iter().map(|session| session.node.as_bytes().to_vec()).collect()
+    /// The ids of the connected nodes that this instance serves. An external broker does not tell who is connected: what nodes
+    /// have said does.
+    pub(crate) async fn served(&self) -> sqlx::Result<Vec<Vec<u8>>> {
+        if let Some(attached) = self.broker().and_then(Broker::attached) {
+            return Ok(attached.iter().map(|session| session.node.as_bytes().to_vec()).collect());
+        }
+        let mut online = sqlx::query_scalar!("SELECT node_id FROM heartbeats WHERE online")
+            .fetch_all(self.kernel.database.system())
+            .await?;
+        online.retain(|id| self.serves(&node_id(id)));
+        Ok(online)
     }
 
     /// Whether this instance should send to a node; see [`Broker::serves`].

@@ -1,7 +1,12 @@
 //! Values that nodes send, brought within what PostgreSQL, people and their terminals can read.
 
-use noderr_protocol::{UnixMillis, steers_terminal};
+use noderr_protocol::{NodeId, UnixMillis, steers_terminal};
 use time::OffsetDateTime;
+
+/// Reads a node id column.
+pub(crate) fn node_id(bytes: &[u8]) -> NodeId {
+    NodeId::from_bytes(bytes.try_into().expect("a CHECK in the schema keeps ids at 32 bytes"))
+}
 
 /// A number for PostgreSQL, which has no unsigned integers; a node that counts beyond 2^63 is lying.
 pub(crate) fn signed(value: u64) -> i64 {

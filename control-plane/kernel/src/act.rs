@@ -2,7 +2,7 @@
 //! at all.
 
 use crate::audit;
-use crate::database::Tx;
+use crate::database::{Turn, Tx};
 use crate::http::Problem;
 use crate::principal::{Permission, Principal};
 use serde_json::Value;
@@ -15,11 +15,12 @@ use time::OffsetDateTime;
 pub struct Act {
     tx: Tx,
     who: Principal,
+    _turn: Turn,
 }
 
 impl Act {
-    pub(crate) const fn new(tx: Tx, who: Principal) -> Self {
-        Self { tx, who }
+    pub(crate) fn new((tx, turn): (Tx, Turn), who: Principal) -> Self {
+        Self { tx, who, _turn: turn }
     }
 
     /// The principal that acts.

@@ -262,6 +262,16 @@ impl Principal {
         }
     }
 
+    /// The id of whoever is behind the request: of what sees an operator's rows alone, the operator; of any other token, the
+    /// administrator who answers for it.
+    pub const fn person(&self) -> Uuid {
+        match (&self.scope, &self.subject) {
+            (Scope::Operator(id), _)
+            | (Scope::Staff, Subject::Admin { id, .. } | Subject::Operator { id, .. }) => *id,
+            (Scope::Staff, Subject::Token(token)) => token.owner,
+        }
+    }
+
     /// The id of the administrator, the operator or the token.
     pub const fn id(&self) -> Uuid {
         match &self.subject {

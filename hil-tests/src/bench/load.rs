@@ -60,11 +60,16 @@ pub(super) async fn connect(papers: &[Papers], broker: SocketAddr) -> anyhow::Re
     Ok(peers)
 }
 
-/// A message with `count` records, numbered from `first`.
-pub(super) fn batch(first: u64, count: u64) -> anyhow::Result<Up> {
+/// A sample with every metric, as a record holds it.
+pub(super) fn sample() -> anyhow::Result<Vec<u8>> {
     let sample =
         Metric::ALL.iter().fold(TelemetrySample::at(0), |sample, metric| sample.with(*metric, Some(1 << 20)));
-    let body = Payload::Telemetry(sample).encode()?;
+    Ok(Payload::Telemetry(sample).encode()?)
+}
+
+/// A message with `count` records, numbered from `first`.
+pub(super) fn batch(first: u64, count: u64) -> anyhow::Result<Up> {
+    let body = sample()?;
     let entries = (first..first + count).map(|seq| {
         let body = body.clone().try_into().ok().context("a record is too long")?;
         Ok(Entry::Record(Record { position: Position { epoch: 1, seq }, body }))

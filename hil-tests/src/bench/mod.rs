@@ -1,5 +1,6 @@
 //! Benchmarks: each prints what it measured against what, in one run.
 
+mod fleet;
 mod idle;
 mod ingest;
 mod link;
@@ -14,6 +15,8 @@ use clap::ValueEnum;
 pub(crate) enum Bench {
     /// The link through the embedded broker against mosquitto.
     Link,
+    /// Thousands of nodes at one control plane.
+    Fleet,
     /// Ingest against raw inserts.
     Ingest,
     /// The spool against a plain segment file.
@@ -27,11 +30,12 @@ pub(crate) enum Bench {
 pub(crate) async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Link => link::run().await,
+        Bench::Fleet => fleet::run().await,
         Bench::Ingest => ingest::run().await,
         Bench::Spool => tokio::task::spawn_blocking(spool::run).await?,
         Bench::Idle => idle::run().await,
         Bench::All => {
-            for bench in [Bench::Link, Bench::Ingest, Bench::Spool, Bench::Idle] {
+            for bench in [Bench::Link, Bench::Fleet, Bench::Ingest, Bench::Spool, Bench::Idle] {
                 Box::pin(run(bench)).await?;
             }
             Ok(())

@@ -11,6 +11,19 @@ pub(super) fn ticks(pid: u32) -> anyhow::Result<u64> {
     Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
 }
 
+/// The processes that a process has started, and those that they have started.
+pub(super) fn descendants(pid: u32) -> anyhow::Result<Vec<u32>> {
+    let (mut found, mut looked) = (vec![pid], 0);
+    while let Some(parent) = found.get(looked).copied() {
+        looked += 1;
+        for task in fs::read_dir(format!("/proc/{parent}/task"))? {
+            let children = fs::read_to_string(task?.path().join("children"))?;
+            found.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+    }
+    Ok(found.split_off(1))
+}
+
 /// The KiB in a line of a process's status, such as `VmRSS:`.
 pub(super) fn memory_kib(pid: u32, what: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

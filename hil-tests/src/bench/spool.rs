@@ -56,8 +56,53 @@ pub(super) fn run() -> anyhow::Result<()> {
         "  disk, full       {:>10.2} bytes for each byte of payload",
         full as f64 / (RECORDS * SIZE) as f64
     );
+    lanes_at_once(&batch)?;
     println!("  disk, emptied    {:>10.1} MiB after a reopening", disk(&path)? as f64 / 1048576.0);
     Ok(())
+}
+
+/// Three writers at once, each with its lane, or with its segment file: one sync serves all who wait.
+fn lanes_at_once(batch: &[Vec<u8>]) -> anyhow::Result<()> {
+    const ROUNDS: usize = RECORDS / BATCH / 10;
+    let folder = noderr_hil::scratch()?;
+    let of_three = |began: Instant| (Lane::ALL.len() * ROUNDS * BATCH) as f64 / began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let write = |lane: Lane| {
+            let mut file = File::create(folder.path().join(lane.as_str()))?;
+            for _ in 0..ROUNDS {
+                file.write_all(&batch.concat())?;
+                file.sync_data()?;
+            }
+            anyhow::Ok(())
+        };
+        let writers = Lane::ALL.map(|lane| scope.spawn(move || write(lane)));
+        writers.into_iter().try_for_each(joined)
+    })?;
+    let plain = of_three(began);
+    let spool = Spool::open(SpoolConfig {
+        budget_bytes: 4 << 30,
+        ..SpoolConfig::new(folder.path().join("spool"), 1)
+    })?;
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let spool = &spool;
+        let append = |lane: Lane| {
+            for _ in 0..ROUNDS {
+                spool.append(lane, batch)?;
+            }
+            anyhow::Ok(())
+        };
+        let writers = Lane::ALL.map(|lane| scope.spawn(move || append(lane)));
+        writers.into_iter().try_for_each(joined)
+    })?;
+    let ours = of_three(began);
+    println!("  three lanes      {ours:>10.0}/s  = {:.2} of three segment files' {plain:.0}/s", ours / plain);
+    Ok(())
+}
+
+fn joined(writer: std::thread::ScopedJoinHandle<'_, anyhow::Result<()>>) -> anyhow::Result<()> {
+    writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))?
 }
 
 fn rate(began: Instant) -> f64 {

@@ -135,7 +135,10 @@ async fn a_record_damaged_on_the_disk_is_skipped_counted_and_reported() -> anyho
     rig.power_cut(1).await?;
     {
         // One bit of one record flips, below everything that could notice but the record's own checksum.
-        let config = sled::Config::new().path(rig.data().join("spool")).mode(sled::Mode::LowSpace);
+        let config = sled::Config::new()
+            .path(rig.data().join("spool"))
+            .mode(sled::Mode::LowSpace)
+            .segment_size(2 << 20);
         let database =
             noderr_hil::until("the killed node to let go", SOON, || async { Ok(config.open().ok()) }).await?;
         let lane = database.open_tree("telemetry")?;

@@ -1,8 +1,10 @@
-//! Two control planes on one PostgreSQL: neither may assume that it is alone.
+//! Two control planes on one PostgreSQL, and behind one mosquitto: neither may assume that it is alone.
 
+use crate::raw::counted;
 use crate::{LIVELY, SOON, lab};
-use noderr_hil::{LabOptions, account};
+use noderr_hil::{ControlPlane, LabOptions, account, until};
 use serde_json::json;
+use sqlx::postgres::PgPool;
 use std::time::Duration;
 
 const FIVE: Duration = Duration::from_secs(5);
@@ -61,5 +63,51 @@ async fn two_planes_share_nodes_changes_revocations_and_jobs() -> anyhow::Result
     .fetch_one(&lab.database)
     .await?;
     assert_eq!(too_often, 0, "two planes do not run a job twice as often");
+    Ok(())
+}
+
+/// How many records have come twice, and how many messages were left to others, at a control plane.
+async fn heard(plane: &ControlPlane) -> anyhow::Result<[f64; 2]> {
+    Ok([
+        counted(plane, "noderr_ingest_duplicates_total").await?,
+        counted(plane, "noderr_broker_left_to_others_total").await?,
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_planes_behind_one_mosquitto_do_nothing_twice_and_stand_in_for_each_other() -> anyhow::Result<()>
+{
+    let (_folder, mut lab) = lab(LabOptions::behind_mosquitto()).await?;
+    let second = lab.add_plane("second").await?;
+    let mut boxes = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        boxes.push(lab.online_box(name, &LIVELY).await?);
+    }
+    let owner = PgPool::connect(&lab.control.owner_url()?).await?;
+    let held = || async {
+        let held = sqlx::query_scalar("SELECT count(*) FROM broker_shares GROUP BY held_by");
+        anyhow::Ok::<Vec<i64>>(held.fetch_all(&owner).await?)
+    };
+    until("the shares to be divided", SOON, || async { Ok((held().await? == [8, 8]).then_some(())) }).await?;
+    let before = [heard(&lab.control).await?, heard(&second).await?];
+    for (node, _) in &boxes {
+        let stored = account::lane(&lab.database, node, "telemetry").await?.last;
+        account::settled(&lab.database, node, stored + 20).await?;
+    }
+    for (before, plane) in before.iter().zip([&lab.control, &second]) {
+        let after = heard(plane).await?;
+        assert!(after[0] - before[0] < 10.0, "it stores what the other stores too: {before:?}, {after:?}");
+        assert!(after[1] > before[1], "it hears nothing that the other serves: {before:?}, {after:?}");
+    }
+
+    // A change is told once, by whoever serves the node; and when one is killed, by the other.
+    lab.control.kill().await?;
+    let admin = second.log_in(lab.email(), &lab.password).await?;
+    for (node, rig) in &boxes {
+        admin.patch(&format!("/nodes/{node}/desired"), &json!({ "paused": true })).await?;
+        rig.status_where("the change to arrive", SOON, |status| status["paused"] == true).await?;
+        assert_eq!(account::drained(&lab.database, node, rig).await?.missing, 0);
+    }
+    assert_eq!(held().await?, [16]);
     Ok(())
 }

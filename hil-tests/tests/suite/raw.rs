@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use noderr_cli::ApiError;
-use noderr_hil::Lab;
+use noderr_hil::{ControlPlane, Lab};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
@@ -24,14 +24,18 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(lab: &Lab, from: [u8; 4]) -> anyhow::Result<Self> {
+        Self::of(&lab.control, from)
+    }
+
+    fn of(plane: &ControlPlane, from: [u8; 4]) -> anyhow::Result<Self> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(lab.control.root_file())?)?;
+        roots.add(CertificateDer::from_pem_file(plane.root_file())?)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), api: lab.control.api(), from })
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), api: plane.api(), from })
     }
 
     /// A connection to a port of the control plane, without TLS.
@@ -61,6 +65,14 @@ impl Caller {
         }
         rest(&mut stream).await
     }
+}
+
+/// The value of a metric of a control plane, over all its labels.
+pub(crate) async fn counted(plane: &ControlPlane, name: &str) -> anyhow::Result<f64> {
+    let metrics = Caller::of(plane, [127, 0, 0, 1])?.ask(&get("/metrics")).await?;
+    let of = |line: &&str| line.split(['{', ' ']).next() == Some(name);
+    let values = metrics.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(values.sum())
 }
 
 /// Everything that the server sends until it hangs up, with or without a TLS goodbye.

@@ -1,20 +1,12 @@
 //! Slow links: what has gathered arrives over the worst line that a home has, once, and in one session.
 
 use crate::lab;
-use crate::raw::{Caller, get};
-use noderr_hil::{BoxOptions, Lab, LabOptions, LinkQuality, account};
+use crate::raw::counted;
+use noderr_hil::{BoxOptions, LabOptions, LinkQuality, account};
 use std::time::Duration;
 
 /// 32 kbit a second each way, and 600 ms each way.
 const WORST: LinkQuality = LinkQuality::Narrow { kbit: 32, late: Duration::from_millis(600) };
-
-/// The value of a metric of the control plane, over all its labels.
-async fn counted(lab: &Lab, name: &str) -> anyhow::Result<f64> {
-    let metrics = Caller::new(lab, [127, 0, 0, 1])?.ask(&get("/metrics")).await?;
-    let of = |line: &&str| line.split(['{', ' ']).next() == Some(name);
-    let values = metrics.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    Ok(values.sum())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_drains_over_a_line_that_is_narrow_late_and_stalls() -> anyhow::Result<()> {
@@ -33,7 +25,7 @@ async fn a_backlog_drains_over_a_line_that_is_narrow_late_and_stalls() -> anyhow
     ];
     let mut before = [0.0; 3];
     for (value, name) in before.iter_mut().zip(COUNTED) {
-        *value = counted(&lab, name).await?;
+        *value = counted(&lab.control, name).await?;
     }
 
     rig.network(WORST);
@@ -52,7 +44,7 @@ async fn a_backlog_drains_over_a_line_that_is_narrow_late_and_stalls() -> anyhow
     .await?;
     let mut grown = [0.0; 3];
     for ((value, name), before) in grown.iter_mut().zip(COUNTED).zip(before) {
-        *value = counted(&lab, name).await? - before;
+        *value = counted(&lab.control, name).await? - before;
     }
     let [ended, stored, twice] = grown;
     println!("{stored} records, {twice} of them twice, {ended} sessions cut");

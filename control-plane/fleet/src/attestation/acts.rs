@@ -2,7 +2,8 @@
 
 use super::db;
 use super::terms::{ATTEST, NO_ATTESTATION, NOTHING_TO_ATTEST};
-use crate::nodes::{find_node, node_id};
+use crate::nodes::find_node;
+use crate::values::node_id;
 use noderr_kernel::{Act, Problem};
 use noderr_protocol::NodeId;
 use serde_json::json;

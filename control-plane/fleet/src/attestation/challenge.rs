@@ -1,8 +1,8 @@
 //! Sends challenges to their nodes.
 
 use super::db;
-use crate::nodes::node_id;
 use crate::state::Fleet;
+use crate::values::node_id;
 use noderr_protocol::{AttestationChallenge, Down, NodeId};
 
 /// Acts on the notice that a challenge waits for a node: the instance that the node is connected to sends it.
@@ -17,7 +17,7 @@ pub(super) async fn tell(fleet: &Fleet, node: &str) -> anyhow::Result<()> {
 /// Sends every node connected here the challenge that was not sent yet: its notice was missed.
 pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
     let mut outcome = Ok(());
-    for node in db::unsent(fleet.kernel.database.system(), &fleet.attached()).await? {
+    for node in db::unsent(fleet.kernel.database.system(), &fleet.served().await?).await? {
         if let Err(error) = send(fleet, &node_id(&node)).await {
             outcome = Err(error);
         }

@@ -1,8 +1,8 @@
 //! The job of attestation.
 
 use super::db;
-use crate::nodes::node_id;
 use crate::state::Fleet;
+use crate::values::node_id;
 use async_trait::async_trait;
 use noderr_kernel::{Job, record};
 use serde_json::json;

@@ -6,9 +6,9 @@ use super::problems::{
     SOFTWARE_NOT_ALLOWED, TOO_MANY_ATTEMPTS, TPM_BARRED, refused,
 };
 use crate::install_tokens::{self, GoodToken};
-use crate::nodes::node_id;
 use crate::settings::{EkAlgorithm, EkPolicy};
 use crate::state::Fleet;
+use crate::values::node_id;
 use hmac::{Hmac, Mac as _};
 use noderr_attestation::{AttestationKey, EndorsementKey, Refusal, TlsKey, make_credential};
 use noderr_kernel::{Problem, hash_secret, record, unix_now};

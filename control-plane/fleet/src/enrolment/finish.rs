@@ -8,9 +8,10 @@ use super::problems::{CSR, INSTALL_TOKEN, OTHER_TPM, POSSESSION, PROOF, SESSION,
 use super::result_key;
 use crate::attestation::note_registers;
 use crate::install_tokens;
-use crate::nodes::{node_id, void_certificates};
+use crate::nodes::void_certificates;
 use crate::registers;
 use crate::state::Fleet;
+use crate::values::node_id;
 use noderr_attestation::{AttestationKey, PcrSet, Refusal, TlsKey};
 use noderr_ca::{Csr, NodeSubject};
 use noderr_kernel::{Problem, record};

@@ -1,6 +1,7 @@
 //! Statements about nodes.
 
 use super::outcome::{Outcome, SectionOutcome};
+use crate::values::node_id;
 use noderr_protocol::NodeId;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -123,11 +124,6 @@ impl From<NodeRow> for Node {
             refused_today: row.refused_today,
         }
     }
-}
-
-/// Reads a node id column.
-pub(crate) fn node_id(bytes: &[u8]) -> NodeId {
-    NodeId::from_bytes(bytes.try_into().expect("a CHECK in the schema keeps ids at 32 bytes"))
 }
 
 /// The filter and the page of a list.

@@ -1,9 +1,9 @@
 //! The desired state of nodes: a numbered document for each, sent when the document changes and at every
 //! hello.
 
-use super::db::node_id;
 use super::terms::DESIRED;
 use crate::state::Fleet;
+use crate::values::node_id;
 use noderr_kernel::notify;
 use noderr_protocol::{Base, DesiredState, Down, List, Message as _, NodeId, Section, SectionBody as _};
 use sqlx::PgConnection;
@@ -137,7 +137,7 @@ pub(super) async fn base(connection: &mut PgConnection, node: &NodeId) -> sqlx::
 pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
     let behind = sqlx::query_scalar!(
         "SELECT id FROM nodes WHERE id = ANY($1) AND actual_version <> desired_version",
-        &fleet.attached()
+        &fleet.served().await?
     )
     .fetch_all(fleet.kernel.database.system())
     .await?;

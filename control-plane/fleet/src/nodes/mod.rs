@@ -10,7 +10,7 @@ mod routes;
 mod terms;
 
 pub(crate) use admission::DatabaseAdmission;
-pub(crate) use db::{find as find_node, node_id};
+pub(crate) use db::find as find_node;
 pub(crate) use desired::announce as tell_of_desired;
 pub(crate) use revocation::void_certificates;
 

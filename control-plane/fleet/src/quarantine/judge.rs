@@ -2,8 +2,9 @@
 
 use super::db::{self, Policy};
 use super::terms::in_words;
-use crate::nodes::{node_id, tell_of_desired};
+use crate::nodes::tell_of_desired;
 use crate::settings::EnrolmentSettings;
+use crate::values::node_id;
 use noderr_kernel::record;
 use noderr_protocol::{NodeId, Quarantine, Section, SectionBody as _, Text};
 use serde_json::json;

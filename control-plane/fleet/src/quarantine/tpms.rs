@@ -46,7 +46,7 @@ impl From<Row> for BarredTpm {
         Self {
             tpm: hex::encode(row.ek_fingerprint),
             reason: row.reason,
-            node: crate::nodes::node_id(&row.node_id),
+            node: crate::values::node_id(&row.node_id),
             barred_by: row.barred_by,
             barred_at: row.barred_at,
         }

@@ -2,8 +2,7 @@
 
 use super::quota::{Quota, Used};
 use super::remains::Remains;
-use crate::nodes::node_id;
-use crate::values::signed;
+use crate::values::{node_id, signed};
 use noderr_protocol::{Entry, Gap, GapReason, Lane, LaneMark, LaneState, NodeId, Position};
 use sqlx::PgConnection;
 use std::collections::BTreeMap;

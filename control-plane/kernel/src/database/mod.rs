@@ -2,6 +2,7 @@
 
 mod private;
 mod settings;
+mod turns;
 
 pub use settings::DatabaseSettings;
 
@@ -15,7 +16,10 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Row as _, Transaction,
 };
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use turns::Turn;
+use turns::Turns;
 
 const ACQUIRE: Duration = Duration::from_secs(10);
 /// How long a statement may take, wait for a lock, and how long a transaction may idle. A request is given up
@@ -33,6 +37,7 @@ pub struct Database {
     strangers: PgPool,
     credentials: PgPool,
     api: PgPool,
+    turns: Arc<Turns>,
     private: Option<PrivateCluster>,
 }
 
@@ -93,7 +98,15 @@ impl Database {
                 pool_as(owner.clone(), "noderr_api", size)
             }
         };
-        Ok(Self { system: system(size), strangers: system(few), credentials: system(few), api, private })
+        let turns = Arc::new(Turns::of(size));
+        Ok(Self {
+            system: system(size),
+            strangers: system(few),
+            credentials: system(few),
+            api,
+            turns,
+            private,
+        })
     }
 
     /// The pool of the control plane itself: for ingest, admission and jobs.
@@ -123,7 +136,9 @@ impl Database {
     }
 
     /// Begins a transaction on behalf of a principal, with the rights of the principal's role and no others.
-    pub(crate) async fn scoped(&self, who: &Principal) -> sqlx::Result<Tx> {
+    /// Nobody has more than half of the connections: who wants more waits.
+    pub(crate) async fn scoped(&self, who: &Principal) -> sqlx::Result<(Tx, Turn)> {
+        let turn = self.turns.take(who.person()).await;
         // No part of the statement can be chosen by a requester: roles have fixed names, and ids are UUIDs.
         let (role, operator) = match who.scope {
             Scope::Staff => ("noderr_staff", String::new()),
@@ -133,7 +148,7 @@ impl Database {
             "BEGIN; SET LOCAL ROLE {role}; SET LOCAL noderr.operator = '{operator}'; SET LOCAL noderr.principal = '{}'",
             who.actor()
         );
-        begin_whole(self.api.clone(), begin).await
+        Ok((begin_whole(self.api.clone(), begin).await?, turn))
     }
 
     /// A URL of the private cluster, for people and scripts, by which everything but secrets can be read.

@@ -23,6 +23,14 @@ pub async fn set(
     db::tokens(connection, id).await
 }
 
+/// Changes what an administrator may do from now on; `false` if there is no such administrator.
+pub async fn set_roles(connection: &mut PgConnection, email: &Email, roles: &[Role]) -> sqlx::Result<bool> {
+    let names: Vec<_> = roles.iter().map(|role| role.as_str().to_owned()).collect();
+    let Some(id) = db::set_roles(connection, email, &names).await? else { return Ok(false) };
+    record(connection, COMMAND_LINE, "admin.roles", &id.to_string(), &json!({ "roles": names })).await?;
+    Ok(true)
+}
+
 /// Removes an administrator with all sessions and tokens; `false` if there is no such administrator.
 pub async fn remove(connection: &mut PgConnection, email: &Email) -> sqlx::Result<bool> {
     let Some(id) = db::remove(connection, email).await? else { return Ok(false) };

@@ -50,6 +50,16 @@ pub(super) async fn set(
     Ok(id)
 }
 
+pub(super) async fn set_roles(
+    connection: &mut PgConnection,
+    email: &str,
+    roles: &[String],
+) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar!("UPDATE admins SET roles = $2 WHERE email = $1 RETURNING id", email, roles)
+        .fetch_optional(connection)
+        .await
+}
+
 /// Locks what a login locks, in its order, so that neither waits for the other for ever.
 pub(super) async fn remove(connection: &mut PgConnection, email: &str) -> sqlx::Result<Option<Uuid>> {
     sqlx::query!(

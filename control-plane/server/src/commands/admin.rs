@@ -28,6 +28,19 @@ pub(super) async fn set(config: Option<&Path>, email: &str, roles: &[Role]) -> a
     Ok(())
 }
 
+pub(super) async fn set_roles(config: Option<&Path>, email: &str, roles: &[Role]) -> anyhow::Result<()> {
+    let email = address(email)?;
+    with_database(config, async |_, database| {
+        let mut tx = database.begin().await?;
+        ensure!(admins::set_roles(&mut tx, &email, roles).await?, "there is no administrator {}", &*email);
+        Ok(tx.commit().await?)
+    })
+    .await?;
+    let names: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+    println!("{} is {} from now on", &*email, names.join(", "));
+    Ok(())
+}
+
 pub(super) async fn remove(config: Option<&Path>, email: &str) -> anyhow::Result<()> {
     let email = address(email)?;
     with_database(config, async |_, database| {

@@ -62,6 +62,14 @@ enum AdminCommand {
         #[arg(long = "role")]
         roles: Vec<Role>,
     },
+    /// Change the roles of an administrator, who keeps password and sessions.
+    Roles {
+        /// The administrator's e-mail address.
+        email: String,
+        /// The roles: owner, fleet, reviewer, auditor.
+        #[arg(required = true)]
+        roles: Vec<Role>,
+    },
     /// Remove an administrator with all sessions and tokens.
     Remove {
         /// The administrator's e-mail address.
@@ -86,6 +94,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Admin { command } => runtime.block_on(async {
             match command {
                 AdminCommand::Set { email, roles } => admin::set(config, &email, &roles).await,
+                AdminCommand::Roles { email, roles } => admin::set_roles(config, &email, &roles).await,
                 AdminCommand::Remove { email } => admin::remove(config, &email).await,
                 AdminCommand::ResetSecondFactor { email } => admin::reset_second_factor(config, &email).await,
                 AdminCommand::List => admin::list(config).await,

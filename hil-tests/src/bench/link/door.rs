@@ -3,7 +3,7 @@
 
 use super::line;
 use crate::bench::load::{Answer, Manner, connect, drive};
-use noderr_broker::{EmbeddedBroker, ExternalBroker, ExternalConfig, Rates, UpEvent};
+use noderr_broker::{EmbeddedBroker, ExternalBroker, ExternalConfig, Rates, SHARES, Shares, UpEvent};
 use noderr_ca::{Authority, FileKey};
 use noderr_front::Rate;
 use noderr_hil::{Mosquitto, Papers, bare_broker, until};
@@ -105,7 +105,10 @@ async fn external(
             .with_client_auth_cert(identity.chain, identity.key)?;
         Ok(Arc::new(tls))
     };
+    let shares = Arc::new(Shares::default());
+    shares.hold(&(0..SHARES).collect::<Vec<_>>(), Instant::now() + Duration::from_secs(86_400));
     let config = ExternalConfig {
+        shares,
         host: "localhost".to_owned(),
         port: mosquitto.address().port(),
         topics: Topics::default(),

@@ -3,7 +3,7 @@
 
 use super::line;
 use crate::bench::load::{Answer, Manner, Outcome, connect, drive, greet};
-use crate::bench::process::memory_kib;
+use crate::bench::process::{descendants, memory_kib, ticks};
 use anyhow::Context as _;
 use noderr_hil::{ControlOptions, Lab, LabOptions, Mosquitto, Papers, Peer, scratch};
 use std::net::SocketAddr;
@@ -17,6 +17,8 @@ const NODES: usize = 1000;
 struct Figures {
     one_busy: f64,
     many_busy: f64,
+    /// Microseconds of processor for each message of the many: clients, control plane, PostgreSQL, broker beside it.
+    spent: [f64; 4],
     one_calm: Outcome,
     many_calm: Outcome,
     handshakes: f64,
@@ -28,6 +30,10 @@ pub(super) async fn run() -> anyhow::Result<()> {
     let mut theirs = measure(true).await?;
     line("to the database, 1 node, busy", "msg/s", ours.one_busy, theirs.one_busy);
     line("to the database, 1,000 nodes, busy", "msg/s", ours.many_busy, theirs.many_busy);
+    let places = ["clients", "control plane", "PostgreSQL", "broker beside it"];
+    for ((place, ours), theirs) in places.into_iter().zip(ours.spent).zip(theirs.spent) {
+        println!("    processor a message, {place:<24} {ours:>9.1} / {theirs:>9.1} µs");
+    }
     for (what, ours, theirs) in [
         ("1 node, 50 messages a second", &mut ours.one_calm, &mut theirs.one_calm),
         ("1,000 nodes, a message every 5 s each", &mut ours.many_calm, &mut theirs.many_calm),
@@ -76,15 +82,35 @@ async fn measure(external: bool) -> anyhow::Result<Figures> {
     let memory = memory_kib(pid, "VmRSS:")?.saturating_sub(before);
     let many = greeted(peers).await?;
     let (many, many_calm) = drive(many, Manner { rest: Duration::from_secs(5), ..calm }, MEASURE).await?;
+    let used = || used_by(&lab, mosquitto.as_ref());
+    let before = used()?;
     let (_, many_busy) = drive(many, Manner { window: 2, ..busy }, MEASURE).await?;
+    let after = used()?;
+    let spent = std::array::from_fn(|place| {
+        let seconds = (after[place] - before[place]) as f64 / rustix::param::clock_ticks_per_second() as f64;
+        seconds * 1e6 / many_busy.messages as f64
+    });
     Ok(Figures {
         one_busy: one_busy.per_second(),
         many_busy: many_busy.per_second(),
+        spent,
         one_calm,
         many_calm,
         handshakes,
         memory_kib: memory as f64,
     })
+}
+
+/// Processor time so far, in clock ticks: clients, control plane, PostgreSQL, broker beside it.
+fn used_by(lab: &Lab, mosquitto: Option<&Mosquitto>) -> anyhow::Result<[u64; 4]> {
+    let of = |pid: Option<u32>| pid.map_or(Ok(0), ticks);
+    let control = lab.control.pid().context("the control plane does not run")?;
+    let mut postgres = 0;
+    for pid in descendants(control)? {
+        // A backend that has just gone counts no more.
+        postgres += ticks(pid).unwrap_or_default();
+    }
+    Ok([ticks(std::process::id())?, ticks(control)?, postgres, of(mosquitto.and_then(Mosquitto::pid))?])
 }
 
 async fn introduced(papers: &[Papers], broker: SocketAddr) -> anyhow::Result<Vec<(Peer, u64)>> {
