@@ -77,6 +77,7 @@ impl Lab {
         };
         if let Some(mosquitto) = &mosquitto {
             control_options = control_options.with("broker", mosquitto.setting());
+            control_options.broker = Some(mosquitto.address());
         }
         let mut control = ControlPlane::new(&folder.join("control"), &control_options)?;
         progress("starting the control plane with a private PostgreSQL");
@@ -175,6 +176,7 @@ impl Lab {
         };
         if let Some(mosquitto) = &self.mosquitto {
             options = options.with("broker", mosquitto.setting());
+            options.broker = Some(mosquitto.address());
         }
         let mut plane = ControlPlane::new(&self.folder.join(name), &options)?;
         plane.start().await?;

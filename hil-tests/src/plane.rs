@@ -120,7 +120,7 @@ async fn add_admin(owner: &PgPool, email: &str, role: &str) -> anyhow::Result<Uu
 }
 
 async fn add_session(owner: &PgPool, admin: Uuid) -> anyhow::Result<String> {
-    let secret = new_secret("nse");
+    let secret = new_secret("nse_");
     sqlx::query(
         "INSERT INTO sessions (hash, admin_id, expires_at) VALUES ($1, $2, now() + interval '1 hour')",
     )

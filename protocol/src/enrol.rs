@@ -204,6 +204,15 @@ pub struct ServerTime {
     pub unix_ms: i64,
 }
 
+/// With what every install token begins.
+pub const INSTALL_TOKEN_PREFIX: &str = "nit_";
+
+/// When a certificate is to be renewed, in its own seconds: when a third of its life has gone, so that two thirds are left for a
+/// long time without a network.
+pub const fn renewal_due(not_before: i64, not_after: i64) -> i64 {
+    not_before + (not_after - not_before) / 3
+}
+
 /// `extraData` of the enrolment's quote and certifications; without a TPM the secret is empty.
 pub fn enrol_binding(secret: &[u8], session: &[u8], csr: &[u8], event_log: Option<&[u8]>) -> [u8; 32] {
     Sha256::new_with_prefix(b"noderr-enrol-v1")

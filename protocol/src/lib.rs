@@ -13,6 +13,7 @@
 //! assert_eq!(Down::decode(&bytes).unwrap(), Down::HighWaterMarks(marks));
 //! ```
 
+mod address;
 mod bounded;
 mod down;
 pub mod enrol;
@@ -28,6 +29,7 @@ mod telemetry;
 mod topics;
 mod up;
 
+pub use address::{HostPort, ParseHostPortError};
 pub use bounded::{Blob, List, Text, TooLong, steers_terminal};
 pub use down::{
     AttestationChallenge, BatchOutcome, Down, DownKind, EventLogRequest, HighWaterMarks, LaneMark, Welcome,

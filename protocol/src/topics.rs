@@ -10,11 +10,14 @@ pub struct Topics {
 
 impl Default for Topics {
     fn default() -> Self {
-        Self { prefix: "/tenants".to_owned() }
+        Self { prefix: Self::DEFAULT_PREFIX.to_owned() }
     }
 }
 
 impl Topics {
+    /// The prefix of a network that has set no other.
+    pub const DEFAULT_PREFIX: &str = "/tenants";
+
     /// Takes a prefix that starts with `/`, does not end with `/`, and holds no wildcard.
     pub fn new(prefix: &str) -> Option<Self> {
         let plain = prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.".contains(&b));

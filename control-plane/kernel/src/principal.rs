@@ -5,7 +5,7 @@
 //! declarations in one place, [`Permissions`].
 
 use crate::http::Problem;
-use crate::problems::{NOT_A_SESSION, PERMISSION, PROOF_REQUIRED};
+use crate::problems::{NOT_A_SESSION, NOT_AN_ADMIN, PERMISSION, PROOF_REQUIRED};
 use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -242,7 +242,8 @@ impl Principal {
     pub fn admin(&self) -> Result<(Uuid, &str, &Session), Problem> {
         match &self.subject {
             Subject::Admin { id, email, session } => Ok((*id, email, session)),
-            Subject::Operator { .. } | Subject::Token(_) => Err(NOT_A_SESSION.into()),
+            Subject::Operator { .. } => Err(NOT_AN_ADMIN.into()),
+            Subject::Token(_) => Err(NOT_A_SESSION.into()),
         }
     }
 

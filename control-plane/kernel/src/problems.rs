@@ -29,6 +29,7 @@ pub const ALL: &[Kind] = &[
     UNAUTHORISED,
     PERMISSION,
     NOT_A_SESSION,
+    NOT_AN_ADMIN,
     PROOF_REQUIRED,
     NOT_FOUND,
     PAGE,
@@ -52,7 +53,11 @@ pub const PATH: Kind = Kind::new(400, "path", "a part of the path is not what it
 pub const VALUE: Kind =
     Kind::new(400, "value", "a value of the request cannot be stored: a control character, or out of range");
 /// The body is too large.
-pub const TOO_LARGE: Kind = Kind::new(413, "too-large", "the body is too large");
+pub const TOO_LARGE: Kind = Kind::new(
+    413,
+    "too-large",
+    "the body is larger than this request takes (64 KiB, where its description says nothing else)",
+);
 /// The content type of the body is not JSON.
 pub const MEDIA_TYPE: Kind =
     Kind::new(415, "media-type", "send the body as application/json, and say so in content-type");
@@ -67,11 +72,14 @@ pub const NOT_A_SESSION: Kind = Kind::new(
     "not-a-session",
     "this request was made with an API token; it is for people who have logged in",
 );
+/// An operator asked for what is for administrators.
+pub const NOT_AN_ADMIN: Kind = Kind::new(403, "not-an-admin", "this request is for administrators");
 /// A fresh proof is needed.
 pub const PROOF_REQUIRED: Kind = Kind::new(
     403,
     "proof-required",
-    "this lasts, and your session is no fresh proof of who you are: send password and code to /sessions/current/proof first",
+    "this cannot be undone, and you have not proven in the last minutes who you are: send password and code to \
+     /sessions/current/proof first",
 );
 /// The thing does not exist, or the principal may not see it.
 pub const NOT_FOUND: Kind = Kind::new(404, "not-found", "there is no such thing, or it is not yours to see");
@@ -79,7 +87,7 @@ pub const NOT_FOUND: Kind = Kind::new(404, "not-found", "there is no such thing,
 pub const PAGE: Kind =
     Kind::new(404, "page", "`after` is not the `next` of an earlier page of this list; begin without it");
 /// The route does not know the method.
-pub const METHOD: Kind = Kind::new(405, "method", "this page does not know that method");
+pub const METHOD: Kind = Kind::new(405, "method", "this path does not know that method");
 /// Too many requests.
 pub const THROTTLED: Kind = Kind::new(429, "throttled", "too many requests; wait");
 /// The idempotency key is malformed.

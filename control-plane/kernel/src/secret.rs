@@ -3,11 +3,11 @@
 use rand::RngCore as _;
 use sha2::{Digest as _, Sha256};
 
-/// A fresh secret with a prefix that says what it is for.
+/// A fresh secret with a prefix that says what it is for, such as `nit_`.
 pub fn new_secret(prefix: &str) -> String {
     let mut bytes = [0; 32];
     rand::rng().fill_bytes(&mut bytes);
-    format!("{prefix}_{}", hex::encode(bytes))
+    format!("{prefix}{}", hex::encode(bytes))
 }
 
 /// The hash of a secret that is stored. A secret has 256 random bits, so a plain hash is enough.

@@ -1,9 +1,13 @@
 //! The instance's own certificate, which the API and the broker show, and which is renewed while the instance
 //! runs.
 
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use axum::http::Uri;
 use noderr_ca::Authority;
-use noderr_kernel::unix_now;
+use noderr_fleet::BrokerSettings;
+use noderr_kernel::{HttpSettings, unix_now};
+use noderr_protocol::HostPort;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;
@@ -50,4 +54,23 @@ pub(crate) fn api_config(certificate: Arc<ServerCertificate>) -> anyhow::Result<
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Refuses addresses that the server's certificate does not name: nobody who checks it would come in there.
+pub(crate) fn check_names(http: &HttpSettings, broker: &BrokerSettings) -> anyhow::Result<()> {
+    let url: Uri = http.public_url.parse().context("http.public_url")?;
+    let of_api = url.host().context("http.public_url names no host")?.trim_matches(['[', ']']).to_owned();
+    let mut wanted = vec![("http.public_url", of_api)];
+    // An external broker has a certificate of its own.
+    if broker.external.is_none() {
+        let address: HostPort = broker.public_address.parse().context("broker.public_address")?;
+        wanted.push(("broker.public_address", address.host));
+    }
+    for (setting, host) in wanted {
+        anyhow::ensure!(
+            http.names.iter().any(|name| name.eq_ignore_ascii_case(&host)),
+            "{setting} sends people and nodes to `{host}`, which the certificate does not name; add it to http.names"
+        );
+    }
+    Ok(())
 }

@@ -17,7 +17,7 @@ pub use clock::{InDoubt, LastSeen, TrustedClock};
 pub use enrolment::{Enrolment, EnrolmentError};
 pub use key_error::KeyError;
 pub use keys::{NodeKeys, certificate_request};
-pub use papers::{Papers, PapersError, split_address};
+pub use papers::{Papers, PapersError};
 pub(crate) use signing::signing_key;
 pub use software::SoftwareKey;
 pub use tpm::{Tpm, TpmConfig, TpmError, TpmStats};

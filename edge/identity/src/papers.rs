@@ -4,6 +4,7 @@
 use crate::enrolment::Enrolment;
 use crate::trust::{TrustRoots, provider};
 use crate::{EnrolmentError, KeyError, NodeKeys, TrustError, TrustedClock};
+use noderr_protocol::{HostPort, ParseHostPortError};
 use rustls::ClientConfig;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
@@ -22,8 +23,8 @@ pub struct Papers {
     pub enrolment: Enrolment,
     /// Whom the box trusts.
     pub roots: TrustRoots,
-    /// Host and port of the broker.
-    pub broker: (String, u16),
+    /// Where the broker is.
+    pub broker: HostPort,
     /// The certificate and its issuers, leaf first.
     chain: Vec<CertificateDer<'static>>,
 }
@@ -41,8 +42,8 @@ pub enum PapersError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The broker's address is unusable.
-    #[error("`{0}` is not the host:port of a broker")]
-    Broker(String),
+    #[error("the broker's address: {0}")]
+    Broker(#[from] ParseHostPortError),
     /// The papers are another's.
     #[error("the papers are of {found}, and this node is {expected}")]
     Other {
@@ -57,7 +58,7 @@ impl Papers {
     /// Reads papers that this box has kept: everything in them can be used, which is not to say that it is valid now.
     pub fn of(enrolment: Enrolment) -> Result<Self, PapersError> {
         let roots = TrustRoots::from_pem(&enrolment.trust_roots)?;
-        let broker = split_address(&enrolment.broker)?;
+        let broker = enrolment.broker.parse()?;
         let chain = chain(&enrolment.certificate_chain)?;
         enrolment.validity()?;
         Ok(Self { enrolment, roots, broker, chain })
@@ -67,7 +68,7 @@ impl Papers {
     /// the configuration, or by nothing. Good enough to ask for new papers.
     pub fn salvaged(enrolment: Enrolment, configured: Option<&TrustRoots>) -> Option<Self> {
         let roots = TrustRoots::from_pem(&enrolment.trust_roots).ok().or_else(|| configured.cloned())?;
-        let broker = split_address(&enrolment.broker).unwrap_or_default();
+        let broker = enrolment.broker.parse().unwrap_or_default();
         let chain = chain(&enrolment.certificate_chain).unwrap_or_default();
         Some(Self { enrolment, roots, broker, chain })
     }
@@ -130,16 +131,6 @@ fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, PapersError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let chain = chain.map_err(|error| unusable(&error.to_string()))?;
     if chain.is_empty() { Err(unusable("there is none in the chain")) } else { Ok(chain) }
-}
-
-/// Takes `host:port` apart.
-pub fn split_address(address: &str) -> Result<(String, u16), PapersError> {
-    let split = || {
-        let (host, port) = address.rsplit_once(':')?;
-        let host = host.trim_matches(['[', ']']);
-        (!host.is_empty()).then_some((host.to_owned(), port.parse().ok().filter(|port| *port > 0)?))
-    };
-    split().ok_or_else(|| PapersError::Broker(address.to_owned()))
 }
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Whom the box trusts: the network's roots, and how the box learns the time while its own clock is in doubt.
+//! Whom the box trusts: the network's roots, and how the box learns the time without leaning on its own clock.
 
 use crate::TrustedClock;
 use rustls::client::WebPkiServerVerifier;
@@ -59,7 +59,7 @@ impl TrustRoots {
     }
 
     /// The configuration for asking the time and nothing else: chain and name are checked in full, but at the
-    /// time the server's own certificate begins, because the box's clock is in doubt. The caller must hold
+    /// time the server's own certificate begins, because the box's clock may be wrong. The caller must hold
     /// the answer against [`certificate_validity`]: a certificate can vouch only for times at which it is
     /// valid itself.
     pub fn time_config(&self) -> Result<ClientConfig, TrustError> {

@@ -3,7 +3,7 @@
 use crate::connect;
 use crate::named::verifies_as;
 use noderr_identity::{NodeKeys, Papers, TrustError, TrustedClock};
-use noderr_protocol::{EncodeError, MAX_ENVELOPE, Topics};
+use noderr_protocol::{EncodeError, HostPort, MAX_ENVELOPE, Topics};
 use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Outgoing, Packet};
 use rumqttc::{TlsConfiguration, Transport};
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub(crate) type Arrivals = mpsc::Receiver<Result<Event, ConnectionError>>;
 /// How to connect; where to, and as which node, the papers say.
 #[derive(Clone)]
 pub struct LinkConfig {
-    /// Host and port of the broker in place of those in the papers.
-    pub broker: Option<(String, u16)>,
+    /// Where the broker is, in place of what the papers say.
+    pub broker: Option<HostPort>,
     /// Topic grammar.
     pub topics: Topics,
     /// The node's keys.
@@ -32,8 +32,8 @@ pub struct LinkConfig {
 }
 
 impl LinkConfig {
-    /// Host and port of the broker.
-    pub(crate) fn broker<'a>(&'a self, papers: &'a Papers) -> &'a (String, u16) {
+    /// Where the broker is.
+    pub(crate) fn broker<'a>(&'a self, papers: &'a Papers) -> &'a HostPort {
         self.broker.as_ref().unwrap_or(&papers.broker)
     }
 }
@@ -53,8 +53,8 @@ pub(crate) enum Lost {
     Silent,
     #[error("the spool can be read again, which a new session will tell the control plane")]
     SpoolIsBack,
-    #[error("the broker has moved to {0}:{1}")]
-    Moved(String, u16),
+    #[error("the broker has moved to {0}")]
+    Moved(HostPort),
     #[error("TLS cannot be spoken with these papers: {0}")]
     Papers(#[from] TrustError),
     #[error("a message cannot be written: {0}")]
@@ -67,7 +67,7 @@ pub(crate) enum Lost {
 
 /// Begins to connect; returns the client and its arrivals.
 pub(crate) async fn client(config: &LinkConfig, papers: &Papers) -> Result<(AsyncClient, Arrivals), Lost> {
-    let (host, port) = config.broker(papers);
+    let HostPort { host, port } = config.broker(papers);
     let mut tls = papers.client_config(&config.keys, &config.clock)?;
     let unreachable =
         |error: std::io::Error| Lost::Connection(format!("cannot reach {host}:{port}: {error}"));

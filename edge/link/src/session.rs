@@ -250,11 +250,8 @@ impl<H: Fn(&[LaneState]) -> Hello> Link<H> {
     /// Ends the session if new papers name another broker.
     fn look_for_broker(&mut self, session: &mut Session) -> Result<(), Lost> {
         let newest = self.handles.papers.borrow_and_update().clone();
-        let (host, port) = self.config.broker(&newest).clone();
-        if self.config.broker(&session.papers) == &(host.clone(), port) {
-            return Ok(());
-        }
-        Err(Lost::Moved(host, port))
+        let broker = self.config.broker(&newest);
+        if self.config.broker(&session.papers) == broker { Ok(()) } else { Err(Lost::Moved(broker.clone())) }
     }
 
     /// Applies marks: deletes the records that they cover, and makes room for more batches or has some sent

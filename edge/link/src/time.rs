@@ -1,4 +1,4 @@
-//! Asks the control plane for the time while the box's own clock is in doubt.
+//! Asks the control plane for the time, over TLS that does not lean on the box's own clock.
 
 use crate::https::{CallError, HttpsClient};
 use noderr_identity::{TrustRoots, certificate_validity};

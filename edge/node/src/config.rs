@@ -3,6 +3,7 @@
 
 use anyhow::Context as _;
 use noderr_protocol::Topics;
+use noderr_protocol::enrol::INSTALL_TOKEN_PREFIX;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::fs;
@@ -144,7 +145,12 @@ impl Default for Telemetry {
 
 impl Default for Link {
     fn default() -> Self {
-        Self { prefix: "/tenants".to_owned(), broker: None, heartbeat_every_s: 30, longest_pause_s: 120 }
+        Self {
+            prefix: Topics::DEFAULT_PREFIX.to_owned(),
+            broker: None,
+            heartbeat_every_s: 30,
+            longest_pause_s: 120,
+        }
     }
 }
 
@@ -182,7 +188,13 @@ impl Config {
             config.telemetry.sample_every_ms != Some(0),
             "telemetry.sample_every_ms must be at least 1"
         );
-        anyhow::ensure!(config.link.heartbeat_every_s >= 1, "link.heartbeat_every_s must be at least 1");
+        for (setting, value) in [
+            ("link.heartbeat_every_s", config.link.heartbeat_every_s),
+            ("link.longest_pause_s", config.link.longest_pause_s),
+            ("identity.tpm_deadline_s", config.identity.tpm_deadline_s),
+        ] {
+            anyhow::ensure!(value >= 1, "{setting} must be at least 1");
+        }
         Ok(config)
     }
 
@@ -194,11 +206,13 @@ impl Config {
     /// Whether the install token is one at all.
     pub(crate) fn check_token(&self) -> anyhow::Result<()> {
         let Some(token) = self.install_token() else { return Ok(()) };
-        anyhow::ensure!(
-            token.starts_with("nit_") && token.len() > 20 && token.chars().all(|c| c.is_ascii_graphic()),
-            "control_plane.install_token does not look like an install token: it begins with nit_, is longer than this one, \
-             and holds no blanks"
-        );
+        for (sound, why) in [
+            (token.starts_with(INSTALL_TOKEN_PREFIX), "it begins with nit_"),
+            (token.len() > 20, "it is longer than this one"),
+            (token.chars().all(|c| c.is_ascii_graphic()), "it holds no blanks"),
+        ] {
+            anyhow::ensure!(sound, "control_plane.install_token does not look like an install token: {why}");
+        }
         Ok(())
     }
 

@@ -199,7 +199,7 @@ impl Failing {
     fn in_words(&self) -> Vec<String> {
         let mut words = Vec::new();
         if let Some(why) = &self.tpm {
-            words.push(format!("tpm: {why}"));
+            words.push(format!("tpm: {why}; the box waits for it, and looks again by itself"));
         }
         if self.disk_low {
             words.push(format!(

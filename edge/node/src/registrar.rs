@@ -42,7 +42,7 @@ pub(crate) fn open_keys(
         }),
         (KeyPlace::Tpm, _) => Ok(NodeKeys::Tpm(Tpm::start(TpmConfig {
             tcti: config.identity.tcti.clone(),
-            deadline: Duration::from_secs(config.identity.tpm_deadline_s.max(1)),
+            deadline: Duration::from_secs(config.identity.tpm_deadline_s),
         })?)),
     }
 }

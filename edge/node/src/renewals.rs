@@ -2,6 +2,7 @@
 
 use noderr_link::LinkState;
 use noderr_part::Backoff;
+use noderr_protocol::enrol::renewal_due;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -88,10 +89,9 @@ impl Renewals {
     }
 }
 
-/// Whether a third of the certificate's life has passed: the other two thirds are for a long time without
-/// network. A certificate of the future comes from a control plane whose clock was wrong, and is of no use.
+/// Whether renewal is due. A certificate of the future comes from a control plane whose clock was wrong, and is of no use.
 const fn is_due(life: &RangeInclusive<i64>, now: i64) -> bool {
-    now < *life.start() || now >= *life.start() + (*life.end() - *life.start()) / 3
+    now < *life.start() || now >= renewal_due(*life.start(), *life.end())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::shared::Shared;
 use crate::status::Board;
 use crate::{attester, base, boot, event_log, health, inbox, keeper, quarantine, sampler, status, storage};
 use anyhow::Context as _;
-use noderr_identity::{Enrolment, Papers, TrustRoots, split_address};
+use noderr_identity::{Enrolment, Papers, TrustRoots};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
 use noderr_part::{Disk, Ending, Folder, Supervisor};
 use noderr_protocol::{
@@ -260,11 +260,11 @@ fn keep_link(
 ) -> anyhow::Result<()> {
     let settings = &shared.config.link;
     let link_config = LinkConfig {
-        broker: settings.broker.as_deref().map(split_address).transpose()?,
+        broker: settings.broker.as_deref().map(str::parse).transpose()?,
         topics: shared.config.topics()?,
         keys: shared.keys.clone(),
         clock: shared.clock.clone(),
-        pauses: (Duration::from_millis(500), Duration::from_secs(settings.longest_pause_s.max(1))),
+        pauses: (Duration::from_millis(500), Duration::from_secs(settings.longest_pause_s)),
     };
     let (clock, desired) = (shared.clock.clone(), shared.desired.clone());
     let hello = move |lanes: &[LaneState]| Hello {

@@ -11,6 +11,8 @@ pub struct ControlOptions {
     pub ports: Option<(u16, u16)>,
     /// Folder of TPM vendors' certificates; if set, enrolment demands an endorsement certificate.
     pub vendor_roots: Option<PathBuf>,
+    /// Where nodes are told that the broker is, where that is not the control plane's own.
+    pub broker: Option<SocketAddr>,
     /// More TOML, by section: `[("enrolment", "allow_software = true")]`.
     pub settings: Vec<(String, String)>,
     /// More environment variables.
@@ -39,7 +41,13 @@ pub(super) fn configuration(
 ) -> anyhow::Result<String> {
     let mut topics: Vec<(&str, String)> = vec![
         ("http", format!("listen = \"{api}\"\npublic_url = \"https://localhost:{}\"", api.port())),
-        ("broker", format!("listen = \"{broker}\"\npublic_address = \"localhost:{}\"", broker.port())),
+        (
+            "broker",
+            format!(
+                "listen = \"{broker}\"\npublic_address = \"localhost:{}\"",
+                options.broker.unwrap_or(broker).port()
+            ),
+        ),
         ("enrolment", String::new()),
         ("database", String::new()),
         ("authority", String::new()),

@@ -87,7 +87,7 @@ async fn an_operator_who_has_logged_in_sees_what_is_theirs() -> anyhow::Result<(
     let (mine, theirs) = (plane.operator("a@test.invalid").await?, plane.operator("b@test.invalid").await?);
     plane.node(&mine, "mine").await?;
     plane.node(&theirs, "theirs").await?;
-    let session = noderr_kernel::new_secret("nse");
+    let session = noderr_kernel::new_secret("nse_");
     sqlx::query(
         "INSERT INTO sessions (hash, operator_id, expires_at) VALUES ($1, $2::text::uuid, now() + interval '1 hour')",
     )
@@ -101,7 +101,7 @@ async fn an_operator_who_has_logged_in_sees_what_is_theirs() -> anyhow::Result<(
     assert_eq!(nodes["items"][0]["label"], "mine");
     let new = json!({ "operator": mine, "label": "x" });
     assert_eq!(client.post("/nodes", &new).await?.problem(), "permission");
-    assert_eq!(client.get("/second-factor").await?.problem(), "not-a-session");
+    assert_eq!(client.get("/second-factor").await?.problem(), "not-an-admin");
     plane.admin().post(&format!("/operators/{mine}/suspend"), &json!({})).await?.expect(200)?;
     assert_eq!(client.get("/nodes").await?.problem(), "unauthorised");
     Ok(())

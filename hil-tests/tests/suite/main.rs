@@ -8,6 +8,7 @@ mod campaigns;
 mod comeback;
 mod compat;
 mod crowds;
+mod databases;
 mod desired;
 mod dev_up;
 mod disk_errors;

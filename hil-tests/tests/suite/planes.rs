@@ -2,7 +2,7 @@
 
 use crate::raw::counted;
 use crate::{LIVELY, SOON, lab};
-use noderr_hil::{ControlPlane, LabOptions, account, until};
+use noderr_hil::{BoxOptions, ControlPlane, LabOptions, account, until};
 use serde_json::json;
 use sqlx::postgres::PgPool;
 use std::time::Duration;
@@ -81,7 +81,8 @@ async fn two_planes_behind_one_mosquitto_do_nothing_twice_and_stand_in_for_each_
     let second = lab.add_plane("second").await?;
     let mut boxes = Vec::new();
     for name in ["a", "b", "c", "d"] {
-        boxes.push(lab.online_box(name, &LIVELY).await?);
+        // The boxes go where their papers say, and not by the test's own cables.
+        boxes.push(lab.online_box(name, &BoxOptions { follows_papers: true, ..LIVELY }).await?);
     }
     let owner = PgPool::connect(&lab.control.owner_url()?).await?;
     let held = || async {

@@ -36,7 +36,7 @@ impl Verdict {
 }
 
 /// Puts a challenge to a node, or repeats the challenge that is open; `None` if the node is not enrolled, or
-/// not welcome.
+/// not admitted.
 pub(super) async fn request(
     connection: &mut PgConnection,
     node: &NodeId,

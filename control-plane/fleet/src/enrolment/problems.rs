@@ -44,8 +44,11 @@ pub(super) const TOO_MANY_ATTEMPTS: Kind = Kind::new(
 );
 pub(super) const OTHER_TPM: Kind =
     Kind::new(403, "other-tpm", "this node id is bound to another TPM; an admin can unbind it");
-pub(super) const TPM_IN_USE: Kind =
-    Kind::new(409, "tpm-in-use", "this TPM stands behind another node already; one box is one node");
+pub(super) const TPM_IN_USE: Kind = Kind::new(
+    409,
+    "tpm-in-use",
+    "this TPM stands behind another node already, and one box is one node: an admin can revoke or unbind that node",
+);
 pub(super) const TPM_BARRED: Kind =
     Kind::new(403, "tpm-barred", "this TPM is barred from the network; an admin can let it in again");
 pub(super) const EK_ALGORITHM: Kind = Kind::new(
@@ -82,7 +85,7 @@ pub(super) const POSSESSION: Kind =
 pub(super) const TOO_MANY_RENEWALS: Kind = Kind::new(
     429,
     "too-many-renewals",
-    "this node has renewed its certificate too often; it is valid for much longer than that",
+    "this node has renewed its certificate too often; the certificate that it has is valid for much longer: wait an hour",
 );
 
 const fn evidence(code: &'static str) -> Kind {

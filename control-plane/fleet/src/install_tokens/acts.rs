@@ -5,6 +5,7 @@ use super::terms::MAY_NOT_ENROL;
 use crate::nodes::WRITE_NODES;
 use noderr_kernel::{Act, Problem, hash_secret, new_secret};
 use noderr_protocol::NodeId;
+use noderr_protocol::enrol::INSTALL_TOKEN_PREFIX;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -21,7 +22,7 @@ pub(super) async fn issue(
     if !may {
         return Err(MAY_NOT_ENROL.into());
     }
-    let secret = new_secret("nit");
+    let secret = new_secret(INSTALL_TOKEN_PREFIX);
     let (created_by, expires_at) = (act.who().actor(), OffsetDateTime::now_utc() + life);
     let row = db::insert(act, node, &hash_secret(&secret), &created_by, expires_at).await?;
     act.record("install-token.issue", node, &json!({ "token": row.id })).await?;

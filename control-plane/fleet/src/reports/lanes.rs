@@ -135,7 +135,7 @@ fn lost_before(oldest: u64, through: Position) -> Option<Gap> {
     lost.then(|| Gap { epoch: through.epoch, first, last: oldest - 1, reason: GapReason::LostByServer })
 }
 
-/// The marks of a node's lanes; empty if the node is not welcome.
+/// The marks of a node's lanes; empty if the node is not admitted.
 pub(super) async fn marks_of(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Vec<LaneMark>> {
     let rows = sqlx::query!(
         r#"SELECT lane AS "lane: LaneName", epoch, seq FROM lanes

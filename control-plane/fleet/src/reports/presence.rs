@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 /// Versions of a desired state that a node could have been told.
 const VERSION_BOUND: u64 = 1 << 40;
 
-/// Notes that a node has connected, and answers with marks; `false` if the node is not welcome.
+/// Notes that a node has connected, and answers with marks; `false` if the node is not admitted.
 pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::Result<bool> {
     let id = node.as_bytes().as_slice();
     let mut tx = fleet.kernel.database.begin().await?;

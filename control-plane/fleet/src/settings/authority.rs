@@ -1,6 +1,7 @@
 //! The settings of the certificate authority.
 
 use noderr_kernel::Settings;
+use noderr_protocol::enrol::renewal_due;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,12 +42,14 @@ impl Settings for AuthoritySettings {
     const EXAMPLE: &'static str = include_str!("authority.example.toml");
 
     fn check(&self) -> anyhow::Result<()> {
+        const DAY: i64 = 86_400;
+        let life = i64::from(self.certificate_days) * DAY;
+        let left_days = (life - renewal_due(0, life)) / DAY;
         anyhow::ensure!(
-            self.certificate_days * 2 / 3 >= self.renew_leaves_days,
-            "authority.certificate_days = {} leaves a node {} days after renewal is due, but \
+            left_days >= i64::from(self.renew_leaves_days),
+            "authority.certificate_days = {} leaves a node {left_days} days after renewal is due, but \
              authority.renew_leaves_days asks for {}",
             self.certificate_days,
-            self.certificate_days * 2 / 3,
             self.renew_leaves_days
         );
         Ok(())

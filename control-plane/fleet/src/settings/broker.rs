@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use noderr_broker::Rates;
 use noderr_front::Rate;
 use noderr_kernel::Settings;
-use noderr_protocol::Topics;
+use noderr_protocol::{HostPort, Topics};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,12 +53,7 @@ impl Settings for BrokerSettings {
     const EXAMPLE: &'static str = include_str!("broker.example.toml");
 
     fn check(&self) -> anyhow::Result<()> {
-        let address = self.public_address.rsplit_once(':');
-        anyhow::ensure!(
-            address.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()),
-            "broker.public_address `{}` must be host:port",
-            self.public_address
-        );
+        self.public_address.parse::<HostPort>().context("broker.public_address")?;
         self.topics()?;
         Ok(())
     }
@@ -69,7 +64,7 @@ impl Default for BrokerSettings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8883)),
             public_address: "localhost:8883".to_owned(),
-            prefix: "/tenants".to_owned(),
+            prefix: Topics::DEFAULT_PREFIX.to_owned(),
             node_packets_per_s: 2000,
             node_kib_per_s: 64,
             node_burst_mib: 32,
@@ -98,13 +93,5 @@ impl BrokerSettings {
         Topics::new(&self.prefix).with_context(|| {
             format!("broker.prefix `{}` must start with / and hold no wildcard", self.prefix)
         })
-    }
-
-    /// Where nodes find the broker.
-    pub fn address_of_nodes(&self) -> String {
-        match &self.external {
-            Some(external) => format!("{}:{}", external.host, external.port),
-            None => self.public_address.clone(),
-        }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 /// The actor that the audit log names for commands typed on the machine itself.
-pub(crate) const COMMAND_LINE: &str = "command line";
+pub const COMMAND_LINE: &str = "command line";
 
 /// Adds an administrator, or sets the password of one; changes the roles if any are given. A new password
 /// ends the administrator's sessions. Returns how many of the administrator's tokens still count.

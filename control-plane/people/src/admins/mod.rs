@@ -6,9 +6,7 @@ mod db;
 mod password;
 mod refusals;
 
-pub use acts::{list, remove, set, set_roles};
-
-pub(crate) use acts::COMMAND_LINE;
+pub use acts::{COMMAND_LINE, list, remove, set, set_roles};
 pub use password::hash as hash_password;
 
 pub(crate) use db::Admin;

@@ -26,7 +26,7 @@ pub(super) async fn log_in(
     person: &Person<'_>,
 ) -> Result<(String, OffsetDateTime), Problem> {
     let (mut tx, admin) = check(people, person).await?;
-    let (secret, expires_at) = (new_secret("nse"), OffsetDateTime::now_utc() + LIFE);
+    let (secret, expires_at) = (new_secret("nse_"), OffsetDateTime::now_utc() + LIFE);
     if !db::insert(&mut tx, &hash_secret(&secret), &admin, expires_at).await? {
         return Err(PASSWORD_WRONG.into());
     }

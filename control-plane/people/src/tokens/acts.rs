@@ -35,7 +35,7 @@ pub(super) async fn issue(
     {
         return Err(UNAUTHORISED.because("the token this is asked with was revoked just now"));
     }
-    let secret = new_secret("nap");
+    let secret = new_secret("nap_");
     db::insert(act, &row, &hash_secret(&secret)).await.map_err(|error| match error.as_database_error() {
         Some(inner) if inner.is_foreign_key_violation() => Problem::not_found("operator"),
         _ => error.into(),

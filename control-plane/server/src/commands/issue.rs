@@ -5,6 +5,7 @@ use anyhow::{Context as _, ensure};
 use noderr_ca::ServerIdentity;
 use noderr_fleet::{FleetSettings, open_authority};
 use noderr_kernel::{record, unix_now};
+use noderr_people::admins::COMMAND_LINE;
 use serde_json::json;
 use std::fs;
 use std::io::Write as _;
@@ -25,7 +26,7 @@ pub(super) async fn issue_server(
         let authority = open_authority(&FleetSettings::read(configuration)?, database).await?;
         let server = authority.issue_server(names, unix_now(), DAY * u32::from(days))?;
         let mut tx = database.begin().await?;
-        record(&mut tx, "command line", "certificate.issue", &names.join(" "), &json!({ "days": days }))
+        record(&mut tx, COMMAND_LINE, "certificate.issue", &names.join(" "), &json!({ "days": days }))
             .await?;
         tx.commit().await?;
         Ok(server)

@@ -4,7 +4,7 @@
 use crate::MIGRATIONS;
 use crate::features::load_configuration;
 use crate::plane::{Background, Plane};
-use crate::tls::{ServerCertificate, api_config};
+use crate::tls::{ServerCertificate, api_config, check_names};
 use anyhow::Context as _;
 use axum::Router;
 use noderr_ca::Authority;
@@ -31,6 +31,7 @@ pub(super) async fn serve(config: Option<&Path>) -> anyhow::Result<()> {
     // Signals are listened to before anything is started, so that a stop during the start ends everything in
     // order.
     let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    check_names(&configuration.section()?, &FleetSettings::read(&configuration)?.broker)?;
     let database = Database::migrate(configuration.base(), &configuration.section()?, &MIGRATIONS).await?;
     let served = serve_with(&configuration, database.clone(), terminate, interrupt).await;
     // A clean stop has closed the database already. After a failed start it is closed here, or PostgreSQL would be left
@@ -69,7 +70,7 @@ async fn serve_with(
     tracing::info!(
         instance = %kernel.instance,
         api = http.public_url,
-        broker = fleet.settings.broker.address_of_nodes(),
+        broker = fleet.settings.broker.public_address.clone(),
         "the control plane is up"
     );
 

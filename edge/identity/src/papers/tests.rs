@@ -58,7 +58,7 @@ fn papers_that_cannot_work_are_refused_whatever_is_wrong_with_them() {
     let (keys, other_keys) = (keys(&mine), keys(&others));
     let (network, other_network) = (Network::new(), Network::new());
     let good = network.papers(node(1), &keys, 0);
-    assert_eq!(Papers::issued(good.clone(), &keys, NOW).unwrap().broker, ("broker.example".to_owned(), 8883));
+    assert_eq!(Papers::issued(good.clone(), &keys, NOW).unwrap().broker.to_string(), "broker.example:8883");
     let wrong = [
         ("no roots", Enrolment { trust_roots: String::new(), ..good.clone() }),
         ("torn roots", Enrolment { trust_roots: good.trust_roots[..80].to_owned(), ..good.clone() }),

@@ -8,7 +8,7 @@ use noderr_protocol::PcrValue;
 use sha2::{Digest as _, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -158,7 +158,14 @@ impl Tpm {
         let (reply, answer) = sync_channel(1);
         let deadline = Instant::now() + patience;
         let result = match self.commands.try_send((deadline, command(reply))) {
-            Ok(()) => answer.recv_timeout(patience).map_err(|_| TpmError::Silent(patience)).flatten(),
+            Ok(()) => answer.recv_timeout(patience).unwrap_or_else(|why| {
+                Err(match why {
+                    RecvTimeoutError::Timeout => TpmError::Silent(patience),
+                    RecvTimeoutError::Disconnected => TpmError::Unreachable(
+                        "the command failed inside the TPM's library; the log says more".to_owned(),
+                    ),
+                })
+            }),
             Err(TrySendError::Full(_)) => Err(TpmError::Busy),
             Err(TrySendError::Disconnected(_)) => {
                 Err(TpmError::Unreachable("its thread has ended".to_owned()))
