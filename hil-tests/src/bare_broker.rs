@@ -1,7 +1,9 @@
 //! The embedded broker with nothing behind it: for tests and benches that stand in the place of ingest.
 
 use async_trait::async_trait;
-use noderr_broker::{Admission, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, Rates, UpEvent};
+use noderr_broker::{
+    Admission, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, Intake, IntakeQueue, Rates,
+};
 use noderr_ca::{Authority, Csr, FileKey, NodeCertificate, NodeSubject};
 use noderr_front::GateLimits;
 use noderr_identity::{NodeKeys, certificate_request};
@@ -11,7 +13,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
 
 /// Lets every node in that has a certificate of the network.
 struct Everybody;
@@ -24,16 +25,13 @@ impl Admission for Everybody {
 }
 
 /// Starts a broker of the authority in this folder; what nodes send arrives at the other end.
-pub async fn bare_broker(
-    authority: &Path,
-    rates: Rates,
-) -> anyhow::Result<(EmbeddedBroker, mpsc::Receiver<UpEvent>)> {
+pub async fn bare_broker(authority: &Path, rates: Rates) -> anyhow::Result<(EmbeddedBroker, IntakeQueue)> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
     let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
     let authority = Authority::open(authority, "demo", key, now)?;
     let server = authority.issue_server(&["localhost".to_owned()], now, Duration::from_secs(86_400))?;
     let signer = rustls::crypto::ring::sign::any_ecdsa_type(&server.key)?;
-    let (up, events) = mpsc::channel(256);
+    let (up, events) = Intake::for_one();
     let config = EmbeddedConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         topics: Topics::default(),

@@ -124,20 +124,24 @@ fn event<'a>(reader: &mut Little<'a>, sizes: &Sizes) -> Option<(Event<'a>, u32)>
 }
 
 /// Reads little-endian numbers and never past the end.
-struct Little<'a>(&'a [u8]);
+pub(crate) struct Little<'a>(&'a [u8]);
 
 impl<'a> Little<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(len)?;
         self.0 = tail;
         Some(head)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
@@ -145,70 +149,17 @@ impl<'a> Little<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 }
 
 impl Event<'_> {
-    /// The kind by the TCG's name, without `EV_`.
-    pub fn kind_name(&self) -> String {
-        let known = KINDS.iter().find(|(kind, _)| *kind == self.kind);
-        known.map_or_else(|| format!("{:#x}", self.kind), |(_, name)| (*name).to_owned())
+    /// Whether `data` is what was measured. It often is not: for a file that was started, the digest is the file's, and the name
+    /// beside it is a claim of the box.
+    pub fn is_measured(&self) -> bool {
+        Sha256::digest(self.data)[..] == self.digest[..]
     }
-
-    /// What was measured, in words, as far as the firmware says: the file that was started, the variable that was read, a
-    /// text. Whoever shows it to people must expect any characters.
-    pub fn about(&self) -> Option<String> {
-        match self.kind {
-            0x8000_0003..=0x8000_0005 => image(self.data),
-            0x8000_0001 | 0x8000_0002 | 0x8000_000c | 0x8000_00e0 => variable(self.data),
-            _ => words(self.data),
-        }
-    }
-}
-
-/// The path of an image that was started (`UEFI_IMAGE_LOAD_EVENT`): the file in its device path.
-fn image(data: &[u8]) -> Option<String> {
-    let mut reader = Little(data);
-    reader.take(24)?;
-    let len = reader.u64()?;
-    let mut path = Little(reader.take(usize::try_from(len).ok()?)?);
-    let mut file = String::new();
-    while let (Some([kind, subtype]), Some(len)) = (path.array(), path.u16()) {
-        let node = path.take(usize::from(len).checked_sub(4)?)?;
-        // A media device path that is a file path; several are joined.
-        if (kind, subtype) == (4, 4) {
-            file.push_str(&utf16(node)?);
-        }
-    }
-    (!file.is_empty()).then_some(file)
-}
-
-/// The name of a variable (`UEFI_VARIABLE_DATA`).
-fn variable(data: &[u8]) -> Option<String> {
-    let mut reader = Little(data);
-    reader.take(16)?;
-    let (letters, _len) = (reader.u64()?, reader.u64()?);
-    utf16(reader.take(usize::try_from(letters).ok()?.checked_mul(2)?)?)
-}
-
-/// A text, if that is what the bytes are.
-fn words(data: &[u8]) -> Option<String> {
-    let ascii = data.strip_suffix(b"\0").unwrap_or(data);
-    if ascii.len() > 1 && ascii.iter().all(|byte| (b' '..=b'~').contains(byte)) {
-        return Some(String::from_utf8_lossy(ascii).into_owned());
-    }
-    let text = utf16(data)?;
-    let plain = text.chars().all(|letter| letter.is_ascii() && !letter.is_ascii_control());
-    (text.len() > 1 && plain).then_some(text)
-}
-
-fn utf16(bytes: &[u8]) -> Option<String> {
-    let (pairs, rest) = bytes.as_chunks::<2>();
-    let units: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
-    let text = String::from_utf16(&units).ok().filter(|_| rest.is_empty())?;
-    Some(text.trim_end_matches('\0').to_owned())
 }
 
 /// Writes a log as a firmware does, for rigs and tests: register, kind, digest and data of each event.
@@ -228,43 +179,6 @@ pub fn write_event_log(events: &[(u8, u32, [u8; 32], &[u8])]) -> Vec<u8> {
     }
     log
 }
-
-const KINDS: &[(u32, &str)] = &[
-    (0x1, "POST_CODE"),
-    (0x4, "SEPARATOR"),
-    (0x5, "ACTION"),
-    (0x6, "EVENT_TAG"),
-    (0x7, "S_CRTM_CONTENTS"),
-    (0x8, "S_CRTM_VERSION"),
-    (0x9, "CPU_MICROCODE"),
-    (0xa, "PLATFORM_CONFIG_FLAGS"),
-    (0xb, "TABLE_OF_DEVICES"),
-    (0xc, "COMPACT_HASH"),
-    (0xd, "IPL"),
-    (0xe, "IPL_PARTITION_DATA"),
-    (0xf, "NONHOST_CODE"),
-    (0x10, "NONHOST_CONFIG"),
-    (0x11, "NONHOST_INFO"),
-    (0x12, "OMIT_BOOT_DEVICE_EVENTS"),
-    (0x13, "POST_CODE2"),
-    (0x8000_0001, "EFI_VARIABLE_DRIVER_CONFIG"),
-    (0x8000_0002, "EFI_VARIABLE_BOOT"),
-    (0x8000_0003, "EFI_BOOT_SERVICES_APPLICATION"),
-    (0x8000_0004, "EFI_BOOT_SERVICES_DRIVER"),
-    (0x8000_0005, "EFI_RUNTIME_SERVICES_DRIVER"),
-    (0x8000_0006, "EFI_GPT_EVENT"),
-    (0x8000_0007, "EFI_ACTION"),
-    (0x8000_0008, "EFI_PLATFORM_FIRMWARE_BLOB"),
-    (0x8000_0009, "EFI_HANDOFF_TABLES"),
-    (0x8000_000a, "EFI_PLATFORM_FIRMWARE_BLOB2"),
-    (0x8000_000b, "EFI_HANDOFF_TABLES2"),
-    (0x8000_000c, "EFI_VARIABLE_BOOT2"),
-    (0x8000_000d, "EFI_GPT_EVENT2"),
-    (0x8000_0010, "EFI_HCRTM_EVENT"),
-    (0x8000_00e0, "EFI_VARIABLE_AUTHORITY"),
-    (0x8000_00e1, "EFI_SPDM_FIRMWARE_BLOB"),
-    (0x8000_00e2, "EFI_SPDM_FIRMWARE_CONFIG"),
-];
 
 #[cfg(test)]
 mod tests {
@@ -313,6 +227,10 @@ mod tests {
         let log = EventLog::parse(&bytes).unwrap();
         assert_eq!(log.of(4).next().unwrap().about().as_deref(), Some("\\EFI\\BOOT\\BOOTX64.EFI"));
         assert_eq!(log.of(7).next().unwrap().about().as_deref(), Some("SecureBoot"));
+        assert!(!log.of(7).next().unwrap().is_measured());
+        let digest = Sha256::digest(&variable).into();
+        let bytes = write_event_log(&[(7, 0x8000_0001, digest, &variable)]);
+        assert!(EventLog::parse(&bytes).unwrap().of(7).next().unwrap().is_measured());
     }
 
     #[test]

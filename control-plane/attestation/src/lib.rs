@@ -9,6 +9,7 @@
 mod credential;
 mod ek;
 mod event_log;
+mod event_words;
 mod keys;
 mod public;
 mod quote;

@@ -5,7 +5,7 @@ use crate::fence::FenceLimits;
 use crate::registry::Registry;
 use crate::router::{self, RouterHandle};
 use crate::session::{self, SessionContext};
-use crate::{Admission, Attached, Broker, SendError, UpEvent};
+use crate::{Admission, Attached, Broker, Intake, SendError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use noderr_front::{Gate, GateLimits, TrustedProxies};
@@ -15,7 +15,6 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -72,7 +71,7 @@ impl EmbeddedBroker {
     pub async fn start(
         config: EmbeddedConfig,
         admission: Arc<dyn Admission>,
-        up: mpsc::Sender<UpEvent>,
+        up: Intake,
     ) -> Result<Self, StartError> {
         let tls = server_config(&config.root, config.certificate)?;
         let mut gate = Gate::bind(config.listen, Arc::new(tls), config.gate, config.proxies)

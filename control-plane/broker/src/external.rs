@@ -4,14 +4,13 @@
 //! cluster neither tells which nodes connect nor can be told to drop a session; a revoked node is kept out by
 //! the revocation list, and ingest takes nothing from a revoked node.
 
-use crate::{Attached, Broker, SendError, Shares, UpEvent, UpMessage};
+use crate::{Attached, Broker, Intake, SendError, Shares, UpEvent, UpMessage};
 use async_trait::async_trait;
 use noderr_protocol::{Down, MAX_ENVELOPE, Message as _, NodeId, Topics};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
 use rustls::ClientConfig;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 /// The largest packet that is read of the cluster, which should hold its clients to far less.
@@ -53,7 +52,7 @@ pub struct ExternalBroker {
 
 impl ExternalBroker {
     /// Connects, and keeps connecting for as long as the value lives.
-    pub fn start(config: ExternalConfig, up: mpsc::Sender<UpEvent>) -> Self {
+    pub fn start(config: ExternalConfig, up: Intake) -> Self {
         let client = Arc::new(Mutex::new(None));
         let (topics, shares) = (config.topics.clone(), config.shares.clone());
         let _keeper = AbortOnDropHandle::new(tokio::spawn(keep(config, client.clone(), up)));
@@ -66,7 +65,7 @@ impl ExternalBroker {
 }
 
 /// One session after another, each with a client and a certificate of its own.
-async fn keep(config: ExternalConfig, client: Arc<Mutex<Option<AsyncClient>>>, up: mpsc::Sender<UpEvent>) {
+async fn keep(config: ExternalConfig, client: Arc<Mutex<Option<AsyncClient>>>, up: Intake) {
     loop {
         let ended = tokio::time::timeout(config.session, session(&config, &client, &up)).await;
         *client.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -85,7 +84,7 @@ async fn keep(config: ExternalConfig, client: Arc<Mutex<Option<AsyncClient>>>, u
 async fn session(
     config: &ExternalConfig,
     client: &Mutex<Option<AsyncClient>>,
-    up: &mpsc::Sender<UpEvent>,
+    up: &Intake,
 ) -> anyhow::Result<()> {
     let mut options = MqttOptions::new(config.client_id.clone(), config.host.clone(), config.port);
     options.set_transport(Transport::Tls(TlsConfiguration::Rustls((config.tls)()?)));

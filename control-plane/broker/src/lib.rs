@@ -10,6 +10,7 @@ mod allowance;
 mod embedded;
 mod external;
 mod fence;
+mod intake;
 mod registry;
 mod router;
 mod session;
@@ -24,6 +25,7 @@ pub use allowance::{Allowances, Rates};
 pub use embedded::{EmbeddedBroker, EmbeddedConfig, StartError};
 pub use external::{ExternalBroker, ExternalConfig, MakeTls};
 pub use fence::{Fence, FenceLimits, Step, Violation};
+pub use intake::{Intake, IntakeClosed, IntakeQueue};
 pub use shares::{SHARES, Shares, due};
 
 /// What the control plane asks of a broker, embedded or external.

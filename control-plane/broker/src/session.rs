@@ -3,7 +3,7 @@
 use crate::allowance::Ledger;
 use crate::fence::{Fence, FenceLimits, Step, Violation};
 use crate::registry::{Registry, Seat};
-use crate::{Admission, Denied, UpEvent, UpMessage};
+use crate::{Admission, Denied, Intake, UpEvent, UpMessage};
 use bytes::BytesMut;
 use noderr_ca::NodeCertificate;
 use noderr_front::TlsConnection;
@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
 
 /// What every session of a broker shares.
@@ -25,7 +24,7 @@ pub(crate) struct SessionContext {
     pub(crate) max_packet: usize,
     pub(crate) registry: Registry,
     pub(crate) admission: Arc<dyn Admission>,
-    pub(crate) up: mpsc::Sender<UpEvent>,
+    pub(crate) up: Intake,
 }
 
 /// The longest time from the end of the handshake to CONNECT.
@@ -120,7 +119,7 @@ async fn converse(wire: &mut Wire, identity: &NodeCertificate, context: &Session
     if !seat.is_taken_over() {
         drop(seat);
         // Ingest is gone only when the whole process is stopping.
-        drop(context.up.send(UpEvent::Disconnected(node)).await);
+        _ = context.up.send(UpEvent::Disconnected(node)).await;
     }
     end
 }

@@ -6,7 +6,7 @@ use crate::shares;
 use crate::state::Fleet;
 use anyhow::ensure;
 use noderr_broker::{
-    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, Shares, UpEvent,
+    Broker, EmbeddedBroker, EmbeddedConfig, ExternalBroker, ExternalConfig, FenceLimits, Intake, Shares,
 };
 use noderr_ca::Authority;
 use noderr_front::{GateLimits, TrustedProxies};
@@ -18,7 +18,6 @@ use rustls_pki_types::pem::PemObject as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -26,7 +25,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub async fn start_broker(
     fleet: &Arc<Fleet>,
     certificate: Arc<dyn ResolvesServerCert>,
-    up: mpsc::Sender<UpEvent>,
+    up: Intake,
 ) -> anyhow::Result<Option<Arc<EmbeddedBroker>>> {
     let (broker, embedded): (Arc<dyn Broker>, _) = match &fleet.settings.broker.external {
         None => {
@@ -42,7 +41,7 @@ pub async fn start_broker(
 async fn embedded(
     fleet: &Arc<Fleet>,
     certificate: Arc<dyn ResolvesServerCert>,
-    up: mpsc::Sender<UpEvent>,
+    up: Intake,
 ) -> anyhow::Result<EmbeddedBroker> {
     let settings = &fleet.settings.broker;
     let config = EmbeddedConfig {
@@ -59,11 +58,7 @@ async fn embedded(
     Ok(EmbeddedBroker::start(config, admission, up).await?)
 }
 
-fn external(
-    fleet: &Arc<Fleet>,
-    settings: &ExternalSettings,
-    up: mpsc::Sender<UpEvent>,
-) -> anyhow::Result<ExternalBroker> {
+fn external(fleet: &Arc<Fleet>, settings: &ExternalSettings, up: Intake) -> anyhow::Result<ExternalBroker> {
     let (authority, roots) = (fleet.authority.clone(), settings.roots.clone());
     let shares = Arc::new(Shares::default());
     let tls = move || Ok(Arc::new(client_tls(&authority, roots.as_deref())?));

@@ -15,6 +15,7 @@ mod kernel;
 mod listen;
 mod node;
 mod notices;
+mod overdue;
 mod principal;
 pub mod problems;
 mod schedule;
@@ -37,6 +38,7 @@ pub use kernel::{HasKernel, Kernel};
 pub use listen::{CatchUp, CatchUpRound, Listener, Listens, listen};
 pub use node::{Greets, Hears, NodeFeature, NodeHooks, RecordSink, Sink, Want, Wants};
 pub use notices::{Notice, NoticeBus, Topic, notify};
+pub use overdue::EndOverdue;
 pub use principal::{
     Authenticate, Credential, Granted, Identified, Permission, Permissions, Principal, Role, Scope, Session,
     Subject, Token,

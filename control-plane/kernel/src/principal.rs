@@ -216,6 +216,14 @@ impl Principal {
         Err(PERMISSION.because(format!("this needs the permission `{}`", permission.name)))
     }
 
+    /// Refuses whoever sees the rows of one operator alone: for what belongs to the whole network.
+    pub fn require_staff(&self) -> Result<(), Problem> {
+        match self.scope {
+            Scope::Staff => Ok(()),
+            Scope::Operator(_) => Err(NOT_AN_ADMIN.into()),
+        }
+    }
+
     /// Refuses a session without a fresh proof: a session that was left open, or stolen, is not enough for an
     /// act that lasts. A token belongs to a program, which gives no proofs.
     pub fn require_fresh_proof(&self, now: OffsetDateTime) -> Result<(), Problem> {

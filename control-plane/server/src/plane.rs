@@ -7,8 +7,8 @@ use noderr_ca::Authority;
 use noderr_fleet::{Fleet, FleetSettings};
 use noderr_front::{Limiter, Rate};
 use noderr_kernel::{
-    Api, Configuration, Database, ForgetExpired, HttpSettings, Kernel, NoticeBus, Permissions, Plugged,
-    ScheduledJob, plug,
+    Api, Configuration, Database, EndOverdue, ForgetExpired, HttpSettings, Kernel, NoticeBus, Permissions,
+    Plugged, ScheduledJob, plug,
 };
 use noderr_people::{Credentials, People};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -81,6 +81,7 @@ impl Plane {
         let Plugged { routes, mut jobs, queues, listeners, rounds, hooks, forgets } = plugged;
         anyhow::ensure!(kernel.hooks.set(hooks).is_ok(), "features are plugged in once");
         jobs.push(ScheduledJob::new(ForgetExpired(forgets), kernel.clone()));
+        jobs.push(ScheduledJob::new(EndOverdue, kernel.clone()));
         let router = noderr_kernel::router(Api {
             routes,
             problems: declared.problems,

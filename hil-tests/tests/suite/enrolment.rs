@@ -96,6 +96,22 @@ impl Cheat {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_that_is_barred_while_it_enrols_gets_no_certificate() -> anyhow::Result<()> {
+    let (folder, lab) = lab(LabOptions::default()).await?;
+    let cheat = Cheat::new(&lab, &lab.vendor, &folder.path().join("cheat")).await?;
+    let (stolen, token) = lab.add_node("stolen").await?;
+    cheat.enrol(&token).await?;
+    let (_, token) = lab.add_node("another").await?;
+    let begun = cheat.begun(&token).await?;
+    lab.admin
+        .post(&format!("/nodes/{stolen}/revoke"), &json!({ "reason": "stolen", "bar_tpm": true }))
+        .await?;
+    let answer = cheat.honest(&begun, &cheat.own())?;
+    assert_eq!(refused_as(cheat.finish(&answer).await), "tpm-barred");
+    Ok(())
+}
+
 /// One way to cheat, with the kind of its refusal.
 type Lie = (&'static str, fn(&mut TpmProof));
 

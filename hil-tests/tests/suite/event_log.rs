@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use noderr_attestation::write_event_log;
 use noderr_hil::{Lab, LabOptions, until};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// The explanation of the newest attestation, once it says of register 4 what is wanted.
 async fn explained(lab: &Lab, node: &str, wanted: fn(&Value) -> bool) -> anyhow::Result<Value> {
@@ -29,14 +30,16 @@ async fn the_event_log_names_the_component_that_changed_and_is_believed_as_far_a
 
     // Another loader, which the firmware writes down. A real log is longer than one message.
     let padding = vec![0xff; 70_000];
-    let loader = (4, ACTION, [1; 32], &b"other loader\0"[..]);
+    let other = Sha256::digest(b"other loader\0").into();
+    let loader = (4, ACTION, other, &b"other loader\0"[..]);
     std::fs::write(rig.event_log(), write_event_log(&[loader, (12, ACTION, [7; 32], &padding)]))?;
-    measure(&mut rig, 4, [1; 32]).await?;
+    measure(&mut rig, 4, other).await?;
     attest(&lab, &node, "changed").await?;
     let shown = explained(&lab, &node, |change| change["explained"] == true).await?;
     assert_eq!((shown.as_array().map(Vec::len), &shown[0]["register"]), (Some(1), &json!(4)));
     assert_eq!(shown[0]["gone"], json!([]));
-    let named = json!({ "kind": "EFI_ACTION", "what": "other loader", "digest": "01".repeat(32) });
+    let named = json!({ "kind": "EFI_ACTION", "what": "other loader", "vouched": true,
+                        "digest": hex::encode(other) });
     assert_eq!(shown[0]["new"], json!([named]));
 
     // It is accepted; then it is replaced by one that the log tells a lie about.
@@ -55,12 +58,13 @@ async fn the_event_log_names_the_component_that_changed_and_is_believed_as_far_a
     let shown = explained(&lab, &node, disagrees).await?;
     assert_eq!((&shown[0]["explained"], &shown[0]["new"]), (&json!(false), &json!([])));
 
-    // The truth, at the next question: held against the log of what was accepted.
+    // The truth of the digest, at the next question, held against the log of what was accepted. The name beside it is a claim.
     let truth = [loader, (4, ACTION, [2; 32], &b"third loader\0"[..])];
     std::fs::write(rig.event_log(), write_event_log(&truth))?;
     attest(&lab, &node, "changed").await?;
     let shown = explained(&lab, &node, |change| change["explained"] == true).await?;
-    let named = json!({ "kind": "EFI_ACTION", "what": "third loader", "digest": "02".repeat(32) });
+    let named = json!({ "kind": "EFI_ACTION", "what": "third loader", "vouched": false,
+                        "digest": "02".repeat(32) });
     assert_eq!((&shown[0]["new"], &shown[0]["gone"]), (&json!([named]), &json!([])));
     Ok(())
 }

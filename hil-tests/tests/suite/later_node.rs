@@ -2,7 +2,7 @@
 //! of the lanes.
 
 use crate::SOON;
-use noderr_broker::{Broker as _, EmbeddedBroker, Rates, UpEvent};
+use noderr_broker::{Broker as _, EmbeddedBroker, IntakeQueue, Rates, UpEvent};
 use noderr_hil::{bare_broker, hello, papers_for, until};
 use noderr_identity::{LastSeen, NodeKeys, Papers, SoftwareKey, TrustedClock};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
@@ -29,7 +29,7 @@ struct OldPlane {
 }
 
 impl OldPlane {
-    async fn serve(self: Arc<Self>, broker: Arc<EmbeddedBroker>, mut events: mpsc::Receiver<UpEvent>) {
+    async fn serve(self: Arc<Self>, broker: Arc<EmbeddedBroker>, mut events: IntakeQueue) {
         let mut through: BTreeMap<Lane, Position> =
             Lane::ALL.into_iter().map(|lane| (lane, Position { epoch: 0, seq: 0 })).collect();
         while let Some(event) = events.recv().await {

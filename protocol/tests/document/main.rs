@@ -80,7 +80,16 @@ fn assert_complete(document: &str) {
 /// Types that never travel.
 fn is_local(name: &str) -> bool {
     name.starts_with('$')
-        || ["DecodeError", "EncodeError", "TooLong", "ParseNodeIdError", "Family"].contains(&name)
+        || [
+            "DecodeError",
+            "EncodeError",
+            "TooLong",
+            "ParseNodeIdError",
+            "Family",
+            "HostPort",
+            "ParseHostPortError",
+        ]
+        .contains(&name)
 }
 
 fn section(name: &str, types: &BTreeMap<String, Type>) -> String {

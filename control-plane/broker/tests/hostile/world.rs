@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use noderr_broker::{
-    Admission, Broker as _, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, Rates, UpEvent, UpMessage,
+    Admission, Broker as _, Denied, EmbeddedBroker, EmbeddedConfig, FenceLimits, Intake, IntakeQueue, Rates,
+    UpEvent, UpMessage,
 };
 use noderr_ca::{Authority, Csr, FileKey, NodeCertificate, NodeSubject};
 use noderr_front::GateLimits;
@@ -19,7 +20,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -60,7 +60,7 @@ impl World {
         let server = authority.issue_server(&["localhost".to_owned()], now(), YEAR).unwrap();
         let signer = rustls::crypto::ring::sign::any_ecdsa_type(&server.key).unwrap();
         let revoked = Arc::new(Mutex::new(Vec::new()));
-        let (up, events) = mpsc::channel(256);
+        let (up, events) = Intake::for_one();
         let heard = Heard::default();
         let listening = tokio::spawn(listen(events, heard.clone()));
         let topics = Topics::default();
@@ -183,7 +183,7 @@ impl World {
     }
 }
 
-async fn listen(mut events: mpsc::Receiver<UpEvent>, heard: Heard) {
+async fn listen(mut events: IntakeQueue, heard: Heard) {
     while let Some(event) = events.recv().await {
         if let UpEvent::Message(UpMessage { node, payload, .. }) = event {
             let mut heard = heard.lock().unwrap();

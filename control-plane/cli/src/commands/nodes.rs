@@ -141,7 +141,7 @@ async fn explain(
         let of = |which: &str| change[which].as_array().cloned().unwrap_or_default();
         let line = |what: &str, measured: &Value| {
             json!({ "register": change["register"], "measured": what, "kind": measured["kind"], "what": measured["what"],
-                    "digest": measured["digest"] })
+                    "vouched": measured["vouched"], "digest": measured["digest"] })
         };
         let gone = of("gone").into_iter().map(|measured| line("before", &measured));
         let new = of("new").into_iter().map(|measured| line("now", &measured));
@@ -167,11 +167,12 @@ async fn newest_change(client: &Client, attestations: &str) -> anyhow::Result<St
     challenge.map(str::to_owned).context("none of the newest 100 attestations of this node found a change")
 }
 
-const EXPLANATION: [(&str, &str); 5] = [
+const EXPLANATION: [(&str, &str); 6] = [
     ("register", "register"),
     ("measured", "measured"),
     ("kind", "kind"),
     ("what", "what"),
+    ("vouched", "vouched"),
     ("digest", "digest"),
 ];
 

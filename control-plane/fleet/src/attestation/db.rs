@@ -60,6 +60,12 @@ pub(super) async fn request(
     .fetch_optional(&mut *connection)
     .await?;
     if done.is_some() {
+        sqlx::query!(
+            "UPDATE heartbeats SET asked_epoch = epoch WHERE node_id = $1",
+            node.as_bytes().as_slice()
+        )
+        .execute(&mut *connection)
+        .await?;
         notify(connection, &CHALLENGED, &node.to_string()).await?;
     }
     Ok(done)
@@ -257,13 +263,17 @@ pub(super) async fn accept_baseline(
 
 /// Connected nodes (online, or storing records today without a sign of life) whose last challenge is older than `every_s`.
 /// Where the last was not answered, or the TPM was unavailable, the node is asked again soon, and more and more seldom while
-/// that goes on.
+/// that goes on. A node that was started since it was last asked is asked at once, twice a minute at most.
 pub(super) async fn due(pool: &PgPool, every_s: f64, first_pause_s: f64) -> sqlx::Result<Vec<Vec<u8>>> {
     sqlx::query_scalar!(
         "SELECT n.id FROM nodes n JOIN admitted USING (id)
          WHERE n.kind IS NOT NULL AND (EXISTS (SELECT FROM heartbeats h WHERE h.node_id = n.id AND h.online)
              OR EXISTS (SELECT FROM lanes l WHERE l.node_id = n.id AND l.day = (now() AT TIME ZONE 'UTC')::date))
-           AND NOT EXISTS (
+           AND (EXISTS (
+             SELECT FROM heartbeats h WHERE h.node_id = n.id AND h.online AND h.epoch IS DISTINCT FROM h.asked_epoch
+               AND NOT EXISTS (SELECT FROM attestations a WHERE a.node_id = n.id AND a.requested_by NOT IN ('enrolment', 'renewal')
+                 AND (a.verdict IS NULL OR a.requested_at > now() - interval '30 seconds')))
+           OR NOT EXISTS (
            SELECT FROM (SELECT requested_at, sent_at, verdict FROM attestations WHERE node_id = n.id
                         AND requested_by NOT IN ('enrolment', 'renewal') ORDER BY requested_at DESC LIMIT 1) newest
            WHERE sent_at IS NOT NULL AND verdict IS NULL
@@ -272,7 +282,7 @@ pub(super) async fn due(pool: &PgPool, every_s: f64, first_pause_s: f64) -> sqlx
                     SELECT FROM attestations f WHERE f.node_id = n.id AND f.verdict IN ('silent', 'unavailable') AND f.requested_at >
                       coalesce((SELECT max(g.requested_at) FROM attestations g WHERE g.node_id = n.id
                                 AND g.verdict NOT IN ('silent', 'unavailable')), '-infinity') LIMIT 20) failed))
-                  ELSE $1::float8 END))
+                  ELSE $1::float8 END)))
          LIMIT 1000",
         every_s,
         first_pause_s

@@ -44,6 +44,7 @@ async fn list(
     who: Principal,
 ) -> Result<Json<Vec<ExpectedRegister>>, Problem> {
     who.require(&READ_NODES)?;
+    who.require_staff()?;
     let mut act = fleet.kernel.begin(who).await?;
     let rows = sqlx::query_as!(
         ExpectedRegister,

@@ -4,7 +4,9 @@
 use super::begin::secret_of;
 use super::db::{self, Exchange};
 use super::issue::{hand_over, pcr_set, sign};
-use super::problems::{CSR, INSTALL_TOKEN, OTHER_TPM, POSSESSION, PROOF, SESSION, TPM_IN_USE, refused};
+use super::problems::{
+    CSR, INSTALL_TOKEN, OTHER_TPM, POSSESSION, PROOF, SESSION, TPM_BARRED, TPM_IN_USE, refused,
+};
 use super::result_key;
 use crate::attestation::note_registers;
 use crate::install_tokens;
@@ -103,6 +105,12 @@ async fn bind(
     let bound = db::lock_binding(connection, &node_id(&exchange.node_id)).await?;
     if bound.ek_fingerprint.is_some() && bound.ek_fingerprint != exchange.ek_fingerprint {
         return Err(OTHER_TPM.into());
+    }
+    // It may have been barred since the session began.
+    if let Some(ek_fingerprint) = &exchange.ek_fingerprint
+        && db::is_barred(connection, ek_fingerprint).await?
+    {
+        return Err(TPM_BARRED.into());
     }
     let same_box = match &exchange.ek_fingerprint {
         Some(ek_fingerprint) => bound.ek_fingerprint.as_ref() == Some(ek_fingerprint),

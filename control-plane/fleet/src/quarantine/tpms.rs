@@ -71,6 +71,7 @@ async fn list(
     Asked { page, .. }: Asked<Key>,
 ) -> Result<Json<Paged<BarredTpm>>, Problem> {
     who.require(&READ_NODES)?;
+    who.require_staff()?;
     let mut act = fleet.kernel.begin(who).await?;
     let after = page.after.map(|Key(tpm)| tpm);
     let rows = sqlx::query_as!(

@@ -1,13 +1,12 @@
 //! Divides a worker's queue into tasks: records and heartbeats in bulk, everything else alone and in its
 //! place.
 
-use noderr_broker::{UpEvent, UpMessage};
+use noderr_broker::{IntakeQueue, UpEvent, UpMessage};
 use noderr_protocol::{
     Heartbeat, Lane, LaneTag, Message as _, NodeId, RecordBatch, Up, UpKind, WIRE_VERSION,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 pub(super) enum Task {
@@ -40,7 +39,7 @@ enum Report {
 }
 
 pub(super) struct Gatherer {
-    queue: mpsc::Receiver<UpEvent>,
+    queue: IntakeQueue,
     /// How many rows are enough for a bulk.
     enough: usize,
     /// How long the first report of a bulk waits for more reports.
@@ -50,7 +49,7 @@ pub(super) struct Gatherer {
 }
 
 impl Gatherer {
-    pub(super) const fn new(queue: mpsc::Receiver<UpEvent>, enough: usize, linger: Duration) -> Self {
+    pub(super) const fn new(queue: IntakeQueue, enough: usize, linger: Duration) -> Self {
         Self { queue, enough, linger, carried: None }
     }
 
@@ -130,6 +129,7 @@ fn lane_of(payload: &[u8]) -> Option<Lane> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use noderr_broker::Intake;
     use noderr_protocol::{Gap, GapReason, Lane};
 
     fn node(number: u8) -> NodeId {
@@ -153,9 +153,9 @@ mod tests {
     }
 
     async fn gatherer(events: Vec<UpEvent>, enough: usize) -> Gatherer {
-        let (sender, queue) = mpsc::channel(events.len());
+        let (intake, queue) = Intake::for_one();
         for event in events {
-            sender.send(event).await.expect("there is room");
+            intake.send(event).await.expect("there is room");
         }
         Gatherer::new(queue, enough, Duration::from_secs(3600))
     }

@@ -4,17 +4,14 @@ use super::batch::{self, Decoding};
 use super::gather::{Gatherer, Single, Task};
 use super::{marks, presence};
 use crate::state::Fleet;
-use noderr_broker::UpEvent;
+use noderr_broker::{Intake, IntakeQueue};
 use noderr_protocol::{Heartbeat, NodeId, RecordBatch, Up};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How many messages may wait for one worker; beyond this, reading from the nodes stops.
-const QUEUE: usize = 1024;
 /// How long the last reports may take at a stop.
 const FINISH: Duration = Duration::from_secs(20);
 /// What a row costs in the database beside its content, so that a node pays for many tiny records.
@@ -30,38 +27,15 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Starts the workers behind `events`.
-    pub fn start(fleet: &Arc<Fleet>, mut events: mpsc::Receiver<UpEvent>) -> Self {
-        let mut tasks = JoinSet::new();
-        let workers: Vec<_> = (0..fleet.settings.telemetry.workers)
-            .map(|_| {
-                let (sender, queue) = mpsc::channel(QUEUE);
-                tasks.spawn(work(fleet.clone(), queue));
-                sender
-            })
-            .collect();
+    /// Starts the workers; returns the way to them.
+    pub fn start(fleet: &Arc<Fleet>) -> (Intake, Self) {
         let closing = CancellationToken::new();
-        let close = closing.clone();
-        tasks.spawn(async move {
-            loop {
-                let event = tokio::select! {
-                    event = events.recv() => event,
-                    () = close.cancelled(), if !events.is_closed() => {
-                        // The channel takes nothing new; events that it holds are still handed on.
-                        events.close();
-                        continue;
-                    }
-                };
-                let Some(event) = event else { return };
-                // One node always goes to one worker: its messages stay in order.
-                let share = usize::from(node_of(&event).as_bytes()[0]) % workers.len();
-                if workers[share].send(event).await.is_err() {
-                    tracing::error!("an ingest worker is gone");
-                    return;
-                }
-            }
-        });
-        Self { tasks, closing }
+        let (intake, queues) = Intake::new(fleet.settings.telemetry.workers, &closing);
+        let mut tasks = JoinSet::new();
+        for queue in queues {
+            tasks.spawn(work(fleet.clone(), queue));
+        }
+        (intake, Self { tasks, closing })
     }
 
     /// Returns when a worker has ended, which none does by itself while there is something to take.
@@ -87,14 +61,7 @@ impl Ingest {
     }
 }
 
-fn node_of(event: &UpEvent) -> &NodeId {
-    match event {
-        UpEvent::Disconnected(node) => node,
-        UpEvent::Message(message) => &message.node,
-    }
-}
-
-async fn work(fleet: Arc<Fleet>, queue: mpsc::Receiver<UpEvent>) {
+async fn work(fleet: Arc<Fleet>, queue: IntakeQueue) {
     let settings = &fleet.settings.telemetry;
     let linger = Duration::from_millis(settings.linger_ms);
     let mut gatherer = Gatherer::new(queue, settings.batch, linger);

@@ -19,8 +19,9 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
     let mut tx = fleet.kernel.database.begin().await?;
     let known = sqlx::query!(
         "INSERT INTO heartbeats (node_id, online, instance, last_seen_at, software, architecture, epoch, node_time, speaks,
-           knows)
-         SELECT id, true, $2, now(), $3, $4, $5, $6, $7, $8 FROM admitted WHERE id = $1
+           knows, asked_epoch)
+         -- At its enrolment the box has just shown what it has started.
+         SELECT id, true, $2, now(), $3, $4, $5, $6, $7, $8, $5 FROM admitted WHERE id = $1
          ON CONFLICT (node_id) DO UPDATE SET online = true, instance = $2, last_seen_at = now(), software = $3,
            architecture = $4, epoch = greatest(heartbeats.epoch, $5), node_time = $6, speaks = $7, knows = $8",
         id,

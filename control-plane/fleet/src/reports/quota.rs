@@ -42,6 +42,7 @@ impl Used {
     /// Takes an entry that joins on, and returns what is stored of the entry: itself, the gap that grew by it, or nothing, of a node
     /// that has made as many gaps as its quota has rows.
     pub(super) fn take(&mut self, entry: Entry, quota: Quota) -> Option<Entry> {
+        let entry = claimed_by_node(entry);
         let (first, last) = (entry.first_seq(), entry.last());
         let (records, bytes) = match &entry {
             Entry::Record(record) => (1, record.body.len() as u64),
@@ -64,6 +65,16 @@ impl Used {
         self.growing.1 = last.seq;
         let (first, last) = (self.growing.0, last);
         Some(Entry::Gap(Gap { epoch: last.epoch, first, last: last.seq, reason: GapReason::OverQuota }))
+    }
+}
+
+/// A gap of a node, whose reason is none that only the control plane gives.
+fn claimed_by_node(entry: Entry) -> Entry {
+    match entry {
+        Entry::Gap(gap) if gap.reason == GapReason::OverQuota => {
+            Entry::Gap(Gap { reason: GapReason::Budget, ..gap })
+        }
+        entry => entry,
     }
 }
 
@@ -93,6 +104,13 @@ mod tests {
         assert_eq!(used.take(record(1, 11, 1), QUOTA), refused(11, 11));
         assert_eq!(used.take(record(1, 12, 1), QUOTA), refused(11, 12));
         assert_eq!((used.refused, used.rows), (2, 11));
+    }
+
+    #[test]
+    fn a_node_cannot_claim_what_only_the_control_plane_can_know() {
+        let claimed = Entry::Gap(Gap { epoch: 1, first: 1, last: 4, reason: GapReason::OverQuota });
+        let kept = Entry::Gap(Gap { epoch: 1, first: 1, last: 4, reason: GapReason::Budget });
+        assert_eq!(Used::default().take(claimed, QUOTA), Some(kept));
     }
 
     #[test]

@@ -109,16 +109,10 @@ impl Gaps {
             return Ok(());
         }
         sqlx::query!(
-            "WITH g AS (
-               SELECT n, l::lane AS l, e, f, t, r
-               FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[]) AS g (n, l, e, f, t, r)
-             ), grown AS (
-               UPDATE gaps o SET last_seq = g.t, epoch = g.e FROM g
-               WHERE g.r = $7 AND o.node_id = g.n AND o.lane = g.l AND o.first_seq = g.f AND o.reason = g.r
-               RETURNING g.n, g.l, g.f, g.r
-             )
-             INSERT INTO gaps (node_id, lane, epoch, first_seq, last_seq, reason)
-             SELECT n, l, e, f, t, r FROM g WHERE (n, l, f, r) NOT IN (SELECT n, l, f, r FROM grown)",
+            "INSERT INTO gaps (node_id, lane, epoch, first_seq, last_seq, reason)
+             SELECT n, l::lane, e, f, t, r
+             FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[]) AS g (n, l, e, f, t, r)
+             WHERE r <> $7",
             &self.node,
             &self.lane,
             &self.epoch,
@@ -127,6 +121,35 @@ impl Gaps {
             &self.reason,
             &*GapReason::OverQuota.name()
         )
+        .execute(&mut *connection)
+        .await?;
+        if self.growing.is_empty() { Ok(()) } else { self.grow(connection).await }
+    }
+
+    /// Stores the gaps that may have grown. Planned anew each time: a plan that was made while there were hardly any gaps would
+    /// read all of them for each of these.
+    async fn grow(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        sqlx::query!(
+            "WITH g AS (
+               SELECT n, l::lane AS l, e, f, t, r
+               FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[]) AS g (n, l, e, f, t, r)
+               WHERE r = $7
+             ), grown AS (
+               UPDATE gaps o SET last_seq = g.t, epoch = g.e FROM g
+               WHERE o.node_id = g.n AND o.lane = g.l AND o.first_seq = g.f AND o.reason = g.r
+               RETURNING g.n, g.l, g.f
+             )
+             INSERT INTO gaps (node_id, lane, epoch, first_seq, last_seq, reason)
+             SELECT n, l, e, f, t, r FROM g WHERE NOT EXISTS (SELECT FROM grown WHERE grown.n = g.n AND grown.l = g.l AND grown.f = g.f)",
+            &self.node,
+            &self.lane,
+            &self.epoch,
+            &self.first,
+            &self.last,
+            &self.reason,
+            &*GapReason::OverQuota.name()
+        )
+        .persistent(false)
         .execute(connection)
         .await?;
         Ok(())

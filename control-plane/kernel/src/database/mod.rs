@@ -24,8 +24,13 @@ use turns::Turns;
 const ACQUIRE: Duration = Duration::from_secs(10);
 /// How long a statement may take, wait for a lock, and how long a transaction may idle. A request is given up
 /// after 30 seconds; its statements must not go on for much longer.
-const TIMEOUTS: [(&str, &str); 3] =
-    [("statement_timeout", "25s"), ("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")];
+/// The path of names is the connection's own too: a role may change what is set for the role itself.
+const EACH_CONNECTION: [(&str, &str); 4] = [
+    ("statement_timeout", "25s"),
+    ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+    ("search_path", "public"),
+];
 
 /// A transaction of either pool.
 pub type Tx = Transaction<'static, Postgres>;
@@ -77,19 +82,19 @@ impl Database {
             }
             return Err(error);
         }
-        let owner = owner.options(TIMEOUTS);
+        let owner = owner.options(EACH_CONNECTION);
         let (size, few) = (settings.connections, (settings.connections / 2).max(2));
         let system = |size| match &private {
-            Some(cluster) => pool(cluster.options("noderr_system").options(TIMEOUTS), size),
+            Some(cluster) => pool(cluster.options("noderr_system").options(EACH_CONNECTION), size),
             None => pool_as(owner.clone(), "noderr_system", size),
         };
         let api = match (&private, &settings.api_url) {
-            (Some(cluster), _) => pool(cluster.options("noderr_api").options(TIMEOUTS), size),
+            (Some(cluster), _) => pool(cluster.options("noderr_api").options(EACH_CONNECTION), size),
             (None, Some(url)) => {
                 let api = PgConnectOptions::from_str(url.expose())
                     .context("database.api_url is not a PostgreSQL URL")?;
                 check_api(&api, &owner).await?;
-                pool(api.options(TIMEOUTS), size)
+                pool(api.options(EACH_CONNECTION), size)
             }
             (None, None) => {
                 tracing::warn!(
@@ -260,6 +265,11 @@ async fn migrate(owner: &PgConnectOptions, to: &Migrator) -> anyhow::Result<()> 
     // Takes an advisory lock: instances that start together migrate one after another.
     let migrated = to.run(&mut connection).await;
     migrated.context("cannot bring the database up to this version")?;
+    // Whatever somebody with SQL as this role has set for it.
+    connection
+        .execute("ALTER ROLE noderr_api RESET ALL")
+        .await
+        .context("cannot reset the role noderr_api")?;
     connection.close().await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::db;
 use crate::People;
 use crate::admins::{Admin, PASSWORD_WRONG, check_password, forgive, take_back};
 use crate::second_factor::check_code;
-use noderr_kernel::{Problem, Session, Tx, hash_secret, new_secret, record};
+use noderr_kernel::{Principal, Problem, Session, Tx, hash_secret, new_secret, record};
 use secrecy::SecretString;
 use serde_json::json;
 use std::net::IpAddr;
@@ -34,6 +34,15 @@ pub(super) async fn log_in(
     tx.commit().await?;
     forgive(people, person.address, person.email);
     Ok((secret, expires_at))
+}
+
+/// Ends the session that is asked with.
+pub(super) async fn log_out(people: &People, who: &Principal) -> Result<(), Problem> {
+    let session = who.session()?;
+    let mut tx = people.kernel.database.begin().await?;
+    db::delete(&mut tx, &session.hash).await?;
+    record(&mut tx, &who.actor(), "session.end", &who.id().to_string(), &json!({})).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Checks a fresh proof, and notes it at the session.

@@ -1,7 +1,7 @@
 //! Statements about sessions.
 
 use crate::admins::Admin;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 /// Begins a session; `false` if the password that was checked has been replaced meanwhile.
@@ -38,7 +38,7 @@ pub(super) async fn prove(connection: &mut PgConnection, hash: &[u8], admin: &Ad
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn delete(pool: &PgPool, hash: &[u8]) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM sessions WHERE hash = $1", hash).execute(pool).await?;
+pub(super) async fn delete(connection: &mut PgConnection, hash: &[u8]) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM sessions WHERE hash = $1", hash).execute(connection).await?;
     Ok(())
 }

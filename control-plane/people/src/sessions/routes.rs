@@ -1,7 +1,6 @@
 //! The API of sessions.
 
 use super::acts::{self, Person};
-use super::db;
 use crate::People;
 use axum::Extension;
 use axum::extract::State;
@@ -60,7 +59,7 @@ async fn log_in(
 /// Log out: forget the session this request was made with.
 #[utoipa::path(delete, path = "/sessions/current", tag = "access", responses((status = 204), Refused))]
 async fn log_out(State(people): State<Arc<People>>, who: Principal) -> Result<StatusCode, Problem> {
-    db::delete(people.kernel.database.system(), &who.session()?.hash).await?;
+    acts::log_out(&people, &who).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -17,13 +17,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// Publications on their way from the sockets to the workers.
-const UP_QUEUE: usize = 256;
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(super) async fn serve(config: Option<&Path>) -> anyhow::Result<()> {
@@ -55,8 +52,7 @@ async fn serve_with(
     let certificate = ServerCertificate::issue(&authority, &http.names)?;
 
     reports::prepare(&database, &fleet.settings.telemetry).await.context("cannot make room for telemetry")?;
-    let (up, events) = mpsc::channel(UP_QUEUE);
-    let mut ingest = Ingest::start(&fleet, events);
+    let (up, mut ingest) = Ingest::start(&fleet);
     let embedded = start_broker(&fleet, certificate.clone(), up).await?;
     let mut serving = serve_api(&http, certificate.clone(), router, kernel.stop.clone()).await?;
 

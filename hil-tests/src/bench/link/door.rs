@@ -3,7 +3,9 @@
 
 use super::line;
 use crate::bench::load::{Answer, Manner, connect, drive};
-use noderr_broker::{EmbeddedBroker, ExternalBroker, ExternalConfig, Rates, SHARES, Shares, UpEvent};
+use noderr_broker::{
+    EmbeddedBroker, ExternalBroker, ExternalConfig, Intake, IntakeQueue, Rates, SHARES, Shares, UpEvent,
+};
 use noderr_ca::{Authority, FileKey};
 use noderr_front::Rate;
 use noderr_hil::{Mosquitto, Papers, bare_broker, until};
@@ -12,7 +14,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
 
 const MEASURE: Duration = Duration::from_secs(8);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -24,7 +25,7 @@ struct Door {
 }
 
 impl Door {
-    fn open(mut events: mpsc::Receiver<UpEvent>) -> Self {
+    fn open(mut events: IntakeQueue) -> Self {
         let count = Arc::new(AtomicU64::new(0));
         let counter = count.clone();
         let counting = tokio::spawn(async move {
@@ -93,7 +94,7 @@ async fn external(
     anybody: &Papers,
 ) -> anyhow::Result<(ExternalBroker, Door)> {
     let (authority, now) = open(authority)?;
-    let (up, events) = mpsc::channel(256);
+    let (up, events) = Intake::for_one();
     let tls = move || {
         let identity = authority.issue_service("noderr-control", now, DAY)?;
         let mut roots = rustls::RootCertStore::empty();

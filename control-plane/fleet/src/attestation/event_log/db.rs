@@ -4,7 +4,8 @@ use noderr_protocol::{EventLogPart, NodeId};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-/// Begins a log of an attestation that found changed registers, or begins it anew if it was cut off; returns whether it is whole.
+/// Begins a log of an attestation that found changed registers, or, once a minute, begins it anew if it was cut off; returns
+/// whether it is whole.
 pub(super) async fn begin(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -14,8 +15,8 @@ pub(super) async fn begin(
         r#"INSERT INTO event_logs (challenge, node_id, parts, next_part, log)
            SELECT a.challenge, a.node_id, $3, 1, $4 FROM attestations a JOIN admitted n ON n.id = a.node_id
            WHERE a.challenge = $1 AND a.node_id = $2 AND a.verdict = 'changed'
-           ON CONFLICT (challenge) DO UPDATE SET parts = excluded.parts, next_part = 1, log = excluded.log
-             WHERE event_logs.next_part < event_logs.parts
+           ON CONFLICT (challenge) DO UPDATE SET parts = excluded.parts, next_part = 1, log = excluded.log, shown_at = now()
+             WHERE event_logs.next_part < event_logs.parts AND event_logs.shown_at < now() - interval '1 minute'
            RETURNING next_part = parts AS "whole!""#,
         part.challenge.as_slice(),
         node.as_bytes().as_slice(),
@@ -85,7 +86,18 @@ pub(super) async fn shown(
     Ok(found.fetch_optional(connection).await?.flatten())
 }
 
-pub(super) async fn forget(connection: &mut PgConnection, challenges: &[Vec<u8>]) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM event_logs WHERE challenge = ANY($1)", challenges).execute(connection).await?;
+/// Forgets these logs, and those of the node that were never whole.
+pub(super) async fn forget(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    challenges: &[Vec<u8>],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM event_logs WHERE node_id = $1 AND (challenge = ANY($2) OR next_part < parts)",
+        node.as_bytes().as_slice(),
+        challenges
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }

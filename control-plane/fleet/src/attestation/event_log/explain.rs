@@ -32,6 +32,9 @@ pub(super) struct Measured {
     kind: String,
     /// What it was, as far as the firmware says: a file that was started, a variable, a text.
     what: Option<String>,
+    /// Whether the TPM vouches for `what`: the digest is that of the firmware's own words. Otherwise, as for every file that was
+    /// started, the name is a claim of the box, and only the digest is sure: hold the digest against what the vendor publishes.
+    vouched: bool,
     /// The digest that the register was extended with.
     digest: String,
 }
@@ -39,7 +42,12 @@ pub(super) struct Measured {
 impl Measured {
     fn of(event: &Event<'_>) -> Self {
         let what = event.about().map(|about| text(&about));
-        Self { kind: event.kind_name(), what, digest: hex::encode(event.digest) }
+        Self {
+            kind: event.kind_name(),
+            what,
+            vouched: event.is_measured(),
+            digest: hex::encode(event.digest),
+        }
     }
 }
 

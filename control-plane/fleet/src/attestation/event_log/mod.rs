@@ -12,7 +12,7 @@ use noderr_attestation::EventLog;
 use noderr_protocol::{Down, EventLogPart, EventLogRequest, MAX_EVENT_LOG_PARTS, NodeId};
 use sqlx::PgConnection;
 
-/// Logs of a node that are kept beside those that lead to its baseline.
+/// Logs of a node that are kept beside the newest that leads to its baseline.
 const KEPT: usize = 4;
 
 /// Asks a node for the log of the start that it is in. A node that misses the question, or is cut off in the middle of its
@@ -37,13 +37,16 @@ pub(super) async fn take(fleet: &Fleet, node: &NodeId, part: &EventLogPart) -> s
     tx.commit().await
 }
 
-/// Forgets the oldest logs of a node, but never one that leads to its baseline: it is what a change is held against.
+/// Forgets the oldest logs of a node, but not the newest that leads to its baseline: it is what a change is held against.
 async fn forget_older(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<()> {
     let baseline = db::baseline(connection, node).await?;
     let logs = db::of_node(connection, node).await?;
-    let others = logs.iter().filter(|log| !explain::leads_to(&log.bytes, baseline.as_ref()));
-    let old: Vec<_> = others.skip(KEPT).filter_map(|log| log.challenge.clone()).collect();
-    db::forget(connection, &old).await
+    let basis = logs.iter().position(|log| explain::leads_to(&log.bytes, baseline.as_ref()));
+    let others = logs.iter().enumerate().filter(|(number, _)| Some(*number) != basis);
+    let kept: Vec<_> = others.take(KEPT).map(|(number, _)| number).chain(basis).collect();
+    let old = logs.iter().enumerate().filter(|(number, _)| !kept.contains(number));
+    let old: Vec<_> = old.filter_map(|(_, log)| log.challenge.clone()).collect();
+    db::forget(connection, node, &old).await
 }
 
 /// Why a log says nothing, for people.
