@@ -108,7 +108,7 @@ pub struct EventLogPart {
     pub challenge: [u8; 16],
     /// The number of this part, from 0; they are sent in order.
     pub part: u8,
-    /// How many parts there are, 8 at most.
+    /// How many parts there are.
     pub parts: u8,
     /// The bytes: 32 KiB, of the last part what is left.
     pub bytes: Blob<EVENT_LOG_PART>,

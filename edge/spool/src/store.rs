@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The size of sled's cache, which would be a gigabyte by default.
-const CACHE: u64 = 16 << 20;
+const CACHE: u64 = 2 << 20;
 /// The size of sled's segments. What is larger than a quarter of one is kept by sled in a file of its own that sled never
 /// brings to the disk: after a power cut the whole database is unreadable. A leaf of the tree has up to 18 values, each of
 /// them a block of records or a record of the largest size.

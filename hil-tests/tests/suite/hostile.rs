@@ -10,6 +10,7 @@ use noderr_protocol::{
     Up,
 };
 use sqlx::postgres::PgPool;
+use std::time::{Duration, Instant};
 
 fn absurd_hello(epoch: u64) -> Up {
     Up::Hello(Hello {
@@ -138,6 +139,55 @@ async fn a_refused_record(broker: LabOptions) -> anyhow::Result<()> {
 
     let before = account::lane(&lab.database, &honest, "telemetry").await?.last;
     account::settled(&lab.database, &honest, before + 10).await?;
+    Ok(())
+}
+
+/// Records and gaps of one number by turns, with a reason that only the control plane can know.
+fn claims(first: u64) -> anyhow::Result<Vec<Entry>> {
+    let sample = TelemetrySample::at(0).with(Metric::Cpu, Some(1));
+    (first..first + 512)
+        .map(|seq| match seq % 2 {
+            0 => record(1, seq, &Payload::Telemetry(sample.clone())),
+            _ => Ok(Entry::Gap(Gap { epoch: 1, first: seq, last: seq, reason: GapReason::OverQuota })),
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_claims_thousands_of_gaps_keeps_nobody_waiting() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (honest, _rig) = lab.online_box("honest", &LIVELY).await?;
+    let papers = Papers::enrolled(&lab, 1).await?.remove(0);
+    let mut peer = introduced(&papers, &lab).await?;
+    // A few at first, one by one: PostgreSQL settles on a plan for a table that is nearly empty.
+    for seq in 1..=60 {
+        let gap = Gap { epoch: 1, first: seq, last: seq, reason: GapReason::OverQuota };
+        peer.say(&records(Lane::Telemetry, vec![Entry::Gap(gap)])?)?;
+        peer.flush().await?;
+        marks(&mut peer, Lane::Telemetry, seq).await?;
+    }
+    let flooding = tokio::spawn(async move {
+        for batch in 0..60 {
+            peer.say(&records(Lane::Telemetry, claims(61 + batch * 512)?)?)?;
+        }
+        let begun = Instant::now();
+        marks(&mut peer, Lane::Telemetry, 60 + 60 * 512).await?;
+        anyhow::Ok(begun.elapsed())
+    });
+    let mut longest = Duration::ZERO;
+    while !flooding.is_finished() {
+        let (before, begun) =
+            (account::lane(&lab.database, &honest, "telemetry").await?.last, Instant::now());
+        account::settled(&lab.database, &honest, before + 5).await?;
+        longest = longest.max(begun.elapsed());
+    }
+    let took = flooding.await??;
+    // A batch of the honest box comes every second or two in any case.
+    assert!(longest < Duration::from_secs(8), "the honest box waits {longest:?}; the flood took {took:?}");
+    let claimed: i64 = sqlx::query_scalar("SELECT count(*) FROM gaps WHERE reason = 'over_quota'")
+        .fetch_one(&lab.database)
+        .await?;
+    assert_eq!(claimed, 0, "the node's word counts for what only the control plane can know");
     Ok(())
 }
 

@@ -13,9 +13,9 @@ mod trace;
 
 use noderr_protocol::enrol::{attest_binding, enrol_binding, renew_binding};
 use noderr_protocol::{
-    AlertCode, AttestationChallenge, Base, BatchOutcome, Down, DownKind, GapReason, Lane, MAX_ENVELOPE,
-    MAX_RECORD, MAX_SECTION, Message as _, Metric, Payload, Phase, Quarantine, SectionBody as _, Up, UpKind,
-    WIRE_VERSION, payload,
+    AlertCode, AttestationChallenge, Base, BatchOutcome, Down, DownKind, EVENT_LOG_PART, GapReason, Lane,
+    MAX_ENVELOPE, MAX_EVENT_LOG_PARTS, MAX_RECORD, MAX_SECTION, Message as _, Metric, Payload, Phase,
+    Quarantine, SectionBody as _, Up, UpKind, WIRE_VERSION, payload,
 };
 use source::{Member, Type, types};
 use std::collections::BTreeMap;
@@ -128,6 +128,8 @@ fn limits() -> String {
         ("largest message, with its two bytes of header", MAX_ENVELOPE),
         ("largest body of a record", MAX_RECORD),
         ("largest body of a section", MAX_SECTION),
+        ("each part of an event log but the last", EVENT_LOG_PART),
+        ("parts of an event log", usize::from(MAX_EVENT_LOG_PARTS)),
     ];
     rows.iter().fold("| what | limit |\n|---|---|\n".to_owned(), |table, (what, limit)| {
         format!("{table}| {what} | {limit} |\n")
