@@ -1,6 +1,6 @@
 //! The answers of the disk to the kernel.
 
-use super::faults::{Asks, Faults};
+use super::faults::{Asks, FailedSyncs, Faults};
 use super::files::{Files, Node, ROOT};
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
@@ -20,6 +20,7 @@ const BLOCK: usize = 4096;
 pub(super) struct Answers {
     pub(super) files: Arc<Mutex<Files>>,
     pub(super) faults: Arc<Faults>,
+    pub(super) failed_syncs: Mutex<FailedSyncs>,
     pub(super) size: usize,
 }
 
@@ -35,6 +36,10 @@ macro_rules! or_struck {
 impl Answers {
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed_syncs(&self) -> MutexGuard<'_, FailedSyncs> {
+        self.failed_syncs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn has_room(&self, files: &Files, more: usize) -> bool {
@@ -172,10 +177,10 @@ impl Filesystem for Answers {
         reply.ok();
     }
 
-    fn open(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         or_struck!(self, Look, reply);
         // What was read once stays in the kernel's cache, as with any disk; a power cut empties it.
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+        reply.opened(FileHandle(self.failed_syncs().open(ino.0)), FopenFlags::FOPEN_KEEP_CACHE);
     }
 
     fn create(
@@ -199,7 +204,7 @@ impl Filesystem for Answers {
                 &NO_TIME,
                 &attributes(id, node),
                 Generation(0),
-                FileHandle(0),
+                FileHandle(self.failed_syncs().open(id)),
                 FopenFlags::FOPEN_KEEP_CACHE,
             ),
             None => reply.error(Errno::EIO),
@@ -257,10 +262,13 @@ impl Filesystem for Answers {
         reply.ok();
     }
 
-    fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsync(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         or_struck!(self, Change, reply);
         if self.faults.sync_fails() {
             self.files().lose(ino.0);
+            self.failed_syncs().fail(ino.0);
+        }
+        if self.failed_syncs().tell(ino.0, fh.0) {
             return reply.error(Errno::EIO);
         }
         if !self.faults.syncs_are_lost() {

@@ -1,6 +1,7 @@
 //! Faults of the disk: an error in answer to one request, or to every one from then on; syncs that do nothing; a slow head.
 
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -93,5 +94,40 @@ impl Faults {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Syncs that have failed, as Linux keeps account of them: whoever had the file open then is told once, by the next sync through
+/// that opening.
+#[derive(Debug, Default)]
+pub(super) struct FailedSyncs {
+    openings: u64,
+    /// How many syncs of each file have failed.
+    failed: HashMap<u64, u64>,
+    /// How many of them an opening knows of.
+    told: HashMap<u64, u64>,
+}
+
+impl FailedSyncs {
+    /// Begins an opening of a file; returns its number.
+    pub(super) fn open(&mut self, file: u64) -> u64 {
+        self.openings += 1;
+        self.told.insert(self.openings, self.of(file));
+        self.openings
+    }
+
+    /// Notes that a sync of a file fails.
+    pub(super) fn fail(&mut self, file: u64) {
+        *self.failed.entry(file).or_default() += 1;
+    }
+
+    /// Whether a sync through this opening is to be told of a failure.
+    pub(super) fn tell(&mut self, file: u64, opening: u64) -> bool {
+        let failed = self.of(file);
+        self.told.insert(opening, failed).unwrap_or_default() < failed
+    }
+
+    fn of(&self, file: u64) -> u64 {
+        self.failed.get(&file).copied().unwrap_or_default()
     }
 }

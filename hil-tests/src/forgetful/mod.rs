@@ -30,7 +30,12 @@ impl ForgetfulDisk {
     /// Mounts an empty disk of so many MiB. Only root may.
     pub fn mount(place: &Path, mib: usize) -> anyhow::Result<Self> {
         let (files, faults) = (Arc::new(Mutex::new(Files::new())), Arc::new(Faults::default()));
-        let answers = Answers { files: files.clone(), faults: faults.clone(), size: mib << 20 };
+        let answers = Answers {
+            files: files.clone(),
+            faults: faults.clone(),
+            failed_syncs: Mutex::default(),
+            size: mib << 20,
+        };
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("forgetful".to_owned()), MountOption::NoAtime];
         let session = fuser::spawn_mount(answers, place, &config).with_context(|| {
@@ -69,8 +74,8 @@ impl ForgetfulDisk {
         self.faults.lose_syncs(lost);
     }
 
-    /// Answers the next sync with an error, and loses what it was to bring to the disk; the kernel has what it was given and
-    /// shows it, as Linux does.
+    /// Answers the next sync of a file with an error, for everybody who has the file open, and loses what it was to bring to the
+    /// disk; the kernel has what it was given and shows it. So does Linux.
     pub fn fail_next_sync(&self) {
         self.faults.fail_next_sync();
     }

@@ -79,17 +79,7 @@ fn assert_complete(document: &str) {
 
 /// Types that never travel.
 fn is_local(name: &str) -> bool {
-    name.starts_with('$')
-        || [
-            "DecodeError",
-            "EncodeError",
-            "TooLong",
-            "ParseNodeIdError",
-            "Family",
-            "HostPort",
-            "ParseHostPortError",
-        ]
-        .contains(&name)
+    name.starts_with('$') || name.ends_with("Error") || ["TooLong", "Family", "HostPort"].contains(&name)
 }
 
 fn section(name: &str, types: &BTreeMap<String, Type>) -> String {
