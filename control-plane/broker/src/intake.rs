@@ -1,5 +1,6 @@
 //! The way of what nodes say to the workers of ingest. Every node has its worker; what waits for one worker keeps back no node
-//! of another, and is bounded in bytes: a thousand tiny messages may wait, and four of the largest.
+//! of another (behind an external broker, whose one session brings all, it does), and is bounded in bytes: a thousand tiny
+//! messages may wait, and four of the largest.
 
 use crate::UpEvent;
 use std::sync::Arc;

@@ -52,6 +52,9 @@ async fn take(fleet: &Fleet) -> sqlx::Result<Vec<u8>> {
     sqlx::query!("DELETE FROM broker_shares WHERE held_by = $1 AND share <> ALL($2)", me, &due)
         .execute(&mut *tx)
         .await?;
+    // Committed by itself: of two instances, each may give up what the other is about to take.
+    tx.commit().await?;
+    let mut tx = fleet.kernel.database.begin().await?;
     let taken = sqlx::query_scalar!(
         "INSERT INTO broker_shares (share, held_by, held_until)
          SELECT share, $1, now() + make_interval(secs => $3) FROM UNNEST($2::smallint[]) AS d (share) ORDER BY share

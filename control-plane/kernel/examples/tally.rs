@@ -8,7 +8,7 @@ use noderr_front::{Limiter, Rate};
 use noderr_kernel::work::{Done, Piece, Queue, WorkedQueue, run_queues};
 use noderr_kernel::{
     Authenticate, BaseSettings, Configuration, Credential, Database, Identified, Kernel, NoticeBus,
-    Permissions,
+    Permissions, Recognised,
 };
 use noderr_kernel::{DatabaseSettings, SettingsSection};
 use sqlx::migrate::Migrator;
@@ -84,6 +84,7 @@ async fn main() -> anyhow::Result<()> {
         permissions: Permissions::default(),
         asking: Limiter::new(Rate { per_second: 1, burst: 1 }, 1),
         strangers: Arc::new(Limiter::new(Rate { per_second: 1, burst: 1 }, 1)),
+        recognised: Recognised::default(),
         notices: NoticeBus::default(),
         hooks: OnceLock::new(),
         metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),

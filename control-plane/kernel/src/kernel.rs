@@ -5,6 +5,7 @@ use crate::database::Database;
 use crate::node::NodeHooks;
 use crate::notices::NoticeBus;
 use crate::principal::{Authenticate, Permissions, Principal};
+use crate::recognised::Recognised;
 use metrics_exporter_prometheus::PrometheusHandle;
 use noderr_front::Limiter;
 use std::net::IpAddr;
@@ -27,6 +28,8 @@ pub struct Kernel {
     pub asking: Limiter<Uuid>,
     /// The rate of each address whose requests carry no credential that counts.
     pub strangers: Arc<Limiter<IpAddr>>,
+    /// Credentials that were good lately.
+    pub recognised: Recognised,
     /// The notices that the instances send each other.
     pub notices: NoticeBus,
     /// What the features do about nodes; set once, when the features are plugged in.

@@ -18,6 +18,7 @@ mod notices;
 mod overdue;
 mod principal;
 pub mod problems;
+mod recognised;
 mod schedule;
 mod secret;
 mod settings;
@@ -44,6 +45,7 @@ pub use principal::{
     Subject, Token,
 };
 pub use problems::Kind;
+pub use recognised::Recognised;
 pub use schedule::{Job, ScheduledJob, run_schedule};
 pub use secret::{hash_secret, new_secret};
 pub use settings::{BaseSettings, Configuration, Secret, Settings, SettingsSection};

@@ -25,7 +25,9 @@ impl Job<Arc<Kernel>> for EndOverdue {
     async fn run(&self, kernel: &Arc<Kernel>) -> anyhow::Result<String> {
         let ended = sqlx::query_scalar!(
             r#"SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) AS "ended!" FROM pg_stat_activity
-               WHERE usename = 'noderr_api' AND datname = current_database() AND xact_start < now() - make_interval(secs => $1)"#,
+               WHERE usename = 'noderr_api' AND datname = current_database() AND (xact_start < now() - make_interval(secs => $1)
+                 -- No request takes a lock that outlives its transaction.
+                 OR xact_start IS NULL AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_stat_activity.pid AND l.locktype = 'advisory'))"#,
             LONGEST_S
         )
         .fetch_one(kernel.database.system())

@@ -8,7 +8,7 @@ use noderr_fleet::{Fleet, FleetSettings};
 use noderr_front::{Limiter, Rate};
 use noderr_kernel::{
     Api, Configuration, Database, EndOverdue, ForgetExpired, HttpSettings, Kernel, NoticeBus, Permissions,
-    Plugged, ScheduledJob, plug,
+    Plugged, Recognised, ScheduledJob, plug,
 };
 use noderr_people::{Credentials, People};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -63,6 +63,7 @@ impl Plane {
             permissions: Permissions::new(declared.permissions),
             asking: Limiter::new(rate(http.requests_per_s), PRINCIPALS),
             strangers: Arc::new(Limiter::new(rate(http.strangers_per_s), ADDRESSES)),
+            recognised: Recognised::default(),
             notices: NoticeBus::default(),
             hooks: OnceLock::new(),
             metrics: recorder(&declared.metrics)?,

@@ -63,7 +63,7 @@ pub(crate) fn check_names(http: &HttpSettings, broker: &BrokerSettings) -> anyho
     let mut wanted = vec![("http.public_url", of_api)];
     // An external broker has a certificate of its own.
     if broker.external.is_none() {
-        let address: HostPort = broker.public_address.parse().context("broker.public_address")?;
+        let address: HostPort = broker.address_of_nodes().parse().context("broker.public_address")?;
         wanted.push(("broker.public_address", address.host));
     }
     for (setting, host) in wanted {

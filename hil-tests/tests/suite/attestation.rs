@@ -74,6 +74,24 @@ async fn registers_that_change_are_noticed_shown_and_audited() -> anyhow::Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_box_that_was_started_anew_is_asked_at_once_and_one_change_is_on_record_once() -> anyhow::Result<()>
+{
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (node, mut rig) = lab.online_box("started", &LIVELY).await?;
+    attest(&lab, &node, "trusted").await?;
+    rig.shut_down().await?;
+    extend(&mut rig, 4).await?;
+    rig.power_on()?;
+    // Nobody asks for it, and the next question would be due tomorrow.
+    lab.node_where(&node, "the start to be looked at", SOON, |shown| shown["attestation"] == "changed")
+        .await?;
+    attest(&lab, &node, "changed").await?;
+    let changes = actions(&lab, &node).await?.into_iter().filter(|action| action == "node.registers-changed");
+    assert_eq!(changes.count(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_does_not_answer_in_time_is_no_longer_trusted() -> anyhow::Result<()> {
     let control = ControlOptions::default().with("enrolment", "attest_answer_s = 4");
     let (_folder, lab) = lab(LabOptions { control, ..LabOptions::default() }).await?;

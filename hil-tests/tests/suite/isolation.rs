@@ -113,7 +113,7 @@ async fn every_role_may_do_what_is_listed_for_each_table_and_nothing_else() -> a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sql_of_the_apis_role_stops_nobody_for_long() -> anyhow::Result<()> {
-    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (_folder, mut lab) = lab(LabOptions::default()).await?;
     let api = pool(&lab, "noderr_api").await?;
     let as_staff = "BEGIN; SET LOCAL ROLE noderr_staff; SET LOCAL noderr.principal = 'nobody';
                     SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0";
@@ -123,9 +123,20 @@ async fn sql_of_the_apis_role_stops_nobody_for_long() -> anyhow::Result<()> {
         assert!(locked.execute(&mut *tx).await.is_err(), "{table} is locked against everybody");
     }
     // Names that lead elsewhere are led back at the next start, and are not followed by connections meanwhile.
-    sqlx::query("ALTER ROLE noderr_api SET search_path = nowhere").execute(&api).await?;
+    for place in ["", "IN DATABASE noderr"] {
+        let elsewhere = format!("ALTER ROLE noderr_api {place} SET search_path = nowhere");
+        sqlx::query(AssertSqlSafe(elsewhere)).execute(&api).await?;
+    }
+    sqlx::query("ALTER ROLE noderr_api IN DATABASE noderr SET default_transaction_read_only = on")
+        .execute(&api)
+        .await?;
     lab.control.restart_database().await?;
     until("the API to be back", SOON, || async { Ok(lab.admin.get("/nodes").await.ok().map(drop)) }).await?;
+
+    lab.control.kill().await?;
+    lab.control.start().await?;
+    let act = json!({ "name": "After", "email": "after@demo.invalid" });
+    lab.admin.post("/operators", &act).await.context("what was set for the role outlives a start")?;
 
     // Whoever holds the end of the audit log is ended after a while, and audited acts go on.
     let api = pool(&lab, "noderr_api").await?;

@@ -29,14 +29,15 @@ pub(super) async fn take(fleet: &Fleet, node: &NodeId, answer: &AttestationAnswe
     if let (Verdict::Trusted, Some(pcrs)) = (verdict, &pcrs) {
         db::complete_baseline(&mut tx, node, pcrs).await?;
     }
-    let first = before.as_deref() != Some(verdict.as_str());
+    // What was found before is on record already: a box that is asked often does not fill the audit log.
+    let is_new = before.is_none_or(|before| before.verdict != verdict.as_str() || before.pcrs != pcrs);
     let action = match verdict {
         Verdict::Changed => Some("node.registers-changed"),
         Verdict::Refused => Some("node.attestation-refused"),
-        Verdict::Unavailable if first => Some("node.attestation-unavailable"),
-        Verdict::Trusted | Verdict::Unavailable | Verdict::Silent | Verdict::Software => None,
+        Verdict::Unavailable => Some("node.attestation-unavailable"),
+        Verdict::Trusted | Verdict::Silent | Verdict::Software => None,
     };
-    if let Some(action) = action {
+    if let Some(action) = action.filter(|_| is_new) {
         record(&mut tx, "attestation", action, &node.to_string(), &json!({ "detail": detail })).await?;
     }
     judge(&mut tx, &fleet.settings.enrolment, &[node.as_bytes().to_vec()]).await?;

@@ -29,6 +29,7 @@ pub(super) async fn look_round(fleet: &Fleet) -> anyhow::Result<()> {
 pub(super) async fn send(fleet: &Fleet, node: &NodeId) -> sqlx::Result<()> {
     let answer_s = fleet.settings.enrolment.attest_answer_s.into();
     let Some(open) = db::sent(fleet.kernel.database.system(), node, answer_s).await? else { return Ok(()) };
+    db::asked(fleet.kernel.database.system(), node).await?;
     let (Ok(challenge), Ok(nonce)) = (open.challenge.try_into(), open.nonce.try_into()) else {
         return Ok(());
     };

@@ -60,12 +60,6 @@ pub(super) async fn request(
     .fetch_optional(&mut *connection)
     .await?;
     if done.is_some() {
-        sqlx::query!(
-            "UPDATE heartbeats SET asked_epoch = epoch WHERE node_id = $1",
-            node.as_bytes().as_slice()
-        )
-        .execute(&mut *connection)
-        .await?;
         notify(connection, &CHALLENGED, &node.to_string()).await?;
     }
     Ok(done)
@@ -92,6 +86,17 @@ pub(super) async fn sent(pool: &PgPool, node: &NodeId, answer_s: f64) -> sqlx::R
     )
     .fetch_optional(pool)
     .await
+}
+
+/// Notes that a node was asked in the start that it is in.
+pub(super) async fn asked(pool: &PgPool, node: &NodeId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE heartbeats SET asked_epoch = epoch WHERE node_id = $1 AND asked_epoch IS DISTINCT FROM epoch",
+        node.as_bytes().as_slice()
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 /// Those of these nodes that have a challenge which was not sent yet.
@@ -141,13 +146,21 @@ pub(super) async fn expected(connection: &mut PgConnection) -> sqlx::Result<Expe
     Ok(rows.into_iter().map(|row| (row.register.to_string(), row.value)).collect())
 }
 
+/// A verdict, and the registers that it is about.
+pub(super) struct Judged {
+    pub(super) verdict: String,
+    pub(super) pcrs: Option<Value>,
+}
+
 /// The last verdict about the box that stands behind the node now.
 pub(super) async fn last_verdict(
     connection: &mut PgConnection,
     node: &NodeId,
-) -> sqlx::Result<Option<String>> {
-    let verdict = sqlx::query_scalar!(
-        r#"SELECT verdict::text AS "verdict!" FROM verdicts WHERE node_id = $1 ORDER BY requested_at DESC LIMIT 1"#,
+) -> sqlx::Result<Option<Judged>> {
+    let verdict = sqlx::query_as!(
+        Judged,
+        r#"SELECT v.verdict::text AS "verdict!", a.pcrs FROM verdicts v JOIN attestations a USING (challenge)
+           WHERE v.node_id = $1 ORDER BY v.requested_at DESC LIMIT 1"#,
         node.as_bytes().as_slice()
     );
     verdict.fetch_optional(connection).await
@@ -272,7 +285,10 @@ pub(super) async fn due(pool: &PgPool, every_s: f64, first_pause_s: f64) -> sqlx
            AND (EXISTS (
              SELECT FROM heartbeats h WHERE h.node_id = n.id AND h.online AND h.epoch IS DISTINCT FROM h.asked_epoch
                AND NOT EXISTS (SELECT FROM attestations a WHERE a.node_id = n.id AND a.requested_by NOT IN ('enrolment', 'renewal')
-                 AND (a.verdict IS NULL OR a.requested_at > now() - interval '30 seconds')))
+                 AND (a.verdict IS NULL OR a.requested_at > now() - interval '30 seconds'))
+               -- A box that starts over and over is asked as any other after a while.
+               AND (SELECT count(*) FROM attestations a WHERE a.node_id = n.id AND a.requested_by = 'schedule'
+                 AND a.requested_at > now() - interval '1 hour') < 10)
            OR NOT EXISTS (
            SELECT FROM (SELECT requested_at, sent_at, verdict FROM attestations WHERE node_id = n.id
                         AND requested_by NOT IN ('enrolment', 'renewal') ORDER BY requested_at DESC LIMIT 1) newest

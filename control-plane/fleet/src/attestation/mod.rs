@@ -67,6 +67,7 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
                    SELECT v.challenge FROM verdicts v WHERE v.node_id = attestations.node_id AND v.proves
                    ORDER BY v.requested_at DESC LIMIT 1)",
             ),
+            Forget::new("event_logs", "next_part < parts AND shown_at < retention_now() - interval '1 day'"),
             Forget::new(
                 "attestations",
                 "verdict = 'silent' AND requested_at < retention_now() - interval '30 days'",

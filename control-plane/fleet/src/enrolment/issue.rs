@@ -58,6 +58,6 @@ pub(super) async fn hand_over(
         certificate_chain: issued.chain_pem,
         trust_roots: fleet.authority.root_pem().to_owned(),
         epoch_floor: db::epoch_seen(connection, &subject.node).await?.unsigned_abs(),
-        broker: fleet.settings.broker.public_address.clone(),
+        broker: fleet.settings.broker.address_of_nodes(),
     })
 }

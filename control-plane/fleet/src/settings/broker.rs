@@ -17,7 +17,7 @@ pub struct BrokerSettings {
     /// The address on which the embedded broker listens.
     pub listen: SocketAddr,
     /// Host and port that nodes are told at enrolment.
-    pub public_address: String,
+    pub public_address: Option<String>,
     /// Topic prefix of the network.
     pub prefix: String,
     /// Packets a second that the embedded broker takes of one node; above the rate, the broker reads no
@@ -53,7 +53,7 @@ impl Settings for BrokerSettings {
     const EXAMPLE: &'static str = include_str!("broker.example.toml");
 
     fn check(&self) -> anyhow::Result<()> {
-        self.public_address.parse::<HostPort>().context("broker.public_address")?;
+        self.address_of_nodes().parse::<HostPort>().context("broker.public_address")?;
         self.topics()?;
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Default for BrokerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8883)),
-            public_address: "localhost:8883".to_owned(),
+            public_address: None,
             prefix: Topics::DEFAULT_PREFIX.to_owned(),
             node_packets_per_s: 2000,
             node_kib_per_s: 64,
@@ -93,5 +93,14 @@ impl BrokerSettings {
         Topics::new(&self.prefix).with_context(|| {
             format!("broker.prefix `{}` must start with / and hold no wildcard", self.prefix)
         })
+    }
+
+    /// Where nodes find the broker: what is said, or else where an external broker is, or this machine.
+    pub fn address_of_nodes(&self) -> String {
+        match (&self.public_address, &self.external) {
+            (Some(address), _) => address.clone(),
+            (None, Some(external)) => format!("{}:{}", external.host, external.port),
+            (None, None) => "localhost:8883".to_owned(),
+        }
     }
 }

@@ -266,10 +266,14 @@ async fn migrate(owner: &PgConnectOptions, to: &Migrator) -> anyhow::Result<()> 
     let migrated = to.run(&mut connection).await;
     migrated.context("cannot bring the database up to this version")?;
     // Whatever somebody with SQL as this role has set for it.
-    connection
-        .execute("ALTER ROLE noderr_api RESET ALL")
-        .await
-        .context("cannot reset the role noderr_api")?;
+    let reset = "DO $$ BEGIN
+        ALTER ROLE noderr_api RESET ALL;
+        EXECUTE format('ALTER ROLE noderr_api IN DATABASE %I RESET ALL', current_database());
+    END $$";
+    // An owner who may no longer change roles serves all the same.
+    if let Err(error) = connection.execute(reset).await {
+        tracing::warn!(%error, "what is set for the role noderr_api cannot be reset");
+    }
     connection.close().await?;
     Ok(())
 }

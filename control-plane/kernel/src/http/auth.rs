@@ -19,12 +19,17 @@ impl<S: HasKernel> FromRequestParts<S> for Principal {
             UNAUTHORISED.because("send `Authorization: Bearer <token>`; log in at /api/v1/sessions")
         })?;
         let caller = parts.extensions.get::<Caller>().map(|caller| caller.0);
+        let Credential::Bearer(secret) = &credential;
         // Before the database is asked: whoever sends what nobody knows must not keep it busy.
-        if let Some(wait) = caller.and_then(|address| kernel.strangers.wait(&address, Instant::now())) {
+        if let Some(wait) = caller.and_then(|address| kernel.strangers.wait(&address, Instant::now()))
+            && !kernel.recognised.knows(secret, Instant::now())
+        {
             metrics::counter!("noderr_http_throttled_total").increment(1);
             return Err(THROTTLED.after(wait, "too many requests without a credential from this address"));
         }
-        let Some(found) = kernel.authenticate.identify(&credential).await? else {
+        let found = kernel.authenticate.identify(&credential).await?;
+        kernel.recognised.note(secret, found.is_some(), Instant::now());
+        let Some(found) = found else {
             _ = caller.map(|address| kernel.strangers.spend(address, Instant::now()));
             return Err(UNAUTHORISED.because("the token is unknown, expired or revoked; log in again"));
         };

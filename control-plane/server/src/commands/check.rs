@@ -19,9 +19,11 @@ pub(super) fn check(config: Option<&Path>) -> anyhow::Result<()> {
     match &fleet.broker.external {
         Some(external) => println!(
             "broker     external, {}:{}, for nodes {}",
-            external.host, external.port, fleet.broker.public_address
+            external.host,
+            external.port,
+            fleet.broker.address_of_nodes()
         ),
-        None => println!("broker     {} as {}", fleet.broker.listen, fleet.broker.public_address),
+        None => println!("broker     {} as {}", fleet.broker.listen, fleet.broker.address_of_nodes()),
     }
     match &database.url {
         Some(_) => println!("database   the configured one"),

@@ -66,7 +66,7 @@ async fn serve_with(
     tracing::info!(
         instance = %kernel.instance,
         api = http.public_url,
-        broker = fleet.settings.broker.public_address.clone(),
+        broker = fleet.settings.broker.address_of_nodes(),
         "the control plane is up"
     );
 

@@ -15,6 +15,7 @@ pub(super) async fn begin(
         r#"INSERT INTO event_logs (challenge, node_id, parts, next_part, log)
            SELECT a.challenge, a.node_id, $3, 1, $4 FROM attestations a JOIN admitted n ON n.id = a.node_id
            WHERE a.challenge = $1 AND a.node_id = $2 AND a.verdict = 'changed'
+             AND NOT EXISTS (SELECT FROM attestations b WHERE b.node_id = $2 AND b.verdict = 'changed' AND b.requested_at > a.requested_at)
            ON CONFLICT (challenge) DO UPDATE SET parts = excluded.parts, next_part = 1, log = excluded.log, shown_at = now()
              WHERE event_logs.next_part < event_logs.parts AND event_logs.shown_at < now() - interval '1 minute'
            RETURNING next_part = parts AS "whole!""#,
@@ -86,14 +87,30 @@ pub(super) async fn shown(
     Ok(found.fetch_optional(connection).await?.flatten())
 }
 
-/// Forgets these logs, and those of the node that were never whole.
+/// Forgets the logs of a node that are not whole, but that of this challenge: a node has one under way.
+pub(super) async fn forget_unfinished(
+    connection: &mut PgConnection,
+    node: &NodeId,
+    challenge: &[u8; 16],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM event_logs WHERE node_id = $1 AND challenge <> $2 AND next_part < parts",
+        node.as_bytes().as_slice(),
+        challenge.as_slice()
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets these logs.
 pub(super) async fn forget(
     connection: &mut PgConnection,
     node: &NodeId,
     challenges: &[Vec<u8>],
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "DELETE FROM event_logs WHERE node_id = $1 AND (challenge = ANY($2) OR next_part < parts)",
+        "DELETE FROM event_logs WHERE node_id = $1 AND challenge = ANY($2)",
         node.as_bytes().as_slice(),
         challenges
     )

@@ -23,12 +23,16 @@ pub(super) async fn ask(fleet: &Fleet, node: &NodeId, challenge: [u8; 16]) {
 
 /// Takes in one part. Nobody but the node says what its log is: the log is believed as far as it leads to quoted registers.
 pub(super) async fn take(fleet: &Fleet, node: &NodeId, part: &EventLogPart) -> sqlx::Result<()> {
-    if part.parts == 0 || part.parts > MAX_EVENT_LOG_PARTS || part.part >= part.parts {
+    let makes_sense = (1..=MAX_EVENT_LOG_PARTS).contains(&part.parts) && part.part < part.parts;
+    if !makes_sense || !fleet.kernel.database.has_room() {
         return Ok(());
     }
     let mut tx = fleet.kernel.database.begin().await?;
     let whole = match part.part {
-        0 => db::begin(&mut tx, node, part).await?,
+        0 => {
+            db::forget_unfinished(&mut tx, node, &part.challenge).await?;
+            db::begin(&mut tx, node, part).await?
+        }
         _ => db::go_on(&mut tx, node, part).await?,
     };
     if whole {
