@@ -22,6 +22,11 @@ impl ControlPlane {
         Ok(self.reader_url()?.replace("noderr_reader@", "noderr_owner@"))
     }
 
+    /// The process of the private PostgreSQL, from which all its others descend.
+    pub fn database_pid(&self) -> Option<u32> {
+        u32::try_from(self.postmaster()?.as_raw_nonzero().get()).ok()
+    }
+
     pub(super) fn postmaster(&self) -> Option<Pid> {
         let text = fs::read_to_string(self.postmaster_file()).ok()?;
         Pid::from_raw(text.lines().next()?.parse().ok()?)

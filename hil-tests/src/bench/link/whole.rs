@@ -105,8 +105,9 @@ async fn measure(external: bool) -> anyhow::Result<Figures> {
 fn used_by(lab: &Lab, mosquitto: Option<&Mosquitto>) -> anyhow::Result<[u64; 4]> {
     let of = |pid: Option<u32>| pid.map_or(Ok(0), ticks);
     let control = lab.control.pid().context("the control plane does not run")?;
-    let mut postgres = 0;
-    for pid in descendants(control)? {
+    let database = lab.control.database_pid().context("PostgreSQL does not run")?;
+    let mut postgres = ticks(database)?;
+    for pid in descendants(database)? {
         // A backend that has just gone counts no more.
         postgres += ticks(pid).unwrap_or_default();
     }
