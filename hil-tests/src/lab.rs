@@ -15,8 +15,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
-/// The administrator of every lab.
-pub const EMAIL: &str = "admin@demo.invalid";
+const EMAIL: &str = "admin@demo.invalid";
 const OPERATOR: &str = "operator@demo.invalid";
 
 /// What may differ between labs.

@@ -28,7 +28,7 @@ mod wait;
 pub use bare_broker::{bare_broker, papers_for};
 pub use binaries::binary;
 pub use control::{ControlOptions, ControlPlane};
-pub use lab::{EMAIL, Lab, LabOptions, demo_operator};
+pub use lab::{Lab, LabOptions, demo_operator};
 pub use leftovers::{end_leftovers, leftovers};
 pub use mosquitto::Mosquitto;
 pub use peer::{Papers, Peer, hello};

@@ -3,7 +3,7 @@
 
 use crate::raw::{Caller, get};
 use crate::{LIVELY, SOON, lab};
-use noderr_hil::{EMAIL, Lab, LabOptions, Papers, until};
+use noderr_hil::{Lab, LabOptions, Papers, until};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -79,7 +79,7 @@ fn flood(lab: &Lab, opened: &Arc<AtomicUsize>) -> anyhow::Result<JoinSet<()>> {
             }
         }));
         let caller = Arc::new(Caller::new(lab, [127, 0, 1, last])?);
-        let guess = login(EMAIL, "a guess that is long enough");
+        let guess = login(lab.email(), "a guess that is long enough");
         floods.spawn(hold(opened.clone(), move || {
             let (caller, guess) = (caller.clone(), guess.clone());
             async move { caller.ask(&guess).await }
@@ -112,7 +112,7 @@ async fn sixteen_addresses_keep_nobody_waiting_who_comes_alone() -> anyhow::Resu
     })
     .await?;
     let at_the_login = waits(|number| {
-        let (person, request) = (Caller::new(&lab, [127, 0, 3, number]), login(EMAIL, &lab.password));
+        let (person, request) = (Caller::new(&lab, [127, 0, 3, number]), login(lab.email(), &lab.password));
         async move {
             let answer = person?.ask(&request).await?;
             anyhow::ensure!(answer.starts_with("HTTP/1.1 201"), "a person is kept out: {answer}");

@@ -3,13 +3,12 @@
 use crate::{LIVELY, SOON, lab};
 use anyhow::Context as _;
 use noderr_hil::hello;
-use noderr_hil::{LabOptions, LinkQuality, Papers, account, until};
-use noderr_protocol::{Heartbeat, List, Message as _, Up};
+use noderr_hil::{Lab, LabOptions, LinkQuality, Papers, Peer, ProcessRig, account, until};
+use noderr_protocol::{Down, Message as _, Up};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Connect, LastWill, Packet, Publish, Subscribe};
 use serde_json::json;
 use std::fs;
-use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_external_mosquitto_serves_the_same_nodes() -> anyhow::Result<()> {
@@ -103,65 +102,88 @@ async fn one_node_takes_nobody_down_behind_a_broker_without_bounds() -> anyhow::
     one_node_takes_nobody_down(true).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_neither_speaks_nor_listens_for_another_nor_takes_its_session_away() -> anyhow::Result<()> {
-    let (_folder, lab) = lab(LabOptions::behind_mosquitto()).await?;
-    let (victim, rig) = lab.online_box("victim", &LIVELY).await?;
-    let connects = rig.status().await?["connects"].clone();
-    let hostile = Papers::enrolled(&lab, 1).await?.remove(0);
-
-    // As the victim, by name: the name in the certificate counts, and not the one in the packet.
+/// Connects as the victim, by name: the name in the certificate counts, and not the one in the packet.
+async fn claim_to_be(lab: &Lab, hostile: &Papers, victim: &str) -> anyhow::Result<()> {
     let mut peer = hostile.dial(lab.broker()).await?;
-    let mut connect = Connect::new(victim.clone());
+    let mut connect = Connect::new(victim);
     connect.last_will =
         Some(LastWill::new(format!("/tenants/{victim}/up/heartbeat"), vec![1], QoS::AtMostOnce, false));
     peer.put(&Packet::Connect(connect))?;
     peer.flush().await?;
+    // An answer, or the end of the connection: either way the broker has dealt with it.
     _ = peer.next().await;
+    Ok(())
+}
 
-    // As a listener: much is said to and by the victim meanwhile.
+/// Hears all that comes until the node's own document of this version; nothing before it may be another's.
+async fn hear_until(peer: &mut Peer, node: &str, version: u64) -> anyhow::Result<()> {
+    // A broker that hangs up over a filter says nothing either.
+    while let Ok(packet) = peer.next().await {
+        let Packet::Publish(publish) = packet else { continue };
+        anyhow::ensure!(publish.topic.contains(node), "it hears {}", publish.topic);
+        if matches!(Down::decode(&publish.payload)?, Down::DesiredState(state) if state.version >= version) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Subscribes to more than its own, while much is said to and by the victim, and then something to the hostile node itself.
+async fn eavesdrop(lab: &Lab, hostile: &Papers, victim: &str, rig: &ProcessRig) -> anyhow::Result<()> {
     let everything =
         ["#", "+/+/+/+/+", "/tenants/+/down/#", "/tenants/+/up/#", "$share/g//tenants/+/up/#", "$SYS/#"];
-    let theirs = format!("/tenants/{victim}/down/#");
-    for (filter, paused) in
-        everything.into_iter().chain([theirs.as_str()]).zip([true, false].into_iter().cycle())
-    {
+    let (theirs, own) = (format!("/tenants/{victim}/down/#"), hostile.node.to_string());
+    let filters = everything.into_iter().chain([theirs.as_str()]);
+    for (filter, paused) in filters.zip([true, false].into_iter().cycle()) {
         let mut peer = hostile.connect(lab.broker()).await?;
         let mut subscribe = Subscribe::new(filter, QoS::AtLeastOnce);
         subscribe.pkid = 7;
         peer.put(&Packet::Subscribe(subscribe))?;
         peer.say(&Up::Hello(hello(1)))?;
         peer.flush().await?;
-        lab.admin.patch(&format!("/nodes/{victim}/desired"), &json!({ "paused": paused })).await?;
+        lab.node_where(&own, "it to be heard", SOON, |shown| shown["online"] == true).await?;
+        for (node, paused) in [(victim, paused), (own.as_str(), paused)] {
+            lab.admin.patch(&format!("/nodes/{node}/desired"), &json!({ "paused": paused })).await?;
+        }
         rig.status_where("the change to arrive", SOON, |status| status["paused"] == paused).await?;
-        let listening = tokio::time::timeout(Duration::from_secs(1), async {
-            // A broker that hangs up over such a filter says nothing either.
-            while let Ok(packet) = peer.next().await {
-                if let Packet::Publish(publish) = packet {
-                    anyhow::ensure!(
-                        publish.topic.contains(&hostile.node.to_string()),
-                        "{filter}: {}",
-                        publish.topic
-                    );
-                }
-            }
-            Ok(())
-        });
-        listening.await.unwrap_or(Ok(()))?;
+        let version = lab.node(&own).await?["desired_version"].as_u64().context("a version")?;
+        let heard = tokio::time::timeout(SOON, hear_until(&mut peer, &own, version));
+        heard
+            .await
+            .with_context(|| format!("nothing comes beside {filter}"))?
+            .with_context(|| filter.to_owned())?;
     }
+    Ok(())
+}
 
-    // As a speaker.
-    let before = lab.node(&victim).await?;
-    let mut peer = hostile.connect(lab.broker()).await?;
-    for topic in [format!("/tenants/{victim}/up/heartbeat"), format!("/tenants/{victim}/down/desired")] {
-        let beat =
-            Heartbeat { time: 0, process_uptime_s: 1, failing: List::default(), backlog: 4711, lost: 4711 };
-        peer.put(&Packet::Publish(Publish::new(topic, QoS::AtMostOnce, Up::Heartbeat(beat).encode()?)))?;
+/// Says hello for the victim, and tells the victim what to do. What a hello says stays until the next.
+async fn speak_for(lab: &Lab, hostile: &Papers, victim: &str) -> anyhow::Result<()> {
+    for kind in ["up/hello", "down/desired"] {
+        let mut peer = hostile.connect(lab.broker()).await?;
+        let topic = format!("/tenants/{victim}/{kind}");
+        let message = Up::Hello(hello(1)).encode()?;
+        peer.put(&Packet::Publish(Publish::new(topic, QoS::AtMostOnce, message)))?;
+        // In order: once its own hello is answered, or the broker has hung up, the other was dealt with.
+        peer.say(&Up::Hello(hello(1)))?;
+        peer.flush().await?;
+        let dealt_with = async { while !matches!(peer.hear().await, Ok(Down::Welcome(_)) | Err(_)) {} };
+        tokio::time::timeout(SOON, dealt_with).await.with_context(|| format!("no answer after {kind}"))?;
     }
-    peer.flush().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_neither_speaks_nor_listens_for_another_nor_takes_its_session_away() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::behind_mosquitto()).await?;
+    let (victim, rig) = lab.online_box("victim", &LIVELY).await?;
+    let hostile = Papers::enrolled(&lab, 1).await?.remove(0);
+    let (connects, software) =
+        (rig.status().await?["connects"].clone(), lab.node(&victim).await?["software"].clone());
+    claim_to_be(&lab, &hostile, &victim).await.context("as the victim")?;
+    eavesdrop(&lab, &hostile, &victim, &rig).await.context("as a listener")?;
+    speak_for(&lab, &hostile, &victim).await.context("as a speaker")?;
     account::settled(&lab.database, &victim, 20).await?;
-    let after = lab.node(&victim).await?;
-    anyhow::ensure!(after["lost"] == before["lost"], "somebody speaks for the victim: {after}");
-    anyhow::ensure!(rig.status().await?["connects"] == connects, "the victim's session was taken away");
+    assert_eq!(lab.node(&victim).await?["software"], software, "somebody speaks for the victim");
+    assert_eq!(rig.status().await?["connects"], connects, "the victim's session was taken away");
     Ok(())
 }

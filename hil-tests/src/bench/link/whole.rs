@@ -50,22 +50,14 @@ pub(super) async fn run() -> anyhow::Result<()> {
 
 async fn measure(external: bool) -> anyhow::Result<Figures> {
     let folder = scratch()?;
-    let mut control = ControlOptions::default()
+    let control = ControlOptions::default()
         .with("broker", "node_packets_per_s = 1000000\nnode_kib_per_s = 1000000\nnode_burst_mib = 1000");
-    let mosquitto = if external {
-        let beside = (folder.path().join("mosquitto"), folder.path().join("control/authority"));
-        let broker = Mosquitto::start(&beside.0, &beside.1).await?;
-        control = control.with("broker", broker.setting());
-        Some(broker)
-    } else {
-        None
-    };
-    let lab = Lab::start(folder.path(), LabOptions { control, ..LabOptions::default() }, |_| {}).await?;
+    let mosquitto = external.then_some((|guide| guide) as fn(String) -> String);
+    let lab =
+        Lab::start(folder.path(), LabOptions { control, mosquitto, ..LabOptions::default() }, |_| {}).await?;
     let papers = Papers::enrolled(&lab, NODES).await?;
-    let (broker, pid) = match &mosquitto {
-        Some(broker) => (broker.address(), broker.pid()),
-        None => (lab.control.broker(), lab.control.pid()),
-    };
+    let broker = lab.broker();
+    let pid = lab.mosquitto.as_ref().map_or_else(|| lab.control.pid(), Mosquitto::pid);
     let pid = pid.context("the broker does not run")?;
 
     let one = introduced(&papers[..1], broker).await?;
@@ -82,7 +74,7 @@ async fn measure(external: bool) -> anyhow::Result<Figures> {
     let memory = memory_kib(pid, "VmRSS:")?.saturating_sub(before);
     let many = greeted(peers).await?;
     let (many, many_calm) = drive(many, Manner { rest: Duration::from_secs(5), ..calm }, MEASURE).await?;
-    let used = || used_by(&lab, mosquitto.as_ref());
+    let used = || used_by(&lab);
     let before = used()?;
     let (_, many_busy) = drive(many, Manner { window: 2, ..busy }, MEASURE).await?;
     let after = used()?;
@@ -102,7 +94,7 @@ async fn measure(external: bool) -> anyhow::Result<Figures> {
 }
 
 /// Processor time so far, in clock ticks: clients, control plane, PostgreSQL, broker beside it.
-fn used_by(lab: &Lab, mosquitto: Option<&Mosquitto>) -> anyhow::Result<[u64; 4]> {
+fn used_by(lab: &Lab) -> anyhow::Result<[u64; 4]> {
     let of = |pid: Option<u32>| pid.map_or(Ok(0), ticks);
     let control = lab.control.pid().context("the control plane does not run")?;
     let database = lab.control.database_pid().context("PostgreSQL does not run")?;
@@ -111,7 +103,12 @@ fn used_by(lab: &Lab, mosquitto: Option<&Mosquitto>) -> anyhow::Result<[u64; 4]>
         // A backend that has just gone counts no more.
         postgres += ticks(pid).unwrap_or_default();
     }
-    Ok([ticks(std::process::id())?, ticks(control)?, postgres, of(mosquitto.and_then(Mosquitto::pid))?])
+    Ok([
+        ticks(std::process::id())?,
+        ticks(control)?,
+        postgres,
+        of(lab.mosquitto.as_ref().and_then(Mosquitto::pid))?,
+    ])
 }
 
 async fn introduced(papers: &[Papers], broker: SocketAddr) -> anyhow::Result<Vec<(Peer, u64)>> {
