@@ -9,12 +9,17 @@ use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const CLEAR_EVERY: Duration = Duration::from_secs(3600);
+/// How often an emptied spool is begun anew at most: a disk that refuses is not to be worn out.
+const BEGIN_EVERY: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn run(shared: Shared) {
-    let mut cleared: Option<Instant> = None;
+    let (mut cleared, mut begun): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
         if !shared.outbox.spool.stats().open {
             open(shared.clone()).await;
+        }
+        if shared.outbox.spool.stats().outgrown && begun.is_none_or(|at| at.elapsed() >= BEGIN_EVERY) {
+            begun = begin_anew(&shared).await.then(Instant::now);
         }
         if let Some(aside) = shared.outbox.spool.replaced() {
             let detail = format!("the previous spool was unreadable and lies in {}", aside.display());
@@ -43,6 +48,15 @@ pub(crate) async fn open(shared: Shared) {
         Ok(false) => {}
         Err(error) => tracing::error!(%error, "opening the spool panicked"),
     }
+}
+
+/// Begins the spool anew, which is empty and large; returns whether that was tried.
+async fn begin_anew(shared: &Shared) -> bool {
+    let spool = Arc::clone(&shared.outbox.spool);
+    shared.data.on_disk(move |_| anyhow::Ok(spool.begin_anew()?)).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the emptied spool cannot be begun anew");
+        true
+    })
 }
 
 /// Clears away what was set aside long ago, and puts down what is still there.

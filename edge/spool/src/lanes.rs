@@ -6,13 +6,16 @@ use crate::commit::Numbers;
 use crate::error::SpoolError;
 use crate::lane::{LANES, LaneCounters, LaneNumbers, LaneTree};
 use crate::store::{
-    Caught, Flusher, Store, catch_panic, close_quietly, forget_snapshots, read_through, set_aside,
+    Caught, Flusher, Store, catch_panic, clear_place, close_quietly, forget_snapshots, put_in_place,
+    read_through, set_aside,
 };
 use noderr_protocol::{Lane, Position};
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The tree that holds the lanes' numbers.
+const META: &str = "meta";
 /// sled keeps about 11 bytes on disk for 5 bytes of value.
 const DISK_FACTOR: (u64, u64) = (11, 5);
 
@@ -70,12 +73,32 @@ impl Lanes {
         }
     }
 
+    /// Makes a database beside the spool that holds numbers and nothing else, and is on the disk with all it needs; returns
+    /// where it is.
+    pub(crate) fn make(path: &Path, known: &LaneNumbers) -> Result<PathBuf, SpoolError> {
+        let place = clear_place(path).map_err(SpoolError::Disk)?;
+        let store = ManuallyDrop::new(Store::open(&place)?);
+        let made = catch_panic(|| {
+            let meta = store.db.open_tree(META)?;
+            known.iter().try_for_each(|numbers| write_down(&meta, numbers))?;
+            store.flusher().flush()
+        });
+        let Caught::Done(made) = made else { return Err(SpoolError::Panicked) };
+        close_quietly(ManuallyDrop::into_inner(store));
+        made.map(|()| place)
+    }
+
     fn try_open(config: &SpoolConfig, known: &LaneNumbers, gets_on: &dyn Fn()) -> Result<Self, SpoolError> {
+        if !config.path.try_exists().map_err(SpoolError::Disk)? {
+            // What the numbers known from elsewhere say has been in a database is missing in this one.
+            let begun = Self::make(&config.path, &Lane::ALL.map(LaneCounters::new))?;
+            put_in_place(&begun, &config.path).map_err(SpoolError::Disk)?;
+        }
         read_through(&config.path, gets_on)?;
         let store = ManuallyDrop::new(Store::open(&config.path)?);
         gets_on();
         let read = catch_panic(|| {
-            let meta = store.db.open_tree("meta")?;
+            let meta = store.db.open_tree(META)?;
             let open = |known: &LaneCounters| {
                 let next = remembered(&meta, "next", known.lane)?;
                 let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
@@ -109,6 +132,11 @@ impl Lanes {
     /// The number after the last that was written, of each lane.
     pub(crate) fn written(&self) -> Numbers {
         self.lanes.each_ref().map(|lane| lane.numbers.written())
+    }
+
+    /// Whether every number that was given out is acknowledged.
+    pub(crate) fn are_empty(&self) -> bool {
+        self.lanes.iter().all(LaneTree::is_empty)
     }
 
     pub(crate) fn flusher(&self) -> Flusher {
@@ -168,10 +196,7 @@ impl Lanes {
     }
 
     fn remember(&mut self, lane: Lane) -> Result<(), SpoolError> {
-        let LaneCounters { next, lost, .. } = self.lane(lane).numbers;
-        self.meta.insert(meta_key("next", lane), &next.to_be_bytes())?;
-        self.meta.insert(meta_key("lost", lane), &lost.to_be_bytes())?;
-        Ok(())
+        write_down(&self.meta, &self.lanes[lane as usize].numbers)
     }
 
     pub(crate) fn lane(&mut self, lane: Lane) -> &mut LaneTree {
@@ -192,6 +217,13 @@ fn blocks(mut bodies: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
         bodies = rest;
         (!block.is_empty()).then_some(block)
     })
+}
+
+fn write_down(meta: &sled::Tree, numbers: &LaneCounters) -> Result<(), SpoolError> {
+    let LaneCounters { lane, next, lost, .. } = *numbers;
+    meta.insert(meta_key("next", lane), &next.to_be_bytes())?;
+    meta.insert(meta_key("lost", lane), &lost.to_be_bytes())?;
+    Ok(())
 }
 
 fn remembered(meta: &sled::Tree, what: &str, lane: Lane) -> Result<u64, SpoolError> {

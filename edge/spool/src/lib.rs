@@ -17,6 +17,7 @@
 //! assert_eq!(spool.stats().records, 0);
 //! ```
 
+mod anew;
 mod block;
 mod commit;
 mod error;

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 const MIB: u64 = 1 << 20;
 /// With less than this on the file system, telemetry is dropped and counted.
-pub const TELEMETRY_STOPS_BELOW: u64 = 4 * MIB;
+pub const TELEMETRY_STOPS_BELOW: u64 = 8 * MIB;
 /// Bytes of the reserve, which is given up when the disk is full, so that the alert about the full disk can still be written.
-pub const RESERVE: u64 = 3 * MIB;
+pub const RESERVE: u64 = 6 * MIB;
 /// Free space from which on the reserve is made again.
-const PLENTY: u64 = 8 * MIB;
+const PLENTY: u64 = 16 * MIB;
 
 /// Keeps lanes from writing into a disk that is too full: sled takes space by the segment, and must be opened
 /// again after a write that fails.
@@ -86,11 +86,12 @@ fn file(spool: &Path) -> PathBuf {
     spool.with_extension("reserve")
 }
 
-/// Free bytes that a lane needs before it may write: the least important lane stops first.
+/// Free bytes that a lane needs before it may write: the least important lane stops first, and none begins a segment of
+/// sled's for which there is no room.
 const fn needs(lane: Lane) -> u64 {
     match lane {
         Lane::Telemetry => TELEMETRY_STOPS_BELOW,
-        Lane::Result => 2 * MIB,
-        Lane::Alert => MIB,
+        Lane::Result => 4 * MIB,
+        Lane::Alert => 2 * MIB,
     }
 }

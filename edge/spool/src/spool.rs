@@ -8,7 +8,7 @@ use crate::odometer::Odometer;
 use crate::reserve::{self, Reserve};
 use crate::state::{Closed, State};
 use crate::stats::SpoolStats;
-use crate::store::{Caught, Flusher, catch_panic, clear_set_aside, close_quietly, set_aside};
+use crate::store::{Caught, Flusher, catch_panic, clear_place, clear_set_aside, close_quietly, set_aside};
 use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,12 +25,12 @@ pub enum Appended {
 
 /// The outgoing buffer. Its methods block on the disk: call them from blocking code.
 pub struct Spool {
-    config: SpoolConfig,
+    pub(crate) config: SpoolConfig,
     replaced: Mutex<Option<PathBuf>>,
     reserve: Reserve,
     odometer: Odometer,
     state: Mutex<State>,
-    commit: Commit,
+    pub(crate) commit: Commit,
     /// The figures as of the last operation, so that looking never waits for the disk.
     figures: Mutex<SpoolStats>,
 }
@@ -68,15 +68,21 @@ impl Spool {
             closed.numbers
         };
         let opened = self.open_lanes(&known, gets_on);
-        let mut state = self.lock();
-        let State::Closed(closed) = &mut *state else {
-            unreachable!("only whoever opens it leaves this state")
-        };
+        self.finish_opening(&mut self.lock(), opened)
+    }
+
+    /// Takes up the database that was opened, or notes why it did not open.
+    pub(crate) fn finish_opening(
+        &self,
+        state: &mut State,
+        opened: Result<(Lanes, Option<PathBuf>), SpoolError>,
+    ) -> Result<(), SpoolError> {
+        let State::Closed(closed) = state else { unreachable!("only whoever opens it leaves this state") };
         let (mut lanes, replaced) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 closed.did_not_open(&error, self.config.retry_every);
-                self.note(&state);
+                self.note(state);
                 return Err(error);
             }
         };
@@ -86,17 +92,20 @@ impl Spool {
         closed.settle(&mut lanes, self.config.epoch);
         self.commit.opened(lanes.written());
         *state = State::Open(lanes);
-        self.note(&state);
+        self.note(state);
         Ok(())
     }
 
     /// Opens the database. A full disk must not keep the database closed as long as there is a reserve. What is found was
     /// written before, but by a process that may not have lived to bring it to the disk.
-    fn open_lanes(
+    pub(crate) fn open_lanes(
         &self,
         known: &LaneNumbers,
         gets_on: &dyn Fn(),
     ) -> Result<(Lanes, Option<PathBuf>), SpoolError> {
+        if let Err(error) = clear_place(&self.config.path) {
+            tracing::warn!(%error, "what is left of a spool that was begun cannot be deleted");
+        }
         let opened = match Lanes::open(&self.config, known, gets_on) {
             Err(SpoolError::Disk(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
                 self.reserve.give_up();
@@ -235,7 +244,7 @@ impl Spool {
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = state.figures();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,6 +1,7 @@
 //! Whether the database is open. sled refuses everything after an I/O error until the database is opened again, and some
 //! disks cannot be used at all; the box goes on meanwhile, and counts what it cannot keep.
 
+use crate::anew::OUTGROWN;
 use crate::error::SpoolError;
 use crate::lane::{LaneCounters, LaneNumbers};
 use crate::lanes::Lanes;
@@ -74,11 +75,13 @@ impl State {
             Self::Open(open) => {
                 let Lanes { store, lanes, .. } = open;
                 let (lost, damaged) = losses(&mut lanes.iter().map(|lane| &lane.numbers));
+                let disk_bytes = store.db.size_on_disk().unwrap_or_default();
                 SpoolStats {
                     records: lanes.iter().map(|lane| lane.held.records).sum(),
                     bytes: lanes.iter().map(|lane| lane.held.bytes).sum(),
                     foreign: lanes.iter().map(|lane| lane.held.foreign).sum(),
-                    disk_bytes: store.db.size_on_disk().unwrap_or_default(),
+                    disk_bytes,
+                    outgrown: open.are_empty() && (disk_bytes > OUTGROWN || !store.has_segments_of_today()),
                     lost,
                     damaged,
                     open: true,

@@ -15,6 +15,9 @@ pub struct SpoolStats {
     pub damaged: u64,
     /// Records that wait and that only a later build can read.
     pub foreign: u64,
+    /// Whether the database is best [begun anew](crate::Spool::begin_anew): nothing waits, and it is larger than what comes and
+    /// goes makes it, or has the segments of an earlier release, which keep large records less safely.
+    pub outgrown: bool,
     /// Whether the database is open; while it is not, what is spooled is counted as lost.
     pub open: bool,
 }

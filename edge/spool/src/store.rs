@@ -3,7 +3,7 @@
 use crate::block::{BLOCK_BYTES, BLOCK_RECORDS};
 use crate::error::{SpoolError, is_locked, is_unreadable};
 use noderr_protocol::MAX_RECORD;
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -28,6 +28,7 @@ pub(crate) struct Store {
     /// The database's file, synced after sled's own flush: on Linux that is `sync_file_range`, which promises
     /// nothing about metadata.
     file: Arc<File>,
+    segment: usize,
 }
 
 /// Brings what was written to the disk, without holding the store.
@@ -66,10 +67,11 @@ impl Store {
     }
 
     fn try_open(path: &Path) -> Result<Self, SpoolError> {
+        let segment = segment_of(path).unwrap_or(SEGMENT);
         let config = sled::Config::new()
             .path(path)
             .mode(sled::Mode::LowSpace)
-            .segment_size(segment_of(path).unwrap_or(SEGMENT))
+            .segment_size(segment)
             .cache_capacity(CACHE)
             .flush_every_ms(Some(500));
         let db = match catch_panic(|| Ok(config.open()?)) {
@@ -78,12 +80,17 @@ impl Store {
             Caught::Panicked => return Err(SpoolError::Database(PANICKED.to_owned())),
         };
         match sync_folder(path).and_then(|()| File::open(path.join("db"))) {
-            Ok(file) => Ok(Self { db, file: Arc::new(file) }),
+            Ok(file) => Ok(Self { db, file: Arc::new(file), segment }),
             Err(error) => {
                 close_quietly(db);
                 Err(SpoolError::Disk(error))
             }
         }
+    }
+
+    /// Whether the database was made with the segments that [`SEGMENT`] says.
+    pub(crate) const fn has_segments_of_today(&self) -> bool {
+        self.segment == SEGMENT
     }
 
     /// What brings writes to the disk.
@@ -124,6 +131,11 @@ fn sync_folder(path: &Path) -> io::Result<()> {
         File::open(entry?.path())?.sync_all()?;
     }
     File::open(path)?.sync_all()?;
+    sync_names(path)
+}
+
+/// Brings the name of a database to the disk.
+fn sync_names(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
 }
 
@@ -214,6 +226,28 @@ pub(crate) fn clear_set_aside(path: &Path, needed: bool) -> io::Result<u64> {
 
 fn bytes_of(folder: &Path) -> io::Result<u64> {
     fs::read_dir(folder)?.try_fold(0, |sum, entry| Ok(sum + entry?.metadata()?.len()))
+}
+
+/// Makes room for a database that is made whole before it takes the spool's place; returns where.
+pub(crate) fn clear_place(path: &Path) -> io::Result<PathBuf> {
+    let place = path.with_extension("begun");
+    match fs::remove_dir_all(&place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(place),
+    }
+}
+
+/// Puts a database that was made in the spool's place, where there is no spool yet.
+pub(crate) fn put_in_place(begun: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(begun, path)?;
+    sync_names(path)
+}
+
+/// Exchanges the spool and a database that was made, all or nothing, and deletes the spool that was.
+pub(crate) fn exchange(begun: &Path, path: &Path) -> io::Result<()> {
+    renameat_with(CWD, begun, CWD, path, RenameFlags::EXCHANGE)?;
+    sync_names(path)?;
+    fs::remove_dir_all(begun)
 }
 
 /// Renames a broken database. The newest broken database is kept for inspection; older ones are deleted.

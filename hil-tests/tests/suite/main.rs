@@ -12,6 +12,7 @@ mod databases;
 mod desired;
 mod dev_up;
 mod disk_errors;
+mod emptied;
 mod enrolment;
 mod event_log;
 mod first_light;

@@ -191,6 +191,7 @@ fn a_record_over_the_bound_is_refused_and_takes_no_number() {
 enum Act {
     Append(Lane, Vec<u16>),
     Acknowledge(Lane, prop::sample::Index),
+    BeginAnew,
     Restart,
 }
 
@@ -199,6 +200,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => (lane.clone(), prop::collection::vec(0..600_u16, 1..80)).prop_map(|(lane, sizes)| Act::Append(lane, sizes)),
         2 => (lane, any::<prop::sample::Index>()).prop_map(|(lane, at)| Act::Acknowledge(lane, at)),
+        1 => Just(Act::BeginAnew),
         1 => Just(Act::Restart),
     ]
 }
@@ -230,6 +232,10 @@ proptest! {
                         spool.acknowledge(lane, last).unwrap();
                     }
                 }
+                Act::BeginAnew => {
+                    let waits = Lane::ALL.iter().any(|lane| acknowledged[lane] + 1 < next[lane]);
+                    assert_eq!(spool.begin_anew().unwrap(), !waits, "all are begun anew that are empty, and no others");
+                }
                 Act::Restart => {
                     epoch += 1;
                     spool = assert_counted_as_found(spool, || Spool::open(config(epoch)).unwrap());
@@ -249,4 +255,24 @@ proptest! {
             assert_eq!(spool.stats().lost, lost.len() as u64, "lost numbers are counted");
         }
     }
+}
+
+#[test]
+fn an_emptied_spool_that_has_grown_or_has_segments_of_before_is_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(sled::Config::new().path(folder.path().join("spool")).segment_size(512 << 10).open().unwrap());
+    let spool = open(folder.path(), 1);
+    assert!(spool.stats().outgrown, "a power cut may cost its large records");
+    spool.append(Lane::Alert, &bodies(0..1)).unwrap();
+    assert!(!spool.stats().outgrown && !spool.begin_anew().unwrap(), "something waits in it");
+    spool.acknowledge(Lane::Alert, Position { epoch: 1, seq: 1 }).unwrap();
+    assert!(spool.begin_anew().unwrap() && !spool.stats().outgrown);
+    for _ in 0..20 {
+        spool.append(Lane::Result, &vec![vec![7; 16_000]; 64]).unwrap();
+    }
+    spool.acknowledge(Lane::Result, Position { epoch: 1, seq: 20 * 64 }).unwrap();
+    assert!(spool.stats().outgrown);
+    assert!(spool.begin_anew().unwrap() && spool.stats().disk_bytes < 4 << 20);
+    spool.append(Lane::Result, &bodies(1..2)).unwrap();
+    assert_accounted(&drain(&spool, Lane::Result), 20 * 64 + 1, 20 * 64 + 2);
 }
