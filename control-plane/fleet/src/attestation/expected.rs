@@ -128,14 +128,14 @@ async fn forget(
     act.require(&ATTEST)?;
     act.require_fresh_proof()?;
     let value = hex::encode(value.0);
-    let done = sqlx::query!(
-        "DELETE FROM expected_registers WHERE register = $1 AND value = $2",
+    let gone = sqlx::query_scalar!(
+        r#"SELECT forget_expected($1, $2) AS "gone!""#,
         register.get().cast_signed(),
         value
     )
-    .execute(&mut *act)
+    .fetch_one(&mut *act)
     .await?;
-    if done.rows_affected() == 0 {
+    if gone == 0 {
         return Err(Problem::not_found("expected value"));
     }
     act.record("registers.forget", register.get(), &json!({ "value": value })).await?;

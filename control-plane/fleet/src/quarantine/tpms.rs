@@ -112,6 +112,6 @@ async fn admit(
 }
 
 async fn delete(connection: &mut PgConnection, tpm: &[u8; 32]) -> sqlx::Result<bool> {
-    let done = sqlx::query!("DELETE FROM barred_tpms WHERE ek_fingerprint = $1", tpm.as_slice());
-    Ok(done.execute(connection).await?.rows_affected() == 1)
+    let gone = sqlx::query_scalar!(r#"SELECT admit_tpm($1) AS "gone!""#, tpm.as_slice());
+    Ok(gone.fetch_one(connection).await? == 1)
 }

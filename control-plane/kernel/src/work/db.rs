@@ -157,8 +157,6 @@ pub async fn revive(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Opt
 
 /// Forgets a piece that was given up; `false` if there is no such piece.
 pub async fn remove(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> {
-    let done = sqlx::query!("DELETE FROM work WHERE id = $1 AND dead_at IS NOT NULL", id)
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected() == 1)
+    let gone = sqlx::query_scalar!(r#"SELECT remove_dead_work($1) AS "gone!""#, id);
+    Ok(gone.fetch_one(connection).await? == 1)
 }
