@@ -58,7 +58,10 @@ async fn after_a_week(lab: &Lab) -> anyhow::Result<()> {
     let drained = began.elapsed();
     tokio::time::sleep(SETTLE).await;
     println!("idle node, after {WEEK} records of a week were sent, in {drained:.0?}");
-    print_memory(rig.pid().context("the node is off")?)
+    print_memory(rig.pid().context("the node is off")?)?;
+    let bytes = fs::metadata(rig.data().join("spool/db"))?.len();
+    println!("  spool            {:>10.1} MiB", bytes as f64 / 1048576.0);
+    Ok(())
 }
 
 async fn first_day(lab: &Lab) -> anyhow::Result<()> {
