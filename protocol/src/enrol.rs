@@ -206,6 +206,8 @@ pub struct ServerTime {
 
 /// With what every install token begins.
 pub const INSTALL_TOKEN_PREFIX: &str = "nit_";
+/// Characters of an install token: the prefix, and 32 bytes in hexadecimal.
+pub const INSTALL_TOKEN_LENGTH: usize = INSTALL_TOKEN_PREFIX.len() + 64;
 
 /// When a certificate is to be renewed, in its own seconds: when a third of its life has gone, so that two thirds are left for a
 /// long time without a network.

@@ -61,7 +61,8 @@ impl Serialize for HexDigest {
 impl<'de> Deserialize<'de> for HexDigest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut digest = [0; 32];
-        hex::decode_to_slice(String::deserialize(deserializer)?, &mut digest).map_err(D::Error::custom)?;
+        hex::decode_to_slice(String::deserialize(deserializer)?, &mut digest)
+            .map_err(|_| D::Error::custom("expected 64 hex digits"))?;
         Ok(Self(digest))
     }
 }

@@ -9,7 +9,6 @@ mod table;
 use arguments::{Arguments, Command};
 use clap::{CommandFactory as _, Parser as _};
 use noderr_cli::ApiError;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,16 +16,16 @@ fn main() -> ExitCode {
     if let Command::Completion { shell } = arguments.command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Arguments::command(), "noderrctl", &mut script);
-        // The reader of the script may stop reading at any time.
-        return if std::io::stdout().write_all(&script).is_ok() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        };
+        return code(out::write(&String::from_utf8_lossy(&script)).map_err(anyhow::Error::from));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result =
         runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(commands::run(arguments)));
+    code(result)
+}
+
+/// Says what went wrong, if something did.
+fn code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

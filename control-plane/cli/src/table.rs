@@ -9,10 +9,9 @@ use serde_json::Value;
 pub(crate) type Column = (&'static str, &'static str);
 
 /// Prints rows as a table.
-pub(crate) fn print_rows(rows: &[Value], columns: &[Column]) {
+pub(crate) fn print_rows(rows: &[Value], columns: &[Column]) -> anyhow::Result<()> {
     if rows.is_empty() {
-        say("nothing to show");
-        return;
+        return say("nothing to show");
     }
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -20,16 +19,17 @@ pub(crate) fn print_rows(rows: &[Value], columns: &[Column]) {
     for row in rows {
         table.add_row(columns.iter().map(|(_, field)| cell(row.get(field).unwrap_or(&Value::Null), field)));
     }
-    say(&format!("{table}"));
+    say(&format!("{table}"))
 }
 
 /// Prints one thing, a line for each field.
-pub(crate) fn print_fields(value: &Value) {
-    let Some(fields) = value.as_object() else { return };
+pub(crate) fn print_fields(value: &Value) -> anyhow::Result<()> {
+    let Some(fields) = value.as_object() else { return Ok(()) };
     let width = fields.keys().map(String::len).max().unwrap_or_default();
     for (name, value) in fields {
-        say(&format!("{name:width$}  {}", text(value)));
+        say(&format!("{name:width$}  {}", text(value)))?;
     }
+    Ok(())
 }
 
 fn cell(value: &Value, field: &str) -> String {

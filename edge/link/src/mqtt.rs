@@ -6,6 +6,9 @@ use noderr_identity::{NodeKeys, Papers, TrustError, TrustedClock};
 use noderr_protocol::{EncodeError, HostPort, MAX_ENVELOPE, Topics};
 use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Outgoing, Packet};
 use rumqttc::{TlsConfiguration, Transport};
+use rustls::AlertDescription;
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -130,8 +133,28 @@ pub(crate) async fn next(arrivals: &mut Arrivals) -> Result<Arrival, Lost> {
             Some(Err(ConnectionError::ConnectionRefused(
                 ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword,
             ))) => return Err(Lost::TurnedAway),
-            Some(Err(error)) => return Err(Lost::Connection(error.to_string())),
+            Some(Err(error)) => return Err(lost(&error)),
             None => return Err(Lost::Connection("the MQTT client ended".to_owned())),
         }
     }
+}
+
+/// Why the client's error ended the session: its innermost cause, in words for people.
+fn lost(error: &ConnectionError) -> Lost {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        let io = inner.downcast_ref::<io::Error>();
+        let tls = inner.downcast_ref().or_else(|| io?.get_ref()?.downcast_ref());
+        match (tls, io) {
+            (Some(rustls::Error::AlertReceived(AlertDescription::CertificateRevoked)), _) => {
+                return Lost::TurnedAway;
+            }
+            (Some(tls), _) => return Lost::Connection(format!("TLS: {tls}")),
+            (None, Some(io)) if io.kind() == ErrorKind::UnexpectedEof => {
+                return Lost::Connection("the broker ended the connection".to_owned());
+            }
+            _ => cause = inner.source(),
+        }
+    }
+    Lost::Connection(error.to_string())
 }

@@ -2,8 +2,8 @@
 //! and roots has a default.
 
 use anyhow::Context as _;
-use noderr_protocol::Topics;
-use noderr_protocol::enrol::INSTALL_TOKEN_PREFIX;
+use noderr_protocol::enrol::{INSTALL_TOKEN_LENGTH, INSTALL_TOKEN_PREFIX};
+use noderr_protocol::{HostPort, Topics};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::fs;
@@ -154,6 +154,9 @@ impl Default for Link {
     }
 }
 
+/// What Linux allows, without the zero at the end.
+const LONGEST_SOCKET: usize = 107;
+
 impl Default for Status {
     fn default() -> Self {
         Self { socket: "/run/noderr/node.sock".into() }
@@ -175,6 +178,18 @@ impl Config {
             config.control_plane.url.starts_with("https://"),
             "control_plane.url must begin with https://, it is `{}`",
             config.control_plane.url
+        );
+        if let Some(broker) = &config.link.broker {
+            broker.parse::<HostPort>().context("link.broker")?;
+        }
+        anyhow::ensure!(
+            config.storage.data.is_absolute(),
+            "storage.data must be a whole path, it is `{}`",
+            config.storage.data.display()
+        );
+        anyhow::ensure!(
+            config.status.socket.as_os_str().len() <= LONGEST_SOCKET,
+            "status.socket is longer than the {LONGEST_SOCKET} characters that a socket's path may have"
         );
         anyhow::ensure!(config.telemetry.sample_every_s > 0, "telemetry.sample_every_s must be at least 1");
         anyhow::ensure!((1..=256).contains(&config.telemetry.batch), "telemetry.batch must be 1 to 256");
@@ -208,7 +223,7 @@ impl Config {
         let Some(token) = self.install_token() else { return Ok(()) };
         for (sound, why) in [
             (token.starts_with(INSTALL_TOKEN_PREFIX), "it begins with nit_"),
-            (token.len() > 20, "it is longer than this one"),
+            (token.len() >= INSTALL_TOKEN_LENGTH, "it is longer than this one; is a part missing?"),
             (token.chars().all(|c| c.is_ascii_graphic()), "it holds no blanks"),
         ] {
             anyhow::ensure!(sound, "control_plane.install_token does not look like an install token: {why}");
@@ -283,6 +298,8 @@ mod tests {
             ("[telemetry]\nsample_every_s = 0", "sample_every_s"),
             ("[link]\nprefix = \"a/#\"", "prefix"),
             ("[identity]\nkeys = \"hsm\"", "hsm"),
+            ("[link]\nbroker = \"localhost\"", "link.broker"),
+            ("[storage]\ndata = \"data\"", "storage.data"),
         ];
         for (text, named) in wrong {
             let error = format!("{:#}", Config::parse(&format!("{MINIMAL}{text}")).unwrap_err());

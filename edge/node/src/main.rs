@@ -23,7 +23,9 @@ mod shared;
 mod status;
 mod storage;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -69,18 +71,27 @@ enum ConfigCommand {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = |()| ExitCode::SUCCESS;
+    let done = |said| (said, ExitCode::SUCCESS);
     let result = match arguments.command {
-        Command::Run => commands::run(&arguments.config),
+        Command::Run => commands::run(&arguments.config).map(|code| (String::new(), code)),
         Command::Enrol { token } => commands::enrol(&arguments.config, token).map(done),
         Command::Status { json } => commands::status(&arguments.config, json),
         Command::Config { command: ConfigCommand::Check } => commands::check(&arguments.config).map(done),
     };
-    match result {
+    match result.and_then(|(said, code)| print(&said).map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("noderr-node: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints text; whoever stops reading (`| head`) has read enough.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print"),
+        _ => Ok(()),
     }
 }

@@ -2,9 +2,12 @@
 
 use crate::raw::{Caller, get, refused_as};
 use crate::{SOON, lab};
-use noderr_hil::{ControlOptions, ControlPlane, LabOptions, leftovers, scratch, until};
+use noderr_hil::{ControlOptions, ControlPlane, LabOptions, binary, leftovers, scratch, until};
 use serde_json::json;
 use sqlx::PgPool;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guessing_takes_longer_and_longer() -> anyhow::Result<()> {
@@ -100,7 +103,7 @@ async fn the_authority_issues_a_certificate_for_another_server() -> anyhow::Resu
     let arguments = ["issue-server", "localhost", "--out", out.to_str().unwrap_or_default()];
     lab.control.run(&arguments).await?;
     assert_eq!(std::fs::metadata(out.join("server.key"))?.permissions().mode() & 0o077, 0);
-    let checked = std::process::Command::new("openssl")
+    let checked = Command::new("openssl")
         .args(["verify", "-purpose", "sslserver", "-verify_hostname", "localhost", "-CAfile"])
         .arg(lab.control.root_file())
         .arg(out.join("server.pem"))
@@ -108,6 +111,10 @@ async fn the_authority_issues_a_certificate_for_another_server() -> anyhow::Resu
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let again = lab.control.run(&arguments).await.expect_err("a key in use is overwritten");
     assert!(again.to_string().contains("server."), "{again}");
+    // What cannot be written is not issued, and is not on record as issued.
+    let issued =
+        "SELECT count(*) FROM audit_log WHERE action = 'certificate.issue' AND subject = 'localhost'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(issued).fetch_one(&lab.database).await?, 1);
     Ok(())
 }
 
@@ -127,6 +134,24 @@ async fn a_control_plane_that_cannot_start_says_why_and_leaves_nothing_running()
         assert!(error.to_string().contains(why), "{error}");
         let left = leftovers(folder.path());
         assert!(left.is_empty(), "{name}: {left:?} are left running");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure_unless_nobody_reads_on() -> anyhow::Result<()> {
+    for (program, arguments) in [("noderr-control", &["example"][..]), ("noderrctl", &["completion", "bash"])]
+    {
+        let run = |out: File| {
+            Command::new(binary(program)?).args(arguments).stdout(out).output().map_err(anyhow::Error::from)
+        };
+        let full = run(File::options().write(true).open("/dev/full")?)?;
+        assert_eq!(full.status.code(), Some(1), "{program}");
+        assert!(String::from_utf8_lossy(&full.stderr).contains("No space left"), "{program}");
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let unread = run(File::from(OwnedFd::from(writer)))?;
+        assert_eq!((unread.status.code(), unread.stderr.len()), (Some(0), 0), "{program}");
     }
     Ok(())
 }

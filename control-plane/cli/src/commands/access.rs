@@ -1,6 +1,7 @@
 //! Logging in and out; the second factor; API tokens.
 
 use super::Printer;
+use super::named::{self, API_TOKEN};
 use super::proof::{CODE, PASSWORD, proven, read_secret};
 use crate::arguments::{SecondFactor, Tokens};
 use crate::login::Login;
@@ -24,7 +25,7 @@ pub(crate) async fn log_in(mut login: Login, client: &Client, email: &str) -> an
     let session = session?;
     login.token = session.get("token").and_then(Value::as_str).map(str::to_owned);
     login.save()?;
-    say(&format!("logged in at {} as {email}", login.url));
+    say(&format!("logged in at {} as {email}", login.url))?;
     if std::env::var_os("NODERR_TOKEN").is_some() {
         eprintln!("NODERR_TOKEN is set, and goes before this login: unset it");
     }
@@ -37,22 +38,22 @@ pub(crate) async fn second_factor(
     command: SecondFactor,
 ) -> anyhow::Result<()> {
     match command {
-        SecondFactor::Status => printer.fields(&client.get("/second-factor").await?),
+        SecondFactor::Status => printer.fields(&client.get("/second-factor").await?)?,
         SecondFactor::On => {
             let factor =
                 client.post("/second-factor", &json!({ "password": read_secret(PASSWORD)? })).await?;
             if std::io::stdout().is_terminal() {
                 print_code(factor["uri"].as_str().unwrap_or_default())?;
             }
-            printer.fields(&factor);
+            printer.fields(&factor)?;
             let code = read_secret(CODE)?;
             let answer = client.post("/second-factor/confirm", &json!({ "code": code })).await?;
-            printer.done(&answer, "every login takes a code from now on; your other sessions have ended");
+            printer.done(&answer, "every login takes a code from now on; your other sessions have ended")?;
         }
         SecondFactor::Off => {
             let body = json!({ "password": read_secret(PASSWORD)?, "code": read_secret(CODE)? });
             let answer = client.post("/second-factor/remove", &body).await?;
-            printer.done(&answer, "a login takes the password alone again");
+            printer.done(&answer, "a login takes the password alone again")?;
         }
     }
     Ok(())
@@ -62,7 +63,7 @@ pub(crate) async fn second_factor(
 /// negative.
 fn print_code(content: &str) -> anyhow::Result<()> {
     for line in QrCode::new(content)?.render::<unicode::Dense1x2>().build().lines() {
-        say(&format!("\x1b[30;107m{line}\x1b[0m"));
+        say(&format!("\x1b[30;107m{line}\x1b[0m"))?;
     }
     Ok(())
 }
@@ -70,14 +71,14 @@ fn print_code(content: &str) -> anyhow::Result<()> {
 /// Ends the remembered login, even if another token was given.
 pub(crate) async fn log_out() -> anyhow::Result<()> {
     let Some(login) = Login::load()? else {
-        say("nobody is logged in");
+        say("nobody is logged in")?;
         return Ok(());
     };
     let ended = login.client()?.delete("/sessions/current").await;
     Login::forget()?;
     match ended {
-        Ok(_) => say("logged out"),
-        Err(error) => say(&format!("the login is forgotten; the control plane said: {error}")),
+        Ok(_) => say("logged out")?,
+        Err(error) => say(&format!("the login is forgotten; the control plane said: {error}"))?,
     }
     Ok(())
 }
@@ -102,41 +103,17 @@ pub(crate) async fn tokens(client: &Client, printer: &Printer, command: Tokens) 
                 "name": name, "permissions": permissions, "operator": operator, "expires_in_days": expires_in_days,
             });
             let token = proven(client, async || client.post("/tokens", &body).await).await?;
-            printer.fields(&token);
+            printer.fields(&token)?;
             if !std::io::stdout().is_terminal() {
                 return Ok(());
             }
             eprintln!("the secret is shown this once");
         }
         Tokens::Revoke { token } => {
-            let id = resolve_token(client, &token).await?;
+            let id = named::resolve(client, &API_TOKEN, "/tokens", &token).await?;
             let answer = client.post(&format!("/tokens/{id}/revoke"), &json!({})).await?;
-            printer.done(&answer, "revoked");
+            printer.done(&answer, "revoked")?;
         }
     }
     Ok(())
-}
-
-/// Finds the id of a token. A full id is taken as it is; the beginning of an id or a name must fit exactly one token that is
-/// not revoked.
-async fn resolve_token(client: &Client, named: &str) -> anyhow::Result<String> {
-    if named.len() == 36 && named.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
-        return Ok(named.to_owned());
-    }
-    let tokens = client.list("/tokens", usize::MAX).await?;
-    let field =
-        |token: &Value, name: &str| token.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let fitting: Vec<_> = tokens
-        .iter()
-        .filter(|token| token.get("revoked_at").is_none_or(Value::is_null))
-        .filter(|token| {
-            field(token, "name") == named || (named.len() >= 4 && field(token, "id").starts_with(named))
-        })
-        .map(|token| field(token, "id"))
-        .collect();
-    match &fitting[..] {
-        [id] => Ok(id.clone()),
-        [] => anyhow::bail!("no token is called `{named}`; see `noderrctl tokens list`"),
-        several => anyhow::bail!("`{named}` fits {} tokens; give more of the id", several.len()),
-    }
 }

@@ -1,6 +1,6 @@
 //! The commands about the audit log.
 
-use super::{Printer, query};
+use super::{Printer, named, query};
 use crate::arguments::Audit;
 use anyhow::bail;
 use noderr_cli::Client;
@@ -26,7 +26,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Audit) -> a
         }
         Audit::Check => {
             let check = client.get("/audit/check").await?;
-            printer.fields(&check);
+            printer.fields(&check)?;
             if check.get("intact").and_then(serde_json::Value::as_bool) != Some(true) {
                 bail!("the audit log is not intact: an entry was changed or removed");
             }
@@ -37,6 +37,6 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Audit) -> a
 
 /// The subject of entries: whole ids are taken as they are, everything else names a node.
 async fn subject_of(client: &Client, named: String) -> anyhow::Result<String> {
-    let is_id = named.len() >= 36 || named.contains('@');
+    let is_id = named::is_whole(&named) || named.contains('@');
     if is_id { Ok(named) } else { super::nodes::resolve(client, &named).await }
 }

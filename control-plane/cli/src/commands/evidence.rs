@@ -1,6 +1,7 @@
 //! The commands about what boxes show of themselves: barred TPMs, expected registers.
 
 use super::Printer;
+use super::named::{self, REGISTER_VALUE, TPM};
 use super::proof::proven;
 use crate::arguments::{Registers, Tpms};
 use noderr_cli::Client;
@@ -19,10 +20,10 @@ pub(crate) async fn tpms(client: &Client, printer: &Printer, command: Tpms) -> a
             printer.list(client, "/tpms", (limit, 100), &columns).await
         }
         Tpms::Admit { tpm } => {
-            let path = format!("/tpms/{}", tpm.to_lowercase());
+            let tpm = named::resolve(client, &TPM, "/tpms", &tpm).await?;
+            let path = format!("/tpms/{tpm}");
             let answer = proven(client, async || client.delete(&path).await).await?;
-            printer.done(&answer, "it may enrol again");
-            Ok(())
+            printer.done(&answer, "it may enrol again")
         }
     }
 }
@@ -38,18 +39,22 @@ pub(crate) async fn registers(client: &Client, printer: &Printer, command: Regis
                 ("at", "accepted_at"),
             ];
             let values = client.get("/expected-registers").await?;
-            printer.rows(values.as_array().cloned().unwrap_or_default(), &columns);
+            printer.rows(values.as_array().cloned().unwrap_or_default(), &columns)?;
         }
         Registers::Expect { register, value, note } => {
             let body = json!({ "register": register, "value": value.to_lowercase(), "note": note });
             let path = "/expected-registers";
             let answer = proven(client, async || client.post(path, &body).await).await?;
-            printer.done(&answer, "expected of the whole fleet");
+            printer.done(&answer, "expected of the whole fleet")?;
         }
         Registers::Forget { register, value } => {
-            let path = format!("/expected-registers/{register}/{}", value.to_lowercase());
+            let mut expected =
+                client.get("/expected-registers").await?.as_array().cloned().unwrap_or_default();
+            expected.retain(|expected| expected["register"] == register);
+            let value = REGISTER_VALUE.find(&expected, &value)?;
+            let path = format!("/expected-registers/{register}/{value}");
             let answer = proven(client, async || client.delete(&path).await).await?;
-            printer.done(&answer, "no longer expected");
+            printer.done(&answer, "no longer expected")?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod evidence;
+mod named;
 mod nodes;
 mod operators;
 mod proof;
@@ -21,7 +22,7 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    pub(crate) fn rows(&self, rows: Vec<Value>, columns: &[Column]) {
+    pub(crate) fn rows(&self, rows: Vec<Value>, columns: &[Column]) -> anyhow::Result<()> {
         if self.json { self.raw(&Value::Array(rows)) } else { print_rows(&rows, columns) }
     }
 
@@ -38,24 +39,24 @@ impl Printer {
         let mut rows = client.list(path, most.saturating_add(1)).await?;
         let more = rows.len() > most;
         rows.truncate(most);
-        self.rows(rows, columns);
+        self.rows(rows, columns)?;
         if more && !self.json {
             eprintln!("there are more than {most}; --limit shows more");
         }
         Ok(())
     }
 
-    pub(crate) fn fields(&self, value: &Value) {
+    pub(crate) fn fields(&self, value: &Value) -> anyhow::Result<()> {
         if self.json { self.raw(value) } else { print_fields(value) }
     }
 
     /// Prints a sentence for people, or the value for scripts.
-    pub(crate) fn done(&self, value: &Value, sentence: &str) {
+    pub(crate) fn done(&self, value: &Value, sentence: &str) -> anyhow::Result<()> {
         if self.json { self.raw(value) } else { say(sentence) }
     }
 
-    fn raw(&self, value: &Value) {
-        say(&harmless_json(&format!("{value:#}")));
+    fn raw(&self, value: &Value) -> anyhow::Result<()> {
+        say(&harmless_json(&format!("{value:#}")))
     }
 }
 
@@ -66,6 +67,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let login = Login::resolve(&arguments.connection)?;
     let client = login.client()?;
+    let elsewhere = Login::load()?.filter(|_| login.token.is_none()).map(|remembered| remembered.url);
     match arguments.command {
         Command::Login { email } => access::log_in(login, &client, &email).await,
         Command::Status => status(&client, &printer).await,
@@ -80,19 +82,22 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         // These two commands were answered before the login was looked up.
         Command::Completion { .. } | Command::Logout => Ok(()),
     }
-    .map_err(advise)
+    .map_err(|error| advise(error, elsewhere.as_deref()))
 }
 
-/// Adds to a refusal what to do about it with this program.
-fn advise(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref::<ApiError>() {
-        Some(refused) if refused.kind() == Some("unauthorised") => {
+/// Adds to a refusal what to do about it with this program. `elsewhere` is what the remembered login is for, if it was no use here.
+fn advise(error: anyhow::Error, elsewhere: Option<&str>) -> anyhow::Error {
+    match (error.downcast_ref::<ApiError>(), elsewhere) {
+        (Some(refused), Some(elsewhere)) if refused.kind() == Some("unauthorised") => {
+            error.context(format!("the login that is remembered is for {elsewhere}; log in at this URL"))
+        }
+        (Some(refused), None) if refused.kind() == Some("unauthorised") => {
             error.context("not logged in, or no longer: `noderrctl login EMAIL`, or give a valid --token")
         }
-        Some(refused) if refused.kind() == Some("not-a-session") => error.context(
+        (Some(refused), _) if refused.kind() == Some("not-a-session") => error.context(
             "this takes a login, and an API token was given: leave --token out and unset NODERR_TOKEN",
         ),
-        Some(ApiError::Unreachable { why, .. })
+        (Some(ApiError::Unreachable { why, .. }), _)
             if why.contains("UnknownIssuer") || why.contains("BadSignature") =>
         {
             error.context(
@@ -105,7 +110,7 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
 }
 
 async fn status(client: &Client, printer: &Printer) -> anyhow::Result<()> {
-    printer.fields(&client.get("/ready").await?);
+    printer.fields(&client.get("/ready").await?)?;
     Ok(())
 }
 

@@ -1,10 +1,11 @@
 //! The commands about nodes.
 
+use super::named::{self, CHALLENGE, INSTALL_TOKEN, NODE};
 use super::proof::proven;
 use super::{Printer, query};
 use crate::arguments::Nodes;
 use crate::table::Column;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use noderr_cli::Client;
 use noderr_protocol::Metric;
 use serde_json::{Value, json};
@@ -20,19 +21,18 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
         }
         Nodes::Add { operator, label } => {
             let operator = super::operators::resolve(client, &operator).await?;
-            printer.fields(&client.post("/nodes", &json!({ "operator": operator, "label": label })).await?);
+            printer
+                .fields(&client.post("/nodes", &json!({ "operator": operator, "label": label })).await?)?;
         }
-        Nodes::Show { node } => printer.fields(&client.get(&path(client, &node, "").await?).await?),
+        Nodes::Show { node } => printer.fields(&client.get(&path(client, &node, "").await?).await?)?,
         Nodes::InstallToken { node } => {
-            printer.fields(&lasting(client, &node, "/install-tokens", &json!({})).await?);
+            printer.fields(&lasting(client, &node, "/install-tokens", &json!({})).await?)?;
         }
         Nodes::InstallTokens { node } => {
             rows(client, printer, &node, "/install-tokens", &INSTALL_TOKENS).await?;
         }
         Nodes::WithdrawToken { node, token } => {
-            let below = format!("/install-tokens/{token}/withdraw");
-            let answer = client.post(&path(client, &node, &below).await?, &json!({})).await?;
-            printer.done(&answer, "withdrawn");
+            withdraw_token(client, printer, &node, &token).await?;
         }
         Nodes::Pause { node } => desire(client, printer, &node, &json!({ "paused": true })).await?,
         Nodes::Resume { node } => desire(client, printer, &node, &json!({ "paused": false })).await?,
@@ -42,7 +42,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
         Nodes::Revoke { node, reason, bar_tpm } => revoke(client, printer, &node, &reason, bar_tpm).await?,
         Nodes::Unbind { node } => {
             let answer = lasting(client, &node, "/unbind", &json!({})).await?;
-            printer.done(&answer, &format!("unbound {node}; issue an install token for its new box"));
+            printer.done(&answer, &format!("unbound {node}; issue an install token for its new box"))?;
         }
         Nodes::Telemetry { node, metrics, limit } => {
             let path = path(client, &node, "/telemetry").await?;
@@ -55,7 +55,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
         Nodes::Lanes { node } => rows(client, printer, &node, "/lanes", &LANES).await?,
         Nodes::Attest { node } => {
             let asked = client.post(&path(client, &node, "/attestations").await?, &json!({})).await?;
-            printer.done(&asked, &format!("asked; see `noderrctl nodes attestations {node}`"));
+            printer.done(&asked, &format!("asked; see `noderrctl nodes attestations {node}`"))?;
         }
         Nodes::Attestations { node, limit } => {
             let path = path(client, &node, "/attestations").await?;
@@ -63,8 +63,7 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
         }
         Nodes::Explain { node, challenge } => explain(client, printer, &node, challenge).await?,
         Nodes::AcceptBaseline { node, challenge } => {
-            let answer = lasting(client, &node, "/baseline", &json!({ "challenge": challenge })).await?;
-            printer.done(&answer, "accepted");
+            accept_baseline(client, printer, &node, &challenge).await?;
         }
     }
     Ok(())
@@ -124,6 +123,26 @@ const ATTESTATIONS: [(&str, &str); 6] = [
     ("challenge", "challenge"),
 ];
 
+async fn withdraw_token(client: &Client, printer: &Printer, node: &str, token: &str) -> anyhow::Result<()> {
+    let tokens = path(client, node, "/install-tokens").await?;
+    let all = client.get(&tokens).await?;
+    let id = INSTALL_TOKEN.find(all.as_array().map_or(&[], Vec::as_slice), token)?;
+    let answer = client.post(&format!("{tokens}/{id}/withdraw"), &json!({})).await?;
+    printer.done(&answer, "withdrawn")
+}
+
+async fn accept_baseline(
+    client: &Client,
+    printer: &Printer,
+    node: &str,
+    challenge: &str,
+) -> anyhow::Result<()> {
+    let attestations = path(client, node, "/attestations").await?;
+    let challenge = named::resolve(client, &CHALLENGE, &attestations, challenge).await?;
+    let answer = lasting(client, node, "/baseline", &json!({ "challenge": challenge })).await?;
+    printer.done(&answer, "accepted")
+}
+
 /// Shows which components made registers differ; a register that cannot be explained has a line that says why.
 async fn explain(
     client: &Client,
@@ -133,10 +152,10 @@ async fn explain(
 ) -> anyhow::Result<()> {
     let attestations = path(client, node, "/attestations").await?;
     let challenge = match challenge {
-        Some(challenge) => challenge,
+        Some(named) => named::resolve(client, &CHALLENGE, &attestations, &named).await?,
         None => newest_change(client, &attestations).await?,
     };
-    let changes = client.get(&format!("{attestations}/{}/explanation", challenge.to_lowercase())).await?;
+    let changes = client.get(&format!("{attestations}/{}/explanation", challenge)).await?;
     let lines = |change: &Value| {
         let of = |which: &str| change[which].as_array().cloned().unwrap_or_default();
         let line = |what: &str, measured: &Value| {
@@ -151,10 +170,10 @@ async fn explain(
         gone.chain(new).chain(why_not).collect::<Vec<_>>()
     };
     if printer.json {
-        printer.fields(&changes);
+        printer.fields(&changes)?;
     } else {
         let rows = changes.as_array().into_iter().flatten().flat_map(lines).collect();
-        printer.rows(rows, &EXPLANATION);
+        printer.rows(rows, &EXPLANATION)?;
     }
     Ok(())
 }
@@ -197,8 +216,7 @@ async fn revoke(
     } else {
         format!("{node} was revoked before, and keeps its reason: {kept}")
     };
-    printer.done(&shown, &said);
-    Ok(())
+    printer.done(&shown, &said)
 }
 
 /// Shows a list that is never long.
@@ -210,14 +228,12 @@ async fn rows(
     columns: &[Column],
 ) -> anyhow::Result<()> {
     let rows = client.get(&path(client, node, below).await?).await?;
-    printer.rows(rows.as_array().cloned().unwrap_or_default(), columns);
-    Ok(())
+    printer.rows(rows.as_array().cloned().unwrap_or_default(), columns)
 }
 
 async fn desire(client: &Client, printer: &Printer, node: &str, change: &Value) -> anyhow::Result<()> {
     let answer = client.patch(&path(client, node, "/desired").await?, change).await?;
-    printer.fields(&answer);
-    Ok(())
+    printer.fields(&answer)
 }
 
 /// The path of something that belongs to a node.
@@ -225,25 +241,7 @@ async fn path(client: &Client, node: &str, below: &str) -> anyhow::Result<String
     Ok(format!("/nodes/{}{below}", resolve(client, node).await?))
 }
 
-/// Finds the id of a node. A full id is taken as it is; the beginning of an id or a label must fit exactly
-/// one node. A revoked node counts only if no other node fits.
+/// Finds the id of a node.
 pub(super) async fn resolve(client: &Client, named: &str) -> anyhow::Result<String> {
-    if named.len() == 64 && named.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(named.to_lowercase());
-    }
-    let nodes = client.list("/nodes", 100_000).await?;
-    let field =
-        |node: &Value, name: &str| node.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let fits = |node: &&Value| {
-        field(node, "label") == named || (named.len() >= 4 && field(node, "id").starts_with(named))
-    };
-    let (standing, revoked): (Vec<_>, Vec<_>) =
-        nodes.iter().filter(fits).partition(|node| node.get("revoked_at").is_none_or(Value::is_null));
-    let fitting = if standing.is_empty() { revoked } else { standing };
-    let fitting: Vec<_> = fitting.into_iter().map(|node| field(node, "id")).collect();
-    match &fitting[..] {
-        [id] => Ok(id.clone()),
-        [] => bail!("no node is called `{named}`; see `noderrctl nodes list`"),
-        several => bail!("`{named}` fits {} nodes; give more of the id", several.len()),
-    }
+    named::resolve(client, &NODE, "/nodes", named).await
 }

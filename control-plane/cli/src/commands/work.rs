@@ -1,6 +1,7 @@
 //! The commands about work that was given up.
 
 use super::Printer;
+use super::named::{self, PIECE};
 use super::proof::proven;
 use crate::arguments::Work;
 use noderr_cli::Client;
@@ -10,13 +11,15 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Work) -> an
     match command {
         Work::List { limit } => printer.list(client, "/work", (limit, 50), &COLUMNS).await?,
         Work::Retry { id } => {
+            let id = named::resolve(client, &PIECE, "/work", &id).await?;
             let answer = client.post(&format!("/work/{id}/retry"), &json!({})).await?;
-            printer.done(&answer, "the work will be tried again");
+            printer.done(&answer, "the work will be tried again")?;
         }
         Work::Forget { id } => {
+            let id = named::resolve(client, &PIECE, "/work", &id).await?;
             let path = format!("/work/{id}");
             let answer = proven(client, async || client.delete(&path).await).await?;
-            printer.done(&answer, "forgotten");
+            printer.done(&answer, "forgotten")?;
         }
     }
     Ok(())

@@ -80,6 +80,13 @@ impl EkPolicy {
     }
 }
 
+impl EnrolmentSettings {
+    /// Whether a box with a TPM can enrol at all.
+    pub fn lets_no_tpm_in(&self) -> bool {
+        self.ek_policy == EkPolicy::AllowListedEk && self.allowed_eks.is_empty()
+    }
+}
+
 impl Settings for EnrolmentSettings {
     const SECTION: &'static str = "enrolment";
     const EXAMPLE: &'static str = include_str!("enrolment.example.toml");

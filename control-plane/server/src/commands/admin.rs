@@ -4,12 +4,13 @@ use super::with_database;
 use anyhow::{anyhow, ensure};
 use noderr_kernel::{Email, Role};
 use noderr_people::{admins, second_factor};
+use sqlx::PgConnection;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 
 const SHORTEST: usize = 12;
 
-pub(super) async fn set(config: Option<&Path>, email: &str, roles: &[Role]) -> anyhow::Result<()> {
+pub(super) async fn set(config: Option<&Path>, email: &str, roles: &[Role]) -> anyhow::Result<String> {
     let email = address(email)?;
     let password = read_password(&format!("password for {} (at least {SHORTEST} characters): ", &*email))?;
     ensure!(password.chars().count() >= SHORTEST, "a password has at least {SHORTEST} characters");
@@ -17,43 +18,44 @@ pub(super) async fn set(config: Option<&Path>, email: &str, roles: &[Role]) -> a
     let tokens = with_database(config, async |_, database| {
         let mut tx = database.begin().await?;
         let tokens = admins::set(&mut tx, &email, &hash, roles).await?;
+        keep_an_owner(&mut tx).await?;
         tx.commit().await?;
         Ok(tokens)
     })
     .await?;
-    println!("{} may log in", &*email);
+    let mut said = format!("{} may log in\n", &*email);
     if tokens > 0 {
-        println!("{tokens} API tokens of theirs still count: see `noderrctl tokens list`");
+        said += &format!("{tokens} API tokens of theirs still count: see `noderrctl tokens list`\n");
     }
-    Ok(())
+    Ok(said)
 }
 
-pub(super) async fn set_roles(config: Option<&Path>, email: &str, roles: &[Role]) -> anyhow::Result<()> {
+pub(super) async fn set_roles(config: Option<&Path>, email: &str, roles: &[Role]) -> anyhow::Result<String> {
     let email = address(email)?;
     with_database(config, async |_, database| {
         let mut tx = database.begin().await?;
         ensure!(admins::set_roles(&mut tx, &email, roles).await?, "there is no administrator {}", &*email);
+        keep_an_owner(&mut tx).await?;
         Ok(tx.commit().await?)
     })
     .await?;
     let names: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
-    println!("{} is {} from now on", &*email, names.join(", "));
-    Ok(())
+    Ok(format!("{} is {} from now on\n", &*email, names.join(", ")))
 }
 
-pub(super) async fn remove(config: Option<&Path>, email: &str) -> anyhow::Result<()> {
+pub(super) async fn remove(config: Option<&Path>, email: &str) -> anyhow::Result<String> {
     let email = address(email)?;
     with_database(config, async |_, database| {
         let mut tx = database.begin().await?;
         ensure!(admins::remove(&mut tx, &email).await?, "there is no administrator {}", &*email);
+        keep_an_owner(&mut tx).await?;
         Ok(tx.commit().await?)
     })
     .await?;
-    println!("{} may no longer log in; their sessions have ended and their tokens are gone", &*email);
-    Ok(())
+    Ok(format!("{} may no longer log in; their sessions have ended and their tokens are gone\n", &*email))
 }
 
-pub(super) async fn reset_second_factor(config: Option<&Path>, email: &str) -> anyhow::Result<()> {
+pub(super) async fn reset_second_factor(config: Option<&Path>, email: &str) -> anyhow::Result<String> {
     let email = address(email)?;
     with_database(config, async |_, database| {
         let mut tx = database.begin().await?;
@@ -65,22 +67,32 @@ pub(super) async fn reset_second_factor(config: Option<&Path>, email: &str) -> a
         Ok(tx.commit().await?)
     })
     .await?;
-    println!(
-        "{} logs in without a second factor until a new one is set up; their sessions have ended",
+    Ok(format!(
+        "{} logs in without a second factor until a new one is set up; their sessions have ended\n",
         &*email
-    );
-    Ok(())
+    ))
 }
 
-pub(super) async fn list(config: Option<&Path>) -> anyhow::Result<()> {
+pub(super) async fn list(config: Option<&Path>) -> anyhow::Result<String> {
     let all = with_database(config, async |_, database| {
         let mut tx = database.begin().await?;
         Ok(admins::list(&mut tx).await?)
     })
     .await?;
-    for (email, roles) in all {
-        println!("{email}  {}", roles.join(", "));
+    if all.is_empty() {
+        return Ok("there is no administrator; `admin set EMAIL` makes one\n".to_owned());
     }
+    Ok(all.into_iter().map(|(email, roles)| format!("{email}  {}\n", roles.join(", "))).collect())
+}
+
+/// Without an owner nobody could do everything any more.
+async fn keep_an_owner(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let all = admins::list(connection).await?;
+    let is_owner = |roles: &[String]| roles.iter().any(|role| role == Role::Owner.as_str());
+    ensure!(
+        all.iter().any(|(_, roles)| is_owner(roles)),
+        "this is the last owner: make another one first, with `admin set --role owner EMAIL`"
+    );
     Ok(())
 }
 

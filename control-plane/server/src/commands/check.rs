@@ -2,11 +2,14 @@
 
 use crate::features::load_configuration;
 use crate::tls::check_names;
+use anyhow::{Context as _, ensure};
 use noderr_fleet::{FleetSettings, vendor_roots};
-use noderr_kernel::{DatabaseSettings, HttpSettings};
+use noderr_kernel::{BaseSettings, DatabaseSettings, HttpSettings};
+use rustix::fs::{Access, access};
+use std::fs::File;
 use std::path::Path;
 
-pub(super) fn check(config: Option<&Path>) -> anyhow::Result<()> {
+pub(super) fn check(config: Option<&Path>) -> anyhow::Result<String> {
     let configuration = load_configuration(config)?;
     let http: HttpSettings = configuration.section()?;
     let database: DatabaseSettings = configuration.section()?;
@@ -14,26 +17,60 @@ pub(super) fn check(config: Option<&Path>) -> anyhow::Result<()> {
     vendor_roots(&fleet.enrolment)?;
     let base = configuration.base();
     check_names(&http, &fleet.broker)?;
-    println!("network    {}", base.network);
-    println!("api        {} as {}", http.listen, http.public_url);
-    match &fleet.broker.external {
-        Some(external) => println!(
-            "broker     external, {}:{}, for nodes {}",
+    check_places(base, &http, &database, &fleet)?;
+    let broker = match &fleet.broker.external {
+        Some(external) => format!(
+            "external, {}:{}, for nodes {}",
             external.host,
             external.port,
             fleet.broker.address_of_nodes()
         ),
-        None => println!("broker     {} as {}", fleet.broker.listen, fleet.broker.address_of_nodes()),
-    }
-    match &database.url {
-        Some(_) => println!("database   the configured one"),
-        None => println!("database   a private cluster in {}", base.data.join("postgres").display()),
-    }
-    println!(
-        "enrolment  {}, software identities {}",
+        None => format!("{} as {}", fleet.broker.listen, fleet.broker.address_of_nodes()),
+    };
+    let cluster = match &database.url {
+        Some(_) => "the configured one".to_owned(),
+        None => format!("a private cluster in {}", base.data.join("postgres").display()),
+    };
+    let software = if fleet.enrolment.allow_software { "allowed" } else { "refused" };
+    let mut said = format!(
+        "network    {}\napi        {} as {}\nbroker     {broker}\ndatabase   {cluster}\nenrolment  {}, software identities {software}\n",
+        base.network,
+        http.listen,
+        http.public_url,
         fleet.enrolment.ek_policy.as_str(),
-        if fleet.enrolment.allow_software { "allowed" } else { "refused" }
     );
-    println!("ok");
-    Ok(())
+    if fleet.enrolment.lets_no_tpm_in() {
+        said += "warning    enrolment.allowed_eks is empty: no box with a TPM is let in\n";
+    }
+    Ok(said + "ok\n")
+}
+
+/// Whether files and folders that are named are there, and no two listeners are in each other's way.
+fn check_places(
+    base: &BaseSettings,
+    http: &HttpSettings,
+    database: &DatabaseSettings,
+    fleet: &FleetSettings,
+) -> anyhow::Result<()> {
+    if fleet.broker.external.is_none() {
+        ensure!(fleet.broker.listen != http.listen, "http.listen and broker.listen are both {}", http.listen);
+    }
+    if let (None, Some(binaries)) = (&database.url, &database.binaries) {
+        let initdb = binaries.join("initdb");
+        ensure!(initdb.exists(), "database.binaries: there is no {}", initdb.display());
+    }
+    if let Some(hsm) = &fleet.authority.pkcs11 {
+        for (setting, path) in [("module", &hsm.module), ("pin_file", &hsm.pin_file)] {
+            File::open(path)
+                .with_context(|| format!("authority.pkcs11.{setting}: cannot read {}", path.display()))?;
+        }
+    }
+    let there = base.data.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    access(there, Access::WRITE_OK | Access::EXEC_OK).with_context(|| {
+        format!(
+            "data: {} cannot be written to by this user, so {} cannot be made",
+            there.display(),
+            base.data.display()
+        )
+    })
 }

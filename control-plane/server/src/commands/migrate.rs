@@ -5,11 +5,10 @@ use noderr_kernel::Database;
 use std::path::Path;
 
 /// Brings the database up to this version.
-pub(super) async fn migrate(config: Option<&Path>) -> anyhow::Result<()> {
+pub(super) async fn migrate(config: Option<&Path>) -> anyhow::Result<String> {
     let configuration = load_configuration(config)?;
     let database =
         Database::migrate(configuration.base(), &configuration.section()?, &crate::MIGRATIONS).await?;
     database.close().await;
-    println!("the database is up to date");
-    Ok(())
+    Ok("the database is up to date\n".to_owned())
 }

@@ -84,12 +84,12 @@ enum AdminCommand {
     List,
 }
 
-/// Runs the command.
-pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+/// Runs the command; returns what is to be printed.
+pub fn run(arguments: Arguments) -> anyhow::Result<String> {
     let runtime = runtime()?;
     let config = arguments.config.as_deref();
     match arguments.command {
-        Command::Serve => runtime.block_on(serve::serve(config)),
+        Command::Serve => runtime.block_on(serve::serve(config)).map(|()| String::new()),
         Command::Migrate => runtime.block_on(migrate::migrate(config)),
         Command::Admin { command } => runtime.block_on(async {
             match command {
@@ -104,10 +104,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
             runtime.block_on(issue::issue_server(config, &names, days, &out))
         }
         Command::Check => check::check(config),
-        Command::Example => {
-            print!("{}", crate::features::example_configuration());
-            Ok(())
-        }
+        Command::Example => Ok(crate::features::example_configuration()),
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use noderr_identity::{Enrolment, Papers};
 use std::path::Path;
 
-pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<()> {
+pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<String> {
     super::init_logs();
     let config = Config::load(path)?;
     let (registrar, papers) = prepare(&config)?;
@@ -17,8 +17,7 @@ pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<()> {
             enrolment.node,
             config.storage.data.display()
         );
-        println!("already enrolled as {} ({})", enrolment.node, enrolment.kind);
-        return Ok(());
+        return Ok(format!("already enrolled as {} ({})\n", enrolment.node, enrolment.kind));
     }
     let named = config.install_token().map(str::to_owned);
     let token =
@@ -30,6 +29,5 @@ pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<()> {
     });
     registrar.keys.close();
     let Enrolment { node, kind, .. } = enrolled?;
-    println!("enrolled as {node} ({kind})");
-    Ok(())
+    Ok(format!("enrolled as {node} ({kind})\n"))
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// For scripts: the node runs and is not online, or a health check fails.
 const NOT_WELL: u8 = 3;
 
-pub(crate) fn status(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) fn status(path: &Path, json: bool) -> anyhow::Result<(String, ExitCode)> {
     let config = Config::load(path)?;
     let socket = &config.status.socket;
     let mut stream = UnixStream::connect(socket).with_context(|| {
@@ -27,11 +27,6 @@ pub(crate) fn status(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
         _ => bail!("the node's answer is not understood"),
     };
     let status: Status = serde_json::from_str(body).context("the node's answer is not understood")?;
-    // Whoever reads only the beginning (`| head`) has read enough.
     let shown = if json { format!("{body}\n") } else { status.text() };
-    match std::io::stdout().write_all(shown.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(error.into()),
-        _ => {}
-    }
-    Ok(if status.is_well() { ExitCode::SUCCESS } else { NOT_WELL.into() })
+    Ok((shown, if status.is_well() { ExitCode::SUCCESS } else { NOT_WELL.into() }))
 }
