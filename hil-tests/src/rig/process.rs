@@ -163,6 +163,11 @@ impl ProcessRig {
     }
 
     /// The box's disk, of a box with a small one.
+    pub fn forgetful_disk(&self) -> anyhow::Result<&ForgetfulDisk> {
+        self.forgetful_disk.as_ref().context("the box's disk does not forget")
+    }
+
+    /// The box's disk, if it is a small one.
     pub fn small_disk(&self) -> anyhow::Result<&SmallDisk> {
         self.small_disk.as_ref().context("this box has no disk of its own")
     }
@@ -180,10 +185,12 @@ impl ProcessRig {
 
     /// Whether the node's process has ended.
     pub fn has_ended(&mut self) -> anyhow::Result<bool> {
-        Ok(match &mut self.node {
-            Some(node) => node.try_wait()?.is_some(),
-            None => true,
-        })
+        if let Some(node) = &mut self.node
+            && node.try_wait()?.is_some()
+        {
+            self.node = None;
+        }
+        Ok(self.node.is_none())
     }
 
     /// Makes both cables better or worse.

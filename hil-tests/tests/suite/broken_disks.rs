@@ -2,7 +2,10 @@
 
 use crate::comeback::obeys;
 use crate::{LIVELY, SOON, lab};
+use anyhow::Context as _;
+use noderr_hil::forgetful::Fault;
 use noderr_hil::{BoxOptions, LabOptions, LinkQuality, account};
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -71,5 +74,42 @@ async fn a_box_starts_on_a_full_disk() -> anyhow::Result<()> {
     rig.status_where("the node to recover", SOON, |status| status["failing"] == json!([])).await?;
     let account = account::drained(&lab.database, &node, &rig).await?;
     assert!(account.stored > 60, "{account:?}");
+    Ok(())
+}
+
+/// Starts that are left out between two with a fault, so that the suite takes seconds; `NODERR_EACH_REQUEST` leaves none out.
+fn step(usual: usize) -> usize {
+    if std::env::var_os("NODERR_EACH_REQUEST").is_some() { 1 } else { usual }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_comes_up_whichever_request_of_its_start_the_disk_refuses() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let options = BoxOptions { disk_mib: Some(64), spool_mib: Some(4), forgetful: true, ..LIVELY };
+    let (node, mut rig) = lab.online_box("refused", &options).await?;
+    account::settled(&lab.database, &node, 10).await?;
+    rig.shut_down().await?;
+    let before = rig.forgetful_disk()?.requests();
+    rig.power_on()?;
+    rig.online(SOON).await?;
+    let requests = rig.forgetful_disk()?.requests() - before;
+    for (error, for_good, usual) in
+        [(Errno::IO, false, 43), (Errno::NOSPC, true, 199), (Errno::ROFS, true, 199)]
+    {
+        for after in (0..requests).step_by(step(usual)) {
+            rig.shut_down().await?;
+            rig.forgetful_disk()?.plan(Some(Fault { after, error, for_good }));
+            rig.power_on()?;
+            // A node that ends is started again, as its unit has it.
+            if rig.online(SOON).await.is_err() && rig.has_ended()? {
+                rig.power_on()?;
+            }
+            let planned = || format!("{error:?} at request {after} of {requests}, for good: {for_good}");
+            rig.online(SOON).await.with_context(planned)?;
+            rig.forgetful_disk()?.plan(None);
+        }
+    }
+    obeys(&lab, &node, &rig).await?;
+    account::drained(&lab.database, &node, &rig).await?;
     Ok(())
 }
