@@ -273,8 +273,8 @@ mod tests {
     fn a_disk_that_hovers_is_full_until_it_has_room_to_speak_of() {
         let mut low = false;
         let mut looks = Vec::new();
-        for mib in [9, 5, 3, 5, 3, 7, 9, 5] {
-            low = is_low(mib << 20, low);
+        for quarters in [9, 5, 3, 5, 3, 7, 9, 5] {
+            low = is_low(quarters * (TELEMETRY_STOPS_BELOW / 4), low);
             looks.push(low);
         }
         assert_eq!(looks, [false, false, true, true, true, true, false, false]);

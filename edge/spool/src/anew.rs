@@ -7,9 +7,6 @@ use crate::spool::Spool;
 use crate::state::{Closed, State};
 use crate::store::{close_quietly, exchange};
 
-/// Above this, a database that holds nothing is larger than what comes and goes every day makes it.
-pub(crate) const OUTGROWN: u64 = 16 << 20;
-
 impl Spool {
     /// Begins the database anew if every record has been acknowledged; returns whether it has. Appends wait meanwhile.
     /// Worth it where the database [has outgrown](crate::SpoolStats::outgrown) what it holds.

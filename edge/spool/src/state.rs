@@ -1,13 +1,15 @@
 //! Whether the database is open. sled refuses everything after an I/O error until the database is opened again, and some
 //! disks cannot be used at all; the box goes on meanwhile, and counts what it cannot keep.
 
-use crate::anew::OUTGROWN;
 use crate::error::SpoolError;
 use crate::lane::{LaneCounters, LaneNumbers};
 use crate::lanes::Lanes;
 use crate::stats::SpoolStats;
 use noderr_protocol::Lane;
 use std::time::{Duration, Instant};
+
+/// Above this, a database that holds nothing is larger than what comes and goes every day makes it.
+const OUTGROWN: u64 = 16 << 20;
 
 pub(crate) enum State {
     Open(Lanes),

@@ -3,6 +3,7 @@
 mod options;
 mod process;
 mod small_disk;
+mod unit;
 
 pub use options::BoxOptions;
 pub use process::ProcessRig;

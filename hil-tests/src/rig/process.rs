@@ -1,6 +1,7 @@
 //! The process rig: the node's binary beside a swtpm, behind two cables, with a data folder that may be a
 //! small disk.
 
+use super::unit::{as_nobody, environment_of_unit};
 use super::{BoxOptions, SmallDisk};
 use crate::binaries::binary;
 use crate::clock::faketime;
@@ -322,20 +323,6 @@ impl ProcessRig {
         }
         Ok(())
     }
-}
-
-/// Runs a program as nobody, of no group, without any capability.
-fn as_nobody(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
-    command.args(["--inh-caps=-all", "--bounding-set=-all"]).arg(program);
-    command
-}
-
-/// The environment from the node's systemd unit, so that the rig runs the node as a box does.
-fn environment_of_unit() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const UNIT: &str = include_str!("../../../edge/node/noderr-node.service");
-    UNIT.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
 }
 
 impl Drop for ProcessRig {
