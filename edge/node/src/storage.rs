@@ -53,10 +53,23 @@ pub(crate) async fn open(shared: Shared) {
 /// Begins the spool anew, which is empty and large; returns whether that was tried.
 async fn begin_anew(shared: &Shared) -> bool {
     let spool = Arc::clone(&shared.outbox.spool);
-    shared.data.on_disk(move |_| anyhow::Ok(spool.begin_anew()?)).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the emptied spool cannot be begun anew");
-        true
-    })
+    // Where a disk refuses, the old database is opened again.
+    let busy = shared.outbox.pulse.busy(limit(shared.config.storage.spool_mib));
+    let beginning = tokio::task::spawn_blocking(move || {
+        let _busy = busy;
+        spool.begin_anew()
+    });
+    match beginning.await {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the emptied spool cannot be begun anew");
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "beginning the spool anew panicked");
+            true
+        }
+    }
 }
 
 /// Clears away what was set aside long ago, and puts down what is still there.

@@ -36,6 +36,8 @@ impl Commit {
     pub(crate) fn opened(&self, durable: Numbers) {
         let mut turns = self.lock();
         (turns.durable, turns.written, turns.broken) = (durable, durable, false);
+        // Whoever still waits was told of the failure.
+        turns.synced = turns.asked;
     }
 
     /// Takes a ticket for what was written up to these numbers. Called while nobody else writes.
@@ -79,6 +81,12 @@ impl Commit {
                 }
             }
         }
+    }
+
+    /// Whether nobody waits for the disk.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let turns = self.lock();
+        !turns.under_way && !turns.broken && turns.synced == turns.asked
     }
 
     /// The numbers below which everything is on the disk.

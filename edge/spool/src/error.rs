@@ -29,14 +29,25 @@ pub enum SpoolError {
 impl From<sled::Error> for SpoolError {
     fn from(error: sled::Error) -> Self {
         match error {
+            sled::Error::Io(error) if is_locked(&error) => Self::Disk(error),
             // An error of the operating system says nothing about the bytes on the disk, which were all read before sled was
             // let near them; an error of sled itself does.
-            sled::Error::Io(error) if error.raw_os_error().is_some() || is_locked(&error) => {
-                Self::Disk(error)
-            }
+            sled::Error::Io(error) => match of_the_system(&error) {
+                Some(code) => Self::Disk(std::io::Error::from_raw_os_error(code)),
+                None => Self::Database(error.to_string()),
+            },
             error => Self::Database(error.to_string()),
         }
     }
+}
+
+/// The number of an error of the operating system. One that was met by a thread of sled's own comes as text.
+fn of_the_system(error: &std::io::Error) -> Option<i32> {
+    error.raw_os_error().or_else(|| {
+        let text = error.to_string();
+        let (number, _) = text.split_once("Os { code: ")?.1.split_once(',')?;
+        number.parse().ok()
+    })
 }
 
 /// Whether the disk does not give back what is on it: a sector that has gone bad, or a file system that is damaged there.
@@ -48,4 +59,21 @@ pub(crate) fn is_unreadable(error: &std::io::Error) -> bool {
 /// Whether another process holds the lock, which sled reports as `Other` with this text inside.
 pub(crate) fn is_locked(error: &std::io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_disk_is_one_whichever_thread_of_sled_met_it() {
+        let full = || std::io::Error::from_raw_os_error(Errno::NOSPC.raw_os_error());
+        for met in [sled::Error::Io(full()), sled::Error::Io(full()).clone()] {
+            let error = SpoolError::from(met);
+            let of_the_disk = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
+            assert!(matches!(&error, SpoolError::Disk(error) if of_the_disk(error)), "{error:?}");
+        }
+        let broken = sled::Error::Io(std::io::Error::other("a corrupt segment"));
+        assert!(matches!(SpoolError::from(broken), SpoolError::Database(_)));
+    }
 }

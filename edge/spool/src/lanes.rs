@@ -6,8 +6,8 @@ use crate::commit::Numbers;
 use crate::error::SpoolError;
 use crate::lane::{LANES, LaneCounters, LaneNumbers, LaneTree};
 use crate::store::{
-    Caught, Flusher, Store, catch_panic, clear_place, close_quietly, forget_snapshots, put_in_place,
-    read_through, set_aside,
+    Caught, Flusher, Store, catch_panic, close_quietly, forget_snapshots, place_beside, put_in_place,
+    read_through, remove_folder, set_aside,
 };
 use noderr_protocol::{Lane, Position};
 use std::mem::ManuallyDrop;
@@ -54,6 +54,13 @@ impl Lanes {
         known: &LaneNumbers,
         gets_on: &dyn Fn(),
     ) -> Result<(Self, Option<PathBuf>), SpoolError> {
+        if !config.path.try_exists().map_err(SpoolError::Disk)? {
+            // What is known from elsewhere to have been in a database, and not acknowledged, is missing in this one.
+            let acknowledged =
+                |numbers: &LaneCounters| LaneCounters { next: numbers.acknowledged + 1, ..*numbers };
+            let begun = Self::make(&config.path, &known.each_ref().map(acknowledged))?;
+            put_in_place(&begun, &config.path).map_err(SpoolError::Disk)?;
+        }
         let opened = match Self::try_open(config, known, gets_on) {
             // sled's snapshot says what the log says, only sooner; one that was written halfway, when the disk failed or was
             // full, must not cost the log.
@@ -76,8 +83,19 @@ impl Lanes {
     /// Makes a database beside the spool that holds numbers and nothing else, and is on the disk with all it needs; returns
     /// where it is.
     pub(crate) fn make(path: &Path, known: &LaneNumbers) -> Result<PathBuf, SpoolError> {
-        let place = clear_place(path).map_err(SpoolError::Disk)?;
-        let store = ManuallyDrop::new(Store::open(&place)?);
+        let place = place_beside(path);
+        remove_folder(&place).map_err(SpoolError::Disk)?;
+        let made = Self::make_at(&place, known);
+        if made.is_err()
+            && let Err(error) = remove_folder(&place)
+        {
+            tracing::warn!(%error, "what is left of a spool that could not be made takes space");
+        }
+        made.map(|()| place)
+    }
+
+    fn make_at(place: &Path, known: &LaneNumbers) -> Result<(), SpoolError> {
+        let store = ManuallyDrop::new(Store::open(place)?);
         let made = catch_panic(|| {
             let meta = store.db.open_tree(META)?;
             known.iter().try_for_each(|numbers| write_down(&meta, numbers))?;
@@ -85,15 +103,10 @@ impl Lanes {
         });
         let Caught::Done(made) = made else { return Err(SpoolError::Panicked) };
         close_quietly(ManuallyDrop::into_inner(store));
-        made.map(|()| place)
+        made
     }
 
     fn try_open(config: &SpoolConfig, known: &LaneNumbers, gets_on: &dyn Fn()) -> Result<Self, SpoolError> {
-        if !config.path.try_exists().map_err(SpoolError::Disk)? {
-            // What the numbers known from elsewhere say has been in a database is missing in this one.
-            let begun = Self::make(&config.path, &Lane::ALL.map(LaneCounters::new))?;
-            put_in_place(&begun, &config.path).map_err(SpoolError::Disk)?;
-        }
         read_through(&config.path, gets_on)?;
         let store = ManuallyDrop::new(Store::open(&config.path)?);
         gets_on();
@@ -102,8 +115,15 @@ impl Lanes {
             let open = |known: &LaneCounters| {
                 let next = remembered(&meta, "next", known.lane)?;
                 let lost = remembered(&meta, "lost", known.lane)?.max(known.lost);
+                let acknowledged = remembered(&meta, "acknowledged", known.lane)?.max(known.acknowledged);
                 let tree = store.db.open_tree(known.lane.as_str())?;
-                LaneTree::open(tree, config.epoch, next, LaneCounters { lost, ..*known }, gets_on)
+                LaneTree::open(
+                    tree,
+                    config.epoch,
+                    next,
+                    LaneCounters { lost, acknowledged, ..*known },
+                    gets_on,
+                )
             };
             let [alert, result, telemetry] = known;
             let lanes = [open(alert)?, open(result)?, open(telemetry)?];
@@ -134,9 +154,16 @@ impl Lanes {
         self.lanes.each_ref().map(|lane| lane.numbers.written())
     }
 
-    /// Whether every number that was given out is acknowledged.
+    /// Whether every number that was given out is acknowledged, and nothing is left on the disk.
     pub(crate) fn are_empty(&self) -> bool {
-        self.lanes.iter().all(LaneTree::is_empty)
+        self.seem_empty() && self.lanes.iter().all(LaneTree::is_empty)
+    }
+
+    /// The same by the counters, without a look at the disk.
+    pub(crate) fn seem_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| {
+            lane.numbers.acknowledged.saturating_add(1) == lane.numbers.next && lane.held.bytes == 0
+        })
     }
 
     pub(crate) fn flusher(&self) -> Flusher {
@@ -171,7 +198,8 @@ impl Lanes {
         self.remember(lane)?;
         let lost = self.lane(lane).numbers.lost;
         let gone = self.lane(lane).acknowledge(through)?;
-        if self.lane(lane).numbers.lost != lost {
+        // An emptied lane has nothing else that says how far it was acknowledged.
+        if self.lane(lane).numbers.lost != lost || self.lane(lane).held.bytes == 0 {
             self.remember(lane)?;
         }
         Ok(gone)
@@ -220,7 +248,8 @@ fn blocks(mut bodies: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
 }
 
 fn write_down(meta: &sled::Tree, numbers: &LaneCounters) -> Result<(), SpoolError> {
-    let LaneCounters { lane, next, lost, .. } = *numbers;
+    let LaneCounters { lane, next, acknowledged, lost, .. } = *numbers;
+    meta.insert(meta_key("acknowledged", lane), &acknowledged.to_be_bytes())?;
     meta.insert(meta_key("next", lane), &next.to_be_bytes())?;
     meta.insert(meta_key("lost", lane), &lost.to_be_bytes())?;
     Ok(())

@@ -58,14 +58,16 @@ impl Reserve {
     /// Makes the reserve again when the disk has recovered; returns the bytes that were free.
     fn restock(&self) -> u64 {
         let free = self.free();
-        if free < PLENTY || self.file.exists() {
+        // A reserve of an earlier release may be smaller.
+        if free < PLENTY || fs::metadata(&self.file).is_ok_and(|file| file.len() >= RESERVE) {
             return free;
         }
-        let made = File::create(&self.file).and_then(|file| {
+        let made = File::options().create(true).append(true).open(&self.file).and_then(|file| {
             fallocate(&file, FallocateFlags::empty(), 0, RESERVE).map_err(std::io::Error::from)
         });
         if let Err(error) = made {
             tracing::warn!(%error, "no reserve could be made");
+            self.give_up();
         }
         free
     }

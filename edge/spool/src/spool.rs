@@ -8,7 +8,9 @@ use crate::odometer::Odometer;
 use crate::reserve::{self, Reserve};
 use crate::state::{Closed, State};
 use crate::stats::SpoolStats;
-use crate::store::{Caught, Flusher, catch_panic, clear_place, clear_set_aside, close_quietly, set_aside};
+use crate::store::{
+    Caught, Flusher, catch_panic, clear_emptied, clear_remains, clear_set_aside, close_quietly, set_aside,
+};
 use noderr_protocol::{Entry, Lane, LaneState, MAX_RECORD, Position};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,7 +29,7 @@ pub enum Appended {
 pub struct Spool {
     pub(crate) config: SpoolConfig,
     replaced: Mutex<Option<PathBuf>>,
-    reserve: Reserve,
+    pub(crate) reserve: Reserve,
     odometer: Odometer,
     state: Mutex<State>,
     pub(crate) commit: Commit,
@@ -103,8 +105,8 @@ impl Spool {
         known: &LaneNumbers,
         gets_on: &dyn Fn(),
     ) -> Result<(Lanes, Option<PathBuf>), SpoolError> {
-        if let Err(error) = clear_place(&self.config.path) {
-            tracing::warn!(%error, "what is left of a spool that was begun cannot be deleted");
+        if let Err(error) = clear_remains(&self.config.path) {
+            tracing::warn!(%error, "what is left of a spool that was begun anew cannot be cleared away");
         }
         let opened = match Lanes::open(&self.config, known, gets_on) {
             Err(SpoolError::Disk(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
@@ -152,6 +154,7 @@ impl Spool {
 
     /// Deletes what was set aside long ago; returns the bytes that broken spools still take.
     pub fn clear_set_aside(&self) -> std::io::Result<u64> {
+        clear_emptied(&self.config.path)?;
         clear_set_aside(&self.config.path, false)
     }
 
@@ -286,7 +289,7 @@ impl Spool {
     }
 
     /// Closes the database after a failure. Numbers that were given out and never reached the disk are not given out again.
-    fn close(&self, state: &mut State, error: &SpoolError) {
+    pub(crate) fn close(&self, state: &mut State, error: &SpoolError) {
         let State::Open(lanes) = state else { return };
         tracing::warn!(%error, "the spool failed and will be opened again");
         let closed = State::Closed(Closed::new(lanes.numbers(), error.to_string()));

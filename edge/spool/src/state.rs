@@ -83,7 +83,7 @@ impl State {
                     bytes: lanes.iter().map(|lane| lane.held.bytes).sum(),
                     foreign: lanes.iter().map(|lane| lane.held.foreign).sum(),
                     disk_bytes,
-                    outgrown: open.are_empty() && (disk_bytes > OUTGROWN || !store.has_segments_of_today()),
+                    outgrown: (disk_bytes > OUTGROWN || !store.has_segments_of_today()) && open.seem_empty(),
                     lost,
                     damaged,
                     open: true,

@@ -3,7 +3,7 @@
 use crate::block::{BLOCK_BYTES, BLOCK_RECORDS};
 use crate::error::{SpoolError, is_locked, is_unreadable};
 use noderr_protocol::MAX_RECORD;
-use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
+use rustix::fs::{Advice, fadvise};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -228,26 +228,49 @@ fn bytes_of(folder: &Path) -> io::Result<u64> {
     fs::read_dir(folder)?.try_fold(0, |sum, entry| Ok(sum + entry?.metadata()?.len()))
 }
 
-/// Makes room for a database that is made whole before it takes the spool's place; returns where.
-pub(crate) fn clear_place(path: &Path) -> io::Result<PathBuf> {
-    let place = path.with_extension("begun");
-    match fs::remove_dir_all(&place) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(place),
-    }
+/// Where a database is made whole before it takes the spool's place.
+pub(crate) fn place_beside(path: &Path) -> PathBuf {
+    path.with_extension("begun")
 }
 
-/// Puts a database that was made in the spool's place, where there is no spool yet.
+/// Where an emptied database goes before it is deleted: half of one could not be opened.
+fn emptied(path: &Path) -> PathBuf {
+    path.with_extension("emptied")
+}
+
+/// Puts a database that was made whole in the place of an emptied one, which [`clear_remains`] deletes.
+pub(crate) fn replace(begun: &Path, path: &Path) -> io::Result<()> {
+    remove_folder(&emptied(path))?;
+    fs::rename(path, emptied(path))?;
+    put_in_place(begun, path)
+}
+
+/// Puts a database that was made whole where there is none.
 pub(crate) fn put_in_place(begun: &Path, path: &Path) -> io::Result<()> {
     fs::rename(begun, path)?;
     sync_names(path)
 }
 
-/// Exchanges the spool and a database that was made, all or nothing, and deletes the spool that was.
-pub(crate) fn exchange(begun: &Path, path: &Path) -> io::Result<()> {
-    renameat_with(CWD, begun, CWD, path, RenameFlags::EXCHANGE)?;
-    sync_names(path)?;
-    fs::remove_dir_all(begun)
+/// Ends what a power cut, or a disk that refused, has left between two databases: an emptied one was moved away only when the
+/// one that follows it was whole.
+pub(crate) fn clear_remains(path: &Path) -> io::Result<()> {
+    if emptied(path).try_exists()? && !path.try_exists()? && place_beside(path).try_exists()? {
+        put_in_place(&place_beside(path), path)?;
+    }
+    remove_folder(&emptied(path))?;
+    remove_folder(&place_beside(path))
+}
+
+/// Deletes an emptied database that could not be deleted when it was replaced.
+pub(crate) fn clear_emptied(path: &Path) -> io::Result<()> {
+    if path.try_exists()? { remove_folder(&emptied(path)) } else { Ok(()) }
+}
+
+pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Renames a broken database. The newest broken database is kept for inspection; older ones are deleted.

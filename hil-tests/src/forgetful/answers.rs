@@ -165,7 +165,7 @@ impl Filesystem for Answers {
         name: &OsStr,
         newparent: INodeNo,
         newname: &OsStr,
-        flags: RenameFlags,
+        _flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
         or_struck!(self, Change, reply);
@@ -173,14 +173,7 @@ impl Filesystem for Answers {
         if files.find(parent.0, name).is_none() {
             return reply.error(Errno::ENOENT);
         }
-        if flags.contains(RenameFlags::RENAME_EXCHANGE) {
-            if files.find(newparent.0, newname).is_none() {
-                return reply.error(Errno::ENOENT);
-            }
-            files.exchange((parent.0, name), (newparent.0, newname));
-        } else {
-            files.rename((parent.0, name), (newparent.0, newname));
-        }
+        files.rename((parent.0, name), (newparent.0, newname));
         reply.ok();
     }
 

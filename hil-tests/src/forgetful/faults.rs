@@ -17,7 +17,7 @@ pub(super) enum Asks {
 /// An error in the place of an answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
-    /// The number of the request, counted from now.
+    /// The number of the request, counted from now; where the error spares the request, the next one that it does not.
     pub after: u64,
     /// The error. A disk that is full or protected answers those who only look.
     pub error: Errno,
@@ -42,18 +42,16 @@ impl Faults {
     /// Counts a request; returns the error that it is answered with, if any.
     pub(super) fn strike(&self, asks: Asks) -> Option<Errno> {
         let mut state = self.lock();
-        let spares_lookers = |error: Errno| matches!(error, Errno::NOSPC | Errno::ROFS);
-        if let Some((_, fault)) = state.fault
-            && spares_lookers(fault.error)
-            && asks == Asks::Look
-        {
-            return None;
-        }
         state.requests += 1;
         let (since, fault) = state.fault?;
-        let number = state.requests - since;
-        let strikes = number == fault.after + 1 || (fault.for_good && number > fault.after);
-        strikes.then_some(fault.error)
+        let spared = asks == Asks::Look && matches!(fault.error, Errno::NOSPC | Errno::ROFS);
+        if state.requests - since <= fault.after || spared {
+            return None;
+        }
+        if !fault.for_good {
+            state.fault = None;
+        }
+        Some(fault.error)
     }
 
     pub(super) fn plan(&self, fault: Option<Fault>) {

@@ -21,7 +21,6 @@ enum Naming {
     Given(u64, OsString, u64),
     Taken(u64, OsString),
     Moved { from: (u64, OsString), to: (u64, OsString) },
-    Exchanged((u64, OsString), (u64, OsString)),
 }
 
 /// A change of a file that is not on the disk yet.
@@ -101,11 +100,6 @@ impl Files {
     pub(super) fn rename(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) {
         let owned = |(folder, name): (u64, &OsStr)| (folder, name.to_owned());
         self.name(Naming::Moved { from: owned(from), to: owned(to) });
-    }
-
-    pub(super) fn exchange(&mut self, one: (u64, &OsStr), other: (u64, &OsStr)) {
-        let owned = |(folder, name): (u64, &OsStr)| (folder, name.to_owned());
-        self.name(Naming::Exchanged(owned(one), owned(other)));
     }
 
     fn name(&mut self, naming: Naming) {
@@ -206,12 +200,6 @@ fn apply_naming(names: &mut Names, naming: &Naming) {
         Naming::Moved { from, to } => {
             if let Some(id) = names.remove(from) {
                 names.insert(to.clone(), id);
-            }
-        }
-        Naming::Exchanged(one, other) => {
-            if let (Some(id), Some(other_id)) = (names.remove(one), names.remove(other)) {
-                names.insert(one.clone(), other_id);
-                names.insert(other.clone(), id);
             }
         }
     }

@@ -22,7 +22,7 @@ async fn alerted(lab: &noderr_hil::Lab, node: &str, codes: &[&str]) -> anyhow::R
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_said_costs_only_telemetry_and_passes() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let options = BoxOptions { disk_mib: Some(24), spool_mib: Some(4), ..LIVELY };
+    let options = BoxOptions { disk_mib: Some(48), spool_mib: Some(4), ..LIVELY };
     let (node, mut rig) = lab.online_box("full", &options).await?;
     account::settled(&lab.database, &node, 10).await?;
 

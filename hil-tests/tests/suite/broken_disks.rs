@@ -41,7 +41,7 @@ async fn a_box_without_a_spool_is_reached_and_gets_its_spool_back_without_a_star
 #[tokio::test(flavor = "multi_thread")]
 async fn a_box_starts_on_a_disk_that_cannot_be_written_to() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let options = BoxOptions { disk_mib: Some(32), spool_mib: Some(4), ..LIVELY };
+    let options = BoxOptions { disk_mib: Some(48), spool_mib: Some(4), ..LIVELY };
     let (node, mut rig) = lab.online_box("protected", &options).await?;
     account::settled(&lab.database, &node, 10).await?;
     rig.shut_down().await?;
@@ -59,7 +59,7 @@ async fn a_box_starts_on_a_disk_that_cannot_be_written_to() -> anyhow::Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_box_starts_on_a_full_disk() -> anyhow::Result<()> {
     let (_folder, lab) = lab(LabOptions::default()).await?;
-    let options = BoxOptions { disk_mib: Some(24), spool_mib: Some(8), ..LIVELY };
+    let options = BoxOptions { disk_mib: Some(48), spool_mib: Some(8), ..LIVELY };
     let (node, mut rig) = lab.online_box("full", &options).await?;
     rig.network(LinkQuality::Down);
     rig.status_where("a backlog", SOON, |status| status["spool_records"].as_u64() > Some(60)).await?;

@@ -137,7 +137,7 @@ async fn papers_on_the_disk_that_are_wrong_do_not_keep_a_box_from_coming_back() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_is_used_on_a_disk_that_cannot_be_written_to() -> anyhow::Result<()> {
     let (_folder, lab) = lab(certificates_of(12)).await?;
-    let options = BoxOptions { disk_mib: Some(32), spool_mib: Some(4), ..LIVELY };
+    let options = BoxOptions { disk_mib: Some(48), spool_mib: Some(4), ..LIVELY };
     let (node, mut rig) = lab.online_box("protected", &options).await?;
     rig.small_disk()?.fill()?;
     // The alert about the full disk takes the space that was set aside for alerts.

@@ -4,11 +4,11 @@
 use anyhow::{Context as _, ensure};
 use noderr_hil::forgetful::{Fault, ForgetfulDisk};
 use noderr_hil::scratch;
-use noderr_protocol::{Lane, Position};
+use noderr_protocol::{Entry, GapReason, Lane, Position};
 use noderr_spool::{Appended, Spool, SpoolConfig};
 use rustix::io::Errno;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Requests that are left out between two that fail, so that the suite takes seconds; `NODERR_EACH_REQUEST` leaves none out.
 fn step() -> usize {
@@ -45,6 +45,11 @@ fn check(spool: &Spool, is_empty: bool) -> anyhow::Result<()> {
     ensure!(spool.stats().lost == 1 && spool.replaced().is_none(), "{:?}", spool.stats());
     for lane in Lane::ALL {
         ensure!(spool.append(lane, &[vec![2; 100]])? == Appended::Kept, "the disk is well");
+        let all = spool.read(lane, 0, 64, 1 << 16)?;
+        ensure!(
+            all.iter().all(|entry| !matches!(entry, Entry::Gap(gap) if gap.reason == GapReason::Damaged)),
+            "{all:?}"
+        );
         let entries = spool.read(lane, HAD, 64, 1 << 16)?;
         ensure!(entries.len() == 1 && entries[0].first_seq() == HAD + 1, "{entries:?}");
     }
@@ -76,14 +81,16 @@ fn begin_anew_through(fault: Option<Fault>, cut: Option<u64>) -> anyhow::Result<
         ensure!(spool.begin_anew()?, "the disk is well, and nothing is in the spool");
         check(&spool, true)?;
     }
-    ensure!(!place.path().join("spool.begun").exists(), "what was emptied still takes space");
+    for remains in ["spool.begun", "spool.emptied"] {
+        ensure!(!place.path().join(remains).exists(), "what was emptied still takes space: {remains}");
+    }
     Ok(requests)
 }
 
 #[test]
 fn numbers_go_on_when_the_power_fails_at_any_request() -> anyhow::Result<()> {
     let requests = begin_anew_through(None, Some(0))?;
-    for seed in 0..4 {
+    for seed in 0..5 {
         for after in (seed..requests).step_by(step()) {
             let dead = Fault { after, error: Errno::IO, for_good: true };
             begin_anew_through(Some(dead), Some(seed))
@@ -105,5 +112,27 @@ fn numbers_go_on_when_the_disk_fails_at_any_request() -> anyhow::Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_spool_that_has_filled_its_disk_is_begun_anew_and_gives_the_disk_back() -> anyhow::Result<()> {
+    let place = scratch()?;
+    let _disk = ForgetfulDisk::mount(place.path(), 64)?;
+    let spool = Spool::open(config(place.path(), 1))?;
+    while spool.append(Lane::Telemetry, &vec![vec![7; 16_000]; 64])? == Appended::Kept {}
+    ensure!(spool.stats().lost > 0 && spool.stats().disk_bytes > 32 << 20, "{:?}", spool.stats());
+    // Acknowledging takes room too: where the disk refuses, the spool is opened again, as whoever looks after it does.
+    let begun = Instant::now();
+    while !(spool.stats().outgrown && spool.begin_anew()?) {
+        ensure!(begun.elapsed() < Duration::from_secs(60), "{:?}", spool.stats());
+        spool.try_open(&|| {})?;
+        let Ok(entries) = spool.read(Lane::Telemetry, 0, 1000, 1 << 18) else { continue };
+        if let Some(last) = entries.last() {
+            // What is acknowledged twice does no harm.
+            drop(spool.acknowledge(Lane::Telemetry, last.last()));
+        }
+    }
+    ensure!(spool.append(Lane::Telemetry, &[vec![7; 100]])? == Appended::Kept, "there is room");
     Ok(())
 }

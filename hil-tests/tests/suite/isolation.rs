@@ -128,10 +128,10 @@ async fn sql_of_the_apis_role_stops_nobody_for_long() -> anyhow::Result<()> {
             // The weakest lock that keeps others from writing.
             let mut tx = api.begin_with(AssertSqlSafe(as_staff.replace("noderr_staff", role))).await?;
             let locked = sqlx::query(AssertSqlSafe(format!("LOCK TABLE {table} IN SHARE MODE")));
-            assert!(
-                locked.execute(&mut *tx).await.is_err(),
-                "{role} locks {table} against everybody who writes"
-            );
+            let refused = locked.execute(&mut *tx).await.err();
+            let code =
+                refused.as_ref().and_then(sqlx::Error::as_database_error).and_then(|error| error.code());
+            assert_eq!(code.as_deref(), Some("42501"), "{role} locks {table}: {refused:?}");
         }
     }
     // Names that lead elsewhere are led back at the next start, and are not followed by connections meanwhile.

@@ -95,11 +95,11 @@ async fn two_planes_behind_one_mosquitto_do_nothing_twice_and_stand_in_for_each_
         let stored = account::lane(&lab.database, node, "telemetry").await?.last;
         account::settled(&lab.database, node, stored + 20).await?;
     }
-    for (before, plane) in before.iter().zip([&lab.control, &second]) {
-        let after = heard(plane).await?;
-        assert!(after[0] - before[0] < 10.0, "it stores what the other stores too: {before:?}, {after:?}");
-        assert!(after[1] > before[1], "it hears nothing that the other serves: {before:?}, {after:?}");
-    }
+    let after = [heard(&lab.control).await?, heard(&second).await?];
+    let more = |what: usize| [after[0][what] - before[0][what], after[1][what] - before[1][what]];
+    assert!(more(0).iter().all(|more| *more < 10.0), "what both store: {before:?}, {after:?}");
+    // Chance may have given all four boxes to one of the two.
+    assert!(more(1).iter().any(|more| *more > 0.0), "what the other serves is heard: {before:?}, {after:?}");
 
     // A change is told once, by whoever serves the node; and when one is killed, by the other.
     lab.control.kill().await?;

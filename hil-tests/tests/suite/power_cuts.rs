@@ -43,16 +43,15 @@ fn kill_midway(arguments: &[&str], folder: &Path, life: Duration) -> anyhow::Res
 fn held(folder: &Path, epoch: u64) -> anyhow::Result<BTreeMap<&'static str, BTreeSet<u64>>> {
     let spool = Spool::open(SpoolConfig::new(folder.join("spool"), epoch))?;
     let mut held = BTreeMap::new();
-    for lane in Lane::ALL {
-        let (mut numbers, mut after, mut next) = (BTreeSet::new(), 0, None);
+    for (lane, state) in Lane::ALL.into_iter().zip(spool.lanes()?) {
+        let (mut numbers, mut after, mut next) = (BTreeSet::new(), 0, state.oldest);
         loop {
             let entries = spool.read(lane, after, 256, 1 << 16)?;
             let Some(last) = entries.last() else { break };
             after = last.last().seq;
             for entry in &entries {
-                let expected = next.unwrap_or_else(|| entry.first_seq());
-                ensure!(entry.first_seq() == expected, "a hole or a repetition at {expected} of {lane}");
-                next = Some(entry.last().seq + 1);
+                ensure!(entry.first_seq() == next, "a hole or a repetition at {next} of {lane}");
+                next = entry.last().seq + 1;
                 let Entry::Record(record) = entry else { continue };
                 let number = record.body.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
                 ensure!(numbers.insert(number.context("a number")?), "a record is there twice");

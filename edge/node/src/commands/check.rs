@@ -11,6 +11,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<String> {
     TrustRoots::from_pem(&config.roots_pem()?)
         .with_context(|| format!("in {}", config.control_plane.roots.display()))?;
     config.check_token()?;
+    config.check_places()?;
     if config.identity.keys == KeyPlace::Tpm {
         Tpm::check_tcti(&config.identity.tcti)?;
     }

@@ -9,6 +9,7 @@ use noderr_spool::{Appended, Spool, SpoolConfig};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn open(folder: &Path, epoch: u64) -> Spool {
     Spool::open(SpoolConfig::new(folder.join("spool"), epoch)).unwrap()
@@ -185,6 +186,58 @@ fn a_record_over_the_bound_is_refused_and_takes_no_number() {
     let spool = open(folder.path(), 1);
     assert!(spool.append(Lane::Result, &[vec![0; 20_000]]).is_err());
     assert!(spool.lanes().unwrap().iter().all(|lane| lane.next == 1));
+}
+
+#[test]
+fn an_emptied_spool_is_begun_anew_under_the_hands_of_those_who_use_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, ended) = (open(folder.path(), 1), AtomicBool::new(false));
+    let begun = std::thread::scope(|scope| {
+        let writers = Lane::ALL.map(|lane| {
+            let spool = &spool;
+            scope.spawn(move || {
+                for n in 0..200 {
+                    assert_eq!(spool.append(lane, &bodies(n..n + 1)).unwrap(), Appended::Kept);
+                    // Until it is read, so that there are moments in which nothing waits.
+                    while spool.stats().records > 0 {
+                        std::thread::yield_now();
+                    }
+                }
+            })
+        });
+        let reader = scope.spawn(|| {
+            let mut heard = BTreeMap::from(Lane::ALL.map(|lane| (lane, Vec::new())));
+            loop {
+                let last_round = ended.load(Ordering::SeqCst);
+                for lane in Lane::ALL {
+                    let entries = spool.read(lane, 0, 1000, 1 << 16).unwrap();
+                    if let Some(last) = entries.last() {
+                        spool.acknowledge(lane, last.last()).unwrap();
+                        heard.get_mut(&lane).unwrap().extend(entries);
+                    }
+                }
+                if last_round {
+                    return heard;
+                }
+            }
+        });
+        let beginner = scope.spawn(|| {
+            let mut begun = 0;
+            while !ended.load(Ordering::SeqCst) {
+                begun += u32::from(spool.begin_anew().unwrap());
+            }
+            begun
+        });
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        ended.store(true, Ordering::SeqCst);
+        for (lane, entries) in reader.join().unwrap() {
+            assert_accounted(&entries, 1, 201);
+            assert!(entries.iter().all(|entry| matches!(entry, Entry::Record(_))), "{lane}: nothing is lost");
+        }
+        beginner.join().unwrap()
+    });
+    assert!(begun > 5, "only {begun} beginnings");
+    assert_eq!(spool.stats().lost, 0);
 }
 
 #[derive(Debug, Clone)]
