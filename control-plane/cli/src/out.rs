@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write as _};
 
 /// Prints text and a line's end.
 pub(crate) fn say(text: &str) -> anyhow::Result<()> {
-    write(&format!("{text}\n")).context("what was asked for is done, and its answer cannot be printed")
+    write(&format!("{text}\n")).context("the answer cannot be printed, though what was asked for is done")
 }
 
 /// Prints text as it is.

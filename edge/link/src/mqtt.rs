@@ -50,6 +50,9 @@ pub(crate) enum Lost {
         "the broker turned this node away: it is revoked or suspended, or its certificate is not on record"
     )]
     TurnedAway,
+    /// Somebody on the way can say this too, before the broker has proved itself: no reason to ask for new papers at once.
+    #[error("the broker says that this node's certificate is revoked; ask the network's admins")]
+    Revoked,
     #[error("the control plane keeps asking for records that are gone")]
     Astray,
     #[error("the broker did not answer in time")]
@@ -147,7 +150,7 @@ fn lost(error: &ConnectionError) -> Lost {
         let tls = inner.downcast_ref().or_else(|| io?.get_ref()?.downcast_ref());
         match (tls, io) {
             (Some(rustls::Error::AlertReceived(AlertDescription::CertificateRevoked)), _) => {
-                return Lost::TurnedAway;
+                return Lost::Revoked;
             }
             (Some(tls), _) => return Lost::Connection(format!("TLS: {tls}")),
             (None, Some(io)) if io.kind() == ErrorKind::UnexpectedEof => {

@@ -50,7 +50,7 @@ async fn an_external_mosquitto_serves_the_same_nodes() -> anyhow::Result<()> {
     rig.status_where("the session to end", SOON, |status| status["online"] == false).await?;
     rig.network(LinkQuality::Up);
     rig.status_where("the certificate to be refused", SOON, |status| {
-        status["doing"].as_str().is_some_and(|doing| doing.starts_with("turned away"))
+        status["doing"].as_str().is_some_and(|doing| doing.contains("certificate is revoked"))
     })
     .await?;
     Ok(())

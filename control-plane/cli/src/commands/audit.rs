@@ -1,6 +1,6 @@
 //! The commands about the audit log.
 
-use super::{Printer, named, query};
+use super::{Printer, query};
 use crate::arguments::Audit;
 use anyhow::bail;
 use noderr_cli::Client;
@@ -37,6 +37,6 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Audit) -> a
 
 /// The subject of entries: whole ids are taken as they are, everything else names a node.
 async fn subject_of(client: &Client, named: String) -> anyhow::Result<String> {
-    let is_id = named::is_whole(&named) || named.contains('@');
+    let is_id = named.len() >= 36 || named.contains('@');
     if is_id { Ok(named) } else { super::nodes::resolve(client, &named).await }
 }

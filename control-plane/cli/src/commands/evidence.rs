@@ -48,10 +48,14 @@ pub(crate) async fn registers(client: &Client, printer: &Printer, command: Regis
             printer.done(&answer, "expected of the whole fleet")?;
         }
         Registers::Forget { register, value } => {
-            let mut expected =
-                client.get("/expected-registers").await?.as_array().cloned().unwrap_or_default();
-            expected.retain(|expected| expected["register"] == register);
-            let value = REGISTER_VALUE.find(&expected, &value)?;
+            let of_register = async || {
+                let mut expected = client.get("/expected-registers").await?;
+                if let Some(all) = expected.as_array_mut() {
+                    all.retain(|expected| expected["register"] == register);
+                }
+                Ok(expected)
+            };
+            let value = named::resolve_in(&REGISTER_VALUE, &value, of_register).await?;
             let path = format!("/expected-registers/{register}/{value}");
             let answer = proven(client, async || client.delete(&path).await).await?;
             printer.done(&answer, "no longer expected")?;

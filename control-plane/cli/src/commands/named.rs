@@ -1,7 +1,7 @@
 //! Finding what a person names: by its whole id, by the beginning of the id, or by a name of its own.
 
 use anyhow::bail;
-use noderr_cli::Client;
+use noderr_cli::{ApiError, Client};
 use serde_json::Value;
 
 /// The beginning of an id that is long enough to mean one thing and not a name.
@@ -44,6 +44,18 @@ pub(super) async fn resolve(client: &Client, kind: &Kind, list: &str, named: &st
     kind.find(&client.list(list, 100_000).await?, named)
 }
 
+/// The same among a list that comes whole.
+pub(super) async fn resolve_in(
+    kind: &Kind,
+    named: &str,
+    list: impl AsyncFnOnce() -> Result<Value, ApiError>,
+) -> anyhow::Result<String> {
+    if is_whole(named) {
+        return Ok(named.to_lowercase());
+    }
+    kind.find(list().await?.as_array().map_or(&[], Vec::as_slice), named)
+}
+
 /// Whether this is a UUID, or a digest in hexadecimal.
 pub(super) fn is_whole(named: &str) -> bool {
     let hex = |byte: u8| byte.is_ascii_hexdigit();
@@ -57,10 +69,14 @@ pub(super) fn is_whole(named: &str) -> bool {
 impl Kind {
     /// The id of the one thing that is named.
     pub(super) fn find(&self, all: &[Value], named: &str) -> anyhow::Result<String> {
+        let is_called = |thing: &&Value, as_written: bool| {
+            let mut names = self.names.iter().map(|name| field(thing, name));
+            names.any(|name| name == named || (!as_written && name.eq_ignore_ascii_case(named)))
+        };
+        let as_written = all.iter().any(|thing| is_called(&thing, true));
         let fits = |thing: &&Value| {
-            let is_called = self.names.iter().any(|name| field(thing, name).eq_ignore_ascii_case(named));
             let begins = named.len() >= SHORTEST && field(thing, self.id).starts_with(&named.to_lowercase());
-            is_called || begins
+            is_called(thing, as_written) || begins
         };
         let counts = |thing: &&Value| thing.get(self.ended).is_none_or(Value::is_null);
         let (counting, ended): (Vec<_>, Vec<_>) = all.iter().filter(fits).partition(counts);
@@ -101,6 +117,8 @@ mod tests {
         let found = |named| NODE.find(&all, named).map_err(|error| error.to_string());
         assert_eq!(found("den").as_deref(), Ok("41c7aa"));
         assert_eq!(found("41C7B").as_deref(), Ok("41c7bb"));
+        let twins = [json!({ "id": "1", "label": "Den" }), json!({ "id": "2", "label": "den" })];
+        assert_eq!(NODE.find(&twins, "den").ok().as_deref(), Some("2"), "as it is written goes first");
         assert_eq!(found("attic").as_deref(), Ok("41c7bb"), "the other is revoked");
         assert_eq!(found("9900").as_deref(), Ok("990000"), "nothing else fits");
         for (named, why) in [("41c7", "2 of them"), ("990", "4 characters"), ("cellar", "no node is called")]

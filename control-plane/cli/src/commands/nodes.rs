@@ -125,8 +125,7 @@ const ATTESTATIONS: [(&str, &str); 6] = [
 
 async fn withdraw_token(client: &Client, printer: &Printer, node: &str, token: &str) -> anyhow::Result<()> {
     let tokens = path(client, node, "/install-tokens").await?;
-    let all = client.get(&tokens).await?;
-    let id = INSTALL_TOKEN.find(all.as_array().map_or(&[], Vec::as_slice), token)?;
+    let id = named::resolve_in(&INSTALL_TOKEN, token, async || client.get(&tokens).await).await?;
     let answer = client.post(&format!("{tokens}/{id}/withdraw"), &json!({})).await?;
     printer.done(&answer, "withdrawn")
 }

@@ -42,3 +42,9 @@ pub async fn remove(connection: &mut PgConnection, email: &Email) -> sqlx::Resul
 pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, Vec<String>)>> {
     db::list(connection).await
 }
+
+/// How many administrators may do everything; nobody else changes administrators until the transaction ends.
+pub async fn owners(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    db::wait_for_others(connection).await?;
+    db::owners(connection).await
+}

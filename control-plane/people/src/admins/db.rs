@@ -77,3 +77,16 @@ pub(super) async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<(Str
     let rows = sqlx::query!("SELECT email, roles FROM admins ORDER BY email").fetch_all(connection).await?;
     Ok(rows.into_iter().map(|row| (row.email, row.roles)).collect())
 }
+
+/// Waits until no other command changes administrators, and keeps others waiting until the transaction ends.
+pub(super) async fn wait_for_others(connection: &mut PgConnection) -> sqlx::Result<()> {
+    // Beside the numbers in 0001_foundation.sql.
+    sqlx::query("SELECT pg_advisory_xact_lock(7061756469740004)").execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn owners(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "owners!" FROM admins WHERE 'owner' = ANY(roles)"#)
+        .fetch_one(connection)
+        .await
+}

@@ -6,7 +6,7 @@ mod db;
 mod password;
 mod refusals;
 
-pub use acts::{COMMAND_LINE, list, remove, set, set_roles};
+pub use acts::{COMMAND_LINE, list, owners, remove, set, set_roles};
 pub use password::hash as hash_password;
 
 pub(crate) use db::Admin;

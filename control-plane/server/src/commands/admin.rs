@@ -15,14 +15,7 @@ pub(super) async fn set(config: Option<&Path>, email: &str, roles: &[Role]) -> a
     let password = read_password(&format!("password for {} (at least {SHORTEST} characters): ", &*email))?;
     ensure!(password.chars().count() >= SHORTEST, "a password has at least {SHORTEST} characters");
     let hash = admins::hash_password(password).await?;
-    let tokens = with_database(config, async |_, database| {
-        let mut tx = database.begin().await?;
-        let tokens = admins::set(&mut tx, &email, &hash, roles).await?;
-        keep_an_owner(&mut tx).await?;
-        tx.commit().await?;
-        Ok(tokens)
-    })
-    .await?;
+    let tokens = change(config, async |tx| Ok(admins::set(tx, &email, &hash, roles).await?)).await?;
     let mut said = format!("{} may log in\n", &*email);
     if tokens > 0 {
         said += &format!("{tokens} API tokens of theirs still count: see `noderrctl tokens list`\n");
@@ -32,11 +25,9 @@ pub(super) async fn set(config: Option<&Path>, email: &str, roles: &[Role]) -> a
 
 pub(super) async fn set_roles(config: Option<&Path>, email: &str, roles: &[Role]) -> anyhow::Result<String> {
     let email = address(email)?;
-    with_database(config, async |_, database| {
-        let mut tx = database.begin().await?;
-        ensure!(admins::set_roles(&mut tx, &email, roles).await?, "there is no administrator {}", &*email);
-        keep_an_owner(&mut tx).await?;
-        Ok(tx.commit().await?)
+    change(config, async |tx| {
+        ensure!(admins::set_roles(tx, &email, roles).await?, "there is no administrator {}", &*email);
+        Ok(())
     })
     .await?;
     let names: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
@@ -45,11 +36,9 @@ pub(super) async fn set_roles(config: Option<&Path>, email: &str, roles: &[Role]
 
 pub(super) async fn remove(config: Option<&Path>, email: &str) -> anyhow::Result<String> {
     let email = address(email)?;
-    with_database(config, async |_, database| {
-        let mut tx = database.begin().await?;
-        ensure!(admins::remove(&mut tx, &email).await?, "there is no administrator {}", &*email);
-        keep_an_owner(&mut tx).await?;
-        Ok(tx.commit().await?)
+    change(config, async |tx| {
+        ensure!(admins::remove(tx, &email).await?, "there is no administrator {}", &*email);
+        Ok(())
     })
     .await?;
     Ok(format!("{} may no longer log in; their sessions have ended and their tokens are gone\n", &*email))
@@ -85,15 +74,23 @@ pub(super) async fn list(config: Option<&Path>) -> anyhow::Result<String> {
     Ok(all.into_iter().map(|(email, roles)| format!("{email}  {}\n", roles.join(", "))).collect())
 }
 
-/// Without an owner nobody could do everything any more.
-async fn keep_an_owner(connection: &mut PgConnection) -> anyhow::Result<()> {
-    let all = admins::list(connection).await?;
-    let is_owner = |roles: &[String]| roles.iter().any(|role| role == Role::Owner.as_str());
-    ensure!(
-        all.iter().any(|(_, roles)| is_owner(roles)),
-        "this is the last owner: make another one first, with `admin set --role owner EMAIL`"
-    );
-    Ok(())
+/// Runs an act about administrators in a transaction, and undoes the act if it takes the last owner away.
+async fn change<T>(
+    config: Option<&Path>,
+    act: impl AsyncFnOnce(&mut PgConnection) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    with_database(config, async |_, database| {
+        let mut tx = database.begin().await?;
+        let before = admins::owners(&mut tx).await?;
+        let done = act(&mut tx).await?;
+        ensure!(
+            before == 0 || admins::owners(&mut tx).await? > 0,
+            "this is the last owner: make another one first, with `admin set --role owner EMAIL`"
+        );
+        tx.commit().await?;
+        Ok(done)
+    })
+    .await
 }
 
 fn address(email: &str) -> anyhow::Result<Email> {

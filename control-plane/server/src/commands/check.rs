@@ -52,25 +52,32 @@ fn check_places(
     database: &DatabaseSettings,
     fleet: &FleetSettings,
 ) -> anyhow::Result<()> {
-    if fleet.broker.external.is_none() {
-        ensure!(fleet.broker.listen != http.listen, "http.listen and broker.listen are both {}", http.listen);
-    }
+    let (api, broker) = (http.listen, fleet.broker.listen);
+    let overlap = api.ip() == broker.ip() || api.ip().is_unspecified() || broker.ip().is_unspecified();
+    ensure!(
+        fleet.broker.external.is_some() || api.port() != broker.port() || !overlap,
+        "http.listen {api} and broker.listen {broker} are in each other's way"
+    );
     if let (None, Some(binaries)) = (&database.url, &database.binaries) {
         let initdb = binaries.join("initdb");
         ensure!(initdb.exists(), "database.binaries: there is no {}", initdb.display());
     }
     if let Some(hsm) = &fleet.authority.pkcs11 {
-        for (setting, path) in [("module", &hsm.module), ("pin_file", &hsm.pin_file)] {
+        // A module may be a mere name, which the loader finds.
+        let module = Some(&hsm.module).filter(|module| module.is_absolute());
+        for (setting, path) in
+            module.map(|path| ("module", path)).into_iter().chain([("pin_file", &hsm.pin_file)])
+        {
             File::open(path)
                 .with_context(|| format!("authority.pkcs11.{setting}: cannot read {}", path.display()))?;
         }
     }
-    let there = base.data.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
-    access(there, Access::WRITE_OK | Access::EXEC_OK).with_context(|| {
-        format!(
-            "data: {} cannot be written to by this user, so {} cannot be made",
-            there.display(),
-            base.data.display()
-        )
-    })
+    // A folder that is not there yet is made by the service, or by its unit.
+    if base.data.try_exists()? {
+        let data = base.data.display();
+        ensure!(base.data.is_dir(), "data: {data} is no folder");
+        access(&base.data, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
+            .with_context(|| format!("data: this user may not use {data}"))?;
+    }
+    Ok(())
 }

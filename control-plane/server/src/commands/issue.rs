@@ -66,17 +66,22 @@ impl Files {
         }
     }
 
-    /// Writes what was issued, or takes the empty files away.
+    /// Writes what was issued; where that fails, nothing is left that the next try would meet.
     fn fill(mut self, issued: anyhow::Result<ServerIdentity>) -> anyhow::Result<String> {
-        let server = match issued {
-            Ok(server) => server,
-            Err(error) => {
-                for (path, _) in self.0 {
-                    fs::remove_file(path)?;
+        let written = issued.and_then(|server| {
+            self.write(&server).context("the certificate is on record as issued, and cannot be written")
+        });
+        if written.is_err() {
+            for (path, _) in &self.0 {
+                if let Err(error) = fs::remove_file(path) {
+                    tracing::warn!(%error, path = %path.display(), "an unfinished file is left behind");
                 }
-                return Err(error);
             }
-        };
+        }
+        written
+    }
+
+    fn write(&mut self, server: &ServerIdentity) -> anyhow::Result<String> {
         let chain: Vec<_> =
             server.chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.to_vec())).collect();
         let key = pem::encode(&pem::Pem::new("PRIVATE KEY", server.key.secret_der()));
@@ -84,7 +89,7 @@ impl Files {
         for ((path, file), text) in self.0.iter_mut().zip([pem::encode_many(&chain), key]) {
             file.write_all(text.as_bytes())
                 .and_then(|()| file.sync_all())
-                .with_context(|| format!("cannot write {}", path.display()))?;
+                .with_context(|| path.display().to_string())?;
             said += &format!("{}\n", path.display());
         }
         Ok(said)
