@@ -1,11 +1,11 @@
 //! A small HTTPS client: JSON in, JSON out, a deadline and a bound on everything.
 
-use crate::connect;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
+use noderr_part::dial;
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde::de::DeserializeOwned;
@@ -134,8 +134,8 @@ impl HttpsClient {
         let host = self.base.host().unwrap_or_default();
         let port = self.base.port_u16().unwrap_or(443);
         let addresses =
-            connect::addresses(host.trim_matches(['[', ']']), port).await.map_err(|e| self.lost(e))?;
-        let (_, tcp) = connect::first_of(&addresses).await.map_err(|e| self.lost(e))?;
+            dial::addresses(host.trim_matches(['[', ']']), port).await.map_err(|e| self.lost(e))?;
+        let (_, tcp) = dial::first_of(&addresses).await.map_err(|e| self.lost(e))?;
         tcp.set_nodelay(true).map_err(|error| self.lost(error))?;
         let name =
             ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|e| self.lost(e))?;

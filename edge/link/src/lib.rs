@@ -5,7 +5,6 @@
 //! nothing more. The spool is the source of truth: after any trouble a fresh client begins again from the
 //! spool.
 
-mod connect;
 mod enrol;
 mod hold;
 mod https;

@@ -1,8 +1,8 @@
 //! The MQTT client of one session, on a thread of its own, and why a session ends.
 
-use crate::connect;
 use crate::named::verifies_as;
 use noderr_identity::{NodeKeys, Papers, TrustError, TrustedClock};
+use noderr_part::dial;
 use noderr_protocol::{EncodeError, HostPort, MAX_ENVELOPE, Topics};
 use rumqttc::{AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Outgoing, Packet};
 use rumqttc::{TlsConfiguration, Transport};
@@ -78,11 +78,11 @@ pub(crate) async fn client(config: &LinkConfig, papers: &Papers) -> Result<(Asyn
     let unreachable =
         |error: std::io::Error| Lost::Connection(format!("cannot reach {host}:{port}: {error}"));
     let mut dial = host.clone();
-    let addresses = connect::addresses(host, *port).await.map_err(unreachable)?;
+    let addresses = dial::addresses(host, *port).await.map_err(unreachable)?;
     // rumqttc tries one address after the other, each for as long as it takes. Where the first address is not the first to
     // answer, rumqttc is given the address that does; what it finds there must be the broker by its name all the same.
     if addresses.len() > 1 {
-        let (place, _) = connect::first_of(&addresses).await.map_err(unreachable)?;
+        let (place, _) = dial::first_of(&addresses).await.map_err(unreachable)?;
         if place > 0 {
             verifies_as(&mut tls, host, &papers.roots)?;
             dial = addresses[place].ip().to_string();

@@ -1,7 +1,8 @@
 //! What the parts of a node stand on: pauses that grow, supervision, the pulse that the watchdog feels, and the data folder
-//! with its small documents. Knows nothing of networks, keys or messages.
+//! with its small documents, and the first connection that comes about. Knows nothing of servers, keys or messages.
 
 mod backoff;
+pub mod dial;
 mod disk;
 mod document;
 mod folder;

@@ -30,6 +30,7 @@ mod raw;
 mod second_factor;
 mod slow_links;
 mod storage;
+mod trust;
 mod units;
 
 use noderr_hil::{BoxOptions, Lab, LabOptions, SOON};

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// The addresses of a host, in the order in which the system would try them.
-pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
     if found.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address")));
@@ -20,7 +20,7 @@ pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAdd
 }
 
 /// The first connection that comes about, and its place among the addresses.
-pub(crate) async fn first_of(addresses: &[SocketAddr]) -> io::Result<(usize, TcpStream)> {
+pub async fn first_of(addresses: &[SocketAddr]) -> io::Result<(usize, TcpStream)> {
     let mut attempts = JoinSet::new();
     for (place, address) in addresses.iter().copied().enumerate() {
         let start = HEAD_START * u32::try_from(place).unwrap_or(u32::MAX);

@@ -1,0 +1,59 @@
+//! Metadata on its way: what it says, and who has signed it so far.
+
+use crate::ReleaseError;
+use crate::key::ReleaseKey;
+use crate::metadata::Metadata;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What a role says, and the signatures so far. Published metadata is a draft with enough of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft<M> {
+    signed: M,
+    signatures: Vec<Signature>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Signature {
+    keyid: String,
+    sig: String,
+}
+
+impl<M: Metadata> Draft<M> {
+    /// Nobody has signed it yet.
+    pub const fn new(metadata: M) -> Self {
+        Self { signed: metadata, signatures: Vec::new() }
+    }
+
+    /// What it says.
+    pub const fn says(&self) -> &M {
+        &self.signed
+    }
+
+    /// The ids of the keys that have signed.
+    pub fn signed_by(&self) -> BTreeSet<&str> {
+        self.signatures.iter().map(|signature| signature.keyid.as_str()).collect()
+    }
+
+    /// Signs it; a key that has signed before signs anew.
+    pub fn sign(&mut self, key: &dyn ReleaseKey) -> Result<(), ReleaseError> {
+        let keyid = key.public().id();
+        let sig = hex::encode(key.sign(&self.canonical()?)?);
+        self.signatures.retain(|signature| signature.keyid != keyid);
+        self.signatures.push(Signature { keyid, sig });
+        Ok(())
+    }
+
+    /// The bytes that are published.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ReleaseError> {
+        serde_json::to_vec(self).map_err(|error| ReleaseError::Key(error.to_string()))
+    }
+
+    /// The bytes that signatures cover.
+    fn canonical(&self) -> Result<Vec<u8>, ReleaseError> {
+        let value =
+            serde_json::to_value(&self.signed).map_err(|error| ReleaseError::Key(error.to_string()))?;
+        sigstore_tuf::canonical_json::to_canonical_bytes(&value)
+            .map_err(|error| ReleaseError::Key(error.to_string()))
+    }
+}

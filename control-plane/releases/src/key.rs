@@ -1,0 +1,141 @@
+//! Keys that sign releases. A key in a file is encrypted with a passphrase, as PKCS#8 has it: stock tools can read it.
+
+use crate::ReleaseError;
+use pkcs8::{EncryptedPrivateKeyInfo, LineEnding, PrivateKeyInfo, SecretDocument};
+use rand_core::{OsRng, RngCore as _};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use secrecy::{ExposeSecret as _, SecretBox, SecretString};
+use serde::{Deserialize, Serialize};
+
+/// PKCS#8 around the 32 bytes of an Ed25519 key.
+const HEAD: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+const LABEL: &str = "ENCRYPTED PRIVATE KEY";
+
+/// Signs metadata, wherever the key is.
+pub trait ReleaseKey {
+    /// The public half.
+    fn public(&self) -> &PublicKey;
+    /// Signs bytes.
+    fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, ReleaseError>;
+}
+
+/// A public key as metadata names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PublicKey {
+    keytype: String,
+    scheme: String,
+    keyval: KeyValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct KeyValue {
+    public: String,
+}
+
+impl PublicKey {
+    fn ed25519(raw: &[u8]) -> Self {
+        let keyval = KeyValue { public: hex::encode(raw) };
+        Self { keytype: "ed25519".to_owned(), scheme: "ed25519".to_owned(), keyval }
+    }
+
+    /// The id of the key: the hash of the key as metadata names it, so that a key has one.
+    pub fn id(&self) -> String {
+        let value = serde_json::json!(self);
+        // Three strings are canonical JSON as they are, but for their order.
+        let bytes = sigstore_tuf::canonical_json::to_canonical_bytes(&value).unwrap_or_default();
+        hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes))
+    }
+}
+
+/// An Ed25519 key in memory, from an encrypted file.
+pub struct FileKey {
+    pair: Ed25519KeyPair,
+    pkcs8: SecretBox<[u8; 48]>,
+    public: PublicKey,
+}
+
+impl FileKey {
+    /// A new key.
+    pub fn generate() -> Self {
+        let mut pkcs8 = SecretBox::new(Box::new([0; 48]));
+        {
+            use secrecy::ExposeSecretMut as _;
+            let bytes = pkcs8.expose_secret_mut();
+            bytes[..HEAD.len()].copy_from_slice(&HEAD);
+            OsRng.fill_bytes(&mut bytes[HEAD.len()..]);
+        }
+        #[expect(clippy::expect_used, reason = "any 32 bytes are an Ed25519 key")]
+        Self::from_pkcs8(pkcs8).expect("32 bytes are a key")
+    }
+
+    fn from_pkcs8(pkcs8: SecretBox<[u8; 48]>) -> Result<Self, ReleaseError> {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8.expose_secret())
+            .map_err(|error| ReleaseError::Key(error.to_string()))?;
+        let public = PublicKey::ed25519(pair.public_key().as_ref());
+        Ok(Self { pair, pkcs8, public })
+    }
+
+    /// The key as the text of an encrypted file.
+    pub fn to_pem(&self, passphrase: &SecretString) -> Result<SecretString, ReleaseError> {
+        let unusable = |why: String| ReleaseError::Key(why);
+        let info = PrivateKeyInfo::try_from(&self.pkcs8.expose_secret()[..])
+            .map_err(|error| unusable(error.to_string()))?;
+        let encrypted =
+            info.encrypt(OsRng, passphrase.expose_secret()).map_err(|error| unusable(error.to_string()))?;
+        let pem = encrypted.to_pem(LABEL, LineEnding::LF).map_err(|error| unusable(error.to_string()))?;
+        Ok(SecretString::from(pem.to_string()))
+    }
+
+    /// Reads the text of an encrypted file.
+    pub fn from_pem(text: &str, passphrase: &SecretString) -> Result<Self, ReleaseError> {
+        let (label, document) =
+            SecretDocument::from_pem(text).map_err(|error| ReleaseError::Key(error.to_string()))?;
+        if label != LABEL {
+            return Err(ReleaseError::Key(format!("the file holds a `{label}`, not an encrypted key")));
+        }
+        let encrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes())
+            .map_err(|error| ReleaseError::Key(error.to_string()))?;
+        let decrypted = encrypted
+            .decrypt(passphrase.expose_secret())
+            .map_err(|_| ReleaseError::Key("the passphrase is wrong, or the file is damaged".to_owned()))?;
+        let bytes: [u8; 48] = decrypted
+            .as_bytes()
+            .try_into()
+            .map_err(|_| ReleaseError::Key("it is not an Ed25519 key".to_owned()))?;
+        Self::from_pkcs8(SecretBox::new(Box::new(bytes)))
+    }
+}
+
+impl ReleaseKey for FileKey {
+    fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, ReleaseError> {
+        Ok(self.pair.sign(bytes).as_ref().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_comes_back_from_its_file_and_from_no_other_passphrase() {
+        let key = FileKey::generate();
+        let pem = key.to_pem(&"correct horse".into()).unwrap();
+        assert!(!pem.expose_secret().contains("-----BEGIN PRIVATE"));
+        let back = FileKey::from_pem(pem.expose_secret(), &"correct horse".into()).unwrap();
+        assert_eq!(back.public(), key.public());
+        assert_eq!(back.sign(b"x").unwrap(), key.sign(b"x").unwrap());
+        assert!(FileKey::from_pem(pem.expose_secret(), &"battery staple".into()).is_err());
+    }
+
+    #[test]
+    fn an_id_is_what_the_client_of_boxes_calls_the_key() {
+        let key = FileKey::generate();
+        let theirs: sigstore_tuf::Key = serde_json::from_value(serde_json::json!(key.public())).unwrap();
+        assert_eq!(key.public().id(), hex::encode(hex::decode(key.public().id()).unwrap()));
+        assert_eq!(theirs.keyval.public, key.public().keyval.public);
+    }
+}

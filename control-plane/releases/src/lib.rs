@@ -1,0 +1,72 @@
+//! Authoring releases: the signed metadata that boxes trust, in a folder that travels on a stick.
+//!
+//! [`Metadata`] is what a role says, a [`Draft`] is that with the signatures so far, and a [`ReleaseFolder`] holds what is
+//! published, laid out as servers hand it out. Keys are [`ReleaseKey`]s: here in encrypted files ([`FileKey`]).
+//!
+//! ```
+//! use noderr_releases::{Draft, FileKey, ReleaseFolder, ReleaseKey as _, Roles, Root};
+//!
+//! let [anna, ben, online] = [(); 3].map(|()| FileKey::generate());
+//! let roles = Roles {
+//!     root: (&[anna.public(), ben.public()], 2),
+//!     targets: (&[anna.public()], 1),
+//!     snapshot: (&[online.public()], 1),
+//!     timestamp: (&[online.public()], 1),
+//! };
+//! let mut root = Draft::new(Root::new(1, "2027-01-01T00:00:00Z".parse().unwrap(), &roles));
+//! root.sign(&anna).unwrap();
+//! assert_eq!(root.signed_by().len(), 1);
+//! root.sign(&ben).unwrap();
+//! let folder = tempfile::tempdir().unwrap();
+//! ReleaseFolder::new(folder.path()).publish("root", &root).unwrap();
+//! ```
+
+mod draft;
+mod folder;
+mod key;
+mod metadata;
+mod online;
+
+pub use draft::Draft;
+pub use folder::ReleaseFolder;
+pub use key::{FileKey, PublicKey, ReleaseKey};
+pub use metadata::{
+    DelegatedRole, Delegations, MetaFile, Metadata, RoleKeys, Roles, Root, Snapshot, TargetFile, Targets,
+    Timestamp,
+};
+pub use online::refresh_online;
+
+/// Why a release cannot be made as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The file system refused.
+    #[error("{path}: {why}")]
+    Io {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path} is not understood: {why}")]
+    Unreadable {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A key cannot be used.
+    #[error("the key cannot be used: {0}")]
+    Key(String),
+    /// What was published is never replaced.
+    #[error("version {version} of {role} is published already; the next one is {}", .version + 1)]
+    Published {
+        /// The role.
+        role: String,
+        /// Its version.
+        version: u64,
+    },
+    /// Something is missing that must be published first.
+    #[error("{0} is not published yet")]
+    Missing(String),
+}

@@ -1,0 +1,57 @@
+//! The two roles that are signed online: which versions belong together, and that this is still so. Whoever holds their keys
+//! can hide what is new, for as long as a timestamp lasts, and name nothing that the offline keys have not named.
+
+use crate::ReleaseError;
+use crate::draft::Draft;
+use crate::folder::ReleaseFolder;
+use crate::key::ReleaseKey;
+use crate::metadata::{MetaFile, Metadata as _, Snapshot, Targets, Timestamp};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a snapshot is good for.
+const SNAPSHOT: Duration = Duration::from_secs(30 * 86_400);
+/// How long a timestamp is good for: a box that is shown old ones notices after this.
+const TIMESTAMP: Duration = Duration::from_secs(7 * 86_400);
+
+/// Publishes a snapshot of the newest targets, where that says something new, and a timestamp.
+pub fn refresh_online(
+    folder: &ReleaseFolder,
+    now: jiff::Timestamp,
+    snapshot: &dyn ReleaseKey,
+    timestamp: &dyn ReleaseKey,
+) -> Result<(), ReleaseError> {
+    let before: Option<Draft<Snapshot>> = folder.newest("snapshot")?;
+    let meta = newest_targets(folder)?;
+    let is_new = before
+        .as_ref()
+        .is_none_or(|before| before.says().meta != meta || before.says().expires() < now + SNAPSHOT / 2);
+    let newest = match before {
+        Some(before) if !is_new => before,
+        before => {
+            let version = before.map_or(0, |before| before.says().version()) + 1;
+            let mut draft = Draft::new(Snapshot::new(version, now + SNAPSHOT, meta));
+            draft.sign(snapshot)?;
+            folder.publish("snapshot", &draft)?;
+            draft
+        }
+    };
+    let version = folder.timestamp()?.map_or(0, |before| before.says().version()) + 1;
+    let pinned = (newest.says().version(), &newest.to_bytes()?[..]);
+    let mut draft = Draft::new(Timestamp::new(version, now + TIMESTAMP, pinned));
+    draft.sign(timestamp)?;
+    folder.publish_timestamp(&draft)
+}
+
+/// The newest versions of the targets role and of all that it names.
+fn newest_targets(folder: &ReleaseFolder) -> Result<BTreeMap<String, MetaFile>, ReleaseError> {
+    let missing = |role: &str| ReleaseError::Missing(role.to_owned());
+    let targets: Draft<Targets> = folder.newest("targets")?.ok_or_else(|| missing("targets"))?;
+    let delegated = targets.says().delegations.iter().flat_map(|delegations| &delegations.roles);
+    let mut meta = BTreeMap::new();
+    for role in ["targets"].into_iter().chain(delegated.map(|role| role.name.as_str())) {
+        let version = folder.newest_version(role)?.ok_or_else(|| missing(role))?;
+        meta.insert(format!("{role}.json"), MetaFile { version, length: None, hashes: None });
+    }
+    Ok(meta)
+}

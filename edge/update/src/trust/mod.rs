@@ -1,0 +1,121 @@
+//! What the network's release keys say, as far as this box has heard: TUF metadata, from the root that the box was given at its
+//! enrolment to the newest that a server could show.
+
+mod crypto;
+mod error;
+mod guard;
+mod shelf;
+
+pub use error::{Refusal, TrustError};
+
+use guard::Guard;
+use shelf::{Failure, Shelf};
+use sigstore_tuf::{TargetFile, TrustedMetadataSet, Updater, UpdaterConfig};
+use std::path::Path;
+use std::time::SystemTime;
+
+/// What a server may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a target that is read into memory.
+    pub target_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { target_bytes: 256 * 1024 }
+    }
+}
+
+/// The metadata that this box trusts. Lives only while there is something to ask.
+pub struct Trust {
+    updater: Updater,
+    failure: Failure,
+}
+
+/// A target that signed metadata names, at the time of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    name: String,
+    file: TargetFile,
+}
+
+impl Target {
+    /// Its name, such as `models/btc-oracle/1.4.0`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its length in bytes.
+    pub const fn length(&self) -> u64 {
+        self.file.length
+    }
+
+    /// Whether these bytes are the target.
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+        let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        bytes.len() as u64 == self.file.length && self.file.hashes.get("sha256") == Some(&hex)
+    }
+}
+
+impl Trust {
+    /// Opens what the box trusts already, in `folder`. `root` is the root that came with the image or the enrolment; a later
+    /// one in the folder, which the box has reached by a chain of signatures, goes before it.
+    pub fn open(
+        folder: &Path,
+        root: &[u8],
+        repository: impl sigstore_tuf::Repository + 'static,
+        limits: Limits,
+    ) -> Result<Self, TrustError> {
+        crypto::install();
+        let shelf = Shelf::open(folder).map_err(TrustError::Disk)?;
+        let failure = shelf.failure();
+        let version = |root: &[u8]| TrustedMetadataSet::from_root(root).map(|trusted| trusted.root().version);
+        let given = version(root)?;
+        let kept = shelf.root().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the newest root cannot be read; its chain begins anew");
+            None
+        });
+        let kept = kept.filter(|kept| version(kept).is_ok_and(|kept| kept > given));
+        let mut config = UpdaterConfig::default();
+        config.target_max_length = limits.target_bytes;
+        let updater = Updater::new(Guard(repository), kept.as_deref().unwrap_or(root))?
+            .with_config(config)
+            .with_store(shelf);
+        Ok(Self { updater, failure })
+    }
+
+    /// Asks for the newest metadata. What comes is on the disk before this returns: what is forgotten could be rolled back.
+    pub async fn refresh(&mut self, now: SystemTime) -> Result<(), TrustError> {
+        let refreshed = self.updater.refresh(timestamp(now)?).await;
+        self.on_disk()?;
+        Ok(refreshed?)
+    }
+
+    /// The target of this name, after a [`refresh`](Self::refresh).
+    pub async fn target(&mut self, name: &str, now: SystemTime) -> Result<Target, TrustError> {
+        let found = self.updater.get_target_info(name, timestamp(now)?).await;
+        self.on_disk()?;
+        let file = found?.ok_or_else(|| Refusal::NotNamed.because(format!("no release key names {name}")))?;
+        Ok(Target { name: name.to_owned(), file })
+    }
+
+    /// A small target, whole and checked.
+    pub async fn read(&self, target: &Target) -> Result<Vec<u8>, TrustError> {
+        Ok(self.updater.download_target(&target.file, &target.name).await?)
+    }
+
+    /// The version of the newest root.
+    pub fn root_version(&self) -> u64 {
+        self.updater.trusted().root().version
+    }
+
+    fn on_disk(&self) -> Result<(), TrustError> {
+        self.failure.take().map_or(Ok(()), |error| Err(TrustError::Disk(error)))
+    }
+}
+
+fn timestamp(now: SystemTime) -> Result<jiff::Timestamp, TrustError> {
+    now.try_into().map_err(|error: jiff::Error| Refusal::Malformed.because(error.to_string()))
+}

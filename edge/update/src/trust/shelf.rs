@@ -1,0 +1,88 @@
+//! Where trusted metadata is kept: one file a role, each written whole or not at all. What is read again is checked again,
+//! so a shelf that was tampered with costs at most the knowledge of what was there.
+
+use atomic_write_file::AtomicWriteFile;
+use sigstore_tuf::MetadataStore;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The first error of the disk since somebody asked. The TUF client goes on without a copy on the disk; the box must not: what is
+/// not on the disk can be rolled back.
+#[derive(Clone, Default)]
+pub(super) struct Failure(Arc<Mutex<Option<io::Error>>>);
+
+impl Failure {
+    pub(super) fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note(&self, error: &io::Error) {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| io::Error::new(error.kind(), error.to_string()));
+    }
+}
+
+pub(super) struct Shelf {
+    folder: PathBuf,
+    failure: Failure,
+}
+
+impl Shelf {
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned(), failure: Failure::default() })
+    }
+
+    pub(super) fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+
+    /// The newest trusted root, if there is one that can be read.
+    pub(super) fn root(&self) -> io::Result<Option<Vec<u8>>> {
+        read(&self.folder.join("root.json"))
+    }
+
+    /// The file of a role. Earlier versions of metadata and copies of targets are not kept.
+    fn place(&self, name: &str) -> Option<PathBuf> {
+        let is_versioned = name.split_once('.').is_some_and(|(version, _)| version.parse::<u64>().is_ok());
+        (!name.contains('/') && !is_versioned).then(|| self.folder.join(name))
+    }
+}
+
+impl MetadataStore for Shelf {
+    fn load(&self, name: &str) -> sigstore_tuf::Result<Option<Vec<u8>>> {
+        let Some(place) = self.place(name) else { return Ok(None) };
+        read(&place).map_err(|source| failed(&place, source))
+    }
+
+    fn store(&self, name: &str, bytes: &[u8]) -> sigstore_tuf::Result<()> {
+        let Some(place) = self.place(name) else { return Ok(()) };
+        // What is there already needs no new copy: the disk of a box wears out.
+        if read(&place).is_ok_and(|there| there.as_deref() == Some(bytes)) {
+            return Ok(());
+        }
+        let write = || {
+            let mut file = AtomicWriteFile::open(&place)?;
+            file.write_all(bytes)?;
+            file.commit()
+        };
+        write().map_err(|error| {
+            self.failure.note(&error);
+            failed(&place, error)
+        })
+    }
+}
+
+fn read(place: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(place) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn failed(place: &Path, source: io::Error) -> sigstore_tuf::Error {
+    sigstore_tuf::Error::Io { context: format!("the metadata in {}", place.display()), source }
+}

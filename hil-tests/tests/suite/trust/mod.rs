@@ -1,0 +1,6 @@
+//! What a box trusts of releases: the attacks of The Update Framework's own list, each by name, against the client that the node
+//! runs and real servers.
+
+mod attacks;
+mod servers;
+mod world;
