@@ -1,7 +1,7 @@
 //! Metadata on its way: what it says, and who has signed it so far.
 
 use crate::ReleaseError;
-use crate::key::ReleaseKey;
+use crate::key::{PublicKey, ReleaseKey};
 use crate::metadata::Metadata;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -42,6 +42,15 @@ impl<M: Metadata> Draft<M> {
         self.signatures.retain(|signature| signature.keyid != keyid);
         self.signatures.push(Signature { keyid, sig });
         Ok(())
+    }
+
+    /// Whether this key has signed just this.
+    pub(crate) fn is_signed_by(&self, key: &PublicKey) -> bool {
+        let Ok(bytes) = self.canonical() else { return false };
+        let of_key = |signature: &&Signature| signature.keyid == key.id();
+        let mut signed =
+            self.signatures.iter().filter(of_key).filter_map(|signature| hex::decode(&signature.sig).ok());
+        signed.any(|signature| key.has_signed(&bytes, &signature))
     }
 
     /// The bytes that are published.

@@ -2,9 +2,10 @@
 
 use crate::ReleaseError;
 use crate::draft::Draft;
-use crate::metadata::{Metadata, Timestamp, sha256};
+use crate::metadata::{Metadata, TargetFile, Timestamp};
+use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A folder of published releases.
@@ -32,6 +33,11 @@ impl ReleaseFolder {
     /// The newest published version of a role.
     pub fn newest<M: Metadata>(&self, role: &str) -> Result<Option<Draft<M>>, ReleaseError> {
         let Some(version) = self.newest_version(role)? else { return Ok(None) };
+        self.published(role, version)
+    }
+
+    /// A published version of a role.
+    pub fn published<M: Metadata>(&self, role: &str, version: u64) -> Result<Option<Draft<M>>, ReleaseError> {
         read(self.metadata().join(format!("{version}.{role}.json")))
     }
 
@@ -80,17 +86,79 @@ impl ReleaseFolder {
         read(self.metadata().join("timestamp.json"))
     }
 
+    /// The draft of a role, if somebody has begun one.
+    pub fn draft<M: Metadata>(&self, role: &str) -> Result<Option<Draft<M>>, ReleaseError> {
+        read(self.drafts().join(format!("{role}.json")))
+    }
+
+    /// Writes a draft down, in place of the one before.
+    pub fn put_draft<M: Metadata>(&self, role: &str, draft: &Draft<M>) -> Result<(), ReleaseError> {
+        let (folder, name) = (self.drafts(), format!("{role}.json.new"));
+        remove(&folder.join(&name))?;
+        create(&folder, &name, &draft.to_bytes()?)?;
+        let path = folder.join(format!("{role}.json"));
+        let replaced = fs::rename(folder.join(name), &path).and_then(|()| sync(&folder));
+        replaced.map_err(|why| ReleaseError::Io { path, why })
+    }
+
+    /// Forgets a draft.
+    pub fn remove_draft(&self, role: &str) -> Result<(), ReleaseError> {
+        remove(&self.drafts().join(format!("{role}.json")))
+    }
+
+    /// Where drafts are: beside what is handed out.
+    fn drafts(&self) -> PathBuf {
+        self.root.join("drafts")
+    }
+
+    /// Where a target is.
+    pub(crate) fn place_of(&self, name: &str, hash: &str) -> PathBuf {
+        match name.rsplit_once('/') {
+            Some((folder, last)) => self.targets().join(folder).join(format!("{hash}.{last}")),
+            None => self.targets().join(format!("{hash}.{name}")),
+        }
+    }
+
     /// Puts a target where servers hand it out: under its name, with its hash before the last part.
-    pub fn put_target(&self, name: &str, bytes: &[u8]) -> Result<(), ReleaseError> {
+    pub fn put_target(&self, name: &str, mut bytes: impl Read) -> Result<TargetFile, ReleaseError> {
         let (folder, last) = match name.rsplit_once('/') {
             Some((folder, last)) => (self.targets().join(folder), last),
             None => (self.targets(), name),
         };
-        match create(&folder, &format!("{}.{last}", sha256(bytes)), bytes) {
-            // The name says what is in it.
-            Err(ReleaseError::Io { why, .. }) if why.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            done => done,
-        }
+        let failed = |why| ReleaseError::Io { path: folder.join(last), why };
+        fs::create_dir_all(&folder).map_err(failed)?;
+        // Under which name a target goes is known when all of it was read once.
+        let unfinished = folder.join(format!(".{last}.unfinished"));
+        let mut copy = || {
+            let mut file = Hashing { file: File::create(&unfinished)?, digest: Sha256::new(), length: 0 };
+            io::copy(&mut bytes, &mut file)?;
+            file.file.sync_all()?;
+            let hash = hex::encode(file.digest.finalize());
+            fs::rename(&unfinished, folder.join(format!("{hash}.{last}")))?;
+            sync(&folder)?;
+            Ok(TargetFile::of(file.length, hash))
+        };
+        copy().map_err(failed)
+    }
+}
+
+/// Writes a file, and counts and hashes what goes into it.
+struct Hashing {
+    file: File,
+    digest: Sha256,
+    length: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Keys that sign releases. A key in a file is encrypted with a passphrase, as PKCS#8 has it: stock tools can read it.
 
 use crate::ReleaseError;
+use pkcs8::pkcs5::pbes2;
 use pkcs8::{EncryptedPrivateKeyInfo, LineEnding, PrivateKeyInfo, SecretDocument};
 use rand_core::{OsRng, RngCore as _};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -9,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 /// PKCS#8 around the 32 bytes of an Ed25519 key.
 const HEAD: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+/// What a guess at a passphrase costs: as much work as is usual today, in no more memory than OpenSSL allows.
+const LOG_N: u8 = 14;
+const R: u32 = 8;
+const P: u32 = 8;
 const LABEL: &str = "ENCRYPTED PRIVATE KEY";
 
 /// Signs metadata, wherever the key is.
@@ -36,6 +41,13 @@ impl PublicKey {
     fn ed25519(raw: &[u8]) -> Self {
         let keyval = KeyValue { public: hex::encode(raw) };
         Self { keytype: "ed25519".to_owned(), scheme: "ed25519".to_owned(), keyval }
+    }
+
+    /// Whether a signature is of this key.
+    pub(crate) fn has_signed(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        let Ok(raw) = hex::decode(&self.keyval.public) else { return false };
+        let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, raw);
+        self.scheme == "ed25519" && key.verify(bytes, signature).is_ok()
     }
 
     /// The id of the key: the hash of the key as metadata names it, so that a key has one.
@@ -80,8 +92,15 @@ impl FileKey {
         let unusable = |why: String| ReleaseError::Key(why);
         let info = PrivateKeyInfo::try_from(&self.pkcs8.expose_secret()[..])
             .map_err(|error| unusable(error.to_string()))?;
-        let encrypted =
-            info.encrypt(OsRng, passphrase.expose_secret()).map_err(|error| unusable(error.to_string()))?;
+        let (mut salt, mut iv) = ([0; 16], [0; 16]);
+        OsRng.fill_bytes(&mut salt);
+        OsRng.fill_bytes(&mut iv);
+        let costs = scrypt::Params::new(LOG_N, R, P, 32).map_err(|error| unusable(error.to_string()))?;
+        let cipher = pbes2::Parameters::scrypt_aes256cbc(costs, &salt, &iv)
+            .map_err(|error| unusable(error.to_string()))?;
+        let encrypted = info
+            .encrypt_with_params(cipher, passphrase.expose_secret())
+            .map_err(|error| unusable(error.to_string()))?;
         let pem = encrypted.to_pem(LABEL, LineEnding::LF).map_err(|error| unusable(error.to_string()))?;
         Ok(SecretString::from(pem.to_string()))
     }
@@ -129,6 +148,21 @@ mod tests {
         assert_eq!(back.public(), key.public());
         assert_eq!(back.sign(b"x").unwrap(), key.sign(b"x").unwrap());
         assert!(FileKey::from_pem(pem.expose_secret(), &"battery staple".into()).is_err());
+    }
+
+    #[test]
+    fn stock_tools_read_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = FileKey::generate();
+        let (file, passphrase) = (folder.path().join("key"), "correct horse");
+        std::fs::write(&file, key.to_pem(&passphrase.into()).unwrap().expose_secret()).unwrap();
+        let read = std::process::Command::new("openssl")
+            .args(["pkey", "-noout", "-text", "-passin", &format!("pass:{passphrase}"), "-in"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&read.stdout).replace([':', ' ', '\n'], "");
+        assert!(shown.contains(&key.public().keyval.public), "{read:?}");
     }
 
     #[test]

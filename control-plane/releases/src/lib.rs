@@ -21,11 +21,14 @@
 //! ReleaseFolder::new(folder.path()).publish("root", &root).unwrap();
 //! ```
 
+mod check;
 mod draft;
 mod folder;
 mod key;
 mod metadata;
 mod online;
+mod signing;
+mod words;
 
 pub use draft::Draft;
 pub use folder::ReleaseFolder;
@@ -35,6 +38,7 @@ pub use metadata::{
     Timestamp,
 };
 pub use online::refresh_online;
+pub use signing::{Prepared, Progress};
 
 /// Why a release cannot be made as asked.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,18 @@ pub enum ReleaseError {
         role: String,
         /// Its version.
         version: u64,
+    },
+    /// A draft does not follow what is published.
+    #[error(
+        "version {version} of {role} does not follow what is published, whose next version is {follows}: begin the draft anew"
+    )]
+    Version {
+        /// The role.
+        role: String,
+        /// The version of the draft.
+        version: u64,
+        /// The next version.
+        follows: u64,
     },
     /// Something is missing that must be published first.
     #[error("{0} is not published yet")]

@@ -190,8 +190,7 @@ impl Targets {
 
     /// Names a target of these bytes.
     pub fn name(&mut self, name: &str, bytes: &[u8]) {
-        let hashes = BTreeMap::from([("sha256".to_owned(), sha256(bytes))]);
-        self.targets.insert(name.to_owned(), TargetFile { length: bytes.len() as u64, hashes });
+        self.targets.insert(name.to_owned(), TargetFile::of(bytes.len() as u64, sha256(bytes)));
     }
 
     /// Lets others name the targets that fit these patterns. Whoever is asked first is whoever was let first.
@@ -208,6 +207,12 @@ impl Targets {
         });
         let used: Vec<_> = delegations.roles.iter().flat_map(|role| role.keys.keyids.clone()).collect();
         delegations.keys.retain(|id, _| used.contains(id));
+    }
+}
+
+impl TargetFile {
+    pub(crate) fn of(length: u64, sha256: String) -> Self {
+        Self { length, hashes: BTreeMap::from([("sha256".to_owned(), sha256)]) }
     }
 }
 

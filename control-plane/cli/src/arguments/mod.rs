@@ -1,8 +1,10 @@
 //! The command line of `noderrctl`.
 
 mod nodes;
+mod release;
 
 pub(crate) use nodes::Nodes;
+pub(crate) use release::{Init, Keys, Release};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -71,6 +73,12 @@ pub(crate) enum Command {
     /// Work that the control plane gave up after many attempts.
     #[command(subcommand)]
     Work(Work),
+    /// Keys that sign releases; no network is needed.
+    #[command(subcommand, visible_alias = "key")]
+    Keys(Keys),
+    /// Releases in a folder: prepare, sign, check; no network is needed.
+    #[command(subcommand, visible_alias = "releases")]
+    Release(Release),
     /// Print a completion script for your shell.
     Completion {
         /// The shell.

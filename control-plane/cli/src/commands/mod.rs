@@ -3,10 +3,12 @@
 mod access;
 mod audit;
 mod evidence;
+mod keys;
 mod named;
 mod nodes;
 mod operators;
 mod proof;
+mod release;
 mod work;
 
 use crate::arguments::{Arguments, Command};
@@ -62,13 +64,17 @@ impl Printer {
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let printer = Printer { json: arguments.json };
-    if let Command::Logout = arguments.command {
-        return access::log_out().await;
-    }
+    // What needs no control plane.
+    let command = match arguments.command {
+        Command::Logout => return access::log_out().await,
+        Command::Keys(command) => return keys::run(&printer, command),
+        Command::Release(command) => return release::run(&printer, command),
+        command => command,
+    };
     let login = Login::resolve(&arguments.connection)?;
     let client = login.client()?;
     let elsewhere = Login::load()?.filter(|_| login.token.is_none()).map(|remembered| remembered.url);
-    match arguments.command {
+    match command {
         Command::Login { email } => access::log_in(login, &client, &email).await,
         Command::Status => status(&client, &printer).await,
         Command::SecondFactor(command) => access::second_factor(&client, &printer, command).await,
@@ -79,8 +85,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Registers(command) => evidence::registers(&client, &printer, command).await,
         Command::Audit(command) => audit::run(&client, &printer, command).await,
         Command::Work(command) => work::run(&client, &printer, command).await,
-        // These two commands were answered before the login was looked up.
-        Command::Completion { .. } | Command::Logout => Ok(()),
+        // These were answered before the login was looked up.
+        Command::Completion { .. } | Command::Logout | Command::Keys(_) | Command::Release(_) => Ok(()),
     }
     .map_err(|error| advise(error, elsewhere.as_deref()))
 }

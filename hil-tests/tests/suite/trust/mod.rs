@@ -2,5 +2,6 @@
 //! runs and real servers.
 
 mod attacks;
+mod ceremony;
 mod servers;
 mod world;

@@ -76,7 +76,7 @@ impl World {
         world.publish_root(1, |_| {})?;
         world.publish_targets(1, |_| {})?;
         world.publish_os(1, |os| os.name(TARGET, b"the first"))?;
-        world.folder.put_target(TARGET, b"the first")?;
+        world.folder.put_target(TARGET, &b"the first"[..])?;
         world.refresh_online()?;
         Ok(world)
     }

@@ -1,0 +1,79 @@
+//! The commands about keys that sign releases.
+
+use super::Printer;
+use super::proof::read_secret;
+use crate::arguments::Keys;
+use anyhow::{Context as _, ensure};
+use noderr_releases::{FileKey, PublicKey, ReleaseKey as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use std::fs::{self, File};
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// A passphrase is guessed at by whoever has the file, as often as the machine can.
+const SHORTEST: usize = 12;
+
+pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
+    match command {
+        Keys::New { file } => make(printer, &file),
+        Keys::Show { file } => {
+            let key = public(&file)?;
+            printer.fields(&json!({ "id": key.id(), "key": serde_json::to_value(&key)?["keyval"]["public"] }))
+        }
+    }
+}
+
+fn make(printer: &Printer, file: &Path) -> anyhow::Result<()> {
+    let place = public_of(file);
+    for path in [file, &place] {
+        ensure!(!path.try_exists()?, "{} exists already, and no key is overwritten", path.display());
+    }
+    let passphrase = SecretString::from(read_secret("passphrase for the new key: ")?);
+    ensure!(
+        passphrase.expose_secret().chars().count() >= SHORTEST,
+        "a passphrase has at least {SHORTEST} characters: whoever has the file can guess at leisure"
+    );
+    if std::io::stdin().is_terminal() {
+        let again = read_secret("the passphrase again: ")?;
+        ensure!(again == passphrase.expose_secret(), "the two passphrases differ");
+    }
+    let key = FileKey::generate();
+    write(file, key.to_pem(&passphrase)?.expose_secret().as_bytes(), 0o600)?;
+    write(&place, &serde_json::to_vec_pretty(key.public())?, 0o644)?;
+    let said =
+        format!("{} is the key {}; {} is for everybody", file.display(), key.public().id(), place.display());
+    printer.done(&json!({ "id": key.public().id() }), &said)
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+    let file = File::options().write(true).create_new(true).mode(mode).open(path);
+    let written = file.and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The public half of a key, by the key's file or by its own.
+pub(super) fn public(file: &Path) -> anyhow::Result<PublicKey> {
+    let is_public = file.extension().is_some_and(|extension| extension == "pub");
+    let place = if is_public { file.to_owned() } else { public_of(file) };
+    let bytes = fs::read(&place)
+        .with_context(|| format!("cannot read the public half of the key, {}", place.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{} holds no public key", place.display()))
+}
+
+/// Asks for the passphrase of a key, and reads the key.
+pub(super) fn unlock(file: &Path) -> anyhow::Result<FileKey> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+    let passphrase = read_secret(&format!("passphrase of {}: ", file.display()))?;
+    FileKey::from_pem(&text, &passphrase.into()).with_context(|| file.display().to_string())
+}
+
+fn public_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
+}

@@ -1,0 +1,198 @@
+//! Drafts on their way through several hands: who must sign what, who has, and publishing what is signed by enough.
+
+use crate::ReleaseError;
+use crate::draft::Draft;
+use crate::folder::ReleaseFolder;
+use crate::key::{PublicKey, ReleaseKey};
+use crate::metadata::{Metadata, RoleKeys, Root, Targets};
+use crate::words::{changes_of_root, changes_of_targets};
+use std::collections::BTreeMap;
+
+/// How far a draft is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The role.
+    pub role: String,
+    /// The version that the draft will be.
+    pub version: u64,
+    /// When it will end.
+    pub expires: jiff::Timestamp,
+    /// How many of those who must sign have.
+    pub signed: usize,
+    /// How many must.
+    pub needed: usize,
+}
+
+/// A draft as it was read once: what is shown of it is what is signed, whoever changes the file meanwhile.
+pub struct Prepared {
+    /// How far it is.
+    pub progress: Progress,
+    /// What it changes, a sentence each.
+    pub changes: Vec<String>,
+    draft: Any,
+}
+
+/// A draft of one of the two shapes.
+enum Any {
+    Root(Draft<Root>),
+    Targets(Draft<Targets>),
+}
+
+/// Keys of which some must sign, as metadata above has it.
+pub(crate) struct Authority {
+    keys: BTreeMap<String, PublicKey>,
+    role: RoleKeys,
+}
+
+impl Authority {
+    fn of(keys: &BTreeMap<String, PublicKey>, role: &RoleKeys) -> Self {
+        Self { keys: keys.clone(), role: role.clone() }
+    }
+
+    /// The keys that a root has for a role.
+    pub(crate) fn of_root(root: &Root, role: &str) -> Result<Self, ReleaseError> {
+        let keys = root.roles.get(role).ok_or_else(|| ReleaseError::Missing(role.to_owned()))?;
+        Ok(Self::of(&root.keys, keys))
+    }
+
+    /// The keys of a role that may name some targets.
+    pub(crate) fn of_delegation(targets: &Targets, role: &str) -> Result<Self, ReleaseError> {
+        let delegations = targets.delegations.as_ref();
+        let found = delegations.and_then(|all| Some((all, all.roles.iter().find(|one| one.name == role)?)));
+        let (all, one) = found.ok_or_else(|| ReleaseError::Missing(role.to_owned()))?;
+        Ok(Self::of(&all.keys, &one.keys))
+    }
+
+    /// Whether enough have signed.
+    pub(crate) fn is_met<M: Metadata>(&self, draft: &Draft<M>) -> bool {
+        self.role.threshold > 0 && self.signed(draft) >= self.role.threshold
+    }
+
+    /// Its keys that have signed, each once.
+    fn signed<M: Metadata>(&self, draft: &Draft<M>) -> usize {
+        let may = |id: &&str| self.role.keyids.iter().any(|may| may == id);
+        let keys = draft.signed_by().into_iter().filter(may).filter_map(|id| self.keys.get(id));
+        keys.filter(|key| draft.is_signed_by(key)).count()
+    }
+}
+
+impl ReleaseFolder {
+    /// The roles that are signed offline, those above first.
+    pub fn offline_roles(&self) -> Result<Vec<String>, ReleaseError> {
+        let targets: Option<Draft<Targets>> = self.coming("targets")?;
+        let delegated = targets.and_then(|targets| targets.says().delegations.clone());
+        let delegated = delegated.into_iter().flat_map(|delegations| delegations.roles).map(|role| role.name);
+        Ok(["root", "targets"].map(str::to_owned).into_iter().chain(delegated).collect())
+    }
+
+    /// What a role will say: its draft, or else what is published.
+    pub fn coming<M: Metadata>(&self, role: &str) -> Result<Option<Draft<M>>, ReleaseError> {
+        match self.draft(role)? {
+            Some(draft) => Ok(Some(draft)),
+            None => self.newest(role),
+        }
+    }
+
+    /// Every draft, those above first.
+    pub fn prepared(&self) -> Result<Vec<Prepared>, ReleaseError> {
+        let mut all = Vec::new();
+        for role in self.offline_roles()? {
+            let draft = match role.as_str() {
+                "root" => self.draft(&role)?.map(Any::Root),
+                _ => self.draft(&role)?.map(Any::Targets),
+            };
+            let Some(draft) = draft else { continue };
+            let (progress, changes) = match &draft {
+                Any::Root(draft) => {
+                    (self.progress(&role, draft)?, changes_of_root(self.newest(&role)?, draft))
+                }
+                Any::Targets(draft) => {
+                    (self.progress(&role, draft)?, changes_of_targets(self.newest(&role)?, draft))
+                }
+            };
+            all.push(Prepared { progress, changes, draft });
+        }
+        Ok(all)
+    }
+
+    fn progress<M: Metadata>(&self, role: &str, draft: &Draft<M>) -> Result<Progress, ReleaseError> {
+        // A root is signed by those who may today and by those who may from then on; most hands are both.
+        let authorities = self.authorities(role)?;
+        let so_far = authorities.iter().map(|authority| (authority.signed(draft), authority.role.threshold));
+        let (signed, needed) =
+            so_far.max_by_key(|(signed, needed)| needed.saturating_sub(*signed)).unwrap_or_default();
+        let (version, expires) = (draft.says().version(), draft.says().expires());
+        Ok(Progress { role: role.to_owned(), version, expires, signed, needed })
+    }
+
+    /// The drafts that this key may sign.
+    pub fn prepared_for(&self, key: &PublicKey) -> Result<Vec<Prepared>, ReleaseError> {
+        let mut may_sign = Vec::new();
+        for prepared in self.prepared()? {
+            let may = |authority: &Authority| authority.role.keyids.contains(&key.id());
+            if self.authorities(&prepared.progress.role)?.iter().any(may) {
+                may_sign.push(prepared);
+            }
+        }
+        Ok(may_sign)
+    }
+
+    /// Signs drafts as they were read, and publishes what has enough signatures then.
+    pub fn sign(&self, prepared: Vec<Prepared>, key: &dyn ReleaseKey) -> Result<(), ReleaseError> {
+        for Prepared { progress, draft, .. } in prepared {
+            match draft {
+                Any::Root(mut draft) => {
+                    draft.sign(key)?;
+                    self.put_draft(&progress.role, &draft)?;
+                }
+                Any::Targets(mut draft) => {
+                    draft.sign(key)?;
+                    self.put_draft(&progress.role, &draft)?;
+                }
+            }
+        }
+        self.settle()
+    }
+
+    /// Publishes the drafts that have enough signatures, those above first: nothing is published whose signers are not.
+    fn settle(&self) -> Result<(), ReleaseError> {
+        for Prepared { progress, draft, .. } in self.prepared()? {
+            if progress.signed < progress.needed {
+                return Ok(());
+            }
+            match draft {
+                Any::Root(draft) => self.publish_draft(&progress.role, &draft)?,
+                Any::Targets(draft) => self.publish_draft(&progress.role, &draft)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_draft<M: Metadata>(&self, role: &str, draft: &Draft<M>) -> Result<(), ReleaseError> {
+        let (version, follows) = (draft.says().version(), self.newest_version(role)?.unwrap_or_default() + 1);
+        if version != follows {
+            return Err(ReleaseError::Version { role: role.to_owned(), version, follows });
+        }
+        self.publish(role, draft)?;
+        self.remove_draft(role)
+    }
+
+    /// Who must sign a role: for a root, those of the root before too.
+    fn authorities(&self, role: &str) -> Result<Vec<Authority>, ReleaseError> {
+        let missing = |role: &str| ReleaseError::Missing(role.to_owned());
+        match role {
+            "root" => {
+                let roots = [self.newest::<Root>("root")?, self.draft("root")?];
+                roots.iter().flatten().map(|root| Authority::of_root(root.says(), "root")).collect()
+            }
+            "targets" => {
+                let root: Draft<Root> = self.coming("root")?.ok_or_else(|| missing("root"))?;
+                Ok(vec![Authority::of_root(root.says(), "targets")?])
+            }
+            delegated => {
+                let targets: Draft<Targets> = self.coming("targets")?.ok_or_else(|| missing("targets"))?;
+                Ok(vec![Authority::of_delegation(targets.says(), delegated)?])
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A release as people make it: keys of several hands, a folder that travels between them on a stick, and a box that believes
+//! what came of it. Nobody has a network.
+
+use anyhow::{Context as _, ensure};
+use noderr_hil::binary;
+use noderr_releases::{FileKey, ReleaseFolder, refresh_online};
+use noderr_update::{Limits, Repository, Trust};
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+const PASSPHRASE: &str = "a long passphrase";
+
+/// Runs `noderrctl` in a folder, with what is typed; returns what it says.
+fn ctl(place: &Path, arguments: &str, typed: &str) -> anyhow::Result<String> {
+    let mut running = Command::new(binary("noderrctl")?)
+        .args(arguments.split(' '))
+        .current_dir(place)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    match running.stdin.take().context("a pipe")?.write_all(typed.as_bytes()) {
+        // Refused before it was read.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        typed => typed?,
+    }
+    let done = running.wait_with_output()?;
+    let [said, why] = [&done.stdout, &done.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    ensure!(done.status.success(), "{arguments}: {why}");
+    Ok(said + &why)
+}
+
+fn sign(place: &Path, key: &str) -> anyhow::Result<String> {
+    ctl(place, &format!("release sign releases --key {key}"), &format!("yes\n{PASSPHRASE}\n"))
+}
+
+/// Why a command is refused.
+fn refusal(place: &Path, arguments: &str, typed: &str) -> anyhow::Result<String> {
+    match ctl(place, arguments, typed) {
+        Err(why) => Ok(why.to_string()),
+        Ok(said) => anyhow::bail!("{arguments} is done: {said}"),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let copied = Command::new("cp").arg("-r").arg(from).arg(to).status()?;
+    ensure!(copied.success(), "cannot copy {}", from.display());
+    Ok(())
+}
+
+const INIT: &str = "release init releases --root anna.pub --root ben.pub --root cleo.pub --targets anna.pub \
+                    --os olga.pub --models mo.pub --online plane.pub";
+
+#[tokio::test]
+async fn what_two_people_sign_on_two_machines_is_believed_by_a_box_without_a_network() -> anyhow::Result<()> {
+    let (here, there) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    for name in ["anna", "ben", "cleo", "olga", "mo", "plane"] {
+        ctl(here.path(), &format!("keys new {name}"), &format!("{PASSPHRASE}\n"))?;
+    }
+    ctl(here.path(), INIT, "")?;
+    let shown = sign(here.path(), "anna")?;
+    assert!(shown.contains("root takes 2 of 3 keys") && shown.contains("root takes 1 more"), "{shown}");
+    // The other one sits elsewhere, and gets the folder on a stick.
+    fs::rename(here.path().join("ben"), there.path().join("ben"))?;
+    fs::copy(here.path().join("ben.pub"), there.path().join("ben.pub"))?;
+    copy(&here.path().join("releases"), there.path())?;
+    sign(there.path(), "ben")?;
+    fs::remove_dir_all(here.path().join("releases"))?;
+    copy(&there.path().join("releases"), here.path())?;
+    sign(here.path(), "olga")?;
+    sign(here.path(), "mo")?;
+    fs::write(here.path().join("image"), vec![7; 300_000])?;
+    ctl(here.path(), "release add releases image --kind os --name generic --release-version 1.0.0", "")?;
+    let shown = sign(here.path(), "olga")?;
+    assert!(shown.contains("adds os/generic/1.0.0: 300000 bytes"), "{shown}");
+    assert!(ctl(here.path(), "release list releases", "")?.contains("os/generic/1.0.0"));
+    ctl(here.path(), "release verify releases", "")?;
+
+    // The control plane's part, and a box.
+    let folder = ReleaseFolder::new(&here.path().join("releases"));
+    let plane = FileKey::from_pem(&fs::read_to_string(here.path().join("plane"))?, &PASSPHRASE.into())?;
+    refresh_online(&folder, SystemTime::now().try_into()?, &plane, &plane)?;
+    let repository = Repository::Folder { metadata: folder.metadata(), targets: folder.targets() };
+    let root = fs::read(folder.metadata().join("1.root.json"))?;
+    let limits = Limits { target_bytes: 1 << 20 };
+    let mut trust = Trust::open(&here.path().join("box"), &root, repository, limits)?;
+    trust.refresh(SystemTime::now()).await?;
+    let target = trust.target("os/generic/1.0.0", SystemTime::now()).await?;
+    assert_eq!(trust.read(&target).await?, vec![7; 300_000]);
+
+    // Withdrawn, and all renewed: a new root by two hands.
+    ctl(here.path(), "release withdraw releases os/generic/1.0.0", "")?;
+    sign(here.path(), "olga")?;
+    ctl(here.path(), "release renew releases --days 700", "")?;
+    for key in ["anna", "cleo", "olga", "mo"] {
+        sign(here.path(), key)?;
+    }
+    refresh_online(&folder, SystemTime::now().try_into()?, &plane, &plane)?;
+    trust.refresh(SystemTime::now()).await?;
+    assert_eq!(trust.root_version(), 2);
+    assert!(trust.target("os/generic/1.0.0", SystemTime::now()).await.is_err(), "it is withdrawn");
+    Ok(())
+}
+
+#[test]
+fn mistakes_are_refused_before_anything_is_signed() -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let here = place.path();
+    for name in ["anna", "ben", "cleo", "olga", "mo", "plane"] {
+        ctl(here, &format!("keys new {name}"), &format!("{PASSPHRASE}\n"))?;
+    }
+    for (arguments, typed, why) in [
+        ("keys new anna", "a long passphrase\n", "exists already"),
+        ("keys new zoe", "short\n", "at least 12"),
+        ("release show releases", "", "holds no releases"),
+        (&INIT.replace("--root ben.pub", "--root anna.pub"), "", "named twice"),
+        (&format!("{INIT} --threshold 4"), "", "cannot be met"),
+        (&INIT.replace("plane.pub", "anna.pub"), "", "must sign nothing else"),
+    ] {
+        assert!(refusal(here, arguments, typed)?.contains(why), "{arguments}");
+    }
+    ctl(here, INIT, "")?;
+    assert!(refusal(here, INIT, "")?.contains("holds releases already"));
+    let ask = "release sign releases --key anna";
+    assert!(refusal(here, ask, "no\n")?.contains("nothing was signed"));
+    assert!(refusal(here, ask, "yes\nanother passphrase\n")?.contains("passphrase is wrong"));
+    assert!(refusal(here, "release sign releases --key plane", "")?.contains("nothing prepared"));
+    // A role is not published before the one above it.
+    sign(here, "olga")?;
+    assert!(ctl(here, "release list releases", "")?.contains("nothing to show"));
+    for key in ["anna", "ben", "mo"] {
+        sign(here, key)?;
+    }
+    fs::write(here.join("image"), b"bytes")?;
+    let add = "release add releases image --kind os --name generic --release-version 1.0.0";
+    ctl(here, add, "")?;
+    sign(here, "olga")?;
+    for (arguments, why) in [
+        (add, "is there already"),
+        (
+            "release add releases image --kind bios --name generic --release-version 1.0.0",
+            "one of os, models",
+        ),
+        ("release add releases image --kind os --name ../x --release-version 1.0.0", "small letters"),
+        ("release add releases image --kind os --name generic --release-version x", "a number"),
+        (
+            "release add releases nothing --kind os --name generic --release-version 1.0.1",
+            "cannot read nothing",
+        ),
+        ("release withdraw releases os/generic/9.0.0", "there is no release"),
+    ] {
+        assert!(refusal(here, arguments, "")?.contains(why), "{arguments}");
+    }
+    // Whoever exchanges an artefact in the folder is found out.
+    ctl(here, "release verify releases", "")?;
+    let targets = here.join("releases/targets/os/generic");
+    let artefact = fs::read_dir(targets)?.next().context("a file")??.path();
+    fs::write(artefact, b"other")?;
+    assert!(refusal(here, "release verify releases", "")?.contains("is not what was signed"));
+    Ok(())
+}
