@@ -164,9 +164,11 @@ impl Write for Hashing {
 
 fn read<M: Metadata>(path: PathBuf) -> Result<Option<Draft<M>>, ReleaseError> {
     match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| ReleaseError::Unreadable { path, why: error.to_string() }),
+        Ok(bytes) => {
+            let read = serde_json::from_slice::<Draft<M>>(&bytes).map_err(|error| error.to_string());
+            let sound = read.and_then(|draft| draft.says().check().map(|()| Some(draft)));
+            sound.map_err(|why| ReleaseError::Unreadable { path, why })
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(why) => Err(ReleaseError::Io { path, why }),
     }

@@ -13,11 +13,25 @@ pub trait Metadata: Serialize + DeserializeOwned + Clone {
     fn version(&self) -> u64;
     /// When it ends.
     fn expires(&self) -> jiff::Timestamp;
+    /// Whether it means what it seems to mean: who signs is shown ids and names, and whoever holds the stick may have written them.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A key goes by its own id and by no other's.
+fn check_ids(keys: &BTreeMap<String, PublicKey>) -> Result<(), String> {
+    match keys.iter().find(|(id, key)| **id != key.id()) {
+        Some((id, key)) => Err(format!("the key {} goes by the id {id} of another", key.id())),
+        None => Ok(()),
+    }
 }
 
 /// Declares a role's metadata: what all have in common, and what the role says.
 macro_rules! metadata {
-    ($(#[$doc:meta])* $name:ident, $type:literal { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
+    ($(#[$doc:meta])* $name:ident, $type:literal, $check:expr, {
+        $($(#[$field_doc:meta])* $field:ident: $kind:ty,)*
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $name {
@@ -48,13 +62,21 @@ macro_rules! metadata {
             fn expires(&self) -> jiff::Timestamp {
                 self.expires
             }
+
+            fn check(&self) -> Result<(), String> {
+                if self.kind != $type {
+                    return Err(format!("it says that it is `{}`, not `{}`", self.kind, $type));
+                }
+                let check: fn(&Self) -> Result<(), String> = $check;
+                check(self)
+            }
         }
     };
 }
 
 metadata! {
     /// The root: which keys may say what.
-    Root, "root" {
+    Root, "root", |root| check_ids(&root.keys), {
         /// Whether files are named by version and hash, so that what is being fetched is never replaced.
         consistent_snapshot: bool,
         /// All keys, by id.
@@ -66,7 +88,7 @@ metadata! {
 
 metadata! {
     /// Which targets there are, and who else may say so.
-    Targets, "targets" {
+    Targets, "targets", |targets| targets.delegations.as_ref().map_or(Ok(()), Delegations::check), {
         /// By name.
         targets: BTreeMap<String, TargetFile>,
         /// Others who may name targets.
@@ -77,7 +99,7 @@ metadata! {
 
 metadata! {
     /// Which versions of targets belong together.
-    Snapshot, "snapshot" {
+    Snapshot, "snapshot", |_| Ok(()), {
         /// By file name.
         meta: BTreeMap<String, MetaFile>,
     }
@@ -85,7 +107,7 @@ metadata! {
 
 metadata! {
     /// Which snapshot is the newest, renewed often, so that nobody can show an old one for long.
-    Timestamp, "timestamp" {
+    Timestamp, "timestamp", |_| Ok(()), {
         /// `snapshot.json`, and nothing else.
         meta: BTreeMap<String, MetaFile>,
     }
@@ -172,6 +194,21 @@ impl Root {
             .iter()
             .map(|(name, (keys, threshold))| ((*name).to_owned(), RoleKeys::of(keys, *threshold)));
         Self::of(version, expires, true, keys, roles.collect())
+    }
+}
+
+impl Delegations {
+    fn check(&self) -> Result<(), String> {
+        check_ids(&self.keys)?;
+        // A role's name is part of the names of files.
+        let is_word = |name: &str| {
+            !name.is_empty()
+                && name.chars().all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '-')
+        };
+        match self.roles.iter().find(|role| !is_word(&role.name)) {
+            Some(role) => Err(format!("`{}` is no name of a role", role.name.escape_debug())),
+            None => Ok(()),
+        }
     }
 }
 

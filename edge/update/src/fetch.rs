@@ -3,13 +3,12 @@
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_LENGTH, HOST, RANGE};
+use hyper::header::{CONTENT_LENGTH, HOST};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use noderr_part::dial;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -78,7 +77,7 @@ pub enum FetchError {
 }
 
 /// An answer that is arriving. It ends with the connection when it is dropped.
-pub struct Answer {
+struct Answer {
     address: String,
     response: Response<Incoming>,
     deadline: Instant,
@@ -93,7 +92,7 @@ impl Fetcher {
 
     /// All bytes at an address, `bound` at most.
     pub async fn all(&self, address: &str, bound: u64) -> Result<Vec<u8>, FetchError> {
-        let mut answer = self.ask(address, None, bound).await?;
+        let mut answer = self.ask(address, bound).await?;
         let mut all = Vec::new();
         while let Some(bytes) = answer.next().await? {
             if all.len() as u64 + bytes.len() as u64 > bound {
@@ -104,22 +103,15 @@ impl Fetcher {
         Ok(all)
     }
 
-    /// The bytes of a range, as they come. The caller counts them.
-    pub async fn range(&self, address: &str, range: Range<u64>) -> Result<Answer, FetchError> {
-        let bound = range.end - range.start;
-        self.ask(address, Some(range), bound).await
-    }
-
-    async fn ask(&self, address: &str, range: Option<Range<u64>>, bound: u64) -> Result<Answer, FetchError> {
+    async fn ask(&self, address: &str, bound: u64) -> Result<Answer, FetchError> {
         let deadline = Instant::now() + PATIENCE + Duration::from_secs(bound / SLOWEST);
-        let asked = self.exchange(address, range.clone());
+        let asked = self.exchange(address);
         let (response, connection) = timeout_at(Instant::now() + SILENCE, asked)
             .await
             .map_err(|_| FetchError::TooSlow(address.to_owned()))??;
         let answer = Answer { address: address.to_owned(), response, deadline, _connection: connection };
-        let expected = if range.is_some() { 206 } else { 200 };
         match answer.response.status().as_u16() {
-            status if status == expected => {}
+            200 => {}
             // Object stores say 403 of what they do not have.
             403 | 404 => return Err(FetchError::NotThere(answer.address)),
             status => return Err(FetchError::Answers { address: answer.address, status }),
@@ -135,7 +127,6 @@ impl Fetcher {
     async fn exchange(
         &self,
         address: &str,
-        range: Option<Range<u64>>,
     ) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), FetchError> {
         let wrong = || FetchError::Address(address.to_owned());
         let uri: Uri = address.parse().map_err(|_| wrong())?;
@@ -148,13 +139,11 @@ impl Fetcher {
         if uri.scheme_str() != Some(scheme) {
             return Err(wrong());
         }
-        let mut request = Request::builder()
+        let request = Request::builder()
             .uri(uri.path_and_query().map_or("/", |path| path.as_str()))
-            .header(HOST, authority.as_str());
-        if let Some(Range { start, end }) = range {
-            request = request.header(RANGE, format!("bytes={start}-{}", end.saturating_sub(1)));
-        }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|_| wrong())?;
+            .header(HOST, authority.as_str())
+            .body(Empty::<Bytes>::new())
+            .map_err(|_| wrong())?;
 
         let lost = |why: String| FetchError::Unreachable { address: address.to_owned(), why };
         let port = authority.port_u16().unwrap_or(usual);
@@ -189,7 +178,7 @@ async fn send(
 
 impl Answer {
     /// The next bytes; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
             let soon = self.deadline.min(Instant::now() + SILENCE);
             let Ok(frame) = timeout_at(soon, self.response.body_mut().frame()).await else {

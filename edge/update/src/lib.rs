@@ -8,6 +8,6 @@ mod fetch;
 mod repository;
 mod trust;
 
-pub use fetch::{Answer, Channel, FetchError, Fetcher};
+pub use fetch::{Channel, FetchError, Fetcher};
 pub use repository::Repository;
 pub use trust::{Limits, Refusal, Target, Trust, TrustError};

@@ -14,6 +14,8 @@ use sigstore_tuf::{TargetFile, TrustedMetadataSet, Updater, UpdaterConfig};
 use std::path::Path;
 use std::time::SystemTime;
 
+const KIB: u64 = 1024;
+
 /// What a server may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -80,6 +82,8 @@ impl Trust {
         let kept = kept.filter(|kept| version(kept).is_ok_and(|kept| kept > given));
         let mut config = UpdaterConfig::default();
         config.target_max_length = limits.target_bytes;
+        (config.root_max_length, config.timestamp_max_length) = (256 * KIB, 16 * KIB);
+        (config.snapshot_max_length, config.targets_max_length) = (256 * KIB, 1024 * KIB);
         let updater = Updater::new(Guard(repository), kept.as_deref().unwrap_or(root))?
             .with_config(config)
             .with_store(shelf);

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, ensure};
 use noderr_hil::binary;
-use noderr_releases::{FileKey, ReleaseFolder, refresh_online};
+use noderr_releases::{FileKey, ReleaseFolder, ReleaseKey as _, refresh_online};
 use noderr_update::{Limits, Repository, Trust};
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -51,6 +51,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+const ADD: &str = "release add releases image --kind os --name generic --release-version 1.0.0";
 const INIT: &str = "release init releases --root anna.pub --root ben.pub --root cleo.pub --targets anna.pub \
                     --os olga.pub --models mo.pub --online plane.pub";
 
@@ -73,7 +74,7 @@ async fn what_two_people_sign_on_two_machines_is_believed_by_a_box_without_a_net
     sign(here.path(), "olga")?;
     sign(here.path(), "mo")?;
     fs::write(here.path().join("image"), vec![7; 300_000])?;
-    ctl(here.path(), "release add releases image --kind os --name generic --release-version 1.0.0", "")?;
+    ctl(here.path(), ADD, "")?;
     let shown = sign(here.path(), "olga")?;
     assert!(shown.contains("adds os/generic/1.0.0: 300000 bytes"), "{shown}");
     assert!(ctl(here.path(), "release list releases", "")?.contains("os/generic/1.0.0"));
@@ -102,6 +103,20 @@ async fn what_two_people_sign_on_two_machines_is_believed_by_a_box_without_a_net
     trust.refresh(SystemTime::now()).await?;
     assert_eq!(trust.root_version(), 2);
     assert!(trust.target("os/generic/1.0.0", SystemTime::now()).await.is_err(), "it is withdrawn");
+    Ok(())
+}
+
+/// A folder with a root, its roles and one release.
+fn begun(here: &Path) -> anyhow::Result<()> {
+    for name in ["anna", "ben", "cleo", "olga", "mo", "plane"] {
+        ctl(here, &format!("keys new {name}"), &format!("{PASSPHRASE}\n"))?;
+    }
+    ctl(here, INIT, "")?;
+    fs::write(here.join("image"), b"bytes")?;
+    ctl(here, ADD, "")?;
+    for key in ["anna", "ben", "olga", "mo"] {
+        sign(here, key)?;
+    }
     Ok(())
 }
 
@@ -135,11 +150,10 @@ fn mistakes_are_refused_before_anything_is_signed() -> anyhow::Result<()> {
         sign(here, key)?;
     }
     fs::write(here.join("image"), b"bytes")?;
-    let add = "release add releases image --kind os --name generic --release-version 1.0.0";
-    ctl(here, add, "")?;
+    ctl(here, ADD, "")?;
     sign(here, "olga")?;
     for (arguments, why) in [
-        (add, "is there already"),
+        (ADD, "is there already"),
         (
             "release add releases image --kind bios --name generic --release-version 1.0.0",
             "one of os, models",
@@ -154,7 +168,29 @@ fn mistakes_are_refused_before_anything_is_signed() -> anyhow::Result<()> {
     ] {
         assert!(refusal(here, arguments, "")?.contains(why), "{arguments}");
     }
-    // Whoever exchanges an artefact in the folder is found out.
+    Ok(())
+}
+
+#[test]
+fn whoever_has_the_stick_makes_nobody_sign_or_hand_out_what_they_do_not_see() -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let here = place.path();
+    begun(here)?;
+    // A key under another's id, a role whose name leads elsewhere.
+    let draft = here.join("releases/drafts/targets.json");
+    ctl(here, "release renew releases", "")?;
+    let honest: serde_json::Value = serde_json::from_slice(&fs::read(&draft)?)?;
+    let mut theirs = honest.clone();
+    let keys = theirs["signed"]["delegations"]["keys"].as_object_mut().context("keys")?;
+    let strange = serde_json::to_value(FileKey::generate().public())?;
+    *keys.values_mut().next().context("a key")? = strange;
+    fs::write(&draft, theirs.to_string())?;
+    assert!(refusal(here, "release sign releases --key anna", "")?.contains("of another"));
+    let mut theirs = honest.clone();
+    theirs["signed"]["delegations"]["roles"][0]["name"] = "../../os".into();
+    fs::write(&draft, theirs.to_string())?;
+    assert!(refusal(here, "release sign releases --key anna", "")?.contains("no name of a role"));
+    fs::write(&draft, honest.to_string())?;
     ctl(here, "release verify releases", "")?;
     let targets = here.join("releases/targets/os/generic");
     let artefact = fs::read_dir(targets)?.next().context("a file")??.path();
