@@ -6,8 +6,8 @@ use crate::folder::ReleaseFolder;
 use crate::metadata::{Metadata, Root, Targets};
 use crate::signing::Authority;
 use sha2::{Digest as _, Sha256};
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 
 impl ReleaseFolder {
     /// What is wrong with what is published, a sentence each; nothing if all is well.
@@ -18,7 +18,7 @@ impl ReleaseFolder {
         for version in 1..=newest {
             let Some(root) = self.published::<Root>("root", version)? else {
                 wrong.push(format!("root {version} is missing: boxes that know an older one cannot follow"));
-                continue;
+                return Ok(wrong);
             };
             for by in before.iter().chain([&root]) {
                 if !Authority::of_root(by.says(), "root")?.is_met(&root) {
@@ -71,8 +71,11 @@ impl ReleaseFolder {
             let hash = target.hashes.get("sha256").map_or("", String::as_str);
             let path = self.place_of(name, hash);
             let digest = || {
-                let (mut file, mut digest) = (File::open(&path)?, Sha256::new());
-                let length = io::copy(&mut file, &mut digest)?;
+                if !fs::symlink_metadata(&path)?.is_file() {
+                    return Err(io::Error::other("it is no file"));
+                }
+                let (file, mut digest) = (File::open(&path)?, Sha256::new());
+                let length = io::copy(&mut file.take(target.length.saturating_add(1)), &mut digest)?;
                 Ok::<_, io::Error>((length, hex::encode(digest.finalize())))
             };
             match digest() {

@@ -3,6 +3,9 @@
 use crate::ReleaseError;
 use crate::draft::Draft;
 use crate::metadata::{Metadata, TargetFile, Timestamp};
+use rand_core::{OsRng, RngCore as _};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -53,7 +56,10 @@ impl ReleaseFolder {
         let mut newest = None;
         for entry in entries {
             let name = entry.map_err(failed)?.file_name();
-            let version = name.to_str().and_then(|name| name.strip_suffix(&suffix)?.parse::<u64>().ok());
+            let version = name.to_str().and_then(|name| name.strip_suffix(&suffix)?.parse::<u32>().ok());
+            // A number is written in one way.
+            let version = version.filter(|version| name.to_str() == Some(&format!("{version}{suffix}")));
+            let version = version.map(u64::from);
             newest = newest.max(version);
         }
         Ok(newest)
@@ -106,6 +112,16 @@ impl ReleaseFolder {
         remove(&self.drafts().join(format!("{role}.json")))
     }
 
+    pub(crate) fn draft_bytes(&self, role: &str) -> Result<Option<Vec<u8>>, ReleaseError> {
+        let path = self.drafts().join(format!("{role}.json"));
+        read_bytes(&path).map_err(|why| ReleaseError::Io { path, why })
+    }
+
+    pub(crate) fn published_bytes(&self, role: &str, version: u64) -> Result<Option<Vec<u8>>, ReleaseError> {
+        let path = self.metadata().join(format!("{version}.{role}.json"));
+        read_bytes(&path).map_err(|why| ReleaseError::Io { path, why })
+    }
+
     /// Where drafts are: beside what is handed out.
     fn drafts(&self) -> PathBuf {
         self.root.join("drafts")
@@ -128,9 +144,9 @@ impl ReleaseFolder {
         let failed = |why| ReleaseError::Io { path: folder.join(last), why };
         fs::create_dir_all(&folder).map_err(failed)?;
         // Under which name a target goes is known when all of it was read once.
-        let unfinished = folder.join(format!(".{last}.unfinished"));
         let mut copy = || {
-            let mut file = Hashing { file: File::create(&unfinished)?, digest: Sha256::new(), length: 0 };
+            let (unfinished, file) = begin(&folder)?;
+            let mut file = Hashing { file, digest: Sha256::new(), length: 0 };
             io::copy(&mut bytes, &mut file)?;
             file.file.sync_all()?;
             let hash = hex::encode(file.digest.finalize());
@@ -162,14 +178,31 @@ impl Write for Hashing {
     }
 }
 
+/// Metadata that is larger than this is none of ours.
+const LARGEST: u64 = 4 << 20;
+
+/// The bytes of a file, if it is there. A stick may hold links, pipes and files without end.
+fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found?,
+    };
+    if !found.is_file() || found.len() > LARGEST {
+        return Err(io::Error::other("it is no file, or too large"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 fn read<M: Metadata>(path: PathBuf) -> Result<Option<Draft<M>>, ReleaseError> {
-    match fs::read(&path) {
-        Ok(bytes) => {
+    match read_bytes(&path) {
+        Ok(None) => Ok(None),
+        Ok(Some(bytes)) => {
             let read = serde_json::from_slice::<Draft<M>>(&bytes).map_err(|error| error.to_string());
             let sound = read.and_then(|draft| draft.says().check().map(|()| Some(draft)));
             sound.map_err(|why| ReleaseError::Unreadable { path, why })
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(why) => Err(ReleaseError::Io { path, why }),
     }
 }
@@ -189,17 +222,35 @@ fn create(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ReleaseError> {
     let path = folder.join(name);
     let write = || {
         fs::create_dir_all(folder)?;
-        let unfinished = folder.join(format!(".{name}.unfinished"));
-        let mut file = File::create(&unfinished)?;
+        let (unfinished, mut file) = begin(folder)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        // A link does not replace what is there, as a renamed file would.
-        let linked = fs::hard_link(&unfinished, &path);
-        fs::remove_file(&unfinished)?;
-        linked?;
+        let renamed = rename_to_new(&unfinished, &path);
+        if renamed.is_err() {
+            fs::remove_file(&unfinished)?;
+        }
+        renamed?;
         sync(folder)
     };
     write().map_err(|why| ReleaseError::Io { path, why })
+}
+
+/// A file of a name that nobody has prepared a link for.
+fn begin(folder: &Path) -> io::Result<(PathBuf, File)> {
+    let mut random = [0; 8];
+    OsRng.fill_bytes(&mut random);
+    let path = folder.join(format!(".{}.unfinished", hex::encode(random)));
+    Ok((path.clone(), File::options().write(true).create_new(true).open(path)?))
+}
+
+/// Renames a file where nothing may be yet.
+fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system of a stick knows this.
+        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
+        Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+        renamed => Ok(renamed?),
+    }
 }
 
 fn sync(folder: &Path) -> io::Result<()> {

@@ -43,6 +43,14 @@ impl PublicKey {
         Self { keytype: "ed25519".to_owned(), scheme: "ed25519".to_owned(), keyval }
     }
 
+    /// Whether this is written as this tool writes keys: a key that could be written in several ways would have several ids.
+    pub(crate) fn is_sound(&self) -> bool {
+        let public = &self.keyval.public;
+        let is_hex =
+            public.len() == 64 && public.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_hex && self.keytype == "ed25519" && self.scheme == "ed25519"
+    }
+
     /// Whether a signature is of this key.
     pub(crate) fn has_signed(&self, bytes: &[u8], signature: &[u8]) -> bool {
         let Ok(raw) = hex::decode(&self.keyval.public) else { return false };

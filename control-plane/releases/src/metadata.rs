@@ -3,9 +3,11 @@
 use crate::key::PublicKey;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SPEC: &str = "1.0.31";
+/// The roles of a root, as they are sorted.
+const TOP: [&str; 4] = ["root", "snapshot", "targets", "timestamp"];
 
 /// What a role says.
 pub trait Metadata: Serialize + DeserializeOwned + Clone {
@@ -19,12 +21,22 @@ pub trait Metadata: Serialize + DeserializeOwned + Clone {
     }
 }
 
-/// A key goes by its own id and by no other's.
-fn check_ids(keys: &BTreeMap<String, PublicKey>) -> Result<(), String> {
-    match keys.iter().find(|(id, key)| **id != key.id()) {
-        Some((id, key)) => Err(format!("the key {} goes by the id {id} of another", key.id())),
-        None => Ok(()),
-    }
+fn sound(is: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if is { Ok(()) } else { Err(otherwise()) }
+}
+
+/// A key is one that this tool makes, and goes by its own id.
+fn check_keys(keys: &BTreeMap<String, PublicKey>) -> Result<(), String> {
+    keys.iter().try_for_each(|(id, key)| {
+        sound(key.is_sound(), || "a key is not an Ed25519 key as this tool writes it".to_owned())?;
+        sound(*id == key.id(), || format!("the key {} goes by the id {id:?} of another", key.id()))
+    })
+}
+
+/// Text that goes into names of files and onto terminals.
+fn is_plain(text: &str, more: &str) -> bool {
+    let fits = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || more.contains(char);
+    (1..=128).contains(&text.len()) && text.chars().all(fits)
 }
 
 /// Declares a role's metadata: what all have in common, and what the role says.
@@ -64,9 +76,8 @@ macro_rules! metadata {
             }
 
             fn check(&self) -> Result<(), String> {
-                if self.kind != $type {
-                    return Err(format!("it says that it is `{}`, not `{}`", self.kind, $type));
-                }
+                sound(self.kind == $type, || format!("it does not say that it is `{}`", $type))?;
+                sound(self.spec_version == SPEC, || format!("it is not of version {SPEC} of the framework"))?;
                 let check: fn(&Self) -> Result<(), String> = $check;
                 check(self)
             }
@@ -76,7 +87,7 @@ macro_rules! metadata {
 
 metadata! {
     /// The root: which keys may say what.
-    Root, "root", |root| check_ids(&root.keys), {
+    Root, "root", Root::check_roles, {
         /// Whether files are named by version and hash, so that what is being fetched is never replaced.
         consistent_snapshot: bool,
         /// All keys, by id.
@@ -88,7 +99,7 @@ metadata! {
 
 metadata! {
     /// Which targets there are, and who else may say so.
-    Targets, "targets", |targets| targets.delegations.as_ref().map_or(Ok(()), Delegations::check), {
+    Targets, "targets", Targets::check_names, {
         /// By name.
         targets: BTreeMap<String, TargetFile>,
         /// Others who may name targets.
@@ -199,16 +210,55 @@ impl Root {
 
 impl Delegations {
     fn check(&self) -> Result<(), String> {
-        check_ids(&self.keys)?;
-        // A role's name is part of the names of files.
-        let is_word = |name: &str| {
-            !name.is_empty()
-                && name.chars().all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '-')
-        };
-        match self.roles.iter().find(|role| !is_word(&role.name)) {
-            Some(role) => Err(format!("`{}` is no name of a role", role.name.escape_debug())),
-            None => Ok(()),
-        }
+        check_keys(&self.keys)?;
+        let mut names = BTreeSet::new();
+        self.roles.iter().try_for_each(|role| {
+            let name = role.name.escape_debug();
+            let is_free = is_plain(&role.name, "-") && !TOP.contains(&role.name.as_str());
+            sound(is_free, || format!("`{name}` is no name of a role"))?;
+            // A box asks the first of a name, and a person reads the last.
+            sound(names.insert(&role.name), || format!("{name} is there twice"))?;
+            sound(role.terminating, || format!("{name} lets others name what it does not"))?;
+            let are_plain = !role.paths.is_empty() && role.paths.iter().all(|path| is_plain(path, "-./*"));
+            sound(are_plain, || format!("{name} has no paths, or strange ones"))?;
+            role.keys.check(&self.keys)
+        })
+    }
+}
+
+impl Root {
+    fn check_roles(&self) -> Result<(), String> {
+        check_keys(&self.keys)?;
+        sound(self.consistent_snapshot, || "its files would be replaced while they are fetched".to_owned())?;
+        let names: Vec<_> = self.roles.keys().map(String::as_str).collect();
+        sound(names == TOP, || format!("its roles are not {}", TOP.join(", ")))?;
+        self.roles.values().try_for_each(|keys| keys.check(&self.keys))
+    }
+}
+
+impl Targets {
+    fn check_names(&self) -> Result<(), String> {
+        self.delegations.as_ref().map_or(Ok(()), Delegations::check)?;
+        self.targets.iter().try_for_each(|(name, target)| {
+            let is_name = is_plain(name, "-./")
+                && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
+            sound(is_name, || format!("`{}` is no name of a release", name.escape_debug()))?;
+            let hash = target.hashes.get("sha256").filter(|_| target.hashes.len() == 1);
+            let is_hash =
+                hash.is_some_and(|hash| hash.len() == 64 && is_plain(hash, "") && hex::decode(hash).is_ok());
+            sound(is_hash, || format!("{name} has another hash than one SHA-256"))
+        })
+    }
+}
+
+impl RoleKeys {
+    fn check(&self, keys: &BTreeMap<String, PublicKey>) -> Result<(), String> {
+        let own: BTreeSet<_> = self.keyids.iter().collect();
+        sound(own.len() == self.keyids.len(), || "a key is named twice for a role".to_owned())?;
+        sound(own.iter().all(|id| keys.contains_key(*id)), || "a key of a role is missing".to_owned())?;
+        sound((1..=own.len()).contains(&self.threshold), || {
+            "a role has a threshold that means nothing".to_owned()
+        })
     }
 }
 
@@ -253,6 +303,14 @@ impl TargetFile {
     }
 }
 
+impl MetaFile {
+    /// A file of these bytes.
+    pub(crate) fn of(version: u64, bytes: &[u8]) -> Self {
+        let hashes = BTreeMap::from([("sha256".to_owned(), sha256(bytes))]);
+        Self { version, length: Some(bytes.len() as u64), hashes: Some(hashes) }
+    }
+}
+
 impl Snapshot {
     /// These versions belong together.
     pub fn new(version: u64, expires: jiff::Timestamp, meta: BTreeMap<String, MetaFile>) -> Self {
@@ -264,8 +322,7 @@ impl Timestamp {
     /// This snapshot is the newest.
     pub fn new(version: u64, expires: jiff::Timestamp, snapshot: (u64, &[u8])) -> Self {
         let (snapshot, bytes) = snapshot;
-        let hashes = BTreeMap::from([("sha256".to_owned(), sha256(bytes))]);
-        let pin = MetaFile { version: snapshot, length: Some(bytes.len() as u64), hashes: Some(hashes) };
+        let pin = MetaFile::of(snapshot, bytes);
         Self::of(version, expires, BTreeMap::from([("snapshot.json".to_owned(), pin)]))
     }
 }

@@ -1,5 +1,5 @@
 //! The two roles that are signed online: which versions belong together, and that this is still so. Whoever holds their keys
-//! can hide what is new, for as long as a timestamp lasts, and name nothing that the offline keys have not named.
+//! can hide what is new, until what the offline keys have signed ends, and name nothing that they have not named.
 
 use crate::ReleaseError;
 use crate::draft::Draft;
@@ -51,7 +51,9 @@ fn newest_targets(folder: &ReleaseFolder) -> Result<BTreeMap<String, MetaFile>, 
     let mut meta = BTreeMap::new();
     for role in ["targets"].into_iter().chain(delegated.map(|role| role.name.as_str())) {
         let version = folder.newest_version(role)?.ok_or_else(|| missing(role))?;
-        meta.insert(format!("{role}.json"), MetaFile { version, length: None, hashes: None });
+        // By its bytes: a draft that was signed and given up may have the same version.
+        let bytes = folder.published_bytes(role, version)?.ok_or_else(|| missing(role))?;
+        meta.insert(format!("{role}.json"), MetaFile::of(version, &bytes));
     }
     Ok(meta)
 }

@@ -102,6 +102,9 @@ impl ReleaseFolder {
                 _ => self.draft(&role)?.map(Any::Targets),
             };
             let Some(draft) = draft else { continue };
+            if self.is_published(&role)? {
+                continue;
+            }
             let (progress, changes) = match &draft {
                 Any::Root(draft) => {
                     (self.progress(&role, draft)?, changes_of_root(self.newest(&role)?, draft))
@@ -122,6 +125,7 @@ impl ReleaseFolder {
         let (signed, needed) =
             so_far.max_by_key(|(signed, needed)| needed.saturating_sub(*signed)).unwrap_or_default();
         let (version, expires) = (draft.says().version(), draft.says().expires());
+        self.check_version(role, version)?;
         Ok(Progress { role: role.to_owned(), version, expires, signed, needed })
     }
 
@@ -169,12 +173,27 @@ impl ReleaseFolder {
     }
 
     fn publish_draft<M: Metadata>(&self, role: &str, draft: &Draft<M>) -> Result<(), ReleaseError> {
-        let (version, follows) = (draft.says().version(), self.newest_version(role)?.unwrap_or_default() + 1);
-        if version != follows {
-            return Err(ReleaseError::Version { role: role.to_owned(), version, follows });
-        }
         self.publish(role, draft)?;
         self.remove_draft(role)
+    }
+
+    /// Whether a draft is published as it is: a power cut came before the draft was removed.
+    fn is_published(&self, role: &str) -> Result<bool, ReleaseError> {
+        let newest = self.newest_version(role)?.unwrap_or_default();
+        let same = self.draft_bytes(role)? == self.published_bytes(role, newest)?;
+        if same {
+            self.remove_draft(role)?;
+        }
+        Ok(same)
+    }
+
+    /// A draft is the next version.
+    fn check_version(&self, role: &str, version: u64) -> Result<(), ReleaseError> {
+        let follows = self.newest_version(role)?.unwrap_or_default() + 1;
+        if version == follows {
+            return Ok(());
+        }
+        Err(ReleaseError::Version { role: role.to_owned(), version, follows })
     }
 
     /// Who must sign a role: for a root, those of the root before too.

@@ -1,16 +1,16 @@
-//! What a draft changes, in plain words, for whoever is about to sign it.
+//! What a draft says, in plain words, for whoever is about to sign it: all of it, and what of it is new.
 
 use crate::draft::Draft;
 use crate::metadata::{RoleKeys, Root, TargetFile, Targets};
 use std::collections::BTreeMap;
 
-/// What a root changes against the one before, a sentence each.
+/// What a root says, a sentence each, marked where the one before says so too.
 pub(crate) fn changes_of_root(before: Option<Draft<Root>>, draft: &Draft<Root>) -> Vec<String> {
     let before = before.map(|before| before.says().roles.clone()).unwrap_or_default();
     of_roles(&before, &draft.says().roles)
 }
 
-/// What a role that names targets changes against the version before, a sentence each.
+/// What a role that names targets says, likewise.
 pub(crate) fn changes_of_targets(before: Option<Draft<Targets>>, draft: &Draft<Targets>) -> Vec<String> {
     of_targets(before.as_ref().map(Draft::says), draft.says())
 }
@@ -20,14 +20,14 @@ fn of_roles(before: &BTreeMap<String, RoleKeys>, after: &BTreeMap<String, RoleKe
     for (role, keys) in after {
         let had = before.get(role);
         let of = keys.keyids.len();
-        match had {
-            Some(had) if had.threshold == keys.threshold && had.keyids.len() == of => {}
-            _ => said.push(format!("{role} takes {} of {of} keys", keys.threshold)),
+        let as_before = had.is_some_and(|had| had.threshold == keys.threshold && had.keyids.len() == of);
+        said.push(marked(as_before, format!("{role} takes {} of {of} keys", keys.threshold)));
+        for id in &keys.keyids {
+            let as_before = had.is_some_and(|had| had.keyids.contains(id));
+            said.push(marked(as_before, format!("{id} may sign {role}")));
         }
-        let is_new = |id: &&String| had.is_none_or(|had| !had.keyids.contains(id));
-        said.extend(keys.keyids.iter().filter(is_new).map(|id| format!("{} may sign {role}", short(id))));
         let gone = had.into_iter().flat_map(|had| &had.keyids).filter(|id| !keys.keyids.contains(id));
-        said.extend(gone.map(|id| format!("{} may sign {role} no more", short(id))));
+        said.extend(gone.map(|id| format!("{id} may sign {role} no more")));
     }
     let gone = before.keys().filter(|role| !after.contains_key(*role));
     said.extend(gone.map(|role| format!("{role} is gone")));
@@ -44,33 +44,31 @@ fn of_targets(before: Option<&Targets>, after: &Targets) -> Vec<String> {
     for role in after.delegations.iter().flat_map(|delegations| &delegations.roles) {
         let had = before.and_then(|before| before.delegations.as_ref());
         let had = had.and_then(|had| had.roles.iter().find(|had| had.name == role.name));
-        if had.is_none_or(|had| had.paths != role.paths) {
-            said.push(format!("{} may name {}", role.name, role.paths.join(", ")));
-        }
+        let as_before = had.is_some_and(|had| had.paths == role.paths);
+        said.push(marked(as_before, format!("{} may name {}", role.name, role.paths.join(", "))));
     }
     let none = BTreeMap::new();
     let had = before.map_or(&none, |before| &before.targets);
     for (name, target) in &after.targets {
-        match had.get(name) {
-            None => said.push(format!("adds {name}: {}", described(target))),
+        said.push(match had.get(name) {
+            None => format!("adds {name}: {}", described(target)),
             Some(before) if before != target => {
-                said.push(format!("CHANGES {name}: {} instead of {}", described(target), described(before)));
+                format!("CHANGES {name}: {} instead of {}", described(target), described(before))
             }
-            Some(_) => {}
-        }
+            Some(_) => marked(true, format!("{name}: {}", described(target))),
+        });
     }
-    said.extend(
-        had.keys().filter(|name| !after.targets.contains_key(*name)).map(|name| format!("withdraws {name}")),
-    );
+    let gone = had.keys().filter(|name| !after.targets.contains_key(*name));
+    said.extend(gone.map(|name| format!("withdraws {name}")));
     said
+}
+
+/// What is as it was is said too: what it is compared with is no better than the folder.
+fn marked(as_before: bool, sentence: String) -> String {
+    if as_before { format!("as before: {sentence}") } else { sentence }
 }
 
 fn described(target: &TargetFile) -> String {
     let hash = target.hashes.get("sha256").map_or("no hash", String::as_str);
     format!("{} bytes, sha256 {hash}", target.length)
-}
-
-/// Enough of an id to tell keys apart.
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
 }

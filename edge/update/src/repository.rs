@@ -3,7 +3,7 @@
 use crate::fetch::{FetchError, Fetcher};
 use sigstore_tuf::Error;
 use sigstore_tuf::transport::FetchFuture;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
@@ -76,6 +76,10 @@ fn read(folder: &Path, name: &str, bound: u64) -> sigstore_tuf::Result<Option<Ve
         return Err(Error::transport(format!("{name} leads out of its folder")));
     }
     let read = || {
+        // A pipe would never end, and a link may lead anywhere.
+        if !fs::symlink_metadata(&path)?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
         let mut bytes = Vec::new();
         File::open(&path)?.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
         Ok::<_, io::Error>(bytes)

@@ -3,11 +3,13 @@
 
 mod crypto;
 mod error;
+mod floor;
 mod guard;
 mod shelf;
 
 pub use error::{Refusal, TrustError};
 
+use floor::Keeper;
 use guard::Guard;
 use shelf::{Failure, Shelf};
 use sigstore_tuf::{TargetFile, TrustedMetadataSet, Updater, UpdaterConfig};
@@ -32,7 +34,10 @@ impl Default for Limits {
 /// The metadata that this box trusts. Lives only while there is something to ask.
 pub struct Trust {
     updater: Updater,
+    floor: Keeper,
     failure: Failure,
+    /// Whether the last refresh ended well: what it left behind otherwise is not to be believed.
+    refreshed: bool,
 }
 
 /// A target that signed metadata names, at the time of asking.
@@ -73,9 +78,11 @@ impl Trust {
         crypto::install();
         let shelf = Shelf::open(folder).map_err(TrustError::Disk)?;
         let failure = shelf.failure();
+        let floor = Keeper::open(folder).map_err(TrustError::Disk)?;
         let version = |root: &[u8]| TrustedMetadataSet::from_root(root).map(|trusted| trusted.root().version);
         let given = version(root)?;
         let kept = shelf.root().unwrap_or_else(|error| {
+            // The floor knows how far the chain must lead.
             tracing::warn!(%error, "the newest root cannot be read; its chain begins anew");
             None
         });
@@ -87,18 +94,27 @@ impl Trust {
         let updater = Updater::new(Guard(repository), kept.as_deref().unwrap_or(root))?
             .with_config(config)
             .with_store(shelf);
-        Ok(Self { updater, failure })
+        Ok(Self { updater, floor, failure, refreshed: false })
     }
 
     /// Asks for the newest metadata. What comes is on the disk before this returns: what is forgotten could be rolled back.
     pub async fn refresh(&mut self, now: SystemTime) -> Result<(), TrustError> {
+        self.refreshed = false;
         let refreshed = self.updater.refresh(timestamp(now)?).await;
         self.on_disk()?;
-        Ok(refreshed?)
+        refreshed?;
+        self.floor.raise(self.updater.trusted())?;
+        self.refreshed = true;
+        Ok(())
     }
 
     /// The target of this name, after a [`refresh`](Self::refresh).
     pub async fn target(&mut self, name: &str, now: SystemTime) -> Result<Target, TrustError> {
+        if !self.refreshed {
+            return Err(
+                Refusal::NotNamed.because("nothing is known before a refresh that ended well".to_owned())
+            );
+        }
         let found = self.updater.get_target_info(name, timestamp(now)?).await;
         self.on_disk()?;
         let file = found?.ok_or_else(|| Refusal::NotNamed.because(format!("no release key names {name}")))?;
@@ -116,7 +132,7 @@ impl Trust {
     }
 
     fn on_disk(&self) -> Result<(), TrustError> {
-        self.failure.take().map_or(Ok(()), |error| Err(TrustError::Disk(error)))
+        self.failure.first().map_or(Ok(()), |error| Err(TrustError::Disk(error)))
     }
 }
 

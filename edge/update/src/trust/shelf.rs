@@ -8,14 +8,15 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The first error of the disk since somebody asked. The TUF client goes on without a copy on the disk; the box must not: what is
-/// not on the disk can be rolled back.
+/// The first error of the disk. The TUF client goes on without a copy on the disk; the box must not, until it has opened the shelf
+/// again: what is not on the disk can be rolled back.
 #[derive(Clone, Default)]
 pub(super) struct Failure(Arc<Mutex<Option<io::Error>>>);
 
 impl Failure {
-    pub(super) fn take(&self) -> Option<io::Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(super) fn first(&self) -> Option<io::Error> {
+        let first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        first.as_ref().map(|error| io::Error::new(error.kind(), error.to_string()))
     }
 
     fn note(&self, error: &io::Error) {

@@ -74,7 +74,12 @@ async fn no_role_is_rolled_back() -> anyhow::Result<()> {
     again.sign(&world.online)?;
     world.lie("metadata/9.snapshot.json", again.to_bytes()?);
     world.lie("metadata/timestamp.json", sign(9, (9, &again.to_bytes()?))?);
-    assert_eq!(refused(world.client("box")?.refresh(SystemTime::now()).await)?, Refusal::RolledBack);
+    // Not at the second try either, when the timestamp of the first is kept already.
+    for _ in 0..3 {
+        let mut again = world.client("box")?;
+        assert_eq!(refused(again.refresh(SystemTime::now()).await)?, Refusal::RolledBack);
+        assert_eq!(refused(again.target(TARGET, SystemTime::now()).await)?, Refusal::NotNamed);
+    }
     world.be_honest();
     world.lie("metadata/2.os.json", os);
     let mut fresh = world.client("another")?;
@@ -120,8 +125,8 @@ async fn nobody_is_frozen_for_longer_than_a_timestamp_lasts() -> anyhow::Result<
     world.lie("metadata/timestamp.json", world.published("timestamp.json")?);
     world.release_another(2)?;
     trust.refresh(SystemTime::now() + DAY).await?;
-    assert_eq!(refused(trust.refresh(SystemTime::now() + 8 * DAY).await)?, Refusal::Expired);
     assert_eq!(refused(trust.target(TARGET, SystemTime::now() + 8 * DAY).await)?, Refusal::Expired);
+    assert_eq!(refused(trust.refresh(SystemTime::now() + 8 * DAY).await)?, Refusal::Expired);
     Ok(())
 }
 

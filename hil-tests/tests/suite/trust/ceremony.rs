@@ -5,6 +5,7 @@ use anyhow::{Context as _, ensure};
 use noderr_hil::binary;
 use noderr_releases::{FileKey, ReleaseFolder, ReleaseKey as _, refresh_online};
 use noderr_update::{Limits, Repository, Trust};
+use serde_json::{Value, json};
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
@@ -171,26 +172,62 @@ fn mistakes_are_refused_before_anything_is_signed() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What whoever holds the stick writes into a draft.
+type Lie<'a> = &'a dyn Fn(&mut Value);
+
 #[test]
 fn whoever_has_the_stick_makes_nobody_sign_or_hand_out_what_they_do_not_see() -> anyhow::Result<()> {
     let place = tempfile::tempdir()?;
     let here = place.path();
     begun(here)?;
-    // A key under another's id, a role whose name leads elsewhere.
     let draft = here.join("releases/drafts/targets.json");
     ctl(here, "release renew releases", "")?;
-    let honest: serde_json::Value = serde_json::from_slice(&fs::read(&draft)?)?;
-    let mut theirs = honest.clone();
-    let keys = theirs["signed"]["delegations"]["keys"].as_object_mut().context("keys")?;
-    let strange = serde_json::to_value(FileKey::generate().public())?;
-    *keys.values_mut().next().context("a key")? = strange;
-    fs::write(&draft, theirs.to_string())?;
-    assert!(refusal(here, "release sign releases --key anna", "")?.contains("of another"));
-    let mut theirs = honest.clone();
-    theirs["signed"]["delegations"]["roles"][0]["name"] = "../../os".into();
-    fs::write(&draft, theirs.to_string())?;
-    assert!(refusal(here, "release sign releases --key anna", "")?.contains("no name of a role"));
+    let honest: Value = serde_json::from_slice(&fs::read(&draft)?)?;
+    let strange = FileKey::generate();
+    let named = serde_json::to_value(strange.public())?;
+    let lies: [(&str, Lie<'_>); 6] = [
+        ("of another", &|theirs| {
+            let keys = theirs["delegations"]["keys"].as_object_mut().expect("keys");
+            *keys.values_mut().next().expect("a key") = named.clone();
+        }),
+        ("no name of a role", &|theirs| theirs["delegations"]["roles"][0]["name"] = "../../os".into()),
+        // A box asks the first of the two.
+        ("there twice", &|theirs| {
+            theirs["delegations"]["keys"][strange.public().id()] = named.clone();
+            let roles = theirs["delegations"]["roles"].as_array_mut().expect("roles");
+            let mut mine = roles[0].clone();
+            mine["keyids"] = json!([strange.public().id()]);
+            roles.insert(0, mine);
+        }),
+        ("no name of a release", &|theirs| {
+            theirs["targets"]["os/\u{1b}[2K/1.0.0"] =
+                json!({ "length": 1, "hashes": { "sha256": "00".repeat(32) } });
+        }),
+        ("version", &|theirs| theirs["spec_version"] = "2.0.0".into()),
+        ("does not follow", &|theirs| theirs["version"] = 7.into()),
+    ];
+    for (why, lie) in lies {
+        let mut theirs = honest.clone();
+        lie(&mut theirs["signed"]);
+        fs::write(&draft, theirs.to_string())?;
+        let refused = refusal(here, "release sign releases --key anna", "")?;
+        assert!(refused.contains(why), "{why}: {refused}");
+    }
     fs::write(&draft, honest.to_string())?;
+    // What is published under the stick's own hands hides nothing of the draft.
+    let draft = here.join("releases/drafts/os.json");
+    let published = here.join("releases/metadata/1.os.json");
+    let before = [fs::read(&draft)?, fs::read(&published)?];
+    let mut both: Value = serde_json::from_slice(&before[0])?;
+    both["signed"]["targets"]["os/generic/6.6.6"] =
+        json!({ "length": 4, "hashes": { "sha256": "ee".repeat(32) } });
+    fs::write(&draft, both.to_string())?;
+    both["signed"]["version"] = 1.into();
+    fs::write(&published, both.to_string())?;
+    let shown = refusal(here, "release sign releases --key olga", "no\n")?;
+    assert!(shown.contains("os/generic/6.6.6"), "{shown}");
+    fs::write(&draft, &before[0])?;
+    fs::write(&published, &before[1])?;
     ctl(here, "release verify releases", "")?;
     let targets = here.join("releases/targets/os/generic");
     let artefact = fs::read_dir(targets)?.next().context("a file")??.path();

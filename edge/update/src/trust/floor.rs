@@ -1,0 +1,87 @@
+//! The floor: the newest that the box has believed whole. The TUF client keeps each file as it comes, so that a refresh that was refused
+//! midway, or that a power cut ended, could leave a newer timestamp without the snapshot that it would be held against; with
+//! the floor, what was believed once is never undercut.
+
+use super::error::{Refusal, TrustError};
+use atomic_write_file::AtomicWriteFile;
+use serde::{Deserialize, Serialize};
+use sigstore_tuf::TrustedMetadataSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Versions below which nothing is believed any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Floor {
+    root: u64,
+    /// The keys that sign online. Under other keys the versions begin anew: that is how a stolen key's highest versions end.
+    online: BTreeSet<String>,
+    snapshot: u64,
+    roles: BTreeMap<String, u64>,
+}
+
+/// The floor on the disk.
+pub(super) struct Keeper {
+    place: PathBuf,
+    floor: Floor,
+}
+
+impl Keeper {
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        let place = folder.join("floor");
+        let floor = match fs::read(&place) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                tracing::error!(%error, "what was believed of releases is damaged, and begins anew");
+                Floor::default()
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Floor::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { place, floor })
+    }
+
+    /// Holds metadata that was verified whole against the floor, and raises the floor.
+    pub(super) fn raise(&mut self, trusted: &TrustedMetadataSet) -> Result<(), TrustError> {
+        let root = trusted.root();
+        let of = |role: &str| root.role(role).into_iter().flat_map(|keys| keys.keyids.iter().cloned());
+        let online = of("snapshot").chain(of("timestamp")).collect();
+        let Some(snapshot) = trusted.snapshot() else {
+            return Err(Refusal::Malformed.because("there is no snapshot".to_owned()));
+        };
+        let roles = snapshot.meta.iter().map(|(name, meta)| (name.clone(), meta.version)).collect();
+        let new = Floor { root: root.version, online, snapshot: snapshot.version, roles };
+        if let Some(below) = self.floor.undercut_by(&new) {
+            return Err(Refusal::RolledBack.because(below));
+        }
+        if new != self.floor {
+            self.write(&new).map_err(TrustError::Disk)?;
+            self.floor = new;
+        }
+        Ok(())
+    }
+
+    fn write(&self, floor: &Floor) -> io::Result<()> {
+        let mut file = AtomicWriteFile::open(&self.place)?;
+        file.write_all(&serde_json::to_vec(floor)?)?;
+        file.commit()
+    }
+}
+
+impl Floor {
+    /// What lies below this floor, in words.
+    fn undercut_by(&self, new: &Self) -> Option<String> {
+        if new.root < self.root {
+            return Some(format!("root {} after root {}", new.root, self.root));
+        }
+        if new.online != self.online {
+            return None;
+        }
+        if new.snapshot < self.snapshot {
+            return Some(format!("snapshot {} after snapshot {}", new.snapshot, self.snapshot));
+        }
+        let below =
+            self.roles.iter().find(|(role, version)| new.roles.get(*role).is_none_or(|new| new < *version));
+        below.map(|(role, version)| format!("{role} is older than version {version}, or gone"))
+    }
+}
