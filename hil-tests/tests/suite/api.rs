@@ -155,3 +155,15 @@ fn what_cannot_be_printed_is_a_failure_unless_nobody_reads_on() -> anyhow::Resul
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_owner_neither_goes_nor_becomes_something_less() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    for arguments in [&["admin", "remove", lab.email()][..], &["admin", "roles", lab.email(), "auditor"]] {
+        let refused = lab.control.run(arguments).await.expect_err("nobody is left who may do everything");
+        assert!(refused.to_string().contains("last owner"), "{refused}");
+    }
+    let act = json!({ "name": "Still", "email": "still@demo.invalid" });
+    lab.admin.post("/operators", &act).await?;
+    Ok(())
+}
