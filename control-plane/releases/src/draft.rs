@@ -55,14 +55,16 @@ impl<M: Metadata> Draft<M> {
 
     /// The bytes that are published.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ReleaseError> {
-        serde_json::to_vec(self).map_err(|error| ReleaseError::Key(error.to_string()))
+        serde_json::to_vec(self).map_err(unwritable)
     }
 
     /// The bytes that signatures cover.
     fn canonical(&self) -> Result<Vec<u8>, ReleaseError> {
-        let value =
-            serde_json::to_value(&self.signed).map_err(|error| ReleaseError::Key(error.to_string()))?;
-        sigstore_tuf::canonical_json::to_canonical_bytes(&value)
-            .map_err(|error| ReleaseError::Key(error.to_string()))
+        let value = serde_json::to_value(&self.signed).map_err(unwritable)?;
+        sigstore_tuf::canonical_json::to_canonical_bytes(&value).map_err(unwritable)
     }
+}
+
+fn unwritable(error: impl std::fmt::Display) -> ReleaseError {
+    ReleaseError::Unwritable(error.to_string())
 }

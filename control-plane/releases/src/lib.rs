@@ -59,6 +59,9 @@ pub enum ReleaseError {
         /// Why.
         why: String,
     },
+    /// Metadata cannot be written down.
+    #[error("the metadata cannot be written down: {0}")]
+    Unwritable(String),
     /// A key cannot be used.
     #[error("the key cannot be used: {0}")]
     Key(String),

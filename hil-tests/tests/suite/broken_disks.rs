@@ -5,9 +5,13 @@ use crate::{LIVELY, SOON, lab};
 use anyhow::Context as _;
 use noderr_hil::forgetful::Fault;
 use noderr_hil::{BoxOptions, LabOptions, LinkQuality, account};
+use noderr_protocol::Lane;
+use noderr_spool::{Spool, SpoolConfig};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::fs;
+use std::time::{Duration, Instant};
+use tokio::net::UnixDatagram;
 
 fn spool_is_out(status: &Value) -> bool {
     let failing = status["failing"].as_array().cloned().unwrap_or_default();
@@ -111,5 +115,56 @@ async fn a_box_comes_up_whichever_request_of_its_start_the_disk_refuses() -> any
     }
     obeys(&lab, &node, &rig).await?;
     account::drained(&lab.database, &node, &rig).await?;
+    Ok(())
+}
+
+/// MiB in the spool that is opened slowly; `NODERR_SPOOL_MIB=130` takes longer than the watchdog's patience without signs.
+fn slow_mib() -> usize {
+    std::env::var("NODERR_SPOOL_MIB").ok().and_then(|mib| mib.parse().ok()).unwrap_or(10)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_is_fed_while_a_large_spool_is_opened_on_a_slow_disk() -> anyhow::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let (folder, lab) = lab(LabOptions::default()).await?;
+    let mib = u32::try_from(slow_mib())?;
+    let options =
+        BoxOptions { disk_mib: Some(4 * mib + 64), spool_mib: Some(4 * mib), forgetful: true, ..LIVELY };
+    let (_, mut rig) = lab.online_box("slow", &options).await?;
+    rig.shut_down().await?;
+    let spool =
+        Spool::open(SpoolConfig { budget_bytes: 1 << 30, ..SpoolConfig::new(rig.data().join("spool"), 1) })?;
+    for _ in 0..mib {
+        spool.append(Lane::Result, &vec![vec![3; 16_000]; 64])?;
+    }
+    drop(spool);
+    let disk = rig.forgetful_disk()?;
+    // Empties the kernel's memory of what is on the disk.
+    disk.cut(1);
+    disk.slow_down(Some(2_000_000));
+    rig.network(LinkQuality::Down);
+    let path = folder.path().join("notify");
+    let init_system = UnixDatagram::bind(&path)?;
+    rig.notify_socket(&path);
+    rig.power_on()?;
+    let begun = Instant::now();
+    let opened = rig.status_where("the spool to be open", Duration::from_secs(600), |status| {
+        status["spool_records"].as_u64() >= Some(u64::from(mib) * 64)
+    });
+    let fed = async {
+        let mut said = [0; 256];
+        loop {
+            let len = tokio::time::timeout(PATIENCE, init_system.recv(&mut said)).await;
+            let len =
+                len.with_context(|| format!("the watchdog kills the node after {:?}", begun.elapsed()))??;
+            anyhow::ensure!(!said[..len].starts_with(b"STOPPING"), "the node stops");
+        }
+    };
+    tokio::select! {
+        opened = opened => opened.map(drop)?,
+        starved = fed => return starved,
+    }
+    let took = begun.elapsed().as_secs_f64();
+    assert!(took > f64::from(mib) / 2.0, "{took} s: the disk was not slow");
     Ok(())
 }

@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A server that answers every request with `head`, and then with `part` over and over, each after `pause`.
+/// A server that answers every request with `head`, and then with `part` over and over, each after `pause`: the slowness is what is
+/// tried, in a time that does not pass.
 async fn server(
     head: &'static str,
     part: &'static [u8],
