@@ -23,6 +23,7 @@ mod ids;
 mod json;
 mod open;
 pub mod payload;
+pub mod release;
 mod sections;
 mod spooled;
 mod telemetry;

@@ -5,13 +5,24 @@ use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::metadata::{Metadata, Root, Targets};
 use crate::signing::Authority;
+use noderr_protocol::release::{Archive, BUILDERS};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 
+/// Where the artefacts are of a folder that is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Artefacts {
+    /// In the folder, where they are checked too.
+    InTheFolder,
+    /// With whoever checks the metadata.
+    Elsewhere,
+}
+
 impl ReleaseFolder {
     /// What is wrong with what is published, a sentence each; nothing if all is well.
-    pub fn check(&self, now: jiff::Timestamp) -> Result<Vec<String>, ReleaseError> {
+    pub fn check(&self, now: jiff::Timestamp, artefacts: Artefacts) -> Result<Vec<String>, ReleaseError> {
         let mut wrong = Vec::new();
         let newest = self.newest_version("root")?.unwrap_or_default();
         let mut before: Option<Draft<Root>> = None;
@@ -32,24 +43,23 @@ impl ReleaseFolder {
         }
         let Some(root) = before else { return Ok(vec!["there is no root".to_owned()]) };
         ends(&mut wrong, "root", &root, now);
-        let Some(targets) = self.newest::<Targets>("targets")? else {
-            wrong.push("there are no targets".to_owned());
-            return Ok(wrong);
-        };
-        self.check_targets(
-            &mut wrong,
-            "targets",
-            &targets,
-            &Authority::of_root(root.says(), "targets")?,
-            now,
-        )?;
-        for role in targets.says().delegations.iter().flat_map(|delegations| &delegations.roles) {
-            match self.newest::<Targets>(&role.name)? {
-                Some(says) => {
-                    let by = Authority::of_delegation(targets.says(), &role.name)?;
-                    self.check_targets(&mut wrong, &role.name, &says, &by, now)?;
+        let mut seen = BTreeSet::from(["targets".to_owned()]);
+        let mut waiting = vec![("targets".to_owned(), Authority::of_root(root.says(), "targets")?)];
+        while let Some((role, by)) = waiting.pop() {
+            let Some(says) = self.newest::<Targets>(&role)? else {
+                wrong.push(format!("{role} is not published"));
+                continue;
+            };
+            self.check_targets(&mut wrong, &role, &says, &by, now)?;
+            if artefacts == Artefacts::InTheFolder {
+                self.check_objects(&mut wrong, &says)?;
+            }
+            for below in says.says().delegations.iter().flat_map(|delegations| &delegations.roles) {
+                if !seen.insert(below.name.clone()) {
+                    wrong.push(format!("{} is let name targets by two roles", below.name));
+                    continue;
                 }
-                None => wrong.push(format!("{} is not published", role.name)),
+                waiting.push((below.name.clone(), Authority::of_delegation(says.says(), &below.name)?));
             }
         }
         Ok(wrong)
@@ -68,25 +78,45 @@ impl ReleaseFolder {
         }
         ends(wrong, role, says, now);
         for (name, target) in &says.says().targets {
-            let hash = target.hashes.get("sha256").map_or("", String::as_str);
-            let path = self.place_of(name, hash);
-            let digest = || {
-                if !fs::symlink_metadata(&path)?.is_file() {
-                    return Err(io::Error::other("it is no file"));
-                }
-                let (file, mut digest) = (File::open(&path)?, Sha256::new());
-                let length = io::copy(&mut file.take(target.length.saturating_add(1)), &mut digest)?;
-                Ok::<_, io::Error>((length, hex::encode(digest.finalize())))
+            let fit = if name == BUILDERS {
+                self.small_target(name, target).map(drop)
+            } else {
+                self.manifest(name, target).map(drop)
             };
-            match digest() {
-                Ok((length, found)) if length == target.length && found == hash => {}
-                Ok(_) => wrong.push(format!("{} is not what was signed as {name}", path.display())),
-                Err(error) => {
-                    wrong.push(format!("{}, which {role} names, cannot be read: {error}", path.display()))
-                }
+            if let Err(error) = fit {
+                wrong.push(format!("{name}, which {role} names: {error}"));
             }
         }
         Ok(())
+    }
+
+    fn check_objects(&self, wrong: &mut Vec<String>, says: &Draft<Targets>) -> Result<(), ReleaseError> {
+        for (name, target) in says.says().targets.iter().filter(|(name, _)| *name != BUILDERS) {
+            // Of a manifest that cannot be read, it is said already.
+            let Ok(manifest) = self.manifest(name, target) else { continue };
+            if let Err(error) = self.check_object(&manifest.archive) {
+                wrong.push(format!("the archive of {name}: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an archive is the one that was signed.
+    fn check_object(&self, archive: &Archive) -> Result<(), ReleaseError> {
+        let path = self.object(&archive.sha256);
+        let digest = || {
+            if !fs::symlink_metadata(&path)?.is_file() {
+                return Err(io::Error::other("it is no file"));
+            }
+            let (file, mut digest) = (File::open(&path)?, Sha256::new());
+            let length = io::copy(&mut file.take(archive.bytes.saturating_add(1)), &mut digest)?;
+            Ok((length, <[u8; 32]>::from(digest.finalize())))
+        };
+        match digest() {
+            Ok((length, found)) if length == archive.bytes && found == archive.sha256.0 => Ok(()),
+            Ok(_) => Err(ReleaseError::Unreadable { path, why: "it is not what was signed".to_owned() }),
+            Err(why) => Err(ReleaseError::Io { path, why }),
+        }
     }
 }
 

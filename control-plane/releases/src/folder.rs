@@ -2,13 +2,13 @@
 
 use crate::ReleaseError;
 use crate::draft::Draft;
-use crate::metadata::{Metadata, TargetFile, Timestamp};
+use crate::metadata::{Metadata, TargetFile, Timestamp, sha256};
 use rand_core::{OsRng, RngCore as _};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A folder of published releases.
@@ -136,45 +136,21 @@ impl ReleaseFolder {
     }
 
     /// Puts a target where servers hand it out: under its name, with its hash before the last part.
-    pub fn put_target(&self, name: &str, mut bytes: impl Read) -> Result<TargetFile, ReleaseError> {
-        let (folder, last) = match name.rsplit_once('/') {
-            Some((folder, last)) => (self.targets().join(folder), last),
-            None => (self.targets(), name),
+    pub fn put_target(&self, name: &str, bytes: &[u8]) -> Result<TargetFile, ReleaseError> {
+        let file = TargetFile::of(bytes.len() as u64, sha256(bytes));
+        let place = self.place_of(name, file.hashes.get("sha256").map_or("", String::as_str));
+        let (Some(folder), Some(last)) = (place.parent(), place.file_name().and_then(OsStr::to_str)) else {
+            return Err(ReleaseError::Unwritable(name.to_owned()));
         };
-        let failed = |why| ReleaseError::Io { path: folder.join(last), why };
-        fs::create_dir_all(&folder).map_err(failed)?;
-        // Under which name a target goes is known when all of it was read once.
-        let mut copy = || {
-            let (unfinished, file) = begin(&folder)?;
-            let mut file = Hashing { file, digest: Sha256::new(), length: 0 };
-            io::copy(&mut bytes, &mut file)?;
-            file.file.sync_all()?;
-            let hash = hex::encode(file.digest.finalize());
-            fs::rename(&unfinished, folder.join(format!("{hash}.{last}")))?;
-            sync(&folder)?;
-            Ok(TargetFile::of(file.length, hash))
-        };
-        copy().map_err(failed)
-    }
-}
-
-/// Writes a file, and counts and hashes what goes into it.
-struct Hashing {
-    file: File,
-    digest: Sha256,
-    length: u64,
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        self.length += written as u64;
-        Ok(written)
+        match create(folder, last, bytes) {
+            // It has its hash in its name: what is there is the same.
+            Err(ReleaseError::Io { why, .. }) if why.kind() == io::ErrorKind::AlreadyExists => Ok(file),
+            created => created.map(|()| file),
+        }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 }
 
@@ -182,7 +158,7 @@ impl Write for Hashing {
 const LARGEST: u64 = 4 << 20;
 
 /// The bytes of a file, if it is there. A stick may hold links, pipes and files without end.
-fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         found => found?,
@@ -236,11 +212,11 @@ fn create(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ReleaseError> {
 }
 
 /// A file of a name that nobody has prepared a link for.
-fn begin(folder: &Path) -> io::Result<(PathBuf, File)> {
+pub(crate) fn begin(folder: &Path) -> io::Result<(PathBuf, File)> {
     let mut random = [0; 8];
     OsRng.fill_bytes(&mut random);
     let path = folder.join(format!(".{}.unfinished", hex::encode(random)));
-    Ok((path.clone(), File::options().write(true).create_new(true).open(path)?))
+    Ok((path.clone(), File::options().read(true).write(true).create_new(true).open(path)?))
 }
 
 /// Renames a file where nothing may be yet.
@@ -253,6 +229,6 @@ fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn sync(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

@@ -21,15 +21,22 @@
 //! ReleaseFolder::new(folder.path()).publish("root", &root).unwrap();
 //! ```
 
+mod artefacts;
+mod builders;
 mod check;
 mod draft;
 mod folder;
 mod key;
 mod metadata;
 mod online;
+mod shelves;
 mod signing;
+mod soundness;
 mod words;
 
+pub use artefacts::NewRelease;
+pub use builders::{BuilderKey, new_builder};
+pub use check::Artefacts;
 pub use draft::Draft;
 pub use folder::ReleaseFolder;
 pub use key::{FileKey, PublicKey, ReleaseKey};
@@ -38,6 +45,7 @@ pub use metadata::{
     Timestamp,
 };
 pub use online::refresh_online;
+pub use shelves::{shelf_of, shelves};
 pub use signing::{Prepared, Progress};
 
 /// Why a release cannot be made as asked.
@@ -84,6 +92,25 @@ pub enum ReleaseError {
         version: u64,
         /// The next version.
         follows: u64,
+    },
+    /// What was released is never changed.
+    #[error("{0} is there already, and what was released is never changed: give it another version")]
+    Released(String),
+    /// A version that is lower than one that was released.
+    #[error("{release} is not newer than {newest}; if an older version is meant, say --older")]
+    GoesBack {
+        /// The release.
+        release: String,
+        /// The newest version of its name.
+        newest: String,
+    },
+    /// A file is not the artefact of its release.
+    #[error("{path} is not what it should be: {why}")]
+    NotTheArtefact {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        why: noderr_archive::NotTheArtefact,
     },
     /// Something is missing that must be published first.
     #[error("{0} is not published yet")]

@@ -1,14 +1,12 @@
 //! What each role says, as The Update Framework writes it down.
 
 use crate::key::PublicKey;
+use crate::soundness::sound;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 const SPEC: &str = "1.0.31";
-/// The roles of a root, as they are sorted.
-const TOP: [&str; 4] = ["root", "snapshot", "targets", "timestamp"];
-
 /// What a role says.
 pub trait Metadata: Serialize + DeserializeOwned + Clone {
     /// The version; each is greater by one than the version before.
@@ -19,24 +17,6 @@ pub trait Metadata: Serialize + DeserializeOwned + Clone {
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
-}
-
-fn sound(is: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
-    if is { Ok(()) } else { Err(otherwise()) }
-}
-
-/// A key is one that this tool makes, and goes by its own id.
-fn check_keys(keys: &BTreeMap<String, PublicKey>) -> Result<(), String> {
-    keys.iter().try_for_each(|(id, key)| {
-        sound(key.is_sound(), || "a key is not an Ed25519 key as this tool writes it".to_owned())?;
-        sound(*id == key.id(), || format!("the key {} goes by the id {id:?} of another", key.id()))
-    })
-}
-
-/// Text that goes into names of files and onto terminals.
-fn is_plain(text: &str, more: &str) -> bool {
-    let fits = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || more.contains(char);
-    (1..=128).contains(&text.len()) && text.chars().all(fits)
 }
 
 /// Declares a role's metadata: what all have in common, and what the role says.
@@ -175,7 +155,11 @@ pub struct DelegatedRole {
     /// Whether nobody after it is asked for these names.
     pub terminating: bool,
     /// Patterns of names, in which `*` stands for a part between slashes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
+    /// How the SHA-256 of names begins, in hexadecimal, in place of patterns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path_hash_prefixes: Vec<String>,
 }
 
 /// Who may sign what: keys, and how many of them must.
@@ -208,60 +192,6 @@ impl Root {
     }
 }
 
-impl Delegations {
-    fn check(&self) -> Result<(), String> {
-        check_keys(&self.keys)?;
-        let mut names = BTreeSet::new();
-        self.roles.iter().try_for_each(|role| {
-            let name = role.name.escape_debug();
-            let is_free = is_plain(&role.name, "-") && !TOP.contains(&role.name.as_str());
-            sound(is_free, || format!("`{name}` is no name of a role"))?;
-            // A box asks the first of a name, and a person reads the last.
-            sound(names.insert(&role.name), || format!("{name} is there twice"))?;
-            sound(role.terminating, || format!("{name} lets others name what it does not"))?;
-            let are_plain = !role.paths.is_empty() && role.paths.iter().all(|path| is_plain(path, "-./*"));
-            sound(are_plain, || format!("{name} has no paths, or strange ones"))?;
-            role.keys.check(&self.keys)
-        })
-    }
-}
-
-impl Root {
-    fn check_roles(&self) -> Result<(), String> {
-        check_keys(&self.keys)?;
-        sound(self.consistent_snapshot, || "its files would be replaced while they are fetched".to_owned())?;
-        let names: Vec<_> = self.roles.keys().map(String::as_str).collect();
-        sound(names == TOP, || format!("its roles are not {}", TOP.join(", ")))?;
-        self.roles.values().try_for_each(|keys| keys.check(&self.keys))
-    }
-}
-
-impl Targets {
-    fn check_names(&self) -> Result<(), String> {
-        self.delegations.as_ref().map_or(Ok(()), Delegations::check)?;
-        self.targets.iter().try_for_each(|(name, target)| {
-            let is_name = is_plain(name, "-./")
-                && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
-            sound(is_name, || format!("`{}` is no name of a release", name.escape_debug()))?;
-            let hash = target.hashes.get("sha256").filter(|_| target.hashes.len() == 1);
-            let is_hash =
-                hash.is_some_and(|hash| hash.len() == 64 && is_plain(hash, "") && hex::decode(hash).is_ok());
-            sound(is_hash, || format!("{name} has another hash than one SHA-256"))
-        })
-    }
-}
-
-impl RoleKeys {
-    fn check(&self, keys: &BTreeMap<String, PublicKey>) -> Result<(), String> {
-        let own: BTreeSet<_> = self.keyids.iter().collect();
-        sound(own.len() == self.keyids.len(), || "a key is named twice for a role".to_owned())?;
-        sound(own.iter().all(|id| keys.contains_key(*id)), || "a key of a role is missing".to_owned())?;
-        sound((1..=own.len()).contains(&self.threshold), || {
-            "a role has a threshold that means nothing".to_owned()
-        })
-    }
-}
-
 impl RoleKeys {
     /// These keys, of which so many must sign.
     pub fn of(keys: &[&PublicKey], threshold: usize) -> Self {
@@ -282,6 +212,28 @@ impl Targets {
 
     /// Lets others name the targets that fit these patterns. Whoever is asked first is whoever was let first.
     pub fn delegate(&mut self, name: &str, paths: &[&str], keys: &[&PublicKey], threshold: usize) {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        self.let_name(name, (paths, Vec::new()), keys, threshold);
+    }
+
+    /// Lets another role name the targets whose names have such a hash.
+    pub(crate) fn delegate_hashes(
+        &mut self,
+        name: &str,
+        prefixes: Vec<String>,
+        keys: &[&PublicKey],
+        threshold: usize,
+    ) {
+        self.let_name(name, (Vec::new(), prefixes), keys, threshold);
+    }
+
+    fn let_name(
+        &mut self,
+        name: &str,
+        (paths, path_hash_prefixes): (Vec<String>, Vec<String>),
+        keys: &[&PublicKey],
+        threshold: usize,
+    ) {
         let none = || Delegations { keys: BTreeMap::new(), roles: Vec::new() };
         let delegations = self.delegations.get_or_insert_with(none);
         delegations.keys.extend(keys.iter().map(|key| (key.id(), (*key).clone())));
@@ -290,7 +242,8 @@ impl Targets {
             name: name.to_owned(),
             keys: RoleKeys::of(keys, threshold),
             terminating: true,
-            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            paths,
+            path_hash_prefixes,
         });
         let used: Vec<_> = delegations.roles.iter().flat_map(|role| role.keys.keyids.clone()).collect();
         delegations.keys.retain(|id, _| used.contains(id));

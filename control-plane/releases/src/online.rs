@@ -43,17 +43,20 @@ pub fn refresh_online(
     folder.publish_timestamp(&draft)
 }
 
-/// The newest versions of the targets role and of all that it names.
+/// The newest versions of the targets role and of all below it.
 fn newest_targets(folder: &ReleaseFolder) -> Result<BTreeMap<String, MetaFile>, ReleaseError> {
     let missing = |role: &str| ReleaseError::Missing(role.to_owned());
-    let targets: Draft<Targets> = folder.newest("targets")?.ok_or_else(|| missing("targets"))?;
-    let delegated = targets.says().delegations.iter().flat_map(|delegations| &delegations.roles);
-    let mut meta = BTreeMap::new();
-    for role in ["targets"].into_iter().chain(delegated.map(|role| role.name.as_str())) {
-        let version = folder.newest_version(role)?.ok_or_else(|| missing(role))?;
+    let (mut meta, mut roles) = (BTreeMap::new(), vec!["targets".to_owned()]);
+    while let Some(role) = roles.pop() {
+        let version = folder.newest_version(&role)?.ok_or_else(|| missing(&role))?;
         // By its bytes: a draft that was signed and given up may have the same version.
-        let bytes = folder.published_bytes(role, version)?.ok_or_else(|| missing(role))?;
+        let bytes = folder.published_bytes(&role, version)?.ok_or_else(|| missing(&role))?;
+        let says: Draft<Targets> = folder.published(&role, version)?.ok_or_else(|| missing(&role))?;
+        let below = says.says().delegations.iter().flat_map(|delegations| &delegations.roles);
         meta.insert(format!("{role}.json"), MetaFile::of(version, &bytes));
+        roles.extend(
+            below.map(|role| role.name.clone()).filter(|role| !meta.contains_key(&format!("{role}.json"))),
+        );
     }
     Ok(meta)
 }

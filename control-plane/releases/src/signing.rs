@@ -4,7 +4,7 @@ use crate::ReleaseError;
 use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::key::{PublicKey, ReleaseKey};
-use crate::metadata::{Metadata, RoleKeys, Root, Targets};
+use crate::metadata::{Metadata, RoleKeys, Root, TargetFile, Targets};
 use crate::words::{changes_of_root, changes_of_targets};
 use std::collections::BTreeMap;
 
@@ -79,10 +79,48 @@ impl Authority {
 impl ReleaseFolder {
     /// The roles that are signed offline, those above first.
     pub fn offline_roles(&self) -> Result<Vec<String>, ReleaseError> {
-        let targets: Option<Draft<Targets>> = self.coming("targets")?;
-        let delegated = targets.and_then(|targets| targets.says().delegations.clone());
-        let delegated = delegated.into_iter().flat_map(|delegations| delegations.roles).map(|role| role.name);
-        Ok(["root", "targets"].map(str::to_owned).into_iter().chain(delegated).collect())
+        let mut roles = vec!["root".to_owned(), "targets".to_owned()];
+        let mut looked_at = 1;
+        while let Some(role) = roles.get(looked_at) {
+            let below = self.delegated(role)?.into_iter().filter(|name| !roles.contains(name));
+            let below: Vec<_> = below.collect();
+            roles.extend(below);
+            looked_at += 1;
+        }
+        Ok(roles)
+    }
+
+    /// The roles that a role will let name targets.
+    fn delegated(&self, role: &str) -> Result<Vec<String>, ReleaseError> {
+        let targets: Option<Draft<Targets>> = self.coming(role)?;
+        let delegations = targets.and_then(|targets| targets.says().delegations.clone());
+        let roles = delegations.into_iter().flat_map(|delegations| delegations.roles);
+        Ok(roles.map(|role| role.name).collect())
+    }
+
+    /// The role that says who signs this one.
+    fn above(&self, role: &str) -> Result<String, ReleaseError> {
+        if role == "targets" {
+            return Ok("root".to_owned());
+        }
+        for above in self.offline_roles()?.into_iter().filter(|above| above != "root") {
+            if self.delegated(&above)?.iter().any(|name| name == role) {
+                return Ok(above);
+            }
+        }
+        Err(ReleaseError::Missing(role.to_owned()))
+    }
+
+    /// Whether a role waits for one above it.
+    fn waits_for_above(&self, role: &str) -> Result<bool, ReleaseError> {
+        let mut role = role.to_owned();
+        while role != "root" {
+            role = self.above(&role)?;
+            if self.draft_bytes(&role)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What a role will say: its draft, or else what is published.
@@ -110,7 +148,8 @@ impl ReleaseFolder {
                     (self.progress(&role, draft)?, changes_of_root(self.newest(&role)?, draft))
                 }
                 Any::Targets(draft) => {
-                    (self.progress(&role, draft)?, changes_of_targets(self.newest(&role)?, draft))
+                    let describe = |name: &str, file: &TargetFile| self.described(name, file);
+                    (self.progress(&role, draft)?, changes_of_targets(self.newest(&role)?, draft, describe))
                 }
             };
             all.push(Prepared { progress, changes, draft });
@@ -161,8 +200,8 @@ impl ReleaseFolder {
     /// Publishes the drafts that have enough signatures, those above first: nothing is published whose signers are not.
     fn settle(&self) -> Result<(), ReleaseError> {
         for Prepared { progress, draft, .. } in self.prepared()? {
-            if progress.signed < progress.needed {
-                return Ok(());
+            if progress.signed < progress.needed || self.waits_for_above(&progress.role)? {
+                continue;
             }
             match draft {
                 Any::Root(draft) => self.publish_draft(&progress.role, &draft)?,
@@ -209,8 +248,9 @@ impl ReleaseFolder {
                 Ok(vec![Authority::of_root(root.says(), "targets")?])
             }
             delegated => {
-                let targets: Draft<Targets> = self.coming("targets")?.ok_or_else(|| missing("targets"))?;
-                Ok(vec![Authority::of_delegation(targets.says(), delegated)?])
+                let above = self.above(delegated)?;
+                let says: Draft<Targets> = self.coming(&above)?.ok_or_else(|| missing(&above))?;
+                Ok(vec![Authority::of_delegation(says.says(), delegated)?])
             }
         }
     }

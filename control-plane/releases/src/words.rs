@@ -2,6 +2,7 @@
 
 use crate::draft::Draft;
 use crate::metadata::{RoleKeys, Root, TargetFile, Targets};
+use noderr_protocol::release::{Manifest, Word};
 use std::collections::BTreeMap;
 
 /// What a root says, a sentence each, marked where the one before says so too.
@@ -10,9 +11,13 @@ pub(crate) fn changes_of_root(before: Option<Draft<Root>>, draft: &Draft<Root>) 
     of_roles(&before, &draft.says().roles)
 }
 
-/// What a role that names targets says, likewise.
-pub(crate) fn changes_of_targets(before: Option<Draft<Targets>>, draft: &Draft<Targets>) -> Vec<String> {
-    of_targets(before.as_ref().map(Draft::says), draft.says())
+/// What a role that names targets says, likewise; what is behind a target, `describe` says.
+pub(crate) fn changes_of_targets(
+    before: Option<Draft<Targets>>,
+    draft: &Draft<Targets>,
+    describe: impl Fn(&str, &TargetFile) -> String,
+) -> Vec<String> {
+    of_targets(before.as_ref().map(Draft::says), draft.says(), describe)
 }
 
 fn of_roles(before: &BTreeMap<String, RoleKeys>, after: &BTreeMap<String, RoleKeys>) -> Vec<String> {
@@ -34,7 +39,11 @@ fn of_roles(before: &BTreeMap<String, RoleKeys>, after: &BTreeMap<String, RoleKe
     said
 }
 
-fn of_targets(before: Option<&Targets>, after: &Targets) -> Vec<String> {
+fn of_targets(
+    before: Option<&Targets>,
+    after: &Targets,
+    describe: impl Fn(&str, &TargetFile) -> String,
+) -> Vec<String> {
     let roles = |targets: Option<&Targets>| {
         let delegations = targets.and_then(|targets| targets.delegations.as_ref());
         let roles = delegations.into_iter().flat_map(|delegations| &delegations.roles);
@@ -44,18 +53,23 @@ fn of_targets(before: Option<&Targets>, after: &Targets) -> Vec<String> {
     for role in after.delegations.iter().flat_map(|delegations| &delegations.roles) {
         let had = before.and_then(|before| before.delegations.as_ref());
         let had = had.and_then(|had| had.roles.iter().find(|had| had.name == role.name));
-        let as_before = had.is_some_and(|had| had.paths == role.paths);
-        said.push(marked(as_before, format!("{} may name {}", role.name, role.paths.join(", "))));
+        let as_before = had
+            .is_some_and(|had| had.paths == role.paths && had.path_hash_prefixes == role.path_hash_prefixes);
+        let names = match &role.paths[..] {
+            [] => format!("names whose hash begins with {}", role.path_hash_prefixes.join(", ")),
+            paths => paths.join(", "),
+        };
+        said.push(marked(as_before, format!("{} may name {names}", role.name)));
     }
     let none = BTreeMap::new();
     let had = before.map_or(&none, |before| &before.targets);
     for (name, target) in &after.targets {
         said.push(match had.get(name) {
-            None => format!("adds {name}: {}", described(target)),
+            None => format!("adds {name}: {}", describe(name, target)),
             Some(before) if before != target => {
-                format!("CHANGES {name}: {} instead of {}", described(target), described(before))
+                format!("CHANGES {name}: {} instead of {}", describe(name, target), describe(name, before))
             }
-            Some(_) => marked(true, format!("{name}: {}", described(target))),
+            Some(_) => marked(true, format!("{name}: {}", describe(name, target))),
         });
     }
     let gone = had.keys().filter(|name| !after.targets.contains_key(*name));
@@ -68,7 +82,24 @@ fn marked(as_before: bool, sentence: String) -> String {
     if as_before { format!("as before: {sentence}") } else { sentence }
 }
 
-fn described(target: &TargetFile) -> String {
-    let hash = target.hashes.get("sha256").map_or("no hash", String::as_str);
-    format!("{} bytes, sha256 {hash}", target.length)
+/// What a release is, in plain words.
+pub(crate) fn described(manifest: &Manifest) -> String {
+    let Manifest { content, archive, hardware, tiers, requires, security_epoch, .. } = manifest;
+    let mut said = vec![
+        format!("{} bytes", content.bytes),
+        format!("{} on the way", archive.bytes),
+        format!("sha256 {}", hex::encode(content.sha256.0)),
+        format!("for {}", listed(hardware, "any hardware")),
+        format!("for {}", listed(tiers, "all tiers")),
+    ];
+    said.extend(requires.iter().map(|one| format!("requires {} {} or later", one.series, one.at_least)));
+    if *security_epoch > 0 {
+        said.push(format!("security epoch {security_epoch}"));
+    }
+    said.join(", ")
+}
+
+fn listed(words: &[Word], otherwise: &str) -> String {
+    let words: Vec<_> = words.iter().map(Word::as_str).collect();
+    if words.is_empty() { otherwise.to_owned() } else { words.join(" or ") }
 }

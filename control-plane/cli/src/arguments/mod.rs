@@ -4,7 +4,7 @@ mod nodes;
 mod release;
 
 pub(crate) use nodes::Nodes;
-pub(crate) use release::{Init, Keys, Release};
+pub(crate) use release::{Add, Init, Keys, Release};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;

@@ -9,6 +9,9 @@ pub(crate) enum Keys {
     New {
         /// Where the key is written; nothing may be there yet.
         file: PathBuf,
+        /// The key of a builder, as `minisign` makes it, in place of one that signs what is released.
+        #[arg(long)]
+        builder: bool,
     },
     /// Show the id and the public half of a key.
     Show {
@@ -22,22 +25,8 @@ pub(crate) enum Keys {
 pub(crate) enum Release {
     /// Prepare the first root and the roles below it.
     Init(Init),
-    /// Prepare a release of an artefact, which is copied into the folder.
-    Add {
-        /// The folder.
-        folder: PathBuf,
-        /// The artefact.
-        file: PathBuf,
-        /// Which kind it is: os, models.
-        #[arg(long)]
-        kind: String,
-        /// What it is called: letters, digits and dashes.
-        #[arg(long)]
-        name: String,
-        /// Its version, such as 1.4.0.
-        #[arg(long = "release-version", value_name = "VERSION")]
-        version: String,
-    },
+    /// Prepare a release of an artefact, which is packed into the folder.
+    Add(Add),
     /// Prepare the withdrawal of a release.
     Withdraw {
         /// The folder.
@@ -68,6 +57,15 @@ pub(crate) enum Release {
     Show {
         /// The folder.
         folder: PathBuf,
+    },
+    /// Unpack the artefact of a release, with the builder's signature beside it, and check both.
+    Unpack {
+        /// The folder.
+        folder: PathBuf,
+        /// The release, as `release list` shows it.
+        release: String,
+        /// Where the artefact is written; nothing may be there yet.
+        file: PathBuf,
     },
     /// List the releases.
     List {
@@ -103,7 +101,38 @@ pub(crate) struct Init {
     /// The control plane's key, which says day by day that nothing newer is hidden.
     #[arg(long, value_name = "PUB")]
     pub(crate) online: PathBuf,
+    /// The public half of a builder, whose signature every artefact needs; give the option once for each.
+    #[arg(long, required = true, value_name = "PUB")]
+    pub(crate) builder: Vec<PathBuf>,
     /// In how many days the roles end.
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
+}
+
+#[derive(Args)]
+pub(crate) struct Add {
+    /// The folder.
+    pub(crate) folder: PathBuf,
+    /// The artefact.
+    pub(crate) file: PathBuf,
+    /// What it will be called: kind (os, models), name and version, such as os/generic/1.4.0.
+    pub(crate) release: String,
+    /// The key of the builder, which signs the artefact now; otherwise FILE.minisig is taken.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) builder: Option<PathBuf>,
+    /// Hardware that it runs on, such as x86_64; give the option once for each. Without: any.
+    #[arg(long, value_name = "HARDWARE")]
+    pub(crate) hardware: Vec<String>,
+    /// Tiers that it is meant for; give the option once for each. Without: all.
+    #[arg(long, value_name = "TIER")]
+    pub(crate) tier: Vec<String>,
+    /// Another release that must be there, in this version or a later one; give the option once for each.
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) requires: Vec<String>,
+    /// Raise this where what was before must never run again.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub(crate) security_epoch: u32,
+    /// The version may be below the newest of its name.
+    #[arg(long)]
+    pub(crate) older: bool,
 }

@@ -4,7 +4,8 @@ use super::Printer;
 use super::proof::read_secret;
 use crate::arguments::Keys;
 use anyhow::{Context as _, ensure};
-use noderr_releases::{FileKey, PublicKey, ReleaseKey as _};
+use noderr_archive::builder_in;
+use noderr_releases::{BuilderKey, FileKey, PublicKey, ReleaseKey as _, new_builder};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use std::fs::{self, File};
@@ -17,7 +18,7 @@ const SHORTEST: usize = 12;
 
 pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
     match command {
-        Keys::New { file } => make(printer, &file),
+        Keys::New { file, builder } => make(printer, &file, builder),
         Keys::Show { file } => {
             let key = public(&file)?;
             printer.fields(&json!({ "id": key.id(), "key": serde_json::to_value(&key)?["keyval"]["public"] }))
@@ -25,7 +26,7 @@ pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
     }
 }
 
-fn make(printer: &Printer, file: &Path) -> anyhow::Result<()> {
+fn make(printer: &Printer, file: &Path, builder: bool) -> anyhow::Result<()> {
     let place = public_of(file);
     for path in [file, &place] {
         ensure!(!path.try_exists()?, "{} exists already, and no key is overwritten", path.display());
@@ -38,6 +39,14 @@ fn make(printer: &Printer, file: &Path) -> anyhow::Result<()> {
     if std::io::stdin().is_terminal() {
         let again = read_secret("the passphrase again: ")?;
         ensure!(again == passphrase.expose_secret(), "the two passphrases differ");
+    }
+    if builder {
+        let (secret, public) = new_builder(&passphrase)?;
+        write(file, secret.expose_secret().as_bytes(), 0o600)?;
+        write(&place, public.as_bytes(), 0o644)?;
+        let said =
+            format!("{} is the key of a builder; {} is for everybody", file.display(), place.display());
+        return printer.done(&json!({ "builder": builder_in(&public) }), &said);
     }
     let key = FileKey::generate();
     write(file, key.to_pem(&passphrase)?.expose_secret().as_bytes(), 0o600)?;
@@ -70,6 +79,13 @@ pub(super) fn unlock(file: &Path) -> anyhow::Result<FileKey> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
     let passphrase = read_secret(&format!("passphrase of {}: ", file.display()))?;
     FileKey::from_pem(&text, &passphrase.into()).with_context(|| file.display().to_string())
+}
+
+/// Reads the key of a builder, and asks for its passphrase if it has one.
+pub(super) fn unlock_builder(file: &Path) -> anyhow::Result<BuilderKey> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+    let asked = || anyhow::Ok(read_secret(&format!("passphrase of {}: ", file.display()))?.into());
+    BuilderKey::from_text(&text, asked).with_context(|| file.display().to_string())
 }
 
 fn public_of(file: &Path) -> PathBuf {

@@ -3,7 +3,8 @@
 
 use anyhow::{Context as _, ensure};
 use noderr_hil::binary;
-use noderr_releases::{FileKey, ReleaseFolder, ReleaseKey as _, refresh_online};
+use noderr_protocol::release::Manifest;
+use noderr_releases::{FileKey, ReleaseFolder, ReleaseKey as _, refresh_online, shelf_of};
 use noderr_update::{Limits, Repository, Trust};
 use serde_json::{Value, json};
 use std::fs;
@@ -52,16 +53,32 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-const ADD: &str = "release add releases image --kind os --name generic --release-version 1.0.0";
+const ADD: &str = "release add releases image os/generic/1.0.0 --hardware x86_64";
 const INIT: &str = "release init releases --root anna.pub --root ben.pub --root cleo.pub --targets anna.pub \
-                    --os olga.pub --models mo.pub --online plane.pub";
+                    --os olga.pub --models mo.pub --online plane.pub --builder bob.pub";
+
+/// Makes the keys of everybody. The builder makes a key, and signs an image, with the stock tool.
+fn keys(here: &Path, image: &[u8]) -> anyhow::Result<()> {
+    for name in ["anna", "ben", "cleo", "olga", "mo", "plane"] {
+        ctl(here, &format!("keys new {name}"), &format!("{PASSPHRASE}\n"))?;
+    }
+    minisign(here, "-G -W -p bob.pub -s bob")?;
+    fs::write(here.join("image"), image)?;
+    minisign(here, "-S -s bob -m image")
+}
+
+fn minisign(here: &Path, arguments: &str) -> anyhow::Result<()> {
+    let done = Command::new("minisign").args(arguments.split(' ')).current_dir(here).output();
+    let done = done.context("minisign is missing; `./dev setup` installs it")?;
+    ensure!(done.status.success(), "minisign {arguments}: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
 
 #[tokio::test]
 async fn what_two_people_sign_on_two_machines_is_believed_by_a_box_without_a_network() -> anyhow::Result<()> {
     let (here, there) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    for name in ["anna", "ben", "cleo", "olga", "mo", "plane"] {
-        ctl(here.path(), &format!("keys new {name}"), &format!("{PASSPHRASE}\n"))?;
-    }
+    let image: Vec<u8> = (0..75_000_u32).flat_map(u32::to_le_bytes).collect();
+    keys(here.path(), &image)?;
     ctl(here.path(), INIT, "")?;
     let shown = sign(here.path(), "anna")?;
     assert!(shown.contains("root takes 2 of 3 keys") && shown.contains("root takes 1 more"), "{shown}");
@@ -74,10 +91,12 @@ async fn what_two_people_sign_on_two_machines_is_believed_by_a_box_without_a_net
     copy(&there.path().join("releases"), here.path())?;
     sign(here.path(), "olga")?;
     sign(here.path(), "mo")?;
-    fs::write(here.path().join("image"), vec![7; 300_000])?;
     ctl(here.path(), ADD, "")?;
     let shown = sign(here.path(), "olga")?;
-    assert!(shown.contains("adds os/generic/1.0.0: 300000 bytes"), "{shown}");
+    assert!(
+        shown.contains("adds os/generic/1.0.0: 300000 bytes, ") && shown.contains("for x86_64"),
+        "{shown}"
+    );
     assert!(ctl(here.path(), "release list releases", "")?.contains("os/generic/1.0.0"));
     ctl(here.path(), "release verify releases", "")?;
 
@@ -91,7 +110,12 @@ async fn what_two_people_sign_on_two_machines_is_believed_by_a_box_without_a_net
     let mut trust = Trust::open(&here.path().join("box"), &root, repository, limits)?;
     trust.refresh(SystemTime::now()).await?;
     let target = trust.target("os/generic/1.0.0", SystemTime::now()).await?;
-    assert_eq!(trust.read(&target).await?, vec![7; 300_000]);
+    let manifest = Manifest::read(&trust.read(&target).await?)?;
+    assert_eq!((manifest.content.bytes, manifest.runs_on("aarch64")), (300_000, false));
+    // By hand, with the stock tool.
+    ctl(here.path(), "release unpack releases os/generic/1.0.0 again", "")?;
+    assert_eq!(fs::read(here.path().join("again"))?, image);
+    minisign(here.path(), "-V -p bob.pub -m again")?;
 
     // Withdrawn, and all renewed: a new root by two hands.
     ctl(here.path(), "release withdraw releases os/generic/1.0.0", "")?;
@@ -109,11 +133,8 @@ async fn what_two_people_sign_on_two_machines_is_believed_by_a_box_without_a_net
 
 /// A folder with a root, its roles and one release.
 fn begun(here: &Path) -> anyhow::Result<()> {
-    for name in ["anna", "ben", "cleo", "olga", "mo", "plane"] {
-        ctl(here, &format!("keys new {name}"), &format!("{PASSPHRASE}\n"))?;
-    }
+    keys(here, b"bytes")?;
     ctl(here, INIT, "")?;
-    fs::write(here.join("image"), b"bytes")?;
     ctl(here, ADD, "")?;
     for key in ["anna", "ben", "olga", "mo"] {
         sign(here, key)?;
@@ -125,9 +146,7 @@ fn begun(here: &Path) -> anyhow::Result<()> {
 fn mistakes_are_refused_before_anything_is_signed() -> anyhow::Result<()> {
     let place = tempfile::tempdir()?;
     let here = place.path();
-    for name in ["anna", "ben", "cleo", "olga", "mo", "plane"] {
-        ctl(here, &format!("keys new {name}"), &format!("{PASSPHRASE}\n"))?;
-    }
+    keys(here, b"bytes")?;
     for (arguments, typed, why) in [
         ("keys new anna", "a long passphrase\n", "exists already"),
         ("keys new zoe", "short\n", "at least 12"),
@@ -150,21 +169,25 @@ fn mistakes_are_refused_before_anything_is_signed() -> anyhow::Result<()> {
     for key in ["anna", "ben", "mo"] {
         sign(here, key)?;
     }
-    fs::write(here.join("image"), b"bytes")?;
     ctl(here, ADD, "")?;
     sign(here, "olga")?;
+    fs::write(here.join("other"), b"other bytes")?;
+    fs::copy(here.join("image.minisig"), here.join("other.minisig"))?;
+    fs::write(here.join("unsigned"), b"nobody's")?;
+    minisign(here, "-G -W -p eve.pub -s eve")?;
+    fs::write(here.join("strange"), b"eve's")?;
+    minisign(here, "-S -s eve -m strange")?;
     for (arguments, why) in [
         (ADD, "is there already"),
-        (
-            "release add releases image --kind bios --name generic --release-version 1.0.0",
-            "one of os, models",
-        ),
-        ("release add releases image --kind os --name ../x --release-version 1.0.0", "small letters"),
-        ("release add releases image --kind os --name generic --release-version x", "a number"),
-        (
-            "release add releases nothing --kind os --name generic --release-version 1.0.1",
-            "cannot read nothing",
-        ),
+        ("release add releases image bios/generic/1.0.0", "one of os, models"),
+        ("release add releases image os/../1.0.0", "small letters"),
+        ("release add releases image os/generic/x", "no version"),
+        ("release add releases nothing os/generic/1.0.1", "cannot read the builder's signature"),
+        ("release add releases other os/generic/1.0.1", "the signature is of other bytes"),
+        ("release add releases strange os/generic/1.0.1", "signed by another key"),
+        ("release add releases unsigned os/generic/1.0.1", "minisign -Sm unsigned"),
+        ("release add releases image os/generic/0.9.0", "--older"),
+        ("release add releases image os/generic/1.0.1 --requires os", "--requires"),
         ("release withdraw releases os/generic/9.0.0", "there is no release"),
     ] {
         assert!(refusal(here, arguments, "")?.contains(why), "{arguments}");
@@ -215,8 +238,9 @@ fn whoever_has_the_stick_makes_nobody_sign_or_hand_out_what_they_do_not_see() ->
     }
     fs::write(&draft, honest.to_string())?;
     // What is published under the stick's own hands hides nothing of the draft.
-    let draft = here.join("releases/drafts/os.json");
-    let published = here.join("releases/metadata/1.os.json");
+    let shelf = shelf_of(&"os/generic/1.0.0".parse()?);
+    let draft = here.join(format!("releases/drafts/{shelf}.json"));
+    let published = here.join(format!("releases/metadata/1.{shelf}.json"));
     let before = [fs::read(&draft)?, fs::read(&published)?];
     let mut both: Value = serde_json::from_slice(&before[0])?;
     both["signed"]["targets"]["os/generic/6.6.6"] =
@@ -230,8 +254,39 @@ fn whoever_has_the_stick_makes_nobody_sign_or_hand_out_what_they_do_not_see() ->
     fs::write(&published, &before[1])?;
     ctl(here, "release verify releases", "")?;
     let targets = here.join("releases/targets/os/generic");
-    let artefact = fs::read_dir(targets)?.next().context("a file")??.path();
-    fs::write(artefact, b"other")?;
-    assert!(refusal(here, "release verify releases", "")?.contains("is not what was signed"));
+    let manifest = fs::read_dir(targets)?.next().context("a file")??.path();
+    let archive = fs::read_dir(here.join("releases/objects"))?.next().context("a file")??.path();
+    for file in [archive, manifest] {
+        let honest = fs::read(&file)?;
+        fs::write(&file, b"other")?;
+        assert!(refusal(here, "release verify releases", "")?.contains("is not what was signed"));
+        fs::write(&file, honest)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_folder_that_does_not_go_on_from_what_a_signer_saw_is_not_signed() -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let here = place.path();
+    begun(here)?;
+    // An older copy of the folder, and another network's.
+    let key = "release sign releases --key olga";
+    ctl(here, "release renew releases", "")?;
+    for key in ["anna", "ben", "mo", "olga"] {
+        sign(here, key)?;
+    }
+    let newest = fs::read_dir(here.join("releases/metadata"))?.filter_map(Result::ok);
+    for file in newest.filter(|file| file.file_name().to_string_lossy().starts_with("2.os-")) {
+        fs::remove_file(file.path())?;
+    }
+    assert!(refusal(here, key, "no\n")?.contains("it is an older copy"));
+    fs::remove_dir_all(here.join("releases"))?;
+    ctl(here, INIT, "")?;
+    for key in ["anna", "ben"] {
+        fs::remove_file(here.join(format!("{key}.seen")))?;
+        sign(here, key)?;
+    }
+    assert!(refusal(here, key, "no\n")?.contains("another network"));
     Ok(())
 }

@@ -1,0 +1,148 @@
+//! The commands that prepare, sign and check releases, in a folder and without a network.
+
+mod prepare;
+mod seen;
+mod sign;
+
+use super::Printer;
+use crate::arguments::Release;
+use crate::out::say;
+use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
+use noderr_protocol::release::{Manifest, ReleaseName};
+use noderr_releases::{Artefacts, Metadata, Prepared, Progress, ReleaseFolder, Root, Targets};
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub(crate) fn run(printer: &Printer, command: Release) -> anyhow::Result<()> {
+    match command {
+        Release::Init(init) => prepare::init(printer, &init),
+        Release::Add(add) => prepare::add(printer, &open(&add.folder)?, &add),
+        Release::Withdraw { folder, release } => prepare::withdraw(printer, &open(&folder)?, &release),
+        Release::Renew { folder, days } => prepare::renew(printer, &open(&folder)?, days),
+        Release::Sign { folder, key, yes } => sign::sign(printer, &open(&folder)?, &key, yes),
+        Release::Show { folder } => show(printer, &open(&folder)?),
+        Release::List { folder } => list(printer, &open(&folder)?),
+        Release::Verify { folder } => verify(printer, &open(&folder)?),
+        Release::Unpack { folder, release, file } => unpack(printer, &open(&folder)?, &release, &file),
+    }
+}
+
+fn open(folder: &Path) -> anyhow::Result<ReleaseFolder> {
+    let releases = ReleaseFolder::new(folder);
+    ensure!(
+        releases.coming::<Root>("root")?.is_some(),
+        "{} holds no releases; `noderrctl release init` begins a folder",
+        folder.display()
+    );
+    Ok(releases)
+}
+
+fn progress(releases: &ReleaseFolder) -> anyhow::Result<Vec<Value>> {
+    let describe = |Prepared { progress, changes, .. }| {
+        let Progress { role, version, expires, signed, needed } = progress;
+        let signed = format!("{signed} of {needed}");
+        json!({ "role": role, "version": version, "ends": expires.to_string(), "signed": signed, "changes": changes })
+    };
+    Ok(releases.prepared()?.into_iter().map(describe).collect())
+}
+
+fn show(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for role in releases.offline_roles()? {
+        let published = match role.as_str() {
+            "root" => releases.newest::<Root>(&role)?.map(|root| describe(root.says())),
+            _ => releases.newest::<Targets>(&role)?.map(|targets| describe(targets.says())),
+        };
+        let mut row = json!({ "role": role, "published": null, "until": null });
+        if let Some((version, ends)) = published {
+            (row["published"], row["until"]) = (version.into(), ends.into());
+        }
+        rows.push(row);
+    }
+    let drafts = progress(releases)?;
+    for draft in &drafts {
+        if let Some(row) = rows.iter_mut().find(|row| row["role"] == draft["role"]) {
+            (row["prepared"], row["signed"], row["changes"]) =
+                (draft["version"].clone(), draft["signed"].clone(), draft["changes"].clone());
+        }
+    }
+    printer.rows(rows, &ROLES)?;
+    if printer.json {
+        return Ok(());
+    }
+    for draft in &drafts {
+        let role = draft["role"].as_str().unwrap_or_default();
+        for change in draft["changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            say(&format!(" {role}: {change}"))?;
+        }
+    }
+    Ok(())
+}
+
+const ROLES: [(&str, &str); 5] = [
+    ("role", "role"),
+    ("published", "published"),
+    ("until", "until"),
+    ("prepared", "prepared"),
+    ("signed", "signed"),
+];
+
+fn describe(says: &impl Metadata) -> (u64, String) {
+    (says.version(), says.expires().to_string())
+}
+
+fn list(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for (name, target) in releases.published_releases()? {
+        let manifest = releases.manifest(&name.to_string(), &target)?;
+        rows.push(json!({
+            "release": name,
+            "bytes": manifest.content.bytes,
+            "travels": manifest.archive.bytes,
+            "sha256": manifest.content.sha256,
+        }));
+    }
+    printer.rows(
+        rows,
+        &[("release", "release"), ("bytes", "bytes"), ("on the way", "travels"), ("sha256", "sha256")],
+    )
+}
+
+fn unpack(printer: &Printer, releases: &ReleaseFolder, release: &str, file: &Path) -> anyhow::Result<()> {
+    let manifest = find(releases, &release.parse()?)?;
+    releases.unpack(&manifest, file)?;
+    let mut minisig = file.as_os_str().to_owned();
+    minisig.push(".minisig");
+    let minisig = Path::new(&minisig);
+    std::fs::write(minisig, &manifest.minisig)
+        .with_context(|| format!("cannot write {}", minisig.display()))?;
+    printer.done(
+        &json!({ "file": file, "minisig": minisig }),
+        &format!(
+            "{} is what was signed; `minisign -Vm` says so too, by {}",
+            file.display(),
+            minisig.display()
+        ),
+    )
+}
+
+/// The manifest of a release that is or will be named.
+fn find(releases: &ReleaseFolder, release: &ReleaseName) -> anyhow::Result<Manifest> {
+    let found = releases.releases()?.into_iter().find(|(name, _)| name == release);
+    let (name, target) =
+        found.with_context(|| format!("there is no release {release}; see `noderrctl release list`"))?;
+    Ok(releases.manifest(&name.to_string(), &target)?)
+}
+
+fn verify(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
+    let wrong = releases.check(Timestamp::now(), Artefacts::InTheFolder)?;
+    let first = releases.first_root()?;
+    let well = format!("everything is as it was signed, under the root that began as {first}");
+    printer.done(
+        &json!({ "wrong": wrong, "first_root": first }),
+        if wrong.is_empty() { &well } else { "not everything is as it should be:" },
+    )?;
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Preparing what is to be signed.
+
+use super::super::Printer;
+use super::super::keys::{public, unlock_builder};
+use super::progress;
+use crate::arguments::{Add, Init};
+use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
+use noderr_archive::builder_in;
+use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseKind, ReleaseName, Requirement, Word};
+use noderr_releases::{Draft, NewRelease, PublicKey, ReleaseFolder, Roles, Root, Targets, shelf_of, shelves};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// In so many days; metadata knows whole seconds.
+fn in_days(days: u32) -> Timestamp {
+    let then = Timestamp::now() + DAY * days;
+    Timestamp::from_second(then.as_second()).unwrap_or(then)
+}
+
+pub(super) fn init(printer: &Printer, init: &Init) -> anyhow::Result<()> {
+    let releases = ReleaseFolder::new(&init.folder);
+    ensure!(releases.coming::<Root>("root")?.is_none(), "{} holds releases already", init.folder.display());
+    let root = init.root.iter().map(|file| public(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let ids: BTreeSet<_> = root.iter().map(PublicKey::id).collect();
+    ensure!(ids.len() == root.len(), "a key is named twice among those who sign roots");
+    ensure!(
+        (1..=root.len()).contains(&init.threshold),
+        "--threshold {} cannot be met by {} keys",
+        init.threshold,
+        root.len()
+    );
+    let [targets, os, models, online] =
+        [&init.targets, &init.os, &init.models, &init.online].map(|file| public(file));
+    let (targets, os, models, online) = (targets?, os?, models?, online?);
+    ensure!(
+        !ids.contains(&online.id()) && [&targets, &os, &models].iter().all(|key| key.id() != online.id()),
+        "the control plane's key must sign nothing else: it lies on a machine with a network"
+    );
+    let builders =
+        Builders { keys: init.builder.iter().map(|file| builder(file)).collect::<anyhow::Result<_>>()? };
+    let (keys, ends) = (root.iter().collect::<Vec<_>>(), in_days(init.days));
+    let roles = Roles {
+        root: (&keys, init.threshold),
+        targets: (&[&targets], 1),
+        snapshot: (&[&online], 1),
+        timestamp: (&[&online], 1),
+    };
+    let mut top = Targets::new(1, ends);
+    top.targets.insert(BUILDERS.to_owned(), releases.put_target(BUILDERS, &serde_json::to_vec(&builders)?)?);
+    for (kind, key) in ReleaseKind::KNOWN.iter().map(|kind| kind.name()).zip([&os, &models]) {
+        top.delegate(&kind, &[&format!("{kind}/*/*")], &[key], 1);
+        for (role, says) in shelves(&kind, ends, &[key], 1) {
+            releases.put_draft(&role, &Draft::new(says))?;
+        }
+    }
+    releases.put_draft("targets", &Draft::new(top))?;
+    // Last: with a root, the folder is one.
+    releases.put_draft("root", &Draft::new(Root::new(1, ends, &roles)))?;
+    prepared(printer, &releases)
+}
+
+/// The public key of a builder, from the file that `minisign` or `noderrctl keys new --builder` wrote.
+fn builder(file: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    builder_in(&text).with_context(|| format!("{} holds no public key of minisign", file.display()))
+}
+
+pub(super) fn add(printer: &Printer, releases: &ReleaseFolder, add: &Add) -> anyhow::Result<()> {
+    let name: ReleaseName = add.release.parse()?;
+    let words = |words: &[String]| words.iter().map(|word| word.parse()).collect::<Result<Vec<Word>, _>>();
+    let (hardware, tiers) = (words(&add.hardware)?, words(&add.tier)?);
+    let requires = add.requires.iter().map(|text| requirement(text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let minisig = match &add.builder {
+        Some(key) => {
+            let file = File::open(&add.file);
+            let file = file.with_context(|| format!("cannot read {}", add.file.display()))?;
+            unlock_builder(key)?.sign(BufReader::new(file), &name.to_string())?
+        }
+        None => signed_beside(&add.file)?,
+    };
+    let security_epoch = add.security_epoch;
+    let says = Box::new(move |manifest: &mut Manifest| {
+        (manifest.security_epoch, manifest.hardware) = (security_epoch, hardware);
+        (manifest.tiers, manifest.requires) = (tiers, requires);
+    });
+    releases.add(&add.file, NewRelease { name, minisig, may_be_older: add.older, says })?;
+    prepared(printer, releases)
+}
+
+/// A signature that the builder has made already.
+fn signed_beside(file: &Path) -> anyhow::Result<String> {
+    let mut place = file.as_os_str().to_owned();
+    place.push(".minisig");
+    let place = PathBuf::from(place);
+    fs::read_to_string(&place).with_context(|| {
+        format!(
+            "cannot read the builder's signature {}; `minisign -Sm {}` makes it, or name the builder's key with --builder",
+            place.display(),
+            file.display()
+        )
+    })
+}
+
+/// What another release must be at least, such as `os/generic/1.2.0`.
+fn requirement(text: &str) -> anyhow::Result<Requirement> {
+    let ReleaseName { series, version } = text.parse().context("--requires")?;
+    Ok(Requirement { series, at_least: version })
+}
+
+pub(super) fn withdraw(printer: &Printer, releases: &ReleaseFolder, release: &str) -> anyhow::Result<()> {
+    let role = shelf_of(&release.parse()?);
+    let mut says = releases.next(&role)?;
+    ensure!(
+        says.targets.remove(release).is_some(),
+        "there is no release {release}; see `noderrctl release list`"
+    );
+    releases.put_draft(&role, &Draft::new(says))?;
+    prepared(printer, releases)
+}
+
+pub(super) fn renew(printer: &Printer, releases: &ReleaseFolder, days: u32) -> anyhow::Result<()> {
+    let ends = in_days(days);
+    for role in releases.offline_roles()? {
+        if role == "root" {
+            let mut root = next_root(releases)?;
+            root.expires = ends;
+            releases.put_draft("root", &Draft::new(root))?;
+        } else {
+            let mut says = releases.next(&role)?;
+            says.expires = ends;
+            releases.put_draft(&role, &Draft::new(says))?;
+        }
+    }
+    prepared(printer, releases)
+}
+
+/// The next root, as the one before but for its version.
+fn next_root(releases: &ReleaseFolder) -> anyhow::Result<Root> {
+    let root = releases.coming::<Root>("root")?.context("a folder has a root")?;
+    let mut root = root.says().clone();
+    root.version = releases.newest_version("root")?.unwrap_or_default() + 1;
+    Ok(root)
+}
+
+fn prepared(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
+    let rows = progress(releases)?;
+    printer.done(&Value::Array(rows), "prepared; `noderrctl release show` shows it, `release sign` signs it")
+}

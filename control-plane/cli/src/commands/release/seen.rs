@@ -1,0 +1,73 @@
+//! What a signer has seen of a network, kept beside the key: a folder of another network, or an older state of this one, is
+//! noticed before anything is signed.
+
+use anyhow::{Context as _, ensure};
+use atomic_write_file::AtomicWriteFile;
+use noderr_releases::ReleaseFolder;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    /// The SHA-256 of the network's first root, once it is published.
+    first_root: Option<String>,
+    /// The newest published version of each role.
+    versions: BTreeMap<String, u64>,
+}
+
+impl Seen {
+    /// What there is to see in a folder.
+    fn of(releases: &ReleaseFolder) -> anyhow::Result<Self> {
+        let mut versions = BTreeMap::new();
+        for role in releases.offline_roles()? {
+            versions.extend(releases.newest_version(&role)?.map(|version| (role, version)));
+        }
+        Ok(Self { first_root: releases.first_root().ok(), versions })
+    }
+
+    /// Refuses a folder that does not go on from what the holder of this key saw last.
+    pub(super) fn check(key: &Path, releases: &ReleaseFolder) -> anyhow::Result<()> {
+        let (place, now) = (place_of(key), Self::of(releases)?);
+        let before: Self = match fs::read(&place) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            read => serde_json::from_slice(&read?),
+        }
+        .with_context(|| format!("{} cannot be read", place.display()))?;
+        ensure!(
+            before.first_root.is_none() || before.first_root == now.first_root,
+            "this is another network than the one that this key has signed for: its first root is {}, and was {}. If both \
+             are meant, give each network a key of its own",
+            now.first_root.as_deref().unwrap_or("not there"),
+            before.first_root.as_deref().unwrap_or_default()
+        );
+        for (role, version) in &before.versions {
+            let found = now.versions.get(role).copied().unwrap_or_default();
+            ensure!(
+                found >= *version,
+                "{role} was published in version {version} when this key signed last, and the folder has version {found}: \
+                 it is an older copy"
+            );
+        }
+        Ok(())
+    }
+
+    /// Keeps what the holder of this key has seen.
+    pub(super) fn keep(key: &Path, releases: &ReleaseFolder) -> anyhow::Result<()> {
+        let place = place_of(key);
+        let write = || {
+            let mut file = AtomicWriteFile::open(&place)?;
+            file.write_all(&serde_json::to_vec_pretty(&Self::of(releases)?)?)?;
+            anyhow::Ok(file.commit()?)
+        };
+        write().with_context(|| format!("what was seen cannot be kept in {}", place.display()))
+    }
+}
+
+fn place_of(key: &Path) -> PathBuf {
+    let mut name = key.as_os_str().to_owned();
+    name.push(".seen");
+    name.into()
+}

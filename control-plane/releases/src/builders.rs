@@ -1,0 +1,42 @@
+//! Builders: keys of `minisign`, with which whoever built an artefact signs it. The stock tool makes them and reads them too.
+
+use crate::ReleaseError;
+use minisign::{KeyPair, SecretKey, SecretKeyBox};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::io::Read;
+
+/// The key of a builder.
+pub struct BuilderKey(SecretKey);
+
+fn unusable(error: minisign::PError) -> ReleaseError {
+    ReleaseError::Key(error.to_string())
+}
+
+/// Makes a key: the file that the builder keeps, and the one that is for everybody.
+pub fn new_builder(passphrase: &SecretString) -> Result<(SecretString, String), ReleaseError> {
+    let pair =
+        KeyPair::generate_encrypted_keypair(Some(passphrase.expose_secret().to_owned())).map_err(unusable)?;
+    let secret = pair.sk.to_box(None).map_err(unusable)?.into_string();
+    Ok((secret.into(), pair.pk.to_box().map_err(unusable)?.into_string()))
+}
+
+impl BuilderKey {
+    /// Reads a key as `minisign` writes it. The passphrase is asked for only if the key needs one.
+    pub fn from_text<E: From<ReleaseError>>(
+        text: &str,
+        passphrase: impl FnOnce() -> Result<SecretString, E>,
+    ) -> Result<Self, E> {
+        let read = || SecretKeyBox::from_string(text).map_err(unusable);
+        if let Ok(key) = read()?.into_unencrypted_secret_key() {
+            return Ok(Self(key));
+        }
+        let passphrase = passphrase()?.expose_secret().to_owned();
+        Ok(Self(read()?.into_secret_key(Some(passphrase)).map_err(unusable)?))
+    }
+
+    /// Signs an artefact; `comment` is signed with it.
+    pub fn sign(&self, artefact: impl Read, comment: &str) -> Result<String, ReleaseError> {
+        let signed = minisign::sign(None, &self.0, artefact, Some(comment), None).map_err(unusable)?;
+        Ok(signed.into_string())
+    }
+}

@@ -1,0 +1,13 @@
+//! Releases: what they are called, the manifest that says what each is, and what a node is told to hold and says of it.
+
+mod manifest;
+mod name;
+mod wanted;
+
+pub use manifest::{
+    Archive, BUILDERS, Builders, Content, MAX_INDEX, MAX_MANIFEST, Manifest, ManifestError, Requirement,
+};
+pub use name::{ReleaseKind, ReleaseName, ReleaseNameError, Series, Word};
+pub use wanted::{
+    MAX_WANTED, NamedRelease, ReleaseRefusal, ReleaseReport, ReleaseState, Releases, ReleasesReport,
+};

@@ -1,0 +1,127 @@
+//! The section about releases: what a node should hold, and what has become of it.
+
+use super::name::{ReleaseKind, ReleaseName, ReleaseNameError};
+use crate::open::open_enum;
+use crate::sections::SectionBody;
+use crate::{List, Text};
+use serde::{Deserialize, Serialize};
+
+/// The most releases that a node is told to hold.
+pub const MAX_WANTED: usize = 16;
+
+/// A release by its parts, as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedRelease {
+    /// What it is of.
+    pub kind: ReleaseKind,
+    /// The name that all its versions share.
+    pub name: Text<64>,
+    /// The version.
+    pub version: Text<64>,
+}
+
+/// The releases that the node should hold, one of each series. The node decides by signed metadata whether it may.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Releases {
+    /// The releases.
+    pub wanted: List<NamedRelease, MAX_WANTED>,
+}
+
+impl SectionBody for Releases {
+    const KIND: u16 = 3;
+    const VERSION: u8 = 1;
+}
+
+/// What has become of the releases that a node should hold: the body of its report.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReleasesReport {
+    /// One for each.
+    pub releases: List<ReleaseReport, MAX_WANTED>,
+    /// Bytes of releases that have come over the network in this month.
+    pub month_bytes: u64,
+}
+
+impl SectionBody for ReleasesReport {
+    const KIND: u16 = Releases::KIND;
+    const VERSION: u8 = 1;
+}
+
+/// What has become of one release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseReport {
+    /// Which one.
+    pub release: NamedRelease,
+    /// The version of the same kind and name that runs now, if one does.
+    pub runs: Option<Text<64>>,
+    /// How far the node is.
+    pub state: ReleaseState,
+}
+
+/// How far a node is with a release. Append only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReleaseState {
+    /// It cannot be had now, and is tried again: nobody answers, or the disk is full.
+    Waiting(Text<200>),
+    /// It is being fetched. What it costs was known before the first byte.
+    Fetching {
+        /// Bytes that have come over the network.
+        fetched_bytes: u64,
+        /// Bytes that come over the network in all.
+        cost_bytes: u64,
+    },
+    /// It is on the disk, and was verified.
+    Held {
+        /// Bytes that came over the network for it.
+        cost_bytes: u64,
+    },
+    /// It is not taken, and will not be until something else changes.
+    Refused {
+        /// Why.
+        why: ReleaseRefusal,
+        /// What was found, for people.
+        detail: Text<200>,
+    },
+}
+
+open_enum! {
+    /// Why a node does not take a release.
+    ReleaseRefusal, "refusal" {
+        /// No release key names it: it was never released, or it was withdrawn.
+        NotNamed = 0, "not-named";
+        /// The signed metadata has ended, or is older than what the node has seen.
+        Stale = 1, "stale";
+        /// Too few of the keys that may sign it have.
+        NotSigned = 2, "not-signed";
+        /// What came is not what was signed.
+        Mismatched = 3, "mismatched";
+        /// Whoever built it is none of the builders.
+        NotBuilt = 4, "not-built";
+        /// It does not run on this hardware.
+        Hardware = 5, "hardware";
+        /// What it requires is not there.
+        Requires = 6, "requires";
+        /// It would cost more bytes than this box may spend.
+        Budget = 7, "budget";
+        /// There is less room than it takes.
+        Room = 8, "room";
+        /// It means nothing to this build.
+        Malformed = 9, "malformed";
+    }
+}
+
+impl From<&ReleaseName> for NamedRelease {
+    fn from(release: &ReleaseName) -> Self {
+        Self {
+            kind: release.kind(),
+            name: Text::truncated(release.series.name.as_str()),
+            version: Text::truncated(&release.version.to_string()),
+        }
+    }
+}
+
+impl TryFrom<&NamedRelease> for ReleaseName {
+    type Error = ReleaseNameError;
+    fn try_from(named: &NamedRelease) -> Result<Self, ReleaseNameError> {
+        Self::new(&named.kind.name(), &named.name, &named.version)
+    }
+}
