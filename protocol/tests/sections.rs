@@ -1,6 +1,12 @@
 //! Bodies of sections: golden bytes, one file for each version of each kind.
 
+use noderr_protocol::release::{
+    NamedRelease, RefusedRelease, ReleaseName, ReleaseRefusal, ReleaseReport, ReleaseState, Releases,
+    ReleasesReport, Transfer,
+};
 use noderr_protocol::{Base, Quarantine, SectionBody, Text};
+use std::fmt::Debug;
+use std::fs;
 
 /// Do not change these files: boxes in the field read them.
 #[test]
@@ -24,4 +30,49 @@ fn the_quarantine_section_is_what_it_always_was() {
     for len in 0..golden.len() {
         assert!(Quarantine::of(&golden[..len]).is_err(), "cut at {len}");
     }
+}
+
+/// Compares with a golden file, or writes the file if it is new and that is asked for.
+fn golden<T: SectionBody + Debug + PartialEq>(name: &str, body: &T) {
+    let path = format!("{}/tests/golden/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+    let written = body.section().expect("it fits").body.to_vec();
+    if !fs::exists(&path).expect("a path") && std::env::var_os("NODERR_WRITE_MISSING_GOLDEN").is_some() {
+        fs::write(&path, hex::encode(&written) + "\n").expect("written");
+    }
+    let golden = hex::decode(fs::read_to_string(&path).expect("a golden file").trim()).expect("hex");
+    assert_eq!(written, golden);
+    assert_eq!(T::of(&golden).as_ref(), Ok(body));
+    for len in 0..golden.len() {
+        assert!(T::of(&golden[..len]).is_err(), "cut at {len}");
+    }
+}
+
+fn named(release: &str) -> NamedRelease {
+    NamedRelease::from(&release.parse::<ReleaseName>().expect("a name"))
+}
+
+#[test]
+fn the_section_about_releases_is_what_it_always_was() {
+    let wanted = vec![named("os/generic/1.4.0"), named("models/btc-oracle/2.0.0-rc.1")];
+    golden("section-releases-v1", &Releases { wanted: wanted.try_into().unwrap() });
+}
+
+#[test]
+fn the_report_on_releases_is_what_it_always_was() {
+    let report = |release: &str, state| ReleaseReport {
+        release: named(release),
+        runs: Some(Text::truncated("1.3.9")),
+        state,
+    };
+    let refused =
+        RefusedRelease { why: ReleaseRefusal::NotSigned, detail: Text::truncated("one key of two") };
+    let transfer = Transfer { fetched_bytes: 1000, cost_bytes: 70_000 };
+    let releases = vec![
+        report("os/generic/1.4.0", ReleaseState::Waiting(Text::truncated("nobody answers"))),
+        report("os/generic/1.4.1", ReleaseState::Fetching(transfer)),
+        report("models/a/1.0.0", ReleaseState::Held),
+        report("models/b/1.0.0", ReleaseState::Refused(refused)),
+    ];
+    let report = ReleasesReport { releases: releases.try_into().unwrap(), month_bytes: 123_456 };
+    golden("section-report-v1", &report);
 }

@@ -19,7 +19,7 @@ const FORMAT: u32 = 1;
 /// The most entries of a list.
 const LONGEST: usize = 64;
 
-/// What a release is. It has been checked: see [`Manifest::read`].
+/// What a release is. [`Manifest::read`] has checked it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     format: u32,

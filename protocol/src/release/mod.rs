@@ -9,5 +9,6 @@ pub use manifest::{
 };
 pub use name::{ReleaseKind, ReleaseName, ReleaseNameError, Series, Word};
 pub use wanted::{
-    MAX_WANTED, NamedRelease, ReleaseRefusal, ReleaseReport, ReleaseState, Releases, ReleasesReport,
+    NamedRelease, RefusedRelease, ReleaseRefusal, ReleaseReport, ReleaseState, Releases, ReleasesReport,
+    Transfer,
 };

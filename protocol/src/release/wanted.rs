@@ -6,9 +6,6 @@ use crate::sections::SectionBody;
 use crate::{List, Text};
 use serde::{Deserialize, Serialize};
 
-/// The most releases that a node is told to hold.
-pub const MAX_WANTED: usize = 16;
-
 /// A release by its parts, as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedRelease {
@@ -24,7 +21,7 @@ pub struct NamedRelease {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Releases {
     /// The releases.
-    pub wanted: List<NamedRelease, MAX_WANTED>,
+    pub wanted: List<NamedRelease, 16>,
 }
 
 impl SectionBody for Releases {
@@ -36,7 +33,7 @@ impl SectionBody for Releases {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReleasesReport {
     /// One for each.
-    pub releases: List<ReleaseReport, MAX_WANTED>,
+    pub releases: List<ReleaseReport, 16>,
     /// Bytes of releases that have come over the network in this month.
     pub month_bytes: u64,
 }
@@ -60,27 +57,32 @@ pub struct ReleaseReport {
 /// How far a node is with a release. Append only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReleaseState {
-    /// It cannot be had now, and is tried again: nobody answers, or the disk is full.
+    /// The release cannot be had now, and is tried again: nobody answers, or the disk is full. In words for people.
     Waiting(Text<200>),
-    /// It is being fetched. What it costs was known before the first byte.
-    Fetching {
-        /// Bytes that have come over the network.
-        fetched_bytes: u64,
-        /// Bytes that come over the network in all.
-        cost_bytes: u64,
-    },
-    /// It is on the disk, and was verified.
-    Held {
-        /// Bytes that came over the network for it.
-        cost_bytes: u64,
-    },
-    /// It is not taken, and will not be until something else changes.
-    Refused {
-        /// Why.
-        why: ReleaseRefusal,
-        /// What was found, for people.
-        detail: Text<200>,
-    },
+    /// The release is being fetched.
+    Fetching(Transfer),
+    /// The release is on the disk, and was verified.
+    Held,
+    /// The release is not taken, and will not be until something else changes.
+    Refused(RefusedRelease),
+}
+
+/// How far a transfer is. What it costs was known before its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Transfer {
+    /// Bytes that have come.
+    pub fetched_bytes: u64,
+    /// Bytes that come in all.
+    pub cost_bytes: u64,
+}
+
+/// Why a release is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRelease {
+    /// Why.
+    pub why: ReleaseRefusal,
+    /// What was found, for people.
+    pub detail: Text<200>,
 }
 
 open_enum! {

@@ -12,6 +12,9 @@ mod source;
 mod trace;
 
 use noderr_protocol::enrol::{attest_binding, enrol_binding, renew_binding};
+use noderr_protocol::release::{
+    MAX_INDEX, MAX_MANIFEST, ReleaseKind, ReleaseRefusal, Releases, ReleasesReport,
+};
 use noderr_protocol::{
     AlertCode, AttestationChallenge, Base, BatchOutcome, Down, DownKind, EVENT_LOG_PART, GapReason, Lane,
     MAX_ENVELOPE, MAX_EVENT_LOG_PARTS, MAX_RECORD, MAX_SECTION, Message as _, Metric, Payload, Phase,
@@ -61,13 +64,24 @@ fn assert_complete(document: &str) {
         assert!(name.starts_with("json-") || has(&format!("example {name}")), "no example of {name}");
     }
     for list in
-        "limits up-kinds down-kinds payload-kinds lanes reasons outcomes phases alert-codes metrics vectors"
+        "limits up-kinds down-kinds payload-kinds lanes reasons outcomes phases alert-codes release-kinds refusals metrics vectors"
             .split(' ')
     {
         assert!(has(list), "{list} is missing");
     }
     let shown = |name: &str| document.contains(&format!("**{name}**: "));
-    let inside = ["Lane", "LaneTag", "IdentityKind", "NodeId", "Topics", "Metric", "Payload", "KnownSection"];
+    let inside = [
+        "Lane",
+        "LaneTag",
+        "IdentityKind",
+        "NodeId",
+        "Topics",
+        "Metric",
+        "Payload",
+        "KnownSection",
+        "ReleaseName",
+        "Series",
+    ];
     for (name, found) in types() {
         let on_the_wire = found.members.iter().all(|member| !member.about.is_empty());
         assert!(
@@ -100,6 +114,8 @@ fn section(name: &str, types: &BTreeMap<String, Type>) -> String {
             "reasons" => bytes(GapReason::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
             "outcomes" => bytes(BatchOutcome::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
             "phases" => bytes(Phase::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
+            "release-kinds" => bytes(ReleaseKind::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
+            "refusals" => bytes(ReleaseRefusal::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
             "alert-codes" => bytes(AlertCode::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
             "metrics" => metrics(),
             "vectors" => vectors(),
@@ -118,6 +134,8 @@ fn limits() -> String {
         ("largest message, with its two bytes of header", MAX_ENVELOPE),
         ("largest body of a record", MAX_RECORD),
         ("largest body of a section", MAX_SECTION),
+        ("largest manifest", MAX_MANIFEST),
+        ("largest index of an archive", usize::try_from(MAX_INDEX).unwrap()),
         ("each part of an event log but the last", EVENT_LOG_PART),
         ("parts of an event log", usize::from(MAX_EVENT_LOG_PARTS)),
     ];
@@ -219,6 +237,10 @@ fn json_kind(member: &Member) -> String {
     let kind = match kind {
         "Base64" => "base64",
         "Vec<Register>" => "list of Register",
+        "Vec<Requirement>" => "list of Requirement, at most 64",
+        "Vec<Word>" => "list of words (small letters, digits, `-`, `_`), at most 64",
+        "Vec<String>" => "list of texts",
+        "Version" | "Series" | "ReleaseName" => "text",
         "HexDigest" => "64 hex digits",
         "RegisterIndex" => "integer, 0 to 23",
         "String" => "text",
@@ -263,6 +285,8 @@ fn example(file: &str) -> String {
             };
             let body = match file.split('-').nth(1).unwrap() {
                 "quarantine" => trace(&Quarantine::of(&golden).unwrap()),
+                "releases" => trace(&Releases::of(&golden).unwrap()),
+                "report" => trace(&ReleasesReport::of(&golden).unwrap()),
                 _ => trace(&Base::of(&golden).unwrap()),
             };
             [vec![version], body].concat_lines()

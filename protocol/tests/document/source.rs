@@ -23,11 +23,19 @@ pub(crate) struct Type {
 /// Every public type of the protocol's sources.
 pub(crate) fn types() -> BTreeMap<String, Type> {
     let mut types = BTreeMap::new();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for file in fs::read_dir(folder).unwrap() {
-        read(&fs::read_to_string(file.unwrap().path()).unwrap(), &mut types);
-    }
+    read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut types);
     types
+}
+
+fn read_folder(folder: &Path, types: &mut BTreeMap<String, Type>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_folder(&path, types);
+        } else {
+            read(&fs::read_to_string(path).unwrap(), types);
+        }
+    }
 }
 
 fn read(source: &str, types: &mut BTreeMap<String, Type>) {
