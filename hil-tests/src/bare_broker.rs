@@ -65,6 +65,7 @@ pub fn papers_for(
         trust_roots: authority.root_pem().to_owned(),
         broker: format!("localhost:{}", broker.port()),
         epoch_floor: 0,
+        release_root: None,
     };
     Ok(noderr_identity::Papers::issued(enrolment, keys, now * 1000)?)
 }

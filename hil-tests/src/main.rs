@@ -64,6 +64,21 @@ enum Command {
         /// Where.
         folder: PathBuf,
     },
+    /// Bring a release to its end, for a campaign that kills the process meanwhile.
+    #[command(hide = true)]
+    Bring {
+        /// The server.
+        #[arg(long)]
+        address: String,
+        /// The release.
+        #[arg(long)]
+        release: String,
+        /// File with the root.
+        #[arg(long)]
+        root: PathBuf,
+        /// The data folder.
+        data: PathBuf,
+    },
     /// Measure, as ratios in one run.
     Bench {
         /// The benchmark.
@@ -85,6 +100,8 @@ enum Campaign {
     Outages,
     /// The outages with the boxes spread over two control planes on one database.
     Planes,
+    /// kill -9 of a box in the middle of transfers, 500 times.
+    Fetch,
 }
 
 fn main() -> ExitCode {
@@ -112,6 +129,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             match name {
                 Campaign::Kills => campaign::kills(folder.path(), 50, seed).await,
                 Campaign::Outages => campaign::outages(folder.path(), Planes::One, CUT, seed).await,
+                Campaign::Fetch => campaign::fetches(folder.path(), 500, seed).await,
                 Campaign::Planes => campaign::outages(folder.path(), Planes::Two, CUT, seed).await,
             }
         }
@@ -119,6 +137,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
             victim::append(&folder, epoch, first)
         }
         Command::Rehearse { what: Rehearsal::Write, first, folder, .. } => victim::write(&folder, first),
+        Command::Bring { address, release, root, data } => {
+            campaign::bring(&data, &address, &root, &release).await
+        }
         Command::Bench { name } => bench::run(name).await,
     }
 }

@@ -142,6 +142,9 @@ pub struct Enrolled {
     pub epoch_floor: u64,
     /// Host and port of the broker.
     pub broker: String,
+    /// The newest root of the network's releases, as it was signed. A node takes one root in its life, and follows the chain from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_root: Option<String>,
 }
 
 /// `POST /enrol/renew/challenge`: asks for a nonce. Anybody may ask; only the node's own key can answer, so that a node

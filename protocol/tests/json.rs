@@ -120,6 +120,7 @@ fn what_nodes_read_is_said_for_ever() {
         trust_roots: "-----BEGIN CERTIFICATE-----\n".to_owned(),
         epoch_floor: 1_700_000_000,
         broker: "broker.example.org:8883".to_owned(),
+        release_root: None,
     };
     read_by_nodes("enrolled", &enrolled);
     read_by_nodes("renew-challenge", &RenewChallenge { session: bytes(4), nonce: bytes(5), pcr_mask: 0xff });

@@ -1,6 +1,6 @@
 //! Calls the control plane's API as JSON, and turns refusals into sentences.
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
@@ -117,6 +117,17 @@ impl Client {
         self.call(Method::PATCH, path, Some(body), None).await
     }
 
+    /// PUTs a body to a path under `/api/v1`. Whoever puts the same again changes nothing.
+    pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<Value, ApiError> {
+        self.call(Method::PUT, path, Some(body), None).await
+    }
+
+    /// PUTs a part of something large.
+    pub async fn put_part(&self, path: &str, part: Vec<u8>, range: &str) -> Result<Value, ApiError> {
+        let request = self.request(Method::PUT, path).header("content-range", range).body(part);
+        self.answered(request).await
+    }
+
     /// DELETEs a path under `/api/v1`.
     pub async fn delete(&self, path: &str) -> Result<Value, ApiError> {
         self.call(Method::DELETE, path, None::<&()>, None).await
@@ -148,16 +159,25 @@ impl Client {
         body: Option<&impl Serialize>,
         key: Option<&str>,
     ) -> Result<Value, ApiError> {
-        let mut request = self.http.request(method, format!("{}/api/v1{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.json(body);
         }
         if let Some(key) = key {
             request = request.header(KEY, key);
         }
+        self.answered(request).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}/api/v1{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    async fn answered(&self, request: RequestBuilder) -> Result<Value, ApiError> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let text = response.text().await.map_err(|error| self.unreachable(&error))?;

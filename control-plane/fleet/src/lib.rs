@@ -18,3 +18,4 @@ pub use authority::{open_authority, vendor_roots};
 pub use broker::start_broker;
 pub use settings::{AuthoritySettings, BrokerSettings, EnrolmentSettings, FleetSettings, TelemetrySettings};
 pub use state::Fleet;
+pub use values::text;

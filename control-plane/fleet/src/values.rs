@@ -22,7 +22,7 @@ pub(crate) fn timestamp(time: UnixMillis) -> OffsetDateTime {
 }
 
 /// A node's text, without characters that PostgreSQL cannot store or that would steer the reader's terminal.
-pub(crate) fn text(text: &str) -> String {
+pub fn text(text: &str) -> String {
     text.replace(steers_terminal, "\u{fffd}")
 }
 

@@ -8,6 +8,7 @@ use crate::problems::Kind;
 use crate::schedule::{Bound, Job, ScheduledJob};
 use crate::settings::SettingsSection;
 use crate::work::{Queue, WorkedQueue};
+use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 
 /// Everything that a feature brings; `S` is the state of its area. A declaration names only what there is:
@@ -17,6 +18,8 @@ pub struct Feature<S: 'static> {
     pub name: &'static str,
     /// The routes, under `/api/v1`.
     pub routes: fn() -> OpenApiRouter<S>,
+    /// What anybody may fetch, as often as it likes: files that cost next to nothing to hand out.
+    pub files: fn() -> Router<S>,
     /// Permissions that people and programs can have.
     pub permissions: &'static [&'static Permission],
     /// Kinds of problems that only this feature has.
@@ -48,6 +51,7 @@ impl<S> Feature<S> {
         Self {
             name,
             routes: OpenApiRouter::new,
+            files: Router::new,
             permissions: &[],
             problems: &[],
             settings: &[],
@@ -67,6 +71,8 @@ impl<S> Feature<S> {
 pub struct Plugged {
     /// The features' routes.
     pub routes: Vec<OpenApiRouter>,
+    /// What anybody may fetch.
+    pub files: Vec<Router>,
     /// The features' jobs.
     pub jobs: Vec<ScheduledJob>,
     /// The features' queues.
@@ -89,6 +95,7 @@ pub fn plug<S: Clone + Send + Sync + 'static>(
 ) {
     for feature in features {
         plugged.routes.push((feature.routes)().with_state(state.clone()));
+        plugged.files.push((feature.files)().with_state(state.clone()));
         plugged.jobs.extend(
             feature
                 .jobs

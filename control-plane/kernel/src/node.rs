@@ -61,12 +61,14 @@ pub struct NodeFeature<S: 'static> {
     pub wants: Option<Wants<S>>,
     /// The records that the feature stores.
     pub records: &'static [RecordSink],
+    /// The root of releases that a node is given with its papers.
+    pub release_root: Option<fn(&S) -> Option<String>>,
 }
 
 impl<S> NodeFeature<S> {
     /// A feature that does nothing about nodes.
     pub const fn nothing() -> Self {
-        Self { hears: &[], greets: None, wants: None, records: &[] }
+        Self { hears: &[], greets: None, wants: None, records: &[], release_root: None }
     }
 }
 
@@ -77,6 +79,7 @@ pub struct NodeHooks {
     greets: Vec<BoundGreets>,
     wants: Vec<(u16, BoundWants)>,
     takes: Vec<RecordSink>,
+    release_root: Option<Box<dyn Fn() -> Option<String> + Send + Sync>>,
 }
 
 type BoundHears = Box<dyn Fn(NodeId, Up) -> Doing<'static> + Send + Sync>;
@@ -93,7 +96,13 @@ fn bound_wants<S: Clone + Send + Sync + 'static>(want: Want<S>, state: S) -> Bou
 
 impl NodeHooks {
     pub(crate) const fn none() -> Self {
-        Self { hears: Vec::new(), greets: Vec::new(), wants: Vec::new(), takes: Vec::new() }
+        Self {
+            hears: Vec::new(),
+            greets: Vec::new(),
+            wants: Vec::new(),
+            takes: Vec::new(),
+            release_root: None,
+        }
     }
 
     /// Binds what a feature does about nodes to its state.
@@ -122,6 +131,10 @@ impl NodeHooks {
             self.wants.push((*kind, bound_wants(*want, state.clone())));
         }
         self.takes.extend(does.records);
+        if let Some(root) = does.release_root {
+            let state = state.clone();
+            self.release_root = Some(Box::new(move || root(&state)));
+        }
     }
 
     /// The sections of a node's desired state, of all features.
@@ -154,6 +167,11 @@ impl NodeHooks {
             greet(*node).await?;
         }
         Ok(())
+    }
+
+    /// The root of releases that a node is given with its papers, if this network has releases.
+    pub fn release_root(&self) -> Option<String> {
+        self.release_root.as_ref().and_then(|root| root())
     }
 
     /// New sinks for one transaction, each with the kinds of payloads that it takes.

@@ -26,11 +26,13 @@ pub enum Role {
     Reviewer,
     /// Sees everything, changes nothing.
     Auditor,
+    /// Publishes releases, and says which boxes get which.
+    Releases,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 4] = [Self::Owner, Self::Fleet, Self::Reviewer, Self::Auditor];
+    pub const ALL: [Self; 5] = [Self::Owner, Self::Fleet, Self::Reviewer, Self::Auditor, Self::Releases];
 
     /// The name stored and typed.
     pub const fn as_str(self) -> &'static str {
@@ -39,6 +41,7 @@ impl Role {
             Self::Fleet => "fleet",
             Self::Reviewer => "reviewer",
             Self::Auditor => "auditor",
+            Self::Releases => "releases",
         }
     }
 }

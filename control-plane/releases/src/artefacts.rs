@@ -70,11 +70,7 @@ impl ReleaseFolder {
     }
 
     /// The bytes of a target that was signed.
-    pub(crate) fn small_target(
-        &self,
-        name: &str,
-        file: &TargetFile,
-    ) -> Result<(PathBuf, Vec<u8>), ReleaseError> {
+    pub fn small_target(&self, name: &str, file: &TargetFile) -> Result<(PathBuf, Vec<u8>), ReleaseError> {
         let hash = file.hashes.get("sha256").map_or("", String::as_str);
         let path = self.place_of(name, hash);
         let read = folder::read_bytes(&path).and_then(|bytes| bytes.ok_or(io::ErrorKind::NotFound.into()));
@@ -150,7 +146,7 @@ impl ReleaseFolder {
 
     /// The SHA-256 of the network's first root, by which people tell networks apart.
     pub fn first_root(&self) -> Result<String, ReleaseError> {
-        let first = self.published_bytes("root", 1)?;
+        let first = self.bytes("root", 1)?;
         Ok(sha256(&first.ok_or_else(|| ReleaseError::Missing("root".to_owned()))?))
     }
 

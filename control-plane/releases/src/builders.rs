@@ -20,6 +20,12 @@ pub fn new_builder(passphrase: &SecretString) -> Result<(SecretString, String), 
     Ok((secret.into(), pair.pk.to_box().map_err(unusable)?.into_string()))
 }
 
+/// Makes a key without a passphrase, and the public half in a line: for rehearsals.
+pub fn new_unlocked_builder() -> Result<(BuilderKey, String), ReleaseError> {
+    let pair = KeyPair::generate_unencrypted_keypair().map_err(unusable)?;
+    Ok((BuilderKey(pair.sk), pair.pk.to_base64()))
+}
+
 impl BuilderKey {
     /// Reads a key as `minisign` writes it. The passphrase is asked for only if the key needs one.
     pub fn from_text<E: From<ReleaseError>>(

@@ -77,6 +77,29 @@ impl ReleaseFolder {
         }
     }
 
+    /// Puts published metadata where it lay elsewhere, byte by byte.
+    pub fn restore(&self, role: &str, version: u64, bytes: &[u8]) -> Result<(), ReleaseError> {
+        let name = match role {
+            "timestamp" => "timestamp.json".to_owned(),
+            role => format!("{version}.{role}.json"),
+        };
+        create(&self.metadata(), &name, bytes)
+    }
+
+    /// The bytes of the newest published version of a role.
+    pub fn newest_bytes(&self, role: &str) -> Result<Option<(u64, Vec<u8>)>, ReleaseError> {
+        let version = match role {
+            "timestamp" => self.timestamp()?.map(|timestamp| timestamp.says().version()),
+            role => self.newest_version(role)?,
+        };
+        let Some(version) = version else { return Ok(None) };
+        let name =
+            if role == "timestamp" { "timestamp.json".to_owned() } else { format!("{version}.{role}.json") };
+        let path = self.metadata().join(name);
+        let read = read_bytes(&path).map_err(|why| ReleaseError::Io { path, why })?;
+        Ok(read.map(|bytes| (version, bytes)))
+    }
+
     /// Replaces `timestamp.json`, which alone has no version in its name: it is where everybody begins.
     pub fn publish_timestamp(&self, draft: &Draft<Timestamp>) -> Result<(), ReleaseError> {
         let folder = self.metadata();
@@ -117,7 +140,8 @@ impl ReleaseFolder {
         read_bytes(&path).map_err(|why| ReleaseError::Io { path, why })
     }
 
-    pub(crate) fn published_bytes(&self, role: &str, version: u64) -> Result<Option<Vec<u8>>, ReleaseError> {
+    /// The bytes of a published version of a role.
+    pub fn bytes(&self, role: &str, version: u64) -> Result<Option<Vec<u8>>, ReleaseError> {
         let path = self.metadata().join(format!("{version}.{role}.json"));
         read_bytes(&path).map_err(|why| ReleaseError::Io { path, why })
     }

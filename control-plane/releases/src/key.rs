@@ -91,6 +91,18 @@ impl FileKey {
         Self::from_pkcs8(pkcs8).expect("32 bytes are a key")
     }
 
+    /// The key as PKCS#8, for a place that keeps secrets itself.
+    pub fn to_bytes(&self) -> &[u8] {
+        self.pkcs8.expose_secret()
+    }
+
+    /// Reads a key from PKCS#8.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReleaseError> {
+        let bytes: [u8; 48] =
+            bytes.try_into().map_err(|_| ReleaseError::Key("it is not an Ed25519 key".to_owned()))?;
+        Self::from_pkcs8(SecretBox::new(Box::new(bytes)))
+    }
+
     fn from_pkcs8(pkcs8: SecretBox<[u8; 48]>) -> Result<Self, ReleaseError> {
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8.expose_secret())
             .map_err(|error| ReleaseError::Key(error.to_string()))?;
@@ -128,11 +140,7 @@ impl FileKey {
         let decrypted = encrypted
             .decrypt(passphrase.expose_secret())
             .map_err(|_| ReleaseError::Key("the passphrase is wrong, or the file is damaged".to_owned()))?;
-        let bytes: [u8; 48] = decrypted
-            .as_bytes()
-            .try_into()
-            .map_err(|_| ReleaseError::Key("it is not an Ed25519 key".to_owned()))?;
-        Self::from_pkcs8(SecretBox::new(Box::new(bytes)))
+        Self::from_bytes(decrypted.as_bytes())
     }
 }
 

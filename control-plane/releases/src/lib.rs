@@ -35,7 +35,7 @@ mod soundness;
 mod words;
 
 pub use artefacts::NewRelease;
-pub use builders::{BuilderKey, new_builder};
+pub use builders::{BuilderKey, new_builder, new_unlocked_builder};
 pub use check::Artefacts;
 pub use draft::Draft;
 pub use folder::ReleaseFolder;

@@ -50,7 +50,7 @@ fn newest_targets(folder: &ReleaseFolder) -> Result<BTreeMap<String, MetaFile>, 
     while let Some(role) = roles.pop() {
         let version = folder.newest_version(&role)?.ok_or_else(|| missing(&role))?;
         // By its bytes: a draft that was signed and given up may have the same version.
-        let bytes = folder.published_bytes(&role, version)?.ok_or_else(|| missing(&role))?;
+        let bytes = folder.bytes(&role, version)?.ok_or_else(|| missing(&role))?;
         let says: Draft<Targets> = folder.published(&role, version)?.ok_or_else(|| missing(&role))?;
         let below = says.says().delegations.iter().flat_map(|delegations| &delegations.roles);
         meta.insert(format!("{role}.json"), MetaFile::of(version, &bytes));

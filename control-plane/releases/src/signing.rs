@@ -219,7 +219,7 @@ impl ReleaseFolder {
     /// Whether a draft is published as it is: a power cut came before the draft was removed.
     fn is_published(&self, role: &str) -> Result<bool, ReleaseError> {
         let newest = self.newest_version(role)?.unwrap_or_default();
-        let same = self.draft_bytes(role)? == self.published_bytes(role, newest)?;
+        let same = self.draft_bytes(role)? == self.bytes(role, newest)?;
         if same {
             self.remove_draft(role)?;
         }

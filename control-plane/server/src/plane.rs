@@ -11,6 +11,7 @@ use noderr_kernel::{
     Plugged, Recognised, ScheduledJob, plug,
 };
 use noderr_people::{Credentials, People};
+use noderr_supply::Supply;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -72,19 +73,22 @@ impl Plane {
         let people = Arc::new(People::new(kernel.clone()));
         let fleet =
             Arc::new(Fleet::open(kernel.clone(), FleetSettings::read(configuration)?, authority).await?);
+        let supply = Arc::new(Supply::open(kernel.clone(), configuration).await?);
         let service = Arc::new(Service { kernel: kernel.clone(), fleet: fleet.clone() });
 
         let mut plugged = Plugged::default();
         plug(&mut plugged, features::KERNEL, &kernel);
         plug(&mut plugged, features::PEOPLE, &people);
         plug(&mut plugged, features::FLEET, &fleet);
+        plug(&mut plugged, features::SUPPLY, &supply);
         plug(&mut plugged, features::SERVICE, &service);
-        let Plugged { routes, mut jobs, queues, listeners, rounds, hooks, forgets } = plugged;
+        let Plugged { routes, files, mut jobs, queues, listeners, rounds, hooks, forgets } = plugged;
         anyhow::ensure!(kernel.hooks.set(hooks).is_ok(), "features are plugged in once");
         jobs.push(ScheduledJob::new(ForgetExpired(forgets), kernel.clone()));
         jobs.push(ScheduledJob::new(EndOverdue, kernel.clone()));
         let router = noderr_kernel::router(Api {
             routes,
+            files,
             problems: declared.problems,
             strangers: kernel.strangers.clone(),
             permissions: &kernel.permissions,

@@ -22,6 +22,9 @@ pub struct Enrolment {
     pub broker: String,
     /// The next boot epoch must be above this.
     pub epoch_floor: u64,
+    /// The root of the network's releases that came with these papers.
+    #[serde(default)]
+    pub release_root: Option<String>,
 }
 
 /// Why the enrolment cannot be used: the certificate in it is unusable.
@@ -42,6 +45,7 @@ impl From<Enrolled> for Enrolment {
             trust_roots: answer.trust_roots,
             broker: answer.broker,
             epoch_floor: answer.epoch_floor,
+            release_root: answer.release_root,
         }
     }
 }

@@ -44,6 +44,11 @@ impl TrustRoots {
         Ok(Self { store: Arc::new(store), pem: pem.into() })
     }
 
+    /// These and others, for what need not be trusted, such as mirrors.
+    pub fn and(&self, pem: &str) -> Result<Self, TrustError> {
+        Self::from_pem(&format!("{}\n{pem}", self.pem))
+    }
+
     /// The certificates as they were read, PEM.
     pub fn pem(&self) -> &str {
         &self.pem

@@ -215,7 +215,15 @@ impl<T: SectionBody> Wishes<T> {
 
     /// Reports that the wish is in force.
     pub(crate) fn applied(&self, wish: &Wish<T>) {
-        let Some((version, section)) = &wish.origin else { return };
+        self.taken(wish);
+        if let Some((version, _)) = &wish.origin {
+            self.say(*version, Phase::Applied, None);
+        }
+    }
+
+    /// Notes that the wish is what the part works on from now on, over a start too.
+    pub(crate) fn taken(&self, wish: &Wish<T>) {
+        let Some((_, section)) = &wish.origin else { return };
         self.desired.in_force.send_if_modified(|in_force| {
             let before = match section {
                 Some(section) => in_force.insert(T::KIND, section.clone()),
@@ -223,7 +231,13 @@ impl<T: SectionBody> Wishes<T> {
             };
             before != *section
         });
-        self.say(*version, Phase::Applied, None);
+    }
+
+    /// Reports how far the part is with the wish, and what it has to show.
+    pub(crate) fn shows(&self, wish: &Wish<T>, phase: Phase, body: &impl SectionBody, error: Option<&str>) {
+        let Some((version, Some(_))) = &wish.origin else { return };
+        let body = body.section().map(|section| section.body).unwrap_or_default();
+        self.desired.say(*version, SectionReport { body, ..report(T::KIND, phase, error) });
     }
 
     /// What was in force before this start, if this build can read it.

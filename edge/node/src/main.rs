@@ -16,6 +16,7 @@ mod outbox;
 mod probes;
 mod quarantine;
 mod registrar;
+mod releases;
 mod renewals;
 mod runtime;
 mod sampler;
@@ -56,6 +57,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say which releases the running node holds, fetches or refuses. Exits with 3 if it does not hold all that it should.
+    Releases {
+        /// As JSON, for scripts.
+        #[arg(long)]
+        json: bool,
+    },
     /// Work with the configuration file.
     Config {
         #[command(subcommand)]
@@ -76,6 +83,7 @@ fn main() -> ExitCode {
         Command::Run => commands::run(&arguments.config).map(|code| (String::new(), code)),
         Command::Enrol { token } => commands::enrol(&arguments.config, token).map(done),
         Command::Status { json } => commands::status(&arguments.config, json),
+        Command::Releases { json } => commands::releases(&arguments.config, json),
         Command::Config { command: ConfigCommand::Check } => commands::check(&arguments.config).map(done),
     };
     match result.and_then(|(said, code)| print(&said).map(|()| code)) {

@@ -7,15 +7,19 @@ use crate::outbox::Outbox;
 use crate::registrar::{Registrar, open_keys};
 use crate::shared::Shared;
 use crate::status::Board;
-use crate::{attester, base, boot, event_log, health, inbox, keeper, quarantine, sampler, status, storage};
+use crate::{
+    attester, base, boot, event_log, health, inbox, keeper, quarantine, releases, sampler, status, storage,
+};
 use anyhow::Context as _;
 use noderr_identity::{Enrolment, Papers, TrustRoots};
 use noderr_link::{Link, LinkConfig, LinkHandles, LinkState, SpoolSignal};
 use noderr_part::{Disk, Ending, Folder, Supervisor};
+use noderr_protocol::release::Releases;
 use noderr_protocol::{
     Base, Hello, KnownSection, LaneState, Quarantine, SectionBody as _, Text, WIRE_VERSION,
 };
 use noderr_spool::{Spool, SpoolConfig};
+use noderr_update::Whole;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
 /// The sections that a part of this build does.
-const SUPPORTED_SECTIONS: &[KnownSection] = &[Base::KNOWN, Quarantine::KNOWN];
+const SUPPORTED_SECTIONS: &[KnownSection] = &[Base::KNOWN, Quarantine::KNOWN, Releases::KNOWN];
 
 /// How long the link waits for the spool to open.
 const OPENING: Duration = Duration::from_secs(10);
@@ -149,6 +153,7 @@ async fn start_parts(
     let begun = spool_folder.clone();
     let epoch = registrar.data.on_disk(move |data| anyhow::Ok(begin_epoch(data, floor, &begun))).await?;
     let budget_bytes = config.storage.spool_mib << 20;
+    registrar.data.ledger().claim("releases", config.releases.store_mib << 20);
     claim_disk(registrar, budget_bytes);
     let spool =
         Arc::new(Spool::closed(SpoolConfig { budget_bytes, ..SpoolConfig::new(spool_folder, epoch) }));
@@ -162,6 +167,7 @@ async fn start_parts(
         status.sample_every_s = config.telemetry.sample_every_s;
         status.desired_version = desired.version();
     });
+    let papers = watch::Sender::new(Arc::new(papers));
     let shared = Shared {
         config: config.clone(),
         data: registrar.data.clone(),
@@ -176,11 +182,12 @@ async fn start_parts(
         incoming: Arc::new(Mutex::new(incoming_end)),
         outgoing,
         link,
+        papers: papers.subscribe(),
+        whole: Whole::default(),
         stop: supervisor.stop_token(),
     };
     open_spool(&shared).await;
     keep_workers(&shared, supervisor);
-    let papers = watch::Sender::new(Arc::new(papers));
     let handles = LinkHandles {
         papers: papers.subscribe(),
         outgoing: outgoing_end,
@@ -212,6 +219,7 @@ fn keep_workers(shared: &Shared, supervisor: &mut Supervisor) {
     supervisor.keep("keeper", shared.part(keeper::run));
     supervisor.keep("base", shared.part(base::run));
     supervisor.keep("quarantine", shared.part(quarantine::run));
+    supervisor.keep("releases", shared.part(releases::run));
     supervisor.keep("attester", shared.part(attester::run));
     supervisor.keep("event-log", shared.part(event_log::run));
     supervisor.keep_until_tidy("sampler", shared.part(sampler::run));
@@ -247,7 +255,7 @@ fn claim_disk(registrar: &Registrar, spool_bytes: u64) {
         let excess_mib = (excess >> 20) + 1;
         tracing::warn!(
             excess_mib,
-            "the disk is smaller than what storage.spool_mib allows the spool to take"
+            "the disk is smaller than what storage.spool_mib and releases.store_mib allow to be taken"
         );
     }
 }

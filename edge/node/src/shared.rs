@@ -4,10 +4,11 @@ use crate::config::Config;
 use crate::desired::Desired;
 use crate::outbox::Outbox;
 use crate::status::Board;
-use noderr_identity::{NodeKeys, TrustedClock};
+use noderr_identity::{NodeKeys, Papers, TrustedClock};
 use noderr_link::LinkState;
 use noderr_part::Folder;
 use noderr_protocol::{AttestationChallenge, Down, Up};
+use noderr_update::Whole;
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,9 @@ pub(crate) struct Shared {
     /// Messages that make sense only now; dropped while there is no session.
     pub(crate) outgoing: mpsc::Sender<Up>,
     pub(crate) link: watch::Receiver<LinkState>,
+    pub(crate) papers: watch::Receiver<Arc<Papers>>,
+    /// Releases whose bytes were checked since this start.
+    pub(crate) whole: Whole,
     pub(crate) stop: CancellationToken,
 }
 

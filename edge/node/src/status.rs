@@ -52,8 +52,26 @@ pub(crate) struct Status {
     /// Why the node is kept out of work, if it is.
     pub(crate) quarantine: Option<String>,
     pub(crate) sample_every_s: u16,
+    /// What has become of the releases that the node should hold.
+    #[serde(default)]
+    pub(crate) releases: Vec<ReleaseShown>,
+    /// Bytes of releases that have come in this month.
+    #[serde(default)]
+    pub(crate) releases_month_bytes: u64,
     /// Health checks that fail now, each with what to do.
     pub(crate) failing: Vec<String>,
+}
+
+/// What has become of one release.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ReleaseShown {
+    pub(crate) release: String,
+    /// `held`, `fetching`, `waiting` or `refused`.
+    pub(crate) state: String,
+    /// In words.
+    pub(crate) detail: String,
+    /// Where its bytes lie.
+    pub(crate) path: Option<PathBuf>,
 }
 
 /// The board, shared by all parts of the node; each part writes what it knows.

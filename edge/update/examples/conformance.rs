@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use noderr_update::{Channel, Fetcher, Limits, Repository, Target, Trust};
+use noderr_update::{Fetcher, Limits, Reach, Repository, Target, Trust};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let repository = Repository::Server {
-        fetcher: Fetcher::new(Channel::Plain),
+        fetcher: Fetcher::plain(Reach::Anywhere),
         metadata: arguments.metadata_url.clone(),
         targets: arguments.target_base_url.clone(),
     };

@@ -2,12 +2,28 @@
 //!
 //! [`Trust`] knows, by signed metadata, what the network's release keys say: which artefacts there are, and that this is the
 //! newest that they have said. [`Fetcher`] gets bytes from servers that may be slow, endless or hostile, within bounds.
-//! [`Repository`] is where the two meet: the metadata as a server, or a folder, hands it out.
+//! [`Repository`] is where the two meet: the metadata as a server, or a folder, hands it out. A [`Round`] of work brings a
+//! release into the [`Store`], where only what was read and checked to its end is a [`VerifiedArtefact`].
 
+mod account;
 mod fetch;
+mod machine;
+mod places;
+mod policy;
 mod repository;
+mod round;
+mod settings;
+mod store;
 mod trust;
+mod way;
 
-pub use fetch::{Channel, FetchError, Fetcher};
+pub use fetch::{Answer, FetchError, Fetcher, Meter, Reach};
+pub use machine::{Event, Setback, Stage};
+pub use policy::{Allowance, ThisBox};
 pub use repository::Repository;
+pub use round::Round;
+pub use settings::{Clock, Settings, Source, Watch, Whole, store_in};
+pub use store::{
+    Coming, Gap, Held, PutError, Signed, Store, StoreError, StoreLimits, VerifiedArtefact, keep_root,
+};
 pub use trust::{Limits, Refusal, Target, Trust, TrustError};

@@ -1,5 +1,6 @@
 //! Rigs: boxes whose power, network, TPM, disk and clock can be taken away.
 
+mod asks;
 mod options;
 mod process;
 mod small_disk;

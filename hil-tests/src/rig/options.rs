@@ -23,6 +23,8 @@ pub struct BoxOptions {
     pub follows_papers: bool,
     /// Seconds for which the control plane must keep saying a time that cannot be right.
     pub clock_patience_s: Option<u32>,
+    /// Lines of the section about releases.
+    pub releases: &'static str,
 }
 
 impl BoxOptions {
@@ -37,5 +39,6 @@ impl BoxOptions {
         unprivileged: false,
         follows_papers: false,
         clock_patience_s: None,
+        releases: "",
     };
 }

@@ -8,10 +8,9 @@ use crate::clock::faketime;
 use crate::forgetful::ForgetfulDisk;
 use crate::proxy::{LinkQuality, Proxy};
 use crate::tpm::{SoftTpm, TpmVendor};
-use crate::wait::{ask_to_stop, start_logged, until};
+use crate::wait::{ask_to_stop, start_logged};
 use anyhow::{Context as _, ensure};
 use noderr_attestation::write_event_log;
-use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -111,7 +110,8 @@ impl ProcessRig {
              deadline_s = 5\nclock_patience_s = {patience}\n\n[identity]\n{identity}\n\n[storage]\ndata = \"{data}\"\nspool_mib = {spool}\n\n\
              [telemetry]\nsample_every_s = 1\n{load}batch = 5\nbatch_every_s = 2\n\n\
              [link]\n{broker}heartbeat_every_s = 2\nlongest_pause_s = 2\n\n\
-             [status]\nsocket = \"{socket}\"\n",
+             [releases]\n{releases}\n\n[status]\nsocket = \"{socket}\"\n",
+            releases = options.releases,
             api = self.api.address().port(),
             patience = options.clock_patience_s.unwrap_or(3600),
             roots = roots.display(),
@@ -221,25 +221,6 @@ impl ProcessRig {
         self.environment.push(("NOTIFY_SOCKET".to_owned(), path.to_owned()));
     }
 
-    /// The node's status.
-    pub async fn status(&self) -> anyhow::Result<Value> {
-        Ok(serde_json::from_str(&self.ask(&["status", "--json"]).await?)?)
-    }
-
-    /// The node's status as text for people.
-    pub async fn status_text(&self) -> anyhow::Result<String> {
-        self.ask(&["status"]).await
-    }
-
-    async fn ask(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut command = Command::new(&self.program);
-        let done = command.arg("--config").arg(&self.config).args(arguments).output().await?;
-        // 3: it runs and is not well.
-        let answered = matches!(done.status.code(), Some(0 | 3));
-        ensure!(answered, "{}", String::from_utf8_lossy(&done.stderr));
-        Ok(String::from_utf8(done.stdout)?)
-    }
-
     /// Waits until the node says that it is online; fails if the node ends.
     pub async fn online(&mut self, patience: Duration) -> anyhow::Result<()> {
         let deadline = std::time::Instant::now() + patience;
@@ -262,18 +243,11 @@ impl ProcessRig {
         }
     }
 
-    /// Waits until the status is a certain one.
-    pub async fn status_where(
-        &self,
-        what: &str,
-        patience: Duration,
-        holds: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        until(what, patience, || async {
-            let status = self.status().await?;
-            if holds(&status) { Ok(Some(status)) } else { Err(anyhow::anyhow!("status: {status}")) }
-        })
-        .await
+    /// The node's program with this box's configuration.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(&self.config);
+        command
     }
 
     /// The box's name.

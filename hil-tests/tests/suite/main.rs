@@ -27,6 +27,7 @@ mod papers;
 mod planes;
 mod power_cuts;
 mod raw;
+mod releases;
 mod second_factor;
 mod slow_links;
 mod storage;

@@ -114,7 +114,7 @@ impl Index {
         &self,
         source: R,
     ) -> impl Iterator<Item = io::Result<Piece>> + use<'a, R> {
-        cut(&Config::RollSum(self.filter), source)
+        cut(&Config::BuzHash(self.filter), source)
     }
 
     /// Unpacks a chunk, and makes sure that it is the one.
@@ -149,7 +149,7 @@ fn dictionary(bytes: &[u8]) -> Result<ChunkDictionary, IndexError> {
 }
 
 fn filter(cut: &ChunkerParameters) -> Result<FilterConfig, IndexError> {
-    sound(cut.chunking_algorithm() == ChunkingAlgorithm::Rollsum, "it was cut in another way")?;
+    sound(cut.chunking_algorithm() == ChunkingAlgorithm::Buzhash, "it was cut in another way")?;
     sound(cut.chunk_hash_length as usize == HASH, "its hashes have another length")?;
     sound((1..=24).contains(&cut.chunk_filter_bits), "it was cut too finely, or not at all")?;
     let (least, most, window) = (cut.min_chunk_size, cut.max_chunk_size, cut.rolling_hash_window_size);

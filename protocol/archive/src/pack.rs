@@ -81,7 +81,7 @@ pub fn pack(
     let (mut content, mut blake2b) = (Hashing::new(()), Blake2b512::new());
     let mut known = HashMap::new();
     let (mut order, mut descriptors, mut offset) = (Vec::new(), Vec::new(), 0);
-    for piece in cut(&Config::RollSum(filter), source) {
+    for piece in cut(&Config::BuzHash(filter), source) {
         let piece = piece?;
         content.note(&piece.bytes);
         blake2b.update(&piece.bytes);
@@ -146,7 +146,7 @@ fn written_down(
             max_chunk_size: size(filter.max_chunk_size),
             rolling_hash_window_size: size(filter.window_size),
             chunk_hash_length: 32,
-            chunking_algorithm: dictionary::chunker_parameters::ChunkingAlgorithm::Rollsum as i32,
+            chunking_algorithm: dictionary::chunker_parameters::ChunkingAlgorithm::Buzhash as i32,
         }),
         chunk_compression: Some(dictionary::ChunkCompression {
             compression: COMPRESSED as i32,

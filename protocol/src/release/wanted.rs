@@ -20,6 +20,8 @@ pub struct NamedRelease {
 /// The releases that the node should hold, one of each series. The node decides by signed metadata whether it may.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Releases {
+    /// The tier that the network has put the node into.
+    pub tier: Text<64>,
     /// The releases.
     pub wanted: List<NamedRelease, 16>,
 }
@@ -108,6 +110,8 @@ open_enum! {
         Room = 8, "room";
         /// It means nothing to this build.
         Malformed = 9, "malformed";
+        /// It is meant for another tier.
+        Tier = 10, "tier";
     }
 }
 

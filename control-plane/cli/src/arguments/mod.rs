@@ -1,9 +1,11 @@
 //! The command line of `noderrctl`.
 
 mod nodes;
+mod published;
 mod release;
 
 pub(crate) use nodes::Nodes;
+pub(crate) use published::{Channel, Channels, Published};
 pub(crate) use release::{Add, Init, Keys, Release};
 
 use clap::{Args, Parser, Subcommand};
@@ -76,9 +78,15 @@ pub(crate) enum Command {
     /// Keys that sign releases; no network is needed.
     #[command(subcommand, visible_alias = "key")]
     Keys(Keys),
-    /// Releases in a folder: prepare, sign, check; no network is needed.
-    #[command(subcommand, visible_alias = "releases")]
+    /// Releases in a folder: prepare, sign, check, for which no network is needed; and publish.
+    #[command(subcommand)]
     Release(Release),
+    /// Releases that the control plane hands out.
+    #[command(subcommand)]
+    Published(Published),
+    /// Channels: which release nodes should hold.
+    #[command(subcommand, visible_alias = "channel")]
+    Channels(Channels),
     /// Print a completion script for your shell.
     Completion {
         /// The shell.

@@ -71,6 +71,18 @@ pub(crate) enum Nodes {
         /// The seconds, 1 to 3600.
         seconds: u16,
     },
+    /// Set the tier of a node, which says which channels are for it.
+    Tier {
+        /// The node.
+        node: String,
+        /// The tier: oracle, guardian, validator, none.
+        tier: String,
+    },
+    /// Show what a node has made of the releases that it should hold.
+    Releases {
+        /// The node.
+        node: String,
+    },
     /// Revoke a node for good: its session ends within seconds and no new session begins.
     Revoke {
         /// The node.

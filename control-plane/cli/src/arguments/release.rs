@@ -1,4 +1,4 @@
-//! The commands of a release manager. None of them needs a network.
+//! The commands of a release manager. Only publishing needs a network.
 
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -65,6 +65,16 @@ pub(crate) enum Release {
         /// The release, as `release list` shows it.
         release: String,
         /// Where the artefact is written; nothing may be there yet.
+        file: PathBuf,
+    },
+    /// Publish the folder: the control plane checks it, and hands it out to nodes.
+    Publish {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Fetch the public half of the control plane's key, for `release init --online`.
+    OnlineKey {
+        /// Where it is written; nothing may be there yet.
         file: PathBuf,
     },
     /// List the releases.

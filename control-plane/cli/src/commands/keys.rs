@@ -56,6 +56,11 @@ fn make(printer: &Printer, file: &Path, builder: bool) -> anyhow::Result<()> {
     printer.done(&json!({ "id": key.public().id() }), &said)
 }
 
+/// Writes a public half where nothing is yet.
+pub(super) fn write_public(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write(path, bytes, 0o644)
+}
+
 fn write(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     let file = File::options().write(true).create_new(true).mode(mode).open(path);
     let written = file.and_then(|mut file| {

@@ -39,6 +39,8 @@ pub(crate) async fn run(client: &Client, printer: &Printer, command: Nodes) -> a
         Nodes::SampleEvery { node, seconds } => {
             desire(client, printer, &node, &json!({ "sample_every_s": seconds })).await?;
         }
+        Nodes::Tier { node, tier } => desire(client, printer, &node, &json!({ "tier": tier })).await?,
+        Nodes::Releases { node } => rows(client, printer, &node, "/releases", &RELEASES).await?,
         Nodes::Revoke { node, reason, bar_tpm } => revoke(client, printer, &node, &reason, bar_tpm).await?,
         Nodes::Unbind { node } => {
             let answer = lasting(client, &node, "/unbind", &json!({})).await?;
@@ -94,6 +96,18 @@ fn telemetry_columns(asked: &[Metric]) -> Vec<Column> {
 }
 
 const ALERTS: [(&str, &str); 3] = [("raised", "raised_at"), ("code", "code"), ("detail", "detail")];
+
+const RELEASES: [(&str, &str); 9] = [
+    ("kind", "kind"),
+    ("name", "name"),
+    ("version", "version"),
+    ("state", "state"),
+    ("why", "why"),
+    ("detail", "detail"),
+    ("fetched", "fetched_bytes"),
+    ("of", "cost_bytes"),
+    ("reported", "reported_at"),
+];
 
 const LANES: [(&str, &str); 7] = [
     ("lane", "lane"),

@@ -59,5 +59,6 @@ pub(super) async fn hand_over(
         trust_roots: fleet.authority.root_pem().to_owned(),
         epoch_floor: db::epoch_seen(connection, &subject.node).await?.unsigned_abs(),
         broker: fleet.settings.broker.address_of_nodes(),
+        release_root: fleet.kernel.hooks().release_root(),
     })
 }

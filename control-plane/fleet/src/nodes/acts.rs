@@ -1,7 +1,7 @@
 //! Adding, changing, revoking and unbinding nodes.
 
 use super::db::{self, Node};
-use super::desired::{self, Change};
+use super::desired::{self, Change, TierWish};
 use super::revocation;
 use super::terms::WRITE_NODES;
 use super::terms::{NO_TPM, OPERATOR_NOT_APPROVED, REVOKED};
@@ -30,7 +30,7 @@ pub(super) async fn add(act: &mut Act, operator: Uuid, label: &Line<100>) -> Res
 pub(super) async fn change(act: &mut Act, node: &NodeId, wish: &Change) -> Result<i64, Problem> {
     act.require(&WRITE_NODES)?;
     let version = desired::change(act, node, wish).await?.ok_or_else(|| Problem::not_found("node"))?;
-    let detail = json!({ "version": version, "paused": wish.paused, "sample_every_s": wish.sample_every_s });
+    let detail = json!({ "version": version, "paused": wish.paused, "sample_every_s": wish.sample_every_s, "tier": wish.tier.map(TierWish::as_str) });
     act.record("node.change", node, &detail).await?;
     Ok(version)
 }

@@ -51,6 +51,8 @@ pub(crate) struct Node {
     pub(crate) sections: Vec<SectionOutcome>,
     pub(crate) paused: bool,
     pub(crate) sample_every_s: i32,
+    /// The tier that the node is in: `oracle`, `guardian`, `validator`, or none.
+    pub(crate) tier: Option<String>,
     /// Outcome of the last attestation: `trusted`, `changed`, `refused`, `unavailable`, `silent`, `software`.
     /// It is of the box that stands behind the node now.
     pub(crate) attestation: Option<String>,
@@ -86,6 +88,7 @@ pub(crate) struct NodeRow {
     sections: Json<Vec<SectionOutcome>>,
     paused: bool,
     sample_every_s: i32,
+    tier: Option<String>,
     attestation: Option<String>,
     quarantine: Option<String>,
     quarantined_at: Option<OffsetDateTime>,
@@ -118,6 +121,7 @@ impl From<NodeRow> for Node {
             sections: row.sections.0,
             paused: row.paused,
             sample_every_s: row.sample_every_s,
+            tier: row.tier,
             attestation: row.attestation,
             quarantine: row.quarantine,
             quarantined_at: row.quarantined_at,
@@ -147,7 +151,7 @@ pub(super) async fn list(connection: &mut PgConnection, filter: NodeFilter) -> s
              h.last_seen_at AS "last_seen_at?", h.software, h.architecture, h.speaks AS "speaks?",
              coalesce(h.failing, '{}') AS "failing!", coalesce(h.backlog, 0) AS "backlog!", coalesce(h.lost, 0) AS "lost!",
              n.desired_version, n.actual_version, n.actual_sections AS "sections: Json<Vec<SectionOutcome>>", n.desired_paused AS paused,
-             n.desired_sample_every_s AS sample_every_s,
+             n.desired_sample_every_s AS sample_every_s, n.tier::text AS tier,
              (SELECT v.verdict::text FROM verdicts v WHERE v.node_id = n.id ORDER BY v.requested_at DESC LIMIT 1) AS attestation,
              n.quarantine, n.quarantined_at,
              (SELECT coalesce(sum(l.refused_today), 0)::bigint FROM lanes l WHERE l.node_id = n.id

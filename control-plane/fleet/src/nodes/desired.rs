@@ -1,17 +1,43 @@
 //! The desired state of nodes: a numbered document for each, sent when the document changes and at every
 //! hello.
 
-use super::terms::DESIRED;
+use super::terms::{DESIRED, DESIRED_OF_MANY};
 use crate::state::Fleet;
 use crate::values::node_id;
 use noderr_kernel::notify;
 use noderr_protocol::{Base, DesiredState, Down, List, Message as _, NodeId, Section, SectionBody as _};
+use serde::Deserialize;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 /// A change of the base section; absent fields stay as they are.
 pub(super) struct Change {
     pub(super) paused: Option<bool>,
     pub(super) sample_every_s: Option<i32>,
+    pub(super) tier: Option<TierWish>,
+}
+
+/// The tier that a node is to be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum TierWish {
+    /// In none.
+    None,
+    Oracle,
+    Guardian,
+    Validator,
+}
+
+impl TierWish {
+    /// The name that is stored; nothing for no tier.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Oracle => "oracle",
+            Self::Guardian => "guardian",
+            Self::Validator => "validator",
+        }
+    }
 }
 
 /// Makes a new version and tells every instance; returns the version, or `None` if the principal can see no
@@ -23,10 +49,13 @@ pub(super) async fn change(
 ) -> sqlx::Result<Option<i64>> {
     let version = sqlx::query_scalar!(
         "UPDATE nodes SET desired_version = next_desired_version(desired_version), desired_paused = coalesce($2, desired_paused),
-           desired_sample_every_s = coalesce($3, desired_sample_every_s), desired_sent = NULL WHERE id = $1 RETURNING desired_version",
+           desired_sample_every_s = coalesce($3, desired_sample_every_s), desired_sent = NULL,
+           tier = CASE WHEN $4::text IS NULL THEN tier ELSE nullif($4, '')::node_tier END
+         WHERE id = $1 RETURNING desired_version",
         node.as_bytes().as_slice(),
         change.paused,
-        change.sample_every_s
+        change.sample_every_s,
+        change.tier.map(TierWish::as_str)
     )
     .fetch_optional(&mut *connection)
     .await?;
@@ -34,6 +63,19 @@ pub(super) async fn change(
         announce(connection, node).await?;
     }
     Ok(version)
+}
+
+/// Makes new versions of many nodes' documents, in which something is said that is not of this area, and tells every
+/// instance at the commit.
+pub async fn renew_documents(connection: &mut PgConnection, nodes: &[Vec<u8>]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE nodes SET desired_version = next_desired_version(desired_version), desired_sent = NULL
+         FROM (SELECT id FROM nodes WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE) held WHERE nodes.id = held.id",
+        nodes
+    )
+    .execute(&mut *connection)
+    .await?;
+    notify(connection, &DESIRED_OF_MANY, "").await
 }
 
 /// Tells every instance at the commit that a node's document has changed.

@@ -14,6 +14,7 @@ pub(crate) use db::find as find_node;
 pub(crate) use desired::announce as tell_of_desired;
 pub(crate) use revocation::void_certificates;
 
+pub use desired::renew_documents;
 pub use terms::{READ_NODES, WRITE_NODES};
 
 use crate::settings::BrokerSettings;
@@ -22,7 +23,7 @@ use noderr_kernel::{Feature, Forget, Listens, NodeFeature, SettingsSection, Want
 use noderr_people::operators::STANDING;
 use noderr_protocol::{Base, SectionBody as _};
 use std::sync::Arc;
-use terms::{DESIRED, NO_TPM, OPERATOR_NOT_APPROVED, REVOKED, VOIDED};
+use terms::{DESIRED, DESIRED_OF_MANY, NO_TPM, OPERATOR_NOT_APPROVED, REVOKED, VOIDED};
 
 /// What this feature brings.
 pub const FEATURE: Feature<Arc<Fleet>> = Feature {
@@ -36,6 +37,7 @@ pub const FEATURE: Feature<Arc<Fleet>> = Feature {
         Listens::any(VOIDED, |fleet, _| Box::pin(revocation::publish(fleet))),
         Listens::any(STANDING, |fleet, _| Box::pin(revocation::look_round(fleet))),
         Listens::each(DESIRED, |fleet, node| Box::pin(desired::tell(fleet, node))),
+        Listens::any(DESIRED_OF_MANY, |fleet, _| Box::pin(desired::look_round(fleet))),
     ],
     catch_up: Some(|fleet| Box::pin(catch_up(fleet))),
     nodes: NodeFeature {

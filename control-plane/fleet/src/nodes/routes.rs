@@ -2,7 +2,7 @@
 
 use super::acts;
 use super::db::{self, Node, NodeFilter};
-use super::desired::Change;
+use super::desired::{Change, TierWish};
 use super::terms::READ_NODES;
 use crate::state::Fleet;
 use axum::extract::State;
@@ -137,6 +137,9 @@ struct DesiredChange {
     paused: Option<bool>,
     /// Seconds between telemetry samples.
     sample_every_s: Option<Within<1, 3600>>,
+    /// The tier that the node is in, or `none`: says which channels are for it.
+    #[schema(inline)]
+    tier: Option<TierWish>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -160,7 +163,11 @@ async fn change(
     Path(node): NodePath,
     Json(wish): Json<DesiredChange>,
 ) -> Result<Json<DesiredVersion>, Problem> {
-    let wish = Change { paused: wish.paused, sample_every_s: wish.sample_every_s.map(|s| s.get().into()) };
+    let wish = Change {
+        paused: wish.paused,
+        sample_every_s: wish.sample_every_s.map(|s| s.get().into()),
+        tier: wish.tier,
+    };
     let mut act = fleet.kernel.begin(who).await?;
     let version = acts::change(&mut act, &node, &wish).await?;
     act.commit().await?;

@@ -17,6 +17,9 @@ pub(crate) const VOIDED: Topic = Topic("voided");
 /// The topic of a node whose desired state has changed. The key is the node's id.
 pub(crate) const DESIRED: Topic = Topic("desired");
 
+/// The topic of many nodes whose desired states have changed.
+pub(super) const DESIRED_OF_MANY: Topic = Topic("desired-of-many");
+
 pub(super) const OPERATOR_NOT_APPROVED: Kind =
     Kind::new(409, "operator-not-approved", "there is no such operator, or it is not approved yet");
 

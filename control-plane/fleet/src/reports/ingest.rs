@@ -120,7 +120,12 @@ async fn handle(fleet: &Arc<Fleet>, node: &NodeId, single: &Single) -> sqlx::Res
             }
             Ok(())
         }
-        Single::Message(Up::ActualState(actual)) => presence::actual_state(fleet, node, actual).await,
+        Single::Message(message @ Up::ActualState(actual)) => {
+            presence::actual_state(fleet, node, actual).await?;
+            // What a section's body says is for the feature that wanted the section.
+            fleet.kernel.hooks().hear(node, message).await?;
+            Ok(())
+        }
         Single::Message(message) => {
             if !fleet.kernel.hooks().hear(node, message).await? {
                 metrics::counter!("noderr_ingest_refused_total", "reason" => "unheard").increment(1);

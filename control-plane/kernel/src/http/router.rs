@@ -32,6 +32,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Api<'a> {
     /// The features' routes.
     pub routes: Vec<OpenApiRouter>,
+    /// What anybody may fetch, beside the API.
+    pub files: Vec<Router>,
     /// The features' kinds of problems; the kernel adds its own.
     pub problems: Vec<Kind>,
     /// The rate of each address whose requests carry no credential that counts.
@@ -63,6 +65,7 @@ pub fn router(api: Api<'_>) -> Router {
         .method_not_allowed_fallback(|| async { Problem::from(METHOD) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(counting, within_rate))
+        .merge(api.files.into_iter().fold(Router::new(), Router::merge))
         .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::from(anyhow::anyhow!("a handler panicked")).into_response()

@@ -57,7 +57,7 @@ enum AdminCommand {
     Set {
         /// The administrator's e-mail address.
         email: String,
-        /// A role: owner, fleet, reviewer or auditor; may be given several times. Without a role, a new
+        /// A role: owner, fleet, reviewer, auditor or releases; may be given several times. Without a role, a new
         /// administrator is an owner.
         #[arg(long = "role")]
         roles: Vec<Role>,
@@ -66,7 +66,7 @@ enum AdminCommand {
     Roles {
         /// The administrator's e-mail address.
         email: String,
-        /// The roles: owner, fleet, reviewer, auditor.
+        /// The roles: owner, fleet, reviewer, auditor, releases.
         #[arg(required = true)]
         roles: Vec<Role>,
     },

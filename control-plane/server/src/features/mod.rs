@@ -11,6 +11,7 @@ use noderr_kernel::{
     BaseSettings, Configuration, DatabaseSettings, Declared, Feature, HttpSettings, Kernel, SettingsSection,
 };
 use noderr_people::{People, operators, second_factor, sessions, tokens};
+use noderr_supply::{Supply, channels, releases};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,12 +32,15 @@ pub const FLEET: &[Feature<Arc<Fleet>>] = &[
     reports::FEATURE,
 ];
 
+/// Features of what boxes are given.
+pub const SUPPLY: &[Feature<Arc<Supply>>] = &[releases::FEATURE, channels::FEATURE];
+
 /// Features that any service has.
 pub const SERVICE: &[Feature<Arc<Service>>] = &[service::FEATURE];
 
 /// Everything that all features declare.
 pub fn declared() -> Declared {
-    Declared::default().with(KERNEL).with(PEOPLE).with(FLEET).with(SERVICE)
+    Declared::default().with(KERNEL).with(PEOPLE).with(FLEET).with(SUPPLY).with(SERVICE)
 }
 
 /// Every section of the configuration.

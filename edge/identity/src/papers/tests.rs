@@ -39,6 +39,7 @@ impl Network {
             trust_roots: self.root.clone(),
             broker: "broker.example:8883".to_owned(),
             epoch_floor: 0,
+            release_root: None,
         }
     }
 }

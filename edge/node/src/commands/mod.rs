@@ -2,11 +2,13 @@
 
 mod check;
 mod enrol;
+mod releases;
 mod run;
 mod status;
 
 pub(crate) use check::check;
 pub(crate) use enrol::enrol;
+pub(crate) use releases::releases;
 pub(crate) use run::run;
 pub(crate) use status::status;
 

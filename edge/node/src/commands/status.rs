@@ -13,6 +13,13 @@ use std::time::Duration;
 const NOT_WELL: u8 = 3;
 
 pub(crate) fn status(path: &Path, json: bool) -> anyhow::Result<(String, ExitCode)> {
+    let (status, body) = ask(path)?;
+    let shown = if json { format!("{body}\n") } else { status.text() };
+    Ok((shown, if status.is_well() { ExitCode::SUCCESS } else { NOT_WELL.into() }))
+}
+
+/// Asks the running node; returns what it says, and the words themselves.
+pub(super) fn ask(path: &Path) -> anyhow::Result<(Status, String)> {
     let config = Config::load(path)?;
     let socket = &config.status.socket;
     let mut stream = UnixStream::connect(socket).with_context(|| {
@@ -26,7 +33,6 @@ pub(crate) fn status(path: &Path, json: bool) -> anyhow::Result<(String, ExitCod
         Some((head, body)) if head.starts_with("HTTP/1.1 200") => body,
         _ => bail!("the node's answer is not understood"),
     };
-    let status: Status = serde_json::from_str(body).context("the node's answer is not understood")?;
-    let shown = if json { format!("{body}\n") } else { status.text() };
-    Ok((shown, if status.is_well() { ExitCode::SUCCESS } else { NOT_WELL.into() }))
+    let status = serde_json::from_str(body).context("the node's answer is not understood")?;
+    Ok((status, body.to_owned()))
 }

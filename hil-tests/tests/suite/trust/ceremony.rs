@@ -254,9 +254,8 @@ fn whoever_has_the_stick_makes_nobody_sign_or_hand_out_what_they_do_not_see() ->
     fs::write(&published, &before[1])?;
     ctl(here, "release verify releases", "")?;
     let targets = here.join("releases/targets/os/generic");
-    let manifest = fs::read_dir(targets)?.next().context("a file")??.path();
-    let archive = fs::read_dir(here.join("releases/objects"))?.next().context("a file")??.path();
-    for file in [archive, manifest] {
+    for folder in [here.join("releases/objects"), targets] {
+        let file = fs::read_dir(folder)?.next().context("a file")??.path();
         let honest = fs::read(&file)?;
         fs::write(&file, b"other")?;
         assert!(refusal(here, "release verify releases", "")?.contains("is not what was signed"));

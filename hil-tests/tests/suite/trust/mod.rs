@@ -5,3 +5,5 @@ mod attacks;
 mod ceremony;
 mod servers;
 mod world;
+
+pub(crate) use servers::server;

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// A server that answers every request with `head`, and then with `part` over and over, each after `pause`: the slowness is what is
 /// tried, in a time that does not pass.
-async fn server(
+pub(crate) async fn server(
     head: &'static str,
     part: &'static [u8],
     pause: Duration,

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use noderr_releases::{
     Draft, FileKey, Metadata, ReleaseFolder, ReleaseKey as _, Roles, Root, Targets, refresh_online,
 };
-use noderr_update::{Channel, Fetcher, Limits, Refusal, Repository, Trust, TrustError};
+use noderr_update::{Fetcher, Limits, Reach, Refusal, Repository, Trust, TrustError};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -161,7 +161,7 @@ impl World {
 
     pub(super) fn client_of(&self, shelf: &Path, address: &str) -> anyhow::Result<Trust> {
         let repository = Repository::Server {
-            fetcher: Fetcher::new(Channel::Plain),
+            fetcher: Fetcher::plain(Reach::Anywhere),
             metadata: format!("{address}/metadata"),
             targets: format!("{address}/targets"),
         };

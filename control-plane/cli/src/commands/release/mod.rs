@@ -1,14 +1,17 @@
 //! The commands that prepare, sign and check releases, in a folder and without a network.
 
 mod prepare;
+mod publish;
 mod seen;
 mod sign;
 
 use super::Printer;
+use super::keys::write_public;
 use crate::arguments::Release;
 use crate::out::say;
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
+use noderr_cli::Client;
 use noderr_protocol::release::{Manifest, ReleaseName};
 use noderr_releases::{Artefacts, Metadata, Prepared, Progress, ReleaseFolder, Root, Targets};
 use serde_json::{Value, json};
@@ -24,7 +27,28 @@ pub(crate) fn run(printer: &Printer, command: Release) -> anyhow::Result<()> {
         Release::Show { folder } => show(printer, &open(&folder)?),
         Release::List { folder } => list(printer, &open(&folder)?),
         Release::Verify { folder } => verify(printer, &open(&folder)?),
+        Release::Publish { .. } | Release::OnlineKey { .. } => Ok(()),
         Release::Unpack { folder, release, file } => unpack(printer, &open(&folder)?, &release, &file),
+    }
+}
+
+impl Release {
+    /// Whether the control plane is asked.
+    pub(crate) const fn needs_network(&self) -> bool {
+        matches!(self, Self::Publish { .. } | Self::OnlineKey { .. })
+    }
+}
+
+/// Runs what asks the control plane.
+pub(crate) async fn run_online(client: &Client, printer: &Printer, command: Release) -> anyhow::Result<()> {
+    match command {
+        Release::Publish { folder } => publish::publish(client, printer, &open(&folder)?).await,
+        Release::OnlineKey { file } => {
+            let key = client.get("/release-online-key").await?;
+            write_public(&file, &serde_json::to_vec_pretty(&key["key"])?)?;
+            printer.done(&key, &format!("{} is the key of the control plane", file.display()))
+        }
+        other => run(printer, other),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Campaigns: long tests, which the suite runs in a short form and `./dev campaign` in their whole length.
 //! Every campaign prints its seed.
 
+mod fetch;
+
+pub use fetch::{bring, fetches};
+
 use crate::lab::{Lab, LabOptions};
 use crate::proxy::LinkQuality;
 use crate::rig::BoxOptions;

@@ -1,0 +1,106 @@
+//! Publishing a folder: what the control plane lacks is sent, archives first, and all of it takes effect at once.
+
+use super::super::Printer;
+use super::super::proof::proven;
+use anyhow::{Context as _, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use jiff::Timestamp;
+use noderr_cli::{ApiError, Client};
+use noderr_protocol::release::{BUILDERS, Manifest};
+use noderr_releases::{Artefacts, Draft, ReleaseFolder, Targets};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+
+/// Bytes of an archive that are sent at once.
+const PART: u64 = 8 << 20;
+
+pub(crate) async fn publish(
+    client: &Client,
+    printer: &Printer,
+    releases: &ReleaseFolder,
+) -> anyhow::Result<()> {
+    let wrong = releases.check(Timestamp::now(), Artefacts::InTheFolder)?;
+    ensure!(wrong.is_empty(), "the folder is not fit to be published: {}", wrong.join("; "));
+    let there = client.get("/release-metadata").await?;
+    let has = |role: &str| there["versions"][role].as_u64().unwrap_or_default();
+    let mut metadata = Vec::new();
+    for version in has("root") + 1..=releases.newest_version("root")?.unwrap_or_default() {
+        metadata.push(signed(releases, "root", version)?);
+    }
+    for role in releases.offline_roles()?.into_iter().filter(|role| role != "root") {
+        let newest = releases.newest_version(&role)?.unwrap_or_default();
+        if newest > has(&role) {
+            metadata.push(signed(releases, &role, newest)?);
+        }
+    }
+    let (targets, manifests) = targets(releases, &metadata)?;
+    for manifest in &manifests {
+        upload(client, releases, manifest).await?;
+    }
+    let body = json!({ "metadata": metadata, "targets": targets });
+    let done = proven(client, async || client.put("/release-metadata", &body).await).await?;
+    let names = |field: &str| {
+        done[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let said = match (names("added").as_str(), names("changed").as_str()) {
+        ("", "") => "published; there is no new release".to_owned(),
+        (added, "") => format!("published {added}"),
+        ("", changed) => format!("published; withdrawn, or named again: {changed}"),
+        (added, changed) => format!("published {added}; withdrawn, or named again: {changed}"),
+    };
+    printer.done(&done, &said)
+}
+
+fn signed(releases: &ReleaseFolder, role: &str, version: u64) -> anyhow::Result<Value> {
+    let bytes = releases.bytes(role, version)?.with_context(|| format!("{role} {version} is missing"))?;
+    Ok(json!({ "role": role, "version": version, "body": BASE64_STANDARD.encode(bytes) }))
+}
+
+/// The small targets that new metadata names, and the manifests among them.
+fn targets(releases: &ReleaseFolder, metadata: &[Value]) -> anyhow::Result<(Vec<Value>, Vec<Manifest>)> {
+    let (mut targets, mut manifests) = (Vec::new(), Vec::new());
+    for role in metadata.iter().filter_map(|signed| signed["role"].as_str()).filter(|role| *role != "root") {
+        let Some(says) = releases.newest::<Targets>(role)? else { continue };
+        for (name, file) in &Draft::says(&says).targets {
+            let (_, bytes) = releases.small_target(name, file)?;
+            targets.push(json!({ "name": name, "body": BASE64_STANDARD.encode(bytes) }));
+            if name != BUILDERS {
+                manifests.push(releases.manifest(name, file)?);
+            }
+        }
+    }
+    Ok((targets, manifests))
+}
+
+/// Sends what the control plane lacks of an archive.
+async fn upload(client: &Client, releases: &ReleaseFolder, manifest: &Manifest) -> anyhow::Result<()> {
+    let (archive, length) = (&manifest.archive.sha256, manifest.archive.bytes);
+    let file = releases.object(archive);
+    let path = format!("/release-archives/{}", file.file_name().unwrap_or_default().to_string_lossy());
+    let mut progress = client.get(&path).await?;
+    let mut seen = BTreeSet::new();
+    while progress["stored"] != true {
+        let offset = progress["bytes"].as_u64().unwrap_or_default();
+        ensure!(seen.insert(offset), "the upload of {} does not get on", manifest.release);
+        let mut part = Vec::new();
+        let mut source = File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        source.seek(SeekFrom::Start(offset))?;
+        source.take(PART).read_to_end(&mut part)?;
+        if length > PART {
+            eprintln!("{}: {offset} of {length} bytes are there", manifest.release);
+        }
+        let range = format!("bytes {offset}-{}/{length}", (offset + part.len() as u64).saturating_sub(1));
+        progress = match client.put_part(&path, part, &range).await {
+            // Somebody else uploads the same, or another instance has another part of it.
+            Err(error) if error.kind() == Some("upload-offset") => client.get(&path).await?,
+            Err(error @ ApiError::Unreachable { .. }) => {
+                eprintln!("{error}; going on");
+                client.get(&path).await?
+            }
+            sent => sent?,
+        };
+    }
+    Ok(())
+}

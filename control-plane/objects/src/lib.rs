@@ -1,0 +1,118 @@
+//! Where archives lie: a folder, or a store that speaks S3. Objects go by their hash, are written once, and are read in ranges.
+//!
+//! ```
+//! # tokio_test(async {
+//! use noderr_objects::Objects;
+//!
+//! let folder = tempfile::tempdir().unwrap();
+//! let objects = Objects::in_folder(folder.path()).unwrap();
+//! let file = folder.path().join("upload");
+//! std::fs::write(&file, b"an archive").unwrap();
+//! objects.put("0f", &file).await.unwrap();
+//! assert_eq!(objects.length("0f").await.unwrap(), Some(10));
+//! assert_eq!(&objects.range("0f", 3..10).await.unwrap()[..], b"archive");
+//! # });
+//! # fn tokio_test(test: impl Future<Output = ()>) {
+//! #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+//! # }
+//! ```
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt as _};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Name;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, WriteMultipart};
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::AsyncReadExt as _;
+
+/// Bytes that are sent to a store at once.
+const PART: usize = 8 << 20;
+
+/// A store of objects. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Objects(Arc<dyn ObjectStore>);
+
+/// Why the store does not do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectsError {
+    /// The store refuses, or does not answer.
+    #[error("the object store: {0}")]
+    Store(#[from] object_store::Error),
+    /// The file that is to be stored cannot be read, or the folder cannot be made.
+    #[error("{path}: {why}", path = path.display())]
+    Io {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+}
+
+impl Objects {
+    /// The objects in a folder, which is made if it is not there.
+    pub fn in_folder(folder: &Path) -> Result<Self, ObjectsError> {
+        fs::create_dir_all(folder).map_err(|why| ObjectsError::Io { path: folder.to_owned(), why })?;
+        // What was acknowledged survives a power cut.
+        let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+        Ok(Self(Arc::new(store)))
+    }
+
+    /// The length of an object, if it is there.
+    pub async fn length(&self, name: &str) -> Result<Option<u64>, ObjectsError> {
+        match self.0.head(&Name::from(name)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stores a file. It is there whole, or not at all.
+    pub async fn put(&self, name: &str, file: &Path) -> Result<(), ObjectsError> {
+        let failed = |why| ObjectsError::Io { path: file.to_owned(), why };
+        let mut source = tokio::fs::File::open(file).await.map_err(failed)?;
+        let mut writer = WriteMultipart::new(self.0.put_multipart(&Name::from(name)).await?);
+        let mut buffer = vec![0; PART];
+        loop {
+            match source.read(&mut buffer).await {
+                Ok(0) => break,
+                Ok(read) => {
+                    writer.wait_for_capacity(2).await?;
+                    writer.write(&buffer[..read]);
+                }
+                Err(why) => {
+                    writer.abort().await?;
+                    return Err(failed(why));
+                }
+            }
+        }
+        writer.finish().await?;
+        Ok(())
+    }
+
+    /// Bytes of an object.
+    pub async fn range(&self, name: &str, range: Range<u64>) -> Result<Bytes, ObjectsError> {
+        Ok(self.0.get_range(&Name::from(name), range).await?)
+    }
+
+    /// Bytes of an object, as they are read.
+    pub async fn stream(
+        &self,
+        name: &str,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, ObjectsError>>, ObjectsError> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let got = self.0.get_opts(&Name::from(name), options).await?;
+        Ok(got.into_stream().map(|part| part.map_err(ObjectsError::from)).boxed())
+    }
+
+    /// Removes an object; one that is not there is gone already.
+    pub async fn remove(&self, name: &str) -> Result<(), ObjectsError> {
+        match self.0.delete(&Name::from(name)).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            removed => Ok(removed?),
+        }
+    }
+}

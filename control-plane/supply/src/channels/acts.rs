@@ -1,0 +1,108 @@
+//! Activating and deactivating releases.
+
+use super::db::{self, Candidate, Channel};
+use super::terms::{ALL_TIERS, ANY_HARDWARE, NO_CHANNEL, NOT_FOR_CHANNEL, TIERS, WITHDRAWN};
+use crate::releases::{WRITE_RELEASES, hold_supply, tell};
+use noderr_fleet::nodes::renew_documents;
+use noderr_kernel::{Act, Problem};
+use noderr_protocol::release::{ReleaseKind, Word};
+use serde_json::json;
+use sqlx::PgConnection;
+
+/// Gives a channel a release; the boxes that it is for learn of it within seconds.
+pub(super) async fn activate(act: &mut Act, channel: &Channel, version: &str) -> Result<(), Problem> {
+    act.require(&WRITE_RELEASES)?;
+    act.require_fresh_proof()?;
+    check(channel)?;
+    let found = db::candidate(act, &channel.kind, &channel.name, version).await?;
+    let release = found.ok_or_else(|| Problem::not_found("release"))?;
+    fits(channel, &release)?;
+    change(act, channel, Some(&release)).await?;
+    act.record("channel.activate", subject(channel), &json!({ "version": version })).await?;
+    Ok(())
+}
+
+/// Takes a channel's release away: its boxes need not hold it any more.
+pub(super) async fn deactivate(act: &mut Act, channel: &Channel) -> Result<(), Problem> {
+    act.require(&WRITE_RELEASES)?;
+    act.require_fresh_proof()?;
+    check(channel)?;
+    change(act, channel, None).await?;
+    act.record("channel.deactivate", subject(channel), &json!({})).await?;
+    Ok(())
+}
+
+async fn change(act: &mut Act, channel: &Channel, release: Option<&Candidate>) -> Result<(), Problem> {
+    let by = act.who().actor();
+    hold_supply(act).await?;
+    set(act, channel, release.map(|release| release.id), &by).await?;
+    tell(act).await?;
+    Ok(())
+}
+
+async fn set(
+    connection: &mut PgConnection,
+    channel: &Channel,
+    release: Option<uuid::Uuid>,
+    by: &str,
+) -> sqlx::Result<()> {
+    let (id, changed) = db::set(connection, channel, release).await?;
+    if changed {
+        db::note(connection, id, release, by).await?;
+        let nodes = db::nodes(connection, channel).await?;
+        renew_documents(connection, &nodes).await?;
+    }
+    Ok(())
+}
+
+/// Ends what channels have of releases that were withdrawn.
+pub(crate) async fn end_withdrawn(connection: &mut PgConnection, by: &str) -> sqlx::Result<()> {
+    for channel in db::withdrawn(connection).await? {
+        set(connection, &channel, None, by).await?;
+    }
+    Ok(())
+}
+
+fn subject(channel: &Channel) -> String {
+    format!("{}/{} {} {}", channel.kind, channel.name, channel.tier, channel.hardware)
+}
+
+/// Whether there can be such a channel.
+fn check(channel: &Channel) -> Result<(), Problem> {
+    let wrong = |why: String| Err(NO_CHANNEL.because(why));
+    if let Err(error) = ReleaseKind::named(&channel.kind) {
+        return wrong(error.to_string());
+    }
+    for word in [&channel.name, &channel.hardware] {
+        if let Err(error) = word.parse::<Word>() {
+            return wrong(error.to_string());
+        }
+    }
+    if channel.tier != ALL_TIERS && !TIERS.contains(&channel.tier.as_str()) {
+        return wrong(format!("a tier is one of {ALL_TIERS}, {}, not `{}`", TIERS.join(", "), channel.tier));
+    }
+    Ok(())
+}
+
+/// Whether a release is meant for everybody that a channel is for.
+fn fits(channel: &Channel, release: &Candidate) -> Result<(), Problem> {
+    if release.withdrawn {
+        return Err(WITHDRAWN.into());
+    }
+    if release.removed {
+        return Err(
+            WITHDRAWN.because("its archive was removed, because nobody used it; publish the release again")
+        );
+    }
+    for (is_everybody, theirs, only, what) in [
+        (channel.tier == ALL_TIERS, &channel.tier, &release.tiers, "--tier"),
+        (channel.hardware == ANY_HARDWARE, &channel.hardware, &release.hardware, "--hardware"),
+    ] {
+        if !only.is_empty() && (is_everybody || !only.contains(theirs)) {
+            return Err(
+                NOT_FOR_CHANNEL.because(format!("it is for {} alone; name one with {what}", only.join(", ")))
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! What this feature calls things.
+
+use noderr_kernel::Kind;
+
+/// The channel of everybody who has none of their own.
+pub(super) const ALL_TIERS: &str = "all";
+pub(super) const ANY_HARDWARE: &str = "any";
+/// The tiers that a node can be in.
+pub(super) const TIERS: [&str; 3] = ["oracle", "guardian", "validator"];
+
+pub(super) const WITHDRAWN: Kind = Kind::new(409, "release-withdrawn", "the release was withdrawn");
+pub(super) const NOT_FOR_CHANNEL: Kind =
+    Kind::new(409, "release-not-for-channel", "the release is not meant for everybody in the channel");
+pub(super) const NO_CHANNEL: Kind = Kind::new(422, "no-such-channel", "there can be no such channel");
+
+pub(super) const PROBLEMS: &[Kind] = &[WITHDRAWN, NOT_FOR_CHANNEL, NO_CHANNEL];

@@ -1,0 +1,270 @@
+//! Statements about releases.
+
+use noderr_protocol::release::{Manifest, ReleaseName};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Holds what boxes are shown, against everybody else who would change it, and counts the change.
+pub(crate) async fn hold_supply(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE supply SET generation = generation + 1").execute(connection).await?;
+    Ok(())
+}
+
+/// Signed metadata.
+pub(super) struct Metadata {
+    pub(super) role: String,
+    pub(super) version: i64,
+    pub(super) body: Vec<u8>,
+}
+
+/// Every root, and the newest of every other role.
+pub(super) async fn metadata(connection: &mut PgConnection) -> sqlx::Result<Vec<Metadata>> {
+    sqlx::query_as!(
+        Metadata,
+        r#"SELECT role AS "role!", version AS "version!", body AS "body!" FROM (
+             SELECT role, version, body, rank() OVER (PARTITION BY role ORDER BY version DESC) AS newest
+             FROM release_metadata) ranked
+           WHERE role = 'root' OR newest = 1"#
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The newest version of each role.
+pub(super) async fn versions(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, i64)>> {
+    let rows = sqlx::query!(
+        r#"SELECT role, max(version) AS "version!" FROM release_metadata GROUP BY role ORDER BY role"#
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.role, row.version)).collect())
+}
+
+/// The newest timestamp.
+pub(super) async fn timestamp(connection: &mut PgConnection) -> sqlx::Result<Option<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT body FROM release_metadata WHERE role = 'timestamp' ORDER BY version DESC LIMIT 1"
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+pub(super) async fn put_metadata(connection: &mut PgConnection, new: &Metadata) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO release_metadata (role, version, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        new.role,
+        new.version,
+        new.body
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Every small target: name, hash, bytes.
+pub(super) async fn targets(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, Vec<u8>)>> {
+    let rows = sqlx::query!("SELECT name, body FROM release_targets").fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.name, row.body)).collect())
+}
+
+pub(super) async fn put_target(
+    connection: &mut PgConnection,
+    name: &str,
+    sha256: &[u8],
+    body: &[u8],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO release_targets (name, sha256, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        name,
+        sha256,
+        body
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Notes a release that the metadata names; `false` if it is known.
+pub(super) async fn note_release(
+    connection: &mut PgConnection,
+    manifest: &Manifest,
+    sha256: &[u8],
+    by: &str,
+) -> sqlx::Result<bool> {
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let (content, archive) = (&manifest.content, &manifest.archive);
+    sqlx::query!(
+        "INSERT INTO artefacts (archive_sha256, archive_bytes, index_bytes, content_sha256, content_bytes)
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        archive.sha256.0.as_slice(),
+        signed(archive.bytes),
+        signed(archive.index_bytes),
+        content.sha256.0.as_slice(),
+        signed(content.bytes)
+    )
+    .execute(&mut *connection)
+    .await?;
+    let words = |words: &[noderr_protocol::release::Word]| {
+        words.iter().map(|word| word.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    let ReleaseName { series, version } = &manifest.release;
+    let done = sqlx::query!(
+        "INSERT INTO releases (id, kind, name, version, sha256, archive_sha256, security_epoch, hardware, tiers, published_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (kind, name, version) DO NOTHING",
+        Uuid::now_v7(),
+        &*series.kind.name(),
+        series.name.as_str(),
+        version.to_string(),
+        sha256,
+        archive.sha256.0.as_slice(),
+        i64::from(manifest.security_epoch),
+        &words(&manifest.hardware),
+        &words(&manifest.tiers),
+        by
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Marks the releases that are not among these names as withdrawn, and those that are as not; returns the names of those that
+/// have changed.
+pub(super) async fn mark_withdrawn(
+    connection: &mut PgConnection,
+    named: &[String],
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"UPDATE releases SET withdrawn_at = CASE WHEN withdrawn_at IS NULL THEN now() END
+           WHERE (withdrawn_at IS NULL) <> (kind || '/' || name || '/' || version = ANY($1))
+           RETURNING kind || '/' || name || '/' || version AS "release!""#,
+        named
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// A release and its artefact.
+pub(super) struct ReleaseRow {
+    pub(super) id: Uuid,
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) archive_sha256: Vec<u8>,
+    pub(super) archive_bytes: i64,
+    pub(super) content_sha256: Vec<u8>,
+    pub(super) content_bytes: i64,
+    pub(super) security_epoch: i64,
+    pub(super) hardware: Vec<String>,
+    pub(super) tiers: Vec<String>,
+    pub(super) published_at: OffsetDateTime,
+    pub(super) published_by: String,
+    pub(super) withdrawn_at: Option<OffsetDateTime>,
+    pub(super) removed_at: Option<OffsetDateTime>,
+}
+
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    (kind, name): (Option<&str>, Option<&str>),
+    after: Option<Uuid>,
+    limit: i64,
+) -> sqlx::Result<Vec<ReleaseRow>> {
+    sqlx::query_as!(
+        ReleaseRow,
+        "SELECT r.id, r.kind, r.name, r.version, a.archive_sha256, a.archive_bytes, a.content_sha256, a.content_bytes,
+           r.security_epoch, r.hardware, r.tiers, r.published_at, r.published_by, r.withdrawn_at, a.removed_at
+         FROM releases r JOIN artefacts a USING (archive_sha256)
+         WHERE ($1::text IS NULL OR r.kind = $1) AND ($2::text IS NULL OR r.name = $2) AND ($3::uuid IS NULL OR r.id < $3)
+         ORDER BY r.id DESC LIMIT $4",
+        kind,
+        name,
+        after,
+        limit + 1
+    )
+    .fetch_all(connection)
+    .await
+}
+
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    kind: &str,
+    name: &str,
+    version: &str,
+) -> sqlx::Result<Option<ReleaseRow>> {
+    sqlx::query_as!(
+        ReleaseRow,
+        "SELECT r.id, r.kind, r.name, r.version, a.archive_sha256, a.archive_bytes, a.content_sha256, a.content_bytes,
+           r.security_epoch, r.hardware, r.tiers, r.published_at, r.published_by, r.withdrawn_at, a.removed_at
+         FROM releases r JOIN artefacts a USING (archive_sha256) WHERE r.kind = $1 AND r.name = $2 AND r.version = $3",
+        kind,
+        name,
+        version
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// How many nodes are how far with a release.
+pub(super) async fn states(
+    connection: &mut PgConnection,
+    kind: &str,
+    name: &str,
+    version: &str,
+) -> sqlx::Result<Vec<(String, i64)>> {
+    let rows = sqlx::query!(
+        r#"SELECT state::text AS "state!", count(*) AS "nodes!" FROM node_releases
+           WHERE kind = $1 AND name = $2 AND version = $3 GROUP BY state ORDER BY state"#,
+        kind,
+        name,
+        version
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.state, row.nodes)).collect())
+}
+
+/// Archives that nobody needs: of no channel, of no node, and not of the newest `keep` of their names; and what was withdrawn
+/// and is not used any more.
+pub(super) async fn unneeded(connection: &mut PgConnection, keep: i64) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT a.archive_sha256 FROM artefacts a WHERE a.removed_at IS NULL AND NOT EXISTS (
+           SELECT FROM (
+             SELECT r.*, rank() OVER (PARTITION BY r.kind, r.name ORDER BY r.published_at DESC, r.id DESC) AS newest
+             FROM releases r) r
+           WHERE r.archive_sha256 = a.archive_sha256 AND (
+             (r.newest <= $1 AND r.withdrawn_at IS NULL)
+             OR EXISTS (SELECT FROM channels c WHERE c.release_id = r.id)
+             OR EXISTS (SELECT FROM node_releases n WHERE n.kind = r.kind AND n.name = r.name AND n.version = r.version
+                        AND n.state IN ('fetching', 'waiting'))
+             OR r.published_at > now() - interval '1 hour'))",
+        keep
+    )
+    .fetch_all(connection)
+    .await
+}
+
+pub(super) async fn mark_removed(
+    connection: &mut PgConnection,
+    archive: &[u8],
+    removed: bool,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE artefacts SET removed_at = CASE WHEN $2 THEN now() END WHERE archive_sha256 = $1",
+        archive,
+        removed
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets online metadata that no box asks for any more.
+pub(super) async fn forget_online(connection: &mut PgConnection) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM release_metadata m WHERE role IN ('snapshot', 'timestamp') AND published_at < now() - interval '1 day'
+           AND version < (SELECT max(version) - 10 FROM release_metadata WHERE role = m.role)"
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,75 @@
+//! The jobs of releases: the online roles are renewed long before they end, and archives that nobody needs are removed.
+
+use super::publish::{Publication, publish};
+use super::{db, uploads};
+use crate::state::Supply;
+use anyhow::{Context as _, anyhow};
+use async_trait::async_trait;
+use noderr_kernel::Job;
+use noderr_releases::{Draft, Metadata as _, Timestamp};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A timestamp with less than this left is renewed: of seven days, one has gone.
+const LEFT: Duration = Duration::from_secs(6 * 86_400);
+
+pub(super) struct RenewOnline;
+
+#[async_trait]
+impl Job<Arc<Supply>> for RenewOnline {
+    fn name(&self) -> &'static str {
+        "renew-online-roles"
+    }
+
+    fn every_s(&self) -> i32 {
+        600
+    }
+
+    async fn run(&self, supply: &Arc<Supply>) -> anyhow::Result<String> {
+        let mut tx = supply.kernel.database.begin().await?;
+        let Some(newest) = db::timestamp(&mut tx).await? else {
+            return Ok("nothing is published".to_owned());
+        };
+        let newest: Draft<Timestamp> = serde_json::from_slice(&newest).context("the timestamp is damaged")?;
+        let ends = newest.says().expires();
+        if ends > jiff::Timestamp::now() + LEFT {
+            return Ok(format!("good until {ends}"));
+        }
+        let renewed = publish(supply, &mut tx, Publication::default(), "control plane").await;
+        renewed.map_err(|problem| anyhow!("the online roles cannot be renewed: {problem}"))?;
+        tx.commit().await?;
+        Ok("renewed".to_owned())
+    }
+}
+
+pub(super) struct ForgetArchives;
+
+#[async_trait]
+impl Job<Arc<Supply>> for ForgetArchives {
+    fn name(&self) -> &'static str {
+        "forget-archives"
+    }
+
+    fn every_s(&self) -> i32 {
+        3600
+    }
+
+    async fn run(&self, supply: &Arc<Supply>) -> anyhow::Result<String> {
+        let mut tx = supply.kernel.database.begin().await?;
+        // Nobody publishes or activates what is being removed.
+        db::hold_supply(&mut tx).await?;
+        let unneeded = db::unneeded(&mut tx, supply.settings.keep).await?;
+        for archive in &unneeded {
+            db::mark_removed(&mut tx, archive, true).await?;
+        }
+        let old = db::forget_online(&mut tx).await?;
+        tx.commit().await?;
+        for archive in &unneeded {
+            supply.objects.remove(&hex::encode(archive)).await?;
+        }
+        let folder = supply.uploads.clone();
+        let uploads =
+            tokio::task::spawn_blocking(move || uploads::forget(&folder, SystemTime::now())).await??;
+        Ok(format!("{} archives, {uploads} uploads and {old} old signatures are gone", unneeded.len()))
+    }
+}

@@ -1,0 +1,43 @@
+//! Releases: published by people who sign them elsewhere, checked, stored, handed out, kept and forgotten.
+
+mod db;
+mod files;
+mod jobs;
+mod problems;
+mod publish;
+mod routes;
+mod shelf;
+mod terms;
+mod uploads;
+
+pub use shelf::Shelf;
+pub use terms::{CHANGED, READ_RELEASES, WRITE_RELEASES};
+
+pub(crate) use db::hold_supply;
+pub(crate) use publish::tell;
+
+use crate::settings::ReleasesSettings;
+use crate::state::Supply;
+use jobs::{ForgetArchives, RenewOnline};
+use noderr_kernel::{Feature, Listens, NodeFeature, SettingsSection};
+use std::sync::Arc;
+
+/// What this feature brings.
+pub const FEATURE: Feature<Arc<Supply>> = Feature {
+    routes: routes::routes,
+    files: files::files,
+    permissions: &[&READ_RELEASES, &WRITE_RELEASES],
+    problems: problems::ALL,
+    settings: &[SettingsSection::of::<ReleasesSettings>()],
+    jobs: &[&RenewOnline, &ForgetArchives],
+    listens: &[Listens::any(CHANGED, |supply, _| Box::pin(shelf::reload(supply)))],
+    catch_up: Some(|supply| Box::pin(shelf::reload(supply))),
+    nodes: NodeFeature {
+        release_root: Some(|supply| {
+            let root = supply.shelf.load().newest_root()?.to_vec();
+            String::from_utf8(root).ok()
+        }),
+        ..NodeFeature::nothing()
+    },
+    ..Feature::named("releases")
+};

@@ -1,0 +1,105 @@
+//! What boxes are shown, in memory: signed metadata, small targets, and the beacon. Each instance has it whole, and loads it
+//! anew when something has changed.
+
+use crate::state::Supply;
+use bytes::Bytes;
+use noderr_kernel::Database;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What boxes are shown.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    generation: i64,
+    /// By file name, such as `3.os-2.json`.
+    pub(super) metadata: HashMap<String, Bytes>,
+    /// By path, such as `os/generic/<hash>.1.4.0`.
+    pub(super) targets: HashMap<String, Bytes>,
+    /// The beacon document.
+    pub(super) beacon: Bytes,
+}
+
+/// What a channel has, for everybody to see.
+#[derive(Debug, Serialize)]
+struct Shown {
+    kind: String,
+    name: String,
+    tier: String,
+    hardware: String,
+    release: String,
+    version: String,
+}
+
+#[derive(Serialize)]
+struct Beacon {
+    channels: Vec<Shown>,
+}
+
+impl Shelf {
+    /// Loads everything, as of one moment.
+    pub(crate) async fn load(database: &Database) -> sqlx::Result<Self> {
+        let mut tx = database.begin().await?;
+        sqlx::query!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *tx).await?;
+        let generation = sqlx::query_scalar!("SELECT generation FROM supply").fetch_one(&mut *tx).await?;
+        // A box in the middle of a refresh asks for what was the newest a moment ago.
+        let rows = sqlx::query!(
+            r#"SELECT role AS "role!", version AS "version!", body AS "body!", newest AS "newest!" FROM (
+                 SELECT role, version, body, rank() OVER (PARTITION BY role ORDER BY version DESC) AS newest
+                 FROM release_metadata) ranked
+               WHERE role = 'root' OR newest <= 3"#
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut metadata = HashMap::new();
+        for row in rows {
+            let name = match row.role.as_str() {
+                "timestamp" if row.newest == 1 => "timestamp.json".to_owned(),
+                role => format!("{}.{role}.json", row.version),
+            };
+            metadata.insert(name, Bytes::from(row.body));
+        }
+        let rows = sqlx::query!("SELECT name, sha256, body FROM release_targets").fetch_all(&mut *tx).await?;
+        let targets = rows.into_iter().map(|row| (path_of(&row.name, &row.sha256), Bytes::from(row.body)));
+        let targets = targets.collect();
+        let channels = sqlx::query_as!(
+            Shown,
+            r#"SELECT c.kind, c.name, c.tier, c.hardware, r.version,
+                 r.kind || '/' || r.name || '/' || r.version AS "release!"
+               FROM channels c JOIN releases r ON r.id = c.release_id WHERE r.withdrawn_at IS NULL
+               ORDER BY c.kind, c.name, c.tier, c.hardware"#
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let beacon = serde_json::to_vec(&Beacon { channels }).unwrap_or_default().into();
+        tx.commit().await?;
+        Ok(Self { generation, metadata, targets, beacon })
+    }
+
+    /// The newest root.
+    pub fn newest_root(&self) -> Option<&Bytes> {
+        let version = |name: &str| name.strip_suffix(".root.json")?.parse::<u64>().ok();
+        let roots: BTreeMap<_, _> =
+            self.metadata.iter().filter_map(|(name, bytes)| Some((version(name)?, bytes))).collect();
+        roots.into_values().next_back()
+    }
+}
+
+pub(super) fn path_of(name: &str, sha256: &[u8]) -> String {
+    let hash = hex::encode(sha256);
+    match name.rsplit_once('/') {
+        Some((folder, last)) => format!("{folder}/{hash}.{last}"),
+        None => format!("{hash}.{name}"),
+    }
+}
+
+/// Loads what boxes are shown, if it is not what this instance has.
+pub(super) async fn reload(supply: &Arc<Supply>) -> anyhow::Result<()> {
+    let newest = sqlx::query_scalar!("SELECT generation FROM supply")
+        .fetch_one(supply.kernel.database.system())
+        .await?;
+    if newest != supply.shelf.load().generation {
+        supply.shelf.store(Arc::new(Shelf::load(&supply.kernel.database).await?));
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! The settings of releases.
+
+use anyhow::ensure;
+use noderr_kernel::Settings;
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// `[releases]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReleasesSettings {
+    /// Folder of the archives; `objects` in the data folder if absent.
+    pub folder: Option<PathBuf>,
+    /// Where else boxes find archives, such as `https://mirror.example.org/objects`; they spread over all places.
+    pub mirrors: Vec<String>,
+    /// GiB that one archive may have.
+    pub archive_gib: u64,
+    /// Versions of a release whose archives are kept, beside those that a channel or a box uses.
+    pub keep: i64,
+}
+
+impl Default for ReleasesSettings {
+    fn default() -> Self {
+        Self { folder: None, mirrors: Vec::new(), archive_gib: 16, keep: 10 }
+    }
+}
+
+impl Settings for ReleasesSettings {
+    const SECTION: &'static str = "releases";
+    const EXAMPLE: &'static str = include_str!("releases.example.toml");
+
+    fn check(&self) -> anyhow::Result<()> {
+        for mirror in &self.mirrors {
+            ensure!(
+                mirror.starts_with("https://") || mirror.starts_with("http://"),
+                "releases.mirrors: `{mirror}` must begin with https:// or http://"
+            );
+        }
+        ensure!(self.mirrors.len() < 16, "releases.mirrors: a box tries 16 places at most");
+        ensure!((1..=1024).contains(&self.archive_gib), "releases.archive_gib must be 1 to 1024");
+        ensure!(self.keep >= 1, "releases.keep must be at least 1");
+        Ok(())
+    }
+}

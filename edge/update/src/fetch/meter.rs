@@ -1,0 +1,99 @@
+//! The meter: what goes over the network, counted where it does, below TLS; and how fast it may.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// Counts bytes both ways; cheap to clone, and all clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// A connection whose bytes are counted.
+pub(super) struct Metered {
+    pub(super) stream: TcpStream,
+    pub(super) meter: Meter,
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.meter.count(buffer.filled().len() - before);
+        polled
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.meter.count(written);
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The pace of a transfer: so many bytes a second at most, over any time longer than a second.
+#[derive(Debug)]
+pub(super) struct Pace {
+    bytes_per_s: u64,
+    /// Until when what has come uses the line up.
+    used_until: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(bytes_per_s: u64) -> Self {
+        Self { bytes_per_s: bytes_per_s.max(1), used_until: Instant::now() }
+    }
+
+    /// How long to wait before more may come, now that so many bytes have.
+    pub(super) fn after(&mut self, bytes: u64, now: Instant) -> Duration {
+        let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / self.bytes_per_s);
+        // What was not used up to a moment ago is gone.
+        self.used_until = self.used_until.max(now) + takes;
+        self.used_until - now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_faster_than_it_may_waits_and_what_was_not_used_is_gone() {
+        let (mut pace, now) = (Pace::new(1000), Instant::now());
+        assert_eq!(pace.after(500, now).as_millis() / 10, 50);
+        assert_eq!(pace.after(500, now).as_millis() / 10, 100);
+        let later = now + Duration::from_secs(60);
+        assert_eq!(pace.after(100, later).as_millis() / 10, 10);
+    }
+}

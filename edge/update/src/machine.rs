@@ -1,0 +1,201 @@
+//! How a release comes, from being wanted to being held: pure transitions. What happens outside is an event; what is to be
+//! done next, the stage says.
+
+use crate::fetch::FetchError;
+use crate::store::{PutError, StoreError};
+use crate::trust::{Refusal, TrustError};
+use noderr_archive::NotTheArtefact;
+use noderr_protocol::Text;
+use noderr_protocol::release::{RefusedRelease, ReleaseRefusal, ReleaseState, Transfer};
+use std::io::ErrorKind;
+
+/// How far a release is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// The signed metadata is asked what the release is.
+    Looking,
+    /// The index comes, and what the box has of the artefact is found.
+    Preparing,
+    /// What is lacking comes.
+    Fetching(Transfer),
+    /// All has come, and the whole is checked.
+    Checking,
+    /// It is held.
+    Held,
+    /// It cannot go on now.
+    Waiting(String),
+    /// It is not taken.
+    Refused(RefusedRelease),
+}
+
+/// What has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The metadata names it, it is for this box, and it is not held yet.
+    Named,
+    /// The metadata names it, and it is held and whole.
+    Found,
+    /// So many bytes will come, and may.
+    Costs(u64),
+    /// So many bytes have come by now.
+    Came(u64),
+    /// Nothing is lacking any more.
+    Complete,
+    /// The whole is what was signed.
+    Checked,
+    /// Something stands in the way.
+    Stopped(Setback),
+}
+
+/// What stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Setback {
+    /// It passes: to be tried again.
+    Passing(String),
+    /// It does not pass until something else changes.
+    Refused {
+        /// Why.
+        why: ReleaseRefusal,
+        /// In words.
+        detail: String,
+    },
+}
+
+impl Stage {
+    /// The stage after an event. What does not belong to a stage changes nothing.
+    #[must_use]
+    pub fn after(self, event: Event) -> Self {
+        match (self, event) {
+            (Self::Looking, Event::Named) => Self::Preparing,
+            (Self::Looking, Event::Found) | (Self::Checking, Event::Checked) => Self::Held,
+            (Self::Preparing, Event::Costs(cost_bytes)) => {
+                Self::Fetching(Transfer { fetched_bytes: 0, cost_bytes })
+            }
+            (Self::Fetching(transfer), Event::Came(bytes)) => {
+                // A transfer that was interrupted costs more than it would have; it never goes back.
+                let fetched_bytes = bytes.max(transfer.fetched_bytes);
+                Self::Fetching(Transfer { fetched_bytes, cost_bytes: transfer.cost_bytes.max(fetched_bytes) })
+            }
+            (Self::Preparing | Self::Fetching(_), Event::Complete) => Self::Checking,
+            (stage, Event::Stopped(setback)) if stage.is_under_way() => match setback {
+                Setback::Passing(why) => Self::Waiting(why),
+                Setback::Refused { why, detail } => {
+                    Self::Refused(RefusedRelease { why, detail: Text::truncated(&detail) })
+                }
+            },
+            (stage, _) => stage,
+        }
+    }
+
+    /// Whether there is something to be done.
+    pub const fn is_under_way(&self) -> bool {
+        matches!(self, Self::Looking | Self::Preparing | Self::Fetching(_) | Self::Checking)
+    }
+
+    /// What the node reports.
+    pub fn state(&self) -> ReleaseState {
+        match self {
+            Self::Looking | Self::Preparing | Self::Checking => ReleaseState::Fetching(Transfer::default()),
+            Self::Fetching(transfer) => ReleaseState::Fetching(*transfer),
+            Self::Held => ReleaseState::Held,
+            Self::Waiting(why) => ReleaseState::Waiting(Text::truncated(why)),
+            Self::Refused(refused) => ReleaseState::Refused(refused.clone()),
+        }
+    }
+}
+
+impl Setback {
+    pub(crate) const fn refused(why: ReleaseRefusal, detail: String) -> Self {
+        Self::Refused { why, detail }
+    }
+}
+
+impl From<TrustError> for Setback {
+    fn from(error: TrustError) -> Self {
+        let TrustError::Refused { why, detail } = error else { return Self::Passing(error.to_string()) };
+        let why_here = match why {
+            Refusal::Expired | Refusal::RolledBack => ReleaseRefusal::Stale,
+            Refusal::NotSigned => ReleaseRefusal::NotSigned,
+            Refusal::Mismatched => ReleaseRefusal::Mismatched,
+            Refusal::Malformed => ReleaseRefusal::Malformed,
+            Refusal::NotNamed => ReleaseRefusal::NotNamed,
+        };
+        Self::refused(why_here, format!("{why}: {detail}"))
+    }
+}
+
+impl From<FetchError> for Setback {
+    fn from(error: FetchError) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+impl From<StoreError> for Setback {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Io { why, .. } if why.kind() == ErrorKind::StorageFull => {
+                Self::Passing(format!("the disk is full: {error}"))
+            }
+            StoreError::Io { .. } | StoreError::Artefact(NotTheArtefact::Io(_)) => {
+                Self::Passing(error.to_string())
+            }
+            StoreError::NoRoom { .. } => Self::refused(ReleaseRefusal::Room, error.to_string()),
+            StoreError::Index(_) => Self::refused(ReleaseRefusal::Malformed, error.to_string()),
+            StoreError::Artefact(NotTheArtefact::NotBuilt(_)) => {
+                Self::refused(ReleaseRefusal::NotBuilt, error.to_string())
+            }
+            StoreError::Artefact(_) => Self::refused(ReleaseRefusal::Mismatched, error.to_string()),
+        }
+    }
+}
+
+impl From<PutError> for Setback {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::NotTheChunk(error) => Self::refused(ReleaseRefusal::Mismatched, error.to_string()),
+            PutError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn events() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            Just(Event::Named),
+            Just(Event::Found),
+            any::<u64>().prop_map(Event::Costs),
+            any::<u64>().prop_map(Event::Came),
+            Just(Event::Complete),
+            Just(Event::Checked),
+            Just(Event::Stopped(Setback::Passing("later".to_owned()))),
+            Just(Event::Stopped(Setback::refused(ReleaseRefusal::Room, "full".to_owned()))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_held_that_was_not_checked(events in proptest::collection::vec(events(), 0..12)) {
+            let mut stage = Stage::Looking;
+            for event in events {
+                let before = stage.clone();
+                stage = stage.after(event.clone());
+                if stage == Stage::Held && before != Stage::Held {
+                    prop_assert!(matches!(
+                        (&before, &event),
+                        (Stage::Checking, Event::Checked) | (Stage::Looking, Event::Found)
+                    ));
+                }
+                if let (Stage::Fetching(was), Stage::Fetching(is)) = (&before, &stage) {
+                    prop_assert!(was.fetched_bytes <= is.fetched_bytes && is.fetched_bytes <= is.cost_bytes);
+                }
+                if !before.is_under_way() {
+                    prop_assert_eq!(before, stage.clone(), "what has ended goes on");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Where an archive lies: on servers that nobody has to trust, over which the boxes spread, or in a folder.
+
+use crate::fetch::{FetchError, Fetcher};
+use crate::machine::Setback;
+use crate::store::{Coming, Gap};
+use noderr_protocol::HexDigest;
+use noderr_protocol::release::ReleaseRefusal;
+use ring::digest::{SHA256, digest};
+use serde::Deserialize;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The most places that are tried, and how much a control plane may say of them.
+const MOST: usize = 16;
+const SAID: u64 = 64 * 1024;
+
+/// Where an archive lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At an address.
+    Server(String),
+    /// In a file.
+    File(PathBuf),
+}
+
+#[derive(Deserialize)]
+struct Said {
+    places: Vec<String>,
+}
+
+pub(crate) fn hex(digest: &HexDigest) -> String {
+    digest.0.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Asks the control plane where an archive lies. What it says is a hint: every chunk is checked, wherever it comes from. A control
+/// plane that says nothing has the archive itself.
+pub(crate) async fn places_of(
+    fetcher: &Fetcher,
+    control_plane: &str,
+    archive: &HexDigest,
+    spread: &[u8],
+) -> Vec<Place> {
+    let (base, name) = (control_plane.trim_end_matches('/'), hex(archive));
+    let said = fetcher.all(&format!("{base}/releases/places/{name}"), SAID).await;
+    let said = said.ok().and_then(|said| serde_json::from_slice::<Said>(&said).ok());
+    let mut places = said.map(|said| said.places).unwrap_or_default();
+    places.truncate(MOST);
+    spread_over(&mut places, spread);
+    let own = format!("{base}/releases/objects/{name}");
+    if !places.contains(&own) {
+        places.push(own);
+    }
+    places.into_iter().map(Place::Server).collect()
+}
+
+pub(crate) fn place_in(folder: &Path, archive: &HexDigest) -> Place {
+    Place::File(folder.join("objects").join(hex(archive)))
+}
+
+/// Each box begins at another place, and has an order of its own for the rest.
+fn spread_over(places: &mut [String], spread: &[u8]) {
+    places.sort_by_key(|place| {
+        // The words of an address that a store has signed differ from one time to the next.
+        let place = place.split('?').next().unwrap_or_default();
+        digest(&SHA256, &[spread, place.as_bytes()].concat()).as_ref().to_vec()
+    });
+}
+
+/// Why a place does not give what it should.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// The place is of no use; another one may be.
+    Place(Setback),
+    /// The box itself cannot go on.
+    Here(Setback),
+}
+
+impl From<FetchError> for Failed {
+    fn from(error: FetchError) -> Self {
+        Self::Place(error.into())
+    }
+}
+
+impl Place {
+    /// The beginning of the archive, up to the end of its index.
+    pub(crate) async fn index(&self, fetcher: &Fetcher, bytes: u64) -> Result<Vec<u8>, Failed> {
+        match self {
+            Self::Server(address) => {
+                let mut answer = fetcher.range(address, 0..bytes).await?;
+                let mut index = Vec::new();
+                while let Some(more) = answer.next().await? {
+                    index.extend_from_slice(&more);
+                }
+                Ok(index)
+            }
+            Self::File(path) => {
+                let path = path.clone();
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                in_background(move || read(&File::open(path)?, 0, bytes)).await.map_err(Failed::Place)
+            }
+        }
+    }
+
+    /// Fills a gap, chunk by chunk: what has come stays, whatever happens to the rest.
+    pub(crate) async fn fill(
+        &self,
+        fetcher: &Fetcher,
+        coming: &Arc<Coming>,
+        gap: &Gap,
+    ) -> Result<(), Failed> {
+        match self {
+            Self::Server(address) => {
+                let mut answer = fetcher.range(address, gap.bytes.clone()).await?;
+                let mut waiting = Vec::new();
+                for number in gap.chunks.clone() {
+                    let length = coming.packed(number);
+                    while waiting.len() < length {
+                        let Some(more) = answer.next().await? else { break };
+                        waiting.extend_from_slice(&more);
+                    }
+                    let rest = waiting.split_off(length.min(waiting.len()));
+                    put(coming, number, waiting).await?;
+                    waiting = rest;
+                }
+                // The end is read too, so that the line is free for the next gap.
+                while answer.next().await?.is_some() {}
+                Ok(())
+            }
+            Self::File(path) => {
+                let (path, mut at) = (path.clone(), gap.bytes.start);
+                let file = in_background(move || File::open(path)).await.map_err(Failed::Place)?;
+                let file = Arc::new(file);
+                for number in gap.chunks.clone() {
+                    let (file, length) = (file.clone(), coming.packed(number));
+                    let bytes =
+                        in_background(move || read(&file, at, length)).await.map_err(Failed::Place)?;
+                    at += bytes.len() as u64;
+                    put(coming, number, bytes).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn read(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, at)?;
+    Ok(bytes)
+}
+
+async fn put(coming: &Arc<Coming>, number: usize, packed: Vec<u8>) -> Result<(), Failed> {
+    let coming = coming.clone();
+    let put = tokio::task::spawn_blocking(move || coming.put(number, &packed)).await;
+    match put.map_err(|error| Failed::Here(Setback::Passing(error.to_string())))? {
+        Ok(()) => Ok(()),
+        Err(error) => Err(match error.into() {
+            wrong @ Setback::Refused { why: ReleaseRefusal::Mismatched, .. } => Failed::Place(wrong),
+            here => Failed::Here(here),
+        }),
+    }
+}
+
+/// Runs what waits for a disk away from the thread on which everything else waits.
+pub(crate) async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Setback> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other).flatten().map_err(|error| Setback::Passing(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn boxes_spread_over_the_places_and_each_keeps_to_its_own() {
+        let all: Vec<_> = ["a", "b", "c"].map(|host| format!("https://{host}.example.org/objects/x")).into();
+        let mut first = BTreeMap::new();
+        for number in 0..300_u32 {
+            let mut places = all.clone();
+            spread_over(&mut places, &number.to_le_bytes());
+            let mut signed: Vec<_> =
+                places.iter().rev().map(|place| format!("{place}?signature={number}")).collect();
+            spread_over(&mut signed, &number.to_le_bytes());
+            assert!(signed[0].starts_with(&places[0]), "the order is of the box and not of the signature");
+            *first.entry(places[0].clone()).or_insert(0) += 1;
+        }
+        assert!(first.len() == 3 && first.values().all(|boxes| (60..140).contains(boxes)), "{first:?}");
+    }
+}

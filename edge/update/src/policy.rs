@@ -1,0 +1,126 @@
+//! What a box takes and what it may cost: pure decisions.
+
+use crate::machine::Setback;
+use noderr_protocol::release::{Manifest, ReleaseName, ReleaseRefusal};
+
+/// What the box is.
+#[derive(Debug, Clone, Default)]
+pub struct ThisBox {
+    /// Words that a manifest may name: the architecture, the board.
+    pub hardware: Vec<String>,
+    /// The tier that the network has put the node into.
+    pub tier: String,
+}
+
+/// What releases may cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Allowance {
+    /// Bytes over the network in a month; any number if it is absent.
+    pub month_bytes: Option<u64>,
+    /// Whether an artefact of which the box has nothing yet is left alone: more than half of it would have to come.
+    pub never_whole: bool,
+}
+
+/// Whether a release is for this box, which holds these others.
+pub(crate) fn fits(manifest: &Manifest, this: &ThisBox, held: &[ReleaseName]) -> Result<(), Setback> {
+    if !manifest.hardware.is_empty() && !this.hardware.iter().any(|word| manifest.runs_on(word)) {
+        let has = this.hardware.join(", ");
+        return Err(Setback::refused(ReleaseRefusal::Hardware, format!("it is not for {has}")));
+    }
+    if !manifest.is_for(&this.tier) {
+        return Err(Setback::refused(ReleaseRefusal::Tier, format!("it is not for the tier {}", this.tier)));
+    }
+    let lacks = manifest
+        .requires
+        .iter()
+        .find(|one| !held.iter().any(|held| held.series == one.series && held.version >= one.at_least));
+    match lacks {
+        Some(one) => {
+            let detail = format!("it requires {} {} or later", one.series, one.at_least);
+            Err(Setback::refused(ReleaseRefusal::Requires, detail))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether so many bytes may come, of an archive of `whole` bytes, after so many in this month.
+pub(crate) fn allows(allowance: &Allowance, spent: u64, cost: u64, whole: u64) -> Result<(), Setback> {
+    let refused = |detail| Err(Setback::refused(ReleaseRefusal::Budget, detail));
+    if allowance.never_whole && cost > whole / 2 {
+        return refused(format!(
+            "{cost} of {whole} bytes would have to come, and this box fetches nothing whole"
+        ));
+    }
+    match allowance.month_bytes {
+        Some(most) if cost > most.saturating_sub(spent) => refused(format!(
+            "it costs {cost} bytes, and {} are left in this month",
+            most.saturating_sub(spent)
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use noderr_protocol::HexDigest;
+    use noderr_protocol::release::{Archive, Content, Requirement};
+
+    fn manifest() -> Manifest {
+        let digest = HexDigest([1; 32]);
+        Manifest::new(
+            "models/btc/1.0.0".parse().unwrap(),
+            Content { bytes: 1, sha256: digest },
+            Archive { bytes: 1, sha256: digest, index_bytes: 1, index_sha256: digest },
+            String::new(),
+        )
+    }
+
+    fn why(result: Result<(), Setback>) -> ReleaseRefusal {
+        match result.unwrap_err() {
+            Setback::Refused { why, .. } => why,
+            passing => panic!("{passing:?}"),
+        }
+    }
+
+    #[test]
+    fn a_release_for_others_is_left_to_them() {
+        let this =
+            ThisBox { hardware: vec!["aarch64".to_owned(), "pi5".to_owned()], tier: "oracle".to_owned() };
+        let mut manifest = manifest();
+        assert!(fits(&manifest, &this, &[]).is_ok());
+        manifest.hardware = vec!["x86_64".parse().unwrap()];
+        assert_eq!(why(fits(&manifest, &this, &[])), ReleaseRefusal::Hardware);
+        manifest.hardware.push("pi5".parse().unwrap());
+        assert!(fits(&manifest, &this, &[]).is_ok());
+        manifest.tiers = vec!["guardian".parse().unwrap()];
+        assert_eq!(why(fits(&manifest, &this, &[])), ReleaseRefusal::Tier);
+    }
+
+    #[test]
+    fn what_is_required_is_there_in_that_version_or_a_later_one() {
+        let mut manifest = manifest();
+        manifest.requires =
+            vec![Requirement { series: "os/generic".parse().unwrap(), at_least: "1.2.0".parse().unwrap() }];
+        for (held, is_enough) in [
+            ("os/generic/1.2.0", true),
+            ("os/generic/1.10.0", true),
+            ("os/generic/1.1.9", false),
+            ("os/other/2.0.0", false),
+        ] {
+            let fit = fits(&manifest, &ThisBox::default(), &[held.parse().unwrap()]);
+            assert_eq!(fit.is_ok(), is_enough, "{held}");
+        }
+    }
+
+    #[test]
+    fn a_month_ends_where_its_bytes_do_and_nothing_comes_whole_where_it_must_not() {
+        let month = Allowance { month_bytes: Some(1000), never_whole: false };
+        assert!(allows(&month, 400, 600, 9000).is_ok());
+        assert_eq!(why(allows(&month, 400, 601, 9000)), ReleaseRefusal::Budget);
+        assert_eq!(why(allows(&month, 2000, 1, 9000)), ReleaseRefusal::Budget);
+        let parts = Allowance { month_bytes: None, never_whole: true };
+        assert!(allows(&parts, u64::MAX, 500, 1000).is_ok());
+        assert_eq!(why(allows(&parts, 0, 501, 1000)), ReleaseRefusal::Budget);
+    }
+}

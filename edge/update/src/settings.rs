@@ -1,0 +1,60 @@
+//! What rounds go by, where releases come from, and who watches.
+
+use crate::fetch::Reach;
+use crate::machine::Stage;
+use crate::policy::{Allowance, ThisBox};
+use crate::store::{Store, StoreLimits};
+use noderr_part::Folder;
+use rustls::ClientConfig;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+/// What rounds go by.
+#[derive(Clone)]
+pub struct Settings {
+    /// The control plane, such as `https://control.example.org:8443`.
+    pub control_plane: String,
+    /// What the box is.
+    pub this: ThisBox,
+    /// What releases may cost.
+    pub allowance: Allowance,
+    /// Bytes a second that a transfer may take.
+    pub bytes_per_s: Option<u64>,
+    /// Which servers are asked.
+    pub reach: Reach,
+    /// What the store may take.
+    pub store: StoreLimits,
+    /// What tells this box from others, by which they spread over the places of an archive.
+    pub spread: Vec<u8>,
+    /// How often a transfer looks whether its release is still named.
+    pub look_again: Duration,
+}
+
+/// Where releases come from.
+pub enum Source {
+    /// The control plane and the places that it names.
+    Network(Arc<ClientConfig>),
+    /// The same over plain HTTP: for rehearsals.
+    Plain,
+    /// A folder, with no network at all.
+    Folder(PathBuf),
+}
+
+/// Tells the time that the box trusts.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// Sees how far a release is.
+pub trait Watch: Send {
+    /// The release is at this stage, and so many bytes were spent in this month.
+    fn sees(&mut self, stage: &Stage, spent: u64);
+}
+
+/// The store of a data folder.
+pub fn store_in(data: &Folder, limits: StoreLimits) -> Store {
+    Store::open(&data.root().join("releases"), limits)
+}
+
+/// Releases that were read and checked since the node has started, by the hashes of their manifests.
+pub type Whole = Arc<Mutex<BTreeSet<String>>>;

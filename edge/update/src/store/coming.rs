@@ -1,0 +1,223 @@
+//! An artefact that is coming: a file of its full length, into which verified chunks are put one by one. Which of them are
+//! there, the file itself says: a start after a power cut reads it, and asks for what it lacks.
+
+use super::{
+    ARTEFACT, BUILDERS, Held, INDEX, MANIFEST, MINISIG, Signed, Store, StoreError, VerifiedArtefact, at,
+    remove, sync, write,
+};
+use noderr_archive::{Index, NotTheChunk};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// So many bytes may come before the disk is told to keep them: after a power cut they come again.
+const UNSYNCED: u64 = 8 << 20;
+/// The longest range that is asked for at once.
+const LONGEST: u64 = 1 << 20;
+
+/// An artefact that is coming.
+pub struct Coming {
+    folder: PathBuf,
+    signed: Signed,
+    index: Index,
+    file: File,
+    /// Where each chunk stands in the artefact, in the order of the chunks in the archive.
+    places: Vec<Vec<u64>>,
+    there: Mutex<Vec<bool>>,
+    unsynced: AtomicU64,
+}
+
+/// Chunks that are lacking and stand one behind the other in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Their numbers.
+    pub chunks: Range<usize>,
+    /// Their bytes in the archive.
+    pub bytes: Range<u64>,
+}
+
+/// Why a chunk is not put where it belongs.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// It is not the chunk.
+    #[error(transparent)]
+    NotTheChunk(#[from] NotTheChunk),
+    /// The disk refuses, or is full.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// The index of an artefact that is coming, if it has come already.
+    pub fn index(&self, signed: &Signed) -> Option<Vec<u8>> {
+        let places =
+            [self.coming_folder(), self.held_folder()].map(|root| root.join(signed.key()).join(INDEX));
+        places.iter().filter_map(|place| fs::read(place).ok()).find(|bytes| signed.has_index(bytes))
+    }
+
+    /// Begins an artefact, or goes on with it. Room for all of it is taken at once, so that the disk is not found full in the
+    /// middle. What has come before is found again.
+    pub fn begin(&self, signed: Signed, index: &[u8]) -> Result<Coming, StoreError> {
+        let folder = self.coming_folder().join(signed.key());
+        if !signed.has_index(index) {
+            return Err(noderr_archive::NotTheArtefact::Mismatched.into());
+        }
+        let read = Index::read(index, &signed.manifest.content, &signed.manifest.archive)?;
+        // What was held and is damaged comes again, where it is damaged.
+        let held = self.held_folder().join(signed.key());
+        if fs::exists(&held).unwrap_or(false) && !fs::exists(&folder).unwrap_or(false) {
+            fs::create_dir_all(self.coming_folder()).map_err(at(&folder))?;
+            fs::rename(&held, &folder).map_err(at(&held))?;
+        }
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        write(&folder.join(INDEX), index)?;
+        let path = folder.join(ARTEFACT);
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(at(&path))?;
+        let is_new = file.metadata().map_err(at(&path))?.len() == 0;
+        take_room(&file, signed.manifest.content.bytes).map_err(at(&path))?;
+        let mut places = vec![Vec::new(); read.chunks().len()];
+        for (offset, number) in read.places() {
+            places[number].push(offset);
+        }
+        let there = Mutex::new(vec![false; read.chunks().len()]);
+        let coming = Coming { folder, signed, index: read, file, places, there, unsynced: AtomicU64::new(0) };
+        if !is_new {
+            coming.look();
+        }
+        Ok(coming)
+    }
+}
+
+/// Gives a file its full length, and takes the room for it where the file system can.
+fn take_room(file: &File, bytes: u64) -> io::Result<()> {
+    file.set_len(bytes)?;
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Coming {
+    /// Finds out which chunks are there already.
+    fn look(&self) {
+        let mut buffer = Vec::new();
+        for (number, chunk) in self.index.chunks().iter().enumerate() {
+            buffer.resize(chunk.length as usize, 0);
+            // What the disk does not give back comes again.
+            let mut is_at = |place: &u64| {
+                self.file.read_exact_at(&mut buffer, *place).is_ok() && self.index.is(chunk, &buffer)
+            };
+            if self.places[number].iter().all(&mut is_at) {
+                self.is_there(number);
+            }
+        }
+    }
+
+    fn is_there(&self, number: usize) {
+        self.there.lock().unwrap_or_else(PoisonError::into_inner)[number] = true;
+    }
+
+    fn lacks(&self, number: usize) -> bool {
+        !self.there.lock().unwrap_or_else(PoisonError::into_inner)[number]
+    }
+
+    /// What is coming.
+    pub const fn signed(&self) -> &Signed {
+        &self.signed
+    }
+
+    /// Takes what other bytes have in common with the artefact, such as a version that was held before.
+    pub fn seed(&self, source: impl Read + Unpin + Send) -> Result<(), PutError> {
+        for piece in self.index.cut(source) {
+            // A seed that cannot be read any further is as good as one that ends.
+            let Ok(piece) = piece else { return Ok(()) };
+            if let Some(number) = self.index.number_of(&piece).filter(|number| self.lacks(*number)) {
+                self.write(number, &piece.bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what a held release has in common with the artefact.
+    pub fn seed_from(&self, held: &Held) -> Result<(), PutError> {
+        match File::open(held.folder.join(ARTEFACT)) {
+            Ok(file) => self.seed(BufReader::new(file)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// What is lacking, in ranges that are asked for at once.
+    pub fn gaps(&self) -> Vec<Gap> {
+        let there = self.there.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut gaps: Vec<Gap> = Vec::new();
+        for (number, chunk) in self.index.chunks().iter().enumerate().filter(|(number, _)| !there[*number]) {
+            let end = chunk.offset + u64::from(chunk.packed);
+            match gaps.last_mut() {
+                Some(gap) if gap.chunks.end == number && end - gap.bytes.start <= LONGEST => {
+                    (gap.chunks.end, gap.bytes.end) = (number + 1, end);
+                }
+                _ => gaps.push(Gap { chunks: number..number + 1, bytes: chunk.offset..end }),
+            }
+        }
+        gaps
+    }
+
+    /// The length of a chunk in the archive.
+    pub fn packed(&self, number: usize) -> usize {
+        self.index.chunks()[number].packed as usize
+    }
+
+    /// Puts a chunk, as it came, where it belongs.
+    pub fn put(&self, number: usize, packed: &[u8]) -> Result<(), PutError> {
+        let opened = self.index.open(&self.index.chunks()[number], packed)?;
+        self.write(number, &opened)
+    }
+
+    fn write(&self, number: usize, bytes: &[u8]) -> Result<(), PutError> {
+        let path = || self.folder.join(ARTEFACT);
+        for place in &self.places[number] {
+            self.file.write_all_at(bytes, *place).map_err(at(&path()))?;
+        }
+        let written = bytes.len() as u64 * self.places[number].len() as u64;
+        if self.unsynced.fetch_add(written, Ordering::Relaxed) + written >= UNSYNCED {
+            self.unsynced.store(0, Ordering::Relaxed);
+            self.file.sync_data().map_err(at(&path()))?;
+        }
+        self.is_there(number);
+        Ok(())
+    }
+
+    /// Checks all of it, and holds it from then on.
+    pub fn finish(self, store: &Store) -> Result<(Held, VerifiedArtefact), StoreError> {
+        let path = self.folder.join(ARTEFACT);
+        self.file.sync_all().map_err(at(&path))?;
+        let Signed { manifest, builders, bytes } = &self.signed;
+        let builders = serde_json::to_vec(builders).map_err(|error| at(&path)(error.into()))?;
+        for (name, bytes) in
+            [(MANIFEST, &bytes[..]), (BUILDERS, &builders), (MINISIG, manifest.minisig.as_bytes())]
+        {
+            write(&self.folder.join(name), bytes)?;
+        }
+        sync(&self.folder)?;
+        let there = Held::read(&self.folder).ok_or(noderr_archive::NotTheArtefact::Mismatched)?;
+        let checked = there.open();
+        if let Err(StoreError::Artefact(_)) = &checked {
+            // Every chunk is right, and the whole is not: nothing that comes again would mend that.
+            remove(&self.folder)?;
+        }
+        let artefact = checked?;
+        let folder = store.held_folder().join(self.signed.key());
+        fs::create_dir_all(store.held_folder()).map_err(at(&folder))?;
+        fs::rename(&self.folder, &folder).map_err(at(&folder))?;
+        sync(&store.held_folder())?;
+        let artefact = artefact.moved_to(&folder);
+        Ok((Held { folder, ..there }, artefact))
+    }
+}

@@ -1,0 +1,82 @@
+//! Opening what is held: every byte is read and checked before anybody sees it.
+
+use super::{ARTEFACT, BUILDERS, Held, MANIFEST, Signed, StoreError, at};
+use noderr_archive::check_artefact;
+use noderr_protocol::release::{MAX_MANIFEST, Manifest};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// An artefact whose bytes were read to the end and are those that were signed and built: only [`Held::open`] makes one.
+#[derive(Debug)]
+pub struct VerifiedArtefact {
+    manifest: Manifest,
+    file: File,
+    path: PathBuf,
+}
+
+impl VerifiedArtefact {
+    /// What it is.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The bytes, from the beginning.
+    pub const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The same artefact, whose folder has moved.
+    pub(super) fn moved_to(self, folder: &Path) -> Self {
+        Self { path: folder.join(ARTEFACT), ..self }
+    }
+
+    /// Where they lie. Whoever opens the path anew reads what lies there then.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Held {
+    /// What lies in a folder, if it is a release.
+    pub(super) fn read(folder: &Path) -> Option<Self> {
+        let bytes = small(&folder.join(MANIFEST)).ok()?;
+        let builders = serde_json::from_slice(&small(&folder.join(BUILDERS)).ok()?).ok()?;
+        let signed = Signed::read(bytes, builders).ok()?;
+        let since = fs::metadata(folder.join(MANIFEST)).and_then(|file| file.modified()).ok()?;
+        let held = Self { signed, since, folder: folder.to_owned() };
+        // The folder has the hash of the manifest in its name: another manifest was put there by nobody who may.
+        (held.key() == Some(&held.signed.key())).then_some(held)
+    }
+
+    /// Where its bytes lie.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(ARTEFACT)
+    }
+
+    /// Whether it is another version of the same.
+    pub(crate) fn is_of_series(&self, signed: &Signed) -> bool {
+        self.signed.manifest.release.series == signed.manifest.release.series
+    }
+
+    pub(super) fn key(&self) -> Option<&str> {
+        self.folder.file_name()?.to_str()
+    }
+
+    /// Opens the artefact, and reads and checks all of it.
+    pub fn open(&self) -> Result<VerifiedArtefact, StoreError> {
+        let path = self.folder.join(ARTEFACT);
+        let mut file = File::open(&path).map_err(at(&path))?;
+        let Signed { manifest, builders, .. } = &self.signed;
+        check_artefact(BufReader::new(&file), &manifest.content, builders, &manifest.minisig)?;
+        file.seek(SeekFrom::Start(0)).map_err(at(&path))?;
+        Ok(VerifiedArtefact { manifest: manifest.clone(), file, path })
+    }
+}
+
+/// The bytes of a small file.
+fn small(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_MANIFEST as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_MANIFEST { Err(io::Error::other("it is too large")) } else { Ok(bytes) }
+}

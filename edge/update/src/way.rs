@@ -1,0 +1,36 @@
+//! A release on its way: what is known of it so far, and where the rest is asked for.
+
+use crate::machine::Setback;
+use crate::places::Place;
+use crate::store::{Coming, Signed};
+use crate::trust::Target;
+use std::sync::Arc;
+
+/// A release on its way.
+#[derive(Default)]
+pub(crate) struct OnTheWay {
+    pub(crate) target: Option<Target>,
+    pub(crate) signed: Option<Signed>,
+    pub(crate) coming: Option<Arc<Coming>>,
+    pub(crate) places: Vec<Place>,
+    /// Why the last place was of no use.
+    why: Option<Setback>,
+    /// What the meter showed when it began.
+    pub(crate) began: u64,
+    pub(crate) filled: u64,
+}
+
+impl OnTheWay {
+    /// The place that is asked now.
+    pub(crate) fn place(&self) -> Result<Place, Setback> {
+        let none = || Setback::Passing("nobody has the archive".to_owned());
+        self.places.first().cloned().ok_or_else(|| self.why.clone().unwrap_or_else(none))
+    }
+
+    /// Asks a place no more.
+    pub(crate) fn give_up(&mut self, why: Setback) {
+        tracing::warn!(place = ?self.places.first(), ?why, "a place of an archive is of no use");
+        self.places.remove(0);
+        self.why = Some(why);
+    }
+}

@@ -1,0 +1,184 @@
+//! A release manager: keys, a folder of releases, and the hands of everybody who signs.
+
+use crate::binaries::binary;
+use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
+use noderr_cli::Client;
+use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseKind, ReleaseName};
+use noderr_releases::{
+    BuilderKey, Draft, FileKey, NewRelease, PublicKey, ReleaseFolder, ReleaseKey as _, Roles, Root, Targets,
+    new_unlocked_builder, shelves,
+};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// A release manager with all keys.
+pub struct ReleaseManager {
+    /// The folder of the releases.
+    pub folder: ReleaseFolder,
+    place: PathBuf,
+    root: [FileKey; 2],
+    targets: FileKey,
+    kinds: FileKey,
+    builder: BuilderKey,
+    /// The builder's public key, in a line.
+    pub builder_key: String,
+}
+
+impl ReleaseManager {
+    /// Makes keys and a first root in a folder, for a control plane with this online key.
+    pub fn begin(place: &Path, online: &PublicKey) -> anyhow::Result<Self> {
+        let (secret, builder_key) = new_unlocked_builder()?;
+        let manager = Self {
+            folder: ReleaseFolder::new(&place.join("releases")),
+            place: place.to_owned(),
+            root: [FileKey::generate(), FileKey::generate()],
+            targets: FileKey::generate(),
+            kinds: FileKey::generate(),
+            builder: secret,
+            builder_key,
+        };
+        let [a, b] = manager.root.each_ref().map(|key| key.public());
+        let roles = Roles {
+            root: (&[a, b], 2),
+            targets: (&[manager.targets.public()], 1),
+            snapshot: (&[online], 1),
+            timestamp: (&[online], 1),
+        };
+        let ends = Timestamp::now() + YEAR;
+        let mut top = Targets::new(1, ends);
+        let builders = serde_json::to_vec(&Builders { keys: vec![manager.builder_key.clone()] })?;
+        top.targets.insert(BUILDERS.to_owned(), manager.folder.put_target(BUILDERS, &builders)?);
+        for kind in ReleaseKind::KNOWN.iter().map(|kind| kind.name()) {
+            top.delegate(&kind, &[&format!("{kind}/*/*")], &[manager.kinds.public()], 1);
+            for (role, says) in shelves(&kind, ends, &[manager.kinds.public()], 1) {
+                manager.folder.put_draft(&role, &Draft::new(says))?;
+            }
+        }
+        manager.folder.put_draft("targets", &Draft::new(top))?;
+        manager.folder.put_draft("root", &Draft::new(Root::new(1, ends, &roles)))?;
+        manager.sign()?;
+        Ok(manager)
+    }
+
+    /// Begins for a control plane that is asked for its online key.
+    pub async fn for_plane(place: &Path, client: &Client) -> anyhow::Result<Self> {
+        let key = client.get("/release-online-key").await?;
+        Self::begin(place, &serde_json::from_value(key["key"].clone())?)
+    }
+
+    /// Everybody signs what is prepared.
+    pub fn sign(&self) -> anyhow::Result<()> {
+        for key in self.root.iter().chain([&self.targets, &self.kinds]) {
+            self.folder.sign(self.folder.prepared_for(key.public())?, key)?;
+        }
+        Ok(())
+    }
+
+    /// Builds, packs and signs a release of these bytes.
+    pub fn release(&self, name: &str, bytes: &[u8]) -> anyhow::Result<Manifest> {
+        self.release_with(name, bytes, |_| {})
+    }
+
+    /// Builds, packs and signs a release that says more of itself.
+    pub fn release_with(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        says: impl FnOnce(&mut Manifest) + 'static,
+    ) -> anyhow::Result<Manifest> {
+        let artefact = self.place.join("artefact");
+        fs::write(&artefact, bytes)?;
+        let manifest = self.add(name, &artefact, says)?;
+        self.sign()?;
+        Ok(manifest)
+    }
+
+    /// Packs an artefact and prepares its release.
+    pub fn add(
+        &self,
+        name: &str,
+        artefact: &Path,
+        says: impl FnOnce(&mut Manifest) + 'static,
+    ) -> anyhow::Result<Manifest> {
+        let name: ReleaseName = name.parse()?;
+        let minisig = self.builder.sign(File::open(artefact)?, &name.to_string())?;
+        let new = NewRelease { name, minisig, may_be_older: true, says: Box::new(says) };
+        Ok(self.folder.add(artefact, new)?)
+    }
+
+    /// Takes a release back.
+    pub fn withdraw(&self, name: &str) -> anyhow::Result<()> {
+        let role = noderr_releases::shelf_of(&name.parse()?);
+        let mut says = self.folder.next(&role)?;
+        ensure!(says.targets.remove(name).is_some(), "there is no {name}");
+        self.folder.put_draft(&role, &Draft::new(says))?;
+        self.sign()
+    }
+
+    /// Publishes the folder with `noderrctl`.
+    pub async fn publish(&self, plane: &Publisher) -> anyhow::Result<String> {
+        plane.ctl(&["release", "publish", &self.folder_name()]).await
+    }
+
+    fn folder_name(&self) -> String {
+        self.place.join("releases").display().to_string()
+    }
+}
+
+/// What `noderrctl` needs to speak to a control plane on behalf of a release manager.
+pub struct Publisher {
+    url: String,
+    roots: PathBuf,
+    token: String,
+}
+
+impl Publisher {
+    /// Issues a token of a release manager.
+    pub async fn new(url: String, roots: PathBuf, admin: &Client) -> anyhow::Result<Self> {
+        let wanted = json!({ "name": "release manager", "permissions": ["read-releases", "write-releases", "read-nodes"] });
+        let issued = admin.post("/tokens", &wanted).await?;
+        let token = issued["secret"].as_str().context("no token")?.to_owned();
+        Ok(Self { url, roots, token })
+    }
+
+    /// Runs `noderrctl`; returns what it says.
+    pub async fn ctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let done = tokio::process::Command::new(binary("noderrctl")?)
+            .args(arguments)
+            .env("NODERR_URL", &self.url)
+            .env("NODERR_CA", &self.roots)
+            .env("NODERR_TOKEN", &self.token)
+            .output()
+            .await?;
+        let [said, why] = [&done.stdout, &done.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+        ensure!(done.status.success(), "noderrctl {}: {why}", arguments.join(" "));
+        Ok(said)
+    }
+
+    /// What `noderrctl --json` prints.
+    pub async fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let said = self.ctl(&[&["--json"], arguments].concat()).await?;
+        serde_json::from_str(&said).with_context(|| said)
+    }
+}
+
+/// Bytes that look like nothing, always the same for a seed.
+pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+    use rand::{RngCore as _, SeedableRng as _};
+    let mut bytes = vec![0; length];
+    rand::rngs::StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Why a command of the release manager is refused.
+pub fn refusal(result: anyhow::Result<String>) -> anyhow::Result<String> {
+    match result {
+        Err(error) => Ok(error.to_string()),
+        Ok(said) => anyhow::bail!("it was done: {said}"),
+    }
+}

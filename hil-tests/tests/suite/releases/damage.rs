@@ -1,0 +1,174 @@
+//! Disks that are full, take nothing, lose what was not synced, or give back something else.
+
+use super::{TIMELESS, refused, world};
+use anyhow::{Context as _, ensure};
+use noderr_hil::forgetful::{Fault, ForgetfulDisk};
+use noderr_hil::manager::noise;
+use noderr_hil::{Bringer, Handout, SmallDisk, scratch};
+use noderr_protocol::release::ReleaseRefusal;
+use noderr_update::{Stage, StoreLimits, store_in};
+use rustix::io::Errno;
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+const RELEASE: &str = "os/generic/1.0.0";
+
+/// Where the bytes of a held release lie.
+fn artefact_of(this: &Bringer) -> anyhow::Result<PathBuf> {
+    let held = store_in(&this.data, this.settings.store).find(&RELEASE.parse()?).context("it is not held")?;
+    Ok(held.path())
+}
+
+#[tokio::test]
+async fn one_flipped_bit_is_noticed_and_mended_by_fetching_what_is_damaged_and_no_more() -> anyhow::Result<()>
+{
+    let (_place, handout, mut this) = world().await?;
+    let artefact = noise(2_000_000, 1);
+    handout.release(RELEASE, &artefact)?;
+    assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held);
+    let file = fs::File::options().read(true).write(true).open(artefact_of(&this)?)?;
+    for at in [0, 1_234_567, 1_999_999] {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at)?;
+        file.write_all_at(&[byte[0] ^ 0x10], at)?;
+        handout.asked();
+        let before = handout.sent();
+        ensure!(this.held(RELEASE).is_err(), "damaged bytes were opened");
+        this.restart();
+        assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held);
+        assert_eq!(this.held(RELEASE)?, artefact);
+        let asked = handout.asked();
+        ensure!(asked.len() == 1, "at {at}: {asked:?}");
+        ensure!(handout.sent() - before <= 128 * 1024, "{} bytes for one bit", handout.sent() - before);
+    }
+    // The index, the manifest, the builders.
+    let folder = artefact_of(&this)?.parent().context("a folder")?.to_owned();
+    for name in ["index", "manifest.json", "builders.json"] {
+        let place =
+            fs::read_dir(folder.parent().context("held")?)?.next().context("a release")??.path().join(name);
+        let mut bytes = fs::read(&place)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+        fs::write(&place, bytes)?;
+        this.restart();
+        assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held, "{name}");
+        assert_eq!(this.held(RELEASE)?, artefact, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn on_a_disk_that_is_too_small_nothing_is_held_and_what_was_held_stays() -> anyhow::Result<()> {
+    let place = scratch()?;
+    let handout = Handout::start(&place.path().join("server")).await?;
+    let data = place.path().join("data");
+    fs::create_dir_all(&data)?;
+    let _disk = SmallDisk::mount(&data, 8)?;
+    let mut this = Bringer::new(&data, &handout)?;
+    let small = noise(1_000_000, 1);
+    handout.release(RELEASE, &small)?;
+    assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held);
+    handout.release("os/generic/2.0.0", &noise(12_000_000, 2))?;
+    let before = handout.sent();
+    let brought = this.bring("os/generic/2.0.0").await?;
+    ensure!(
+        matches!(&brought.stage, Stage::Waiting(why) if why.contains("disk is full")),
+        "{:?}",
+        brought.stage
+    );
+    ensure!(handout.sent() - before < 200_000, "it was fetched onto a disk that cannot hold it");
+    assert_eq!(this.held(RELEASE)?, small);
+    // And where the box's own bound says so.
+    this.settings.store = StoreLimits { bytes: 2_000_000, versions: 3 };
+    assert_eq!(refused(&this.bring("os/generic/2.0.0").await?)?, ReleaseRefusal::Room);
+    // What was begun and is of no use gives its room back.
+    this.settings.store = StoreLimits { bytes: 8_000_000, versions: 3 };
+    handout.release("os/generic/1.1.0", &noise(3_000_000, 3))?;
+    assert_eq!(this.bring("os/generic/1.1.0").await?.stage, Stage::Held);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_oldest_versions_go_and_never_what_is_wanted() -> anyhow::Result<()> {
+    let (_place, handout, mut this) = world().await?;
+    this.settings.store = StoreLimits { bytes: 1_000_000, versions: 2 };
+    for (number, name) in ["1.0.0", "1.1.0", "1.2.0"].iter().enumerate() {
+        let release = format!("os/generic/{name}");
+        handout.release(&release, &noise(100_000, number as u64))?;
+        assert_eq!(this.bring(&release).await?.stage, Stage::Held);
+        tokio::time::sleep(TIMELESS).await;
+    }
+    let held = || -> Vec<String> {
+        let mut held: Vec<_> = store_in(&this.data, this.settings.store)
+            .held()
+            .iter()
+            .map(|held| held.signed.manifest.release.to_string())
+            .collect();
+        held.sort();
+        held
+    };
+    assert_eq!(held(), ["os/generic/1.1.0", "os/generic/1.2.0"]);
+    handout.release("models/btc/1.0.0", &noise(850_000, 9))?;
+    assert_eq!(this.bring("models/btc/1.0.0").await?.stage, Stage::Held);
+    assert_eq!(held(), ["models/btc/1.0.0", "os/generic/1.2.0"]);
+    Ok(())
+}
+
+/// Brings a release onto a disk that fails for good from some request on, and then loses what was not synced.
+async fn bring_and_lose_power(
+    handout: &Handout,
+    artefact: &[u8],
+    fault: Option<Fault>,
+    seed: u64,
+) -> anyhow::Result<u64> {
+    let place = scratch()?;
+    let disk = ForgetfulDisk::mount(place.path(), 32)?;
+    let data = place.path().join("data");
+    {
+        let this = Bringer::new(&data, handout)?;
+        let before = disk.requests();
+        disk.plan(fault);
+        let stage = this.bring(RELEASE).await?.stage;
+        let requests = disk.requests() - before;
+        disk.cut(seed);
+        disk.plan(None);
+        drop(this);
+        let this = Bringer::new(&data, handout)?;
+        // Whatever is there is whole, or is not opened.
+        if store_in(&this.data, this.settings.store).find(&RELEASE.parse()?).is_some()
+            && let Ok(bytes) = this.held(RELEASE)
+        {
+            ensure!(bytes == artefact, "something else was opened");
+        } else {
+            ensure!(fault.is_some() || stage != Stage::Held, "what was held is gone");
+        }
+        ensure!(this.bring(RELEASE).await?.stage == Stage::Held, "it is stuck");
+        ensure!(this.held(RELEASE)? == artefact, "something else is held");
+        Ok(requests)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn power_cuts_and_failing_disks_leave_what_is_whole_or_is_fetched_again() -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let handout = Handout::start(place.path()).await?;
+    let artefact = noise(600_000, 1);
+    handout.release(RELEASE, &artefact)?;
+    let mut requests = 0;
+    for seed in 0..8 {
+        let brought = bring_and_lose_power(&handout, &artefact, None, seed).await;
+        requests = brought.with_context(|| format!("seed {seed}"))?;
+    }
+    for after in 0..requests {
+        for error in [Errno::IO, Errno::NOSPC, Errno::ROFS] {
+            if (after + u64::from(error == Errno::ROFS)) % 3 != 0 && after > 40 {
+                continue;
+            }
+            let fault = Fault { after, error, for_good: true };
+            let brought = bring_and_lose_power(&handout, &artefact, Some(fault), after).await;
+            brought.with_context(|| format!("{error} from request {after} of {requests} on"))?;
+        }
+    }
+    Ok(())
+}
