@@ -173,6 +173,8 @@ impl Lab {
             authority: Some(self.control.authority().to_owned()),
             ..ControlOptions::default()
         };
+        let objects = self.folder.join("control/objects");
+        options = options.with("releases", format!("folder = \"{}\"", objects.display()));
         if let Some(mosquitto) = &self.mosquitto {
             options = options.with("broker", mosquitto.setting());
             options.broker = Some(mosquitto.address());

@@ -111,6 +111,13 @@ impl ReleaseManager {
         Ok(self.folder.add(artefact, new)?)
     }
 
+    /// What a role of a kind says, signed by the keys of the kind, whatever the folder has.
+    pub fn signed_by_kind(&self, says: Targets) -> anyhow::Result<Vec<u8>> {
+        let mut draft = Draft::new(says);
+        draft.sign(&self.kinds)?;
+        Ok(draft.to_bytes()?)
+    }
+
     /// Takes a release back.
     pub fn withdraw(&self, name: &str) -> anyhow::Result<()> {
         let role = noderr_releases::shelf_of(&name.parse()?);

@@ -83,8 +83,12 @@ impl ReleaseFolder {
             } else {
                 self.manifest(name, target).map(drop)
             };
-            if let Err(error) = fit {
-                wrong.push(format!("{name}, which {role} names: {error}"));
+            match fit {
+                Ok(()) => {}
+                Err(ReleaseError::Io { why, .. }) if why.kind() == io::ErrorKind::NotFound => {
+                    wrong.push(format!("{name}, which {role} names, is missing"));
+                }
+                Err(error) => wrong.push(format!("{name}, which {role} names: {error}")),
             }
         }
         Ok(())

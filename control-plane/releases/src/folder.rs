@@ -41,7 +41,14 @@ impl ReleaseFolder {
 
     /// A published version of a role.
     pub fn published<M: Metadata>(&self, role: &str, version: u64) -> Result<Option<Draft<M>>, ReleaseError> {
-        read(self.metadata().join(format!("{version}.{role}.json")))
+        let path = self.metadata().join(format!("{version}.{role}.json"));
+        let read: Option<Draft<M>> = read(path.clone())?;
+        match read.as_ref().map(|draft| draft.says().version()) {
+            Some(says) if says != version => {
+                Err(ReleaseError::Unreadable { path, why: format!("it says that it is version {says}") })
+            }
+            _ => Ok(read),
+        }
     }
 
     /// The newest version of a role, by the names of the files.

@@ -1,6 +1,7 @@
 //! A control plane as a process, which tests can start, stop, kill, and start again.
 
 mod database;
+mod files;
 mod options;
 
 pub use options::ControlOptions;

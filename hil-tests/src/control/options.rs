@@ -52,6 +52,7 @@ pub(super) fn configuration(
         ("database", String::new()),
         ("authority", String::new()),
         ("telemetry", String::new()),
+        ("releases", String::new()),
     ];
     let mut add = |topic: &str, line: &str| {
         if let Some((_, lines)) = topics.iter_mut().find(|(name, _)| *name == topic) {

@@ -95,12 +95,15 @@ fn checked(
     (metadata, targets): (Vec<Metadata>, Vec<(String, Vec<u8>)>),
     publication: Publication,
 ) -> Result<Shown, Problem> {
-    let place = tempfile::tempdir().map_err(not_fit)?;
+    let place = tempfile::tempdir().map_err(|error| Problem::from(anyhow::Error::from(error)))?;
+    // Where this is checked is nobody's business.
+    let here = format!("{}/", place.path().display());
+    let not_fit = |why: &dyn std::fmt::Display| not_fit(why.to_string().replace(&here, ""));
     let folder = ReleaseFolder::new(place.path());
     for new in &publication.metadata {
         let known = metadata.iter().find(|known| known.role == new.role && known.version >= new.version);
         if let Some(known) = known {
-            return Err(not_fit(format!(
+            return Err(not_fit(&format!(
                 "version {} of {} is published already; the folder is older than what is here",
                 known.version, known.role
             )));
@@ -116,28 +119,31 @@ fn checked(
         lay(&folder.targets(), &super::shelf::path_of(name, &Sha256::digest(body)), body)?;
     }
     let now = jiff::Timestamp::now();
-    let wrong = folder.check(now, Artefacts::Elsewhere).map_err(not_fit)?;
+    let wrong = folder.check(now, Artefacts::Elsewhere).map_err(|error| not_fit(&error))?;
     if !wrong.is_empty() {
-        return Err(not_fit(wrong.join("; ")));
+        return Err(not_fit(&wrong.join("; ")));
     }
-    let root = folder.newest::<Root>("root").map_err(not_fit)?.ok_or_else(|| not_fit("there is no root"))?;
+    let root = folder
+        .newest::<Root>("root")
+        .map_err(|error| not_fit(&error))?
+        .ok_or_else(|| not_fit(&"there is no root"))?;
     let online = supply.online.public().id();
     let is_named = |role: &str| root.says().roles.get(role).is_some_and(|keys| keys.keyids.contains(&online));
     if !is_named("snapshot") || !is_named("timestamp") {
-        return Err(not_fit(format!(
+        return Err(not_fit(&format!(
             "the root names another online key than this control plane's, which is {online}: `noderrctl release online-key`"
         )));
     }
-    refresh_online(&folder, now, &supply.online, &supply.online).map_err(not_fit)?;
+    refresh_online(&folder, now, &supply.online, &supply.online).map_err(|error| not_fit(&error))?;
     let mut shown = Shown { metadata: publication.metadata, releases: Vec::new() };
     for role in ["snapshot", "timestamp"] {
-        if let Some((version, body)) = folder.newest_bytes(role).map_err(not_fit)? {
-            let version = i64::try_from(version).map_err(not_fit)?;
+        if let Some((version, body)) = folder.newest_bytes(role).map_err(|error| not_fit(&error))? {
+            let version = i64::try_from(version).map_err(|error| not_fit(&error))?;
             shown.metadata.push(Metadata { role: role.to_owned(), version, body });
         }
     }
-    for (name, target) in folder.published_releases().map_err(not_fit)? {
-        let manifest = folder.manifest(&name.to_string(), &target).map_err(not_fit)?;
+    for (name, target) in folder.published_releases().map_err(|error| not_fit(&error))? {
+        let manifest = folder.manifest(&name.to_string(), &target).map_err(|error| not_fit(&error))?;
         let sha256 = target.hashes.get("sha256").and_then(|hash| hex::decode(hash).ok()).unwrap_or_default();
         shown.releases.push((manifest, sha256));
     }

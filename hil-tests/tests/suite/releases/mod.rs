@@ -5,6 +5,7 @@ mod costs;
 mod damage;
 mod kills;
 mod path;
+mod plane;
 
 use crate::lab;
 use anyhow::bail;

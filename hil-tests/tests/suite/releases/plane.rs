@@ -1,0 +1,211 @@
+//! The control plane: what it refuses to show, who gets what, and that every instance shows the same.
+
+use super::Network;
+use anyhow::{Context as _, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use noderr_cli::{ApiError, Client};
+use noderr_hil::manager::{noise, refusal};
+use noderr_hil::{BoxOptions, ControlPlane, LabOptions, SOON, until};
+use noderr_releases::{Draft, FileKey, Targets, Timestamp};
+use serde_json::{Value, json};
+
+/// What a control plane shows at a path under `/releases/`.
+async fn shown(plane: &ControlPlane, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    plane.shows(&format!("/releases/{path}")).await
+}
+
+async fn channels_of_beacon(plane: &ControlPlane) -> anyhow::Result<Vec<Value>> {
+    let beacon: Value = serde_json::from_slice(&shown(plane, "beacon.json").await?.context("a beacon")?)?;
+    Ok(beacon["channels"].as_array().context("channels")?.clone())
+}
+
+/// Why a publication is refused.
+async fn put(client: &Client, metadata: Value, targets: Value) -> anyhow::Result<String> {
+    let body = json!({ "metadata": metadata, "targets": targets });
+    match client.put("/release-metadata", &body).await {
+        Err(ApiError::Refused { kind, detail, .. }) => Ok(format!("{kind}: {detail}")),
+        Err(error) => Err(error.into()),
+        Ok(done) => anyhow::bail!("it was published: {done}"),
+    }
+}
+
+fn signed(role: &str, version: u64, body: &[u8]) -> Value {
+    json!({ "role": role, "version": version, "body": BASE64_STANDARD.encode(body) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_fit_is_refused_before_anything_is_shown() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (admin, folder, plane) = (&network.lab.admin, &network.manager.folder, &network.lab.control);
+    let manifest = network.manager.release("os/generic/1.0.0", &noise(50_000, 1))?;
+    let before = shown(plane, "metadata/timestamp.json").await?;
+    let role = noderr_releases::shelf_of(&manifest.release);
+    let honest = folder.bytes(&role, 2)?.context("the shelf")?;
+    let (target, bytes) = {
+        let file = folder.releases()?.remove(0).1;
+        ("os/generic/1.0.0", folder.small_target("os/generic/1.0.0", &file)?.1)
+    };
+    let small = |name: &str, body: &[u8]| json!([{ "name": name, "body": BASE64_STANDARD.encode(body) }]);
+    let named = small(target, &bytes);
+    // Nobody's signature, another's, and one that is too old.
+    let says: Draft<Targets> = serde_json::from_slice(&honest)?;
+    let unsigned = Draft::new(says.says().clone()).to_bytes()?;
+    let mut strange = Draft::new(says.says().clone());
+    strange.sign(&FileKey::generate())?;
+    let mut ended = says.says().clone();
+    ended.expires = "2020-01-01T00:00:00Z".parse()?;
+    let ended = network.manager.signed_by_kind(ended)?;
+    let first = folder.bytes(&role, 1)?.context("the first")?;
+    for (why, metadata, targets) in [
+        ("not signed by enough", json!([signed(&role, 2, &unsigned)]), &named),
+        ("not signed by enough", json!([signed(&role, 2, &strange.to_bytes()?)]), &named),
+        ("ended at 2020", json!([signed(&role, 2, &ended)]), &named),
+        ("published already", json!([signed(&role, 1, &first)]), &named),
+        ("os/generic/1.0.0, which", json!([signed(&role, 2, &honest)]), &json!([])),
+        ("archive-missing", json!([signed(&role, 2, &honest)]), &named),
+        ("control plane's own", json!([signed("timestamp", 9, &honest)]), &named),
+        ("no name", json!([signed("../../os", 2, &honest)]), &named),
+        ("no name", json!([signed(&role, 2, &honest)]), &small("os/../../x", &bytes)),
+        ("not understood", json!([signed(&role, 2, b"{}")]), &named),
+        ("not understood", json!([signed(&role, 3, &honest)]), &named),
+    ] {
+        let refused = put(admin, metadata, targets.clone()).await?;
+        ensure!(refused.contains(why), "{why}: {refused}");
+        assert_eq!(shown(plane, "metadata/timestamp.json").await?, before, "{why}");
+    }
+    // An archive that is another one, and one that goes on elsewhere.
+    let archive = hex::encode(manifest.archive.sha256.0);
+    let path = format!("/release-archives/{archive}");
+    let wrong = admin.put_part(&path, vec![0; 10], "bytes 0-9/10").await;
+    assert_eq!(
+        wrong.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(),
+        Some("archive-mismatch")
+    );
+    let gap = admin.put_part(&path, vec![0; 10], "bytes 7-16/100").await;
+    assert_eq!(gap.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(), Some("upload-offset"));
+    let huge = admin.put_part(&path, vec![0; 10], &format!("bytes 0-9/{}", u64::MAX)).await;
+    assert_eq!(
+        huge.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(),
+        Some("archive-too-large")
+    );
+    // The same folder, by the tool, is fit.
+    network.manager.publish(&network.publisher).await?;
+    assert!(shown(plane, &format!("metadata/2.{role}.json")).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_gets_what_the_channel_that_is_most_its_own_has() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (manager, publisher) = (&network.manager, &network.publisher);
+    let (plain, first) = network.lab.online_box("plain", &BoxOptions::PLAIN).await?;
+    let (oracle, second) = network.lab.online_box("oracle", &BoxOptions::PLAIN).await?;
+    for (release, seed) in [("models/btc/1.0.0", 1), ("models/btc/2.0.0", 2)] {
+        manager.release(release, &noise(30_000, seed))?;
+    }
+    let only = |word: &str| vec![word.parse().expect("a word")];
+    let tier = only("oracle");
+    manager.release_with("models/btc/3.0.0", &noise(30_000, 3), move |manifest| manifest.tiers = tier)?;
+    manager.publish(publisher).await?;
+    publisher.ctl(&["channels", "activate", "models/btc/1.0.0"]).await?;
+    for rig in [&first, &second] {
+        rig.release_is("models/btc/1.0.0", "held", SOON).await?;
+    }
+    publisher
+        .ctl(&["channels", "activate", "models/btc/2.0.0", "--hardware", std::env::consts::ARCH])
+        .await?;
+    for rig in [&first, &second] {
+        rig.release_is("models/btc/2.0.0", "held", SOON).await?;
+    }
+    for (arguments, why) in [
+        (&["channels", "activate", "models/btc/3.0.0"][..], "for oracle alone"),
+        (&["channels", "activate", "models/btc/3.0.0", "--tier", "guardian"], "for oracle alone"),
+        (&["channels", "activate", "models/btc/3.0.0", "--tier", "king"], "a tier is one of"),
+        (&["channels", "activate", "models/btc/9.0.0"], "no such release"),
+        (&["channels", "activate", "models/btc"], "no release"),
+        (&["channels", "deactivate", "models/btc/1.0.0"], "no release"),
+    ] {
+        let refused = refusal(publisher.ctl(arguments).await)?;
+        ensure!(refused.contains(why), "{arguments:?}: {refused}");
+    }
+    publisher.ctl(&["channels", "activate", "models/btc/3.0.0", "--tier", "oracle"]).await?;
+    network.lab.admin.patch(&format!("/nodes/{oracle}/desired"), &json!({ "tier": "oracle" })).await?;
+    second.release_is("models/btc/3.0.0", "held", SOON).await?;
+    assert_eq!(first.releases().await?[0]["release"], "models/btc/2.0.0", "it is of no tier");
+    // Withdrawn: out of its channel, and the next best counts again.
+    manager.withdraw("models/btc/3.0.0")?;
+    manager.publish(publisher).await?;
+    second.release_is("models/btc/2.0.0", "held", SOON).await?;
+    let refused =
+        refusal(publisher.ctl(&["channels", "activate", "models/btc/3.0.0", "--tier", "oracle"]).await)?;
+    ensure!(refused.contains("withdrawn"), "{refused}");
+    let history = publisher.json(&["channels", "history"]).await?;
+    assert_eq!(history.as_array().map(Vec::len), Some(3), "{history}");
+    let seen = publisher.json(&["nodes", "releases", &plain]).await?;
+    assert_eq!((&seen[0]["version"], &seen[0]["state"]), (&json!("2.0.0"), &json!("held")));
+    publisher.ctl(&["channels", "deactivate", "models/btc", "--hardware", std::env::consts::ARCH]).await?;
+    publisher.ctl(&["channels", "deactivate", "models/btc"]).await?;
+    until("the node to be told nothing", SOON, || async {
+        Ok(first.releases().await?.is_empty().then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_beacon_says_what_is_active_and_nothing_that_the_metadata_does_not() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let plane = &network.lab.control;
+    assert!(channels_of_beacon(plane).await?.is_empty());
+    network.manager.release("os/generic/1.0.0", &noise(30_000, 1))?;
+    network.manager.publish(&network.publisher).await?;
+    network.publisher.ctl(&["channels", "activate", "os/generic/1.0.0", "--tier", "oracle"]).await?;
+    let channels = until("the beacon", SOON, || async {
+        let channels = channels_of_beacon(plane).await?;
+        Ok((!channels.is_empty()).then_some(channels))
+    })
+    .await?;
+    let expected = json!([{ "kind": "os", "name": "generic", "tier": "oracle", "hardware": "any",
+        "version": "1.0.0", "release": "os/generic/1.0.0" }]);
+    assert_eq!(json!(channels), expected);
+    network.manager.withdraw("os/generic/1.0.0")?;
+    network.manager.publish(&network.publisher).await?;
+    until("the beacon to say nothing", SOON, || async {
+        Ok(channels_of_beacon(plane).await?.is_empty().then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_at_one_instance_is_shown_by_all_and_renewed_by_one() -> anyhow::Result<()> {
+    let mut network = Network::start(LabOptions::default()).await?;
+    let mut second = network.lab.add_plane("second").await?;
+    let manifest = network.manager.release("os/generic/1.0.0", &noise(30_000, 1))?;
+    network.manager.publish(&network.publisher).await?;
+    let newest = shown(&network.lab.control, "metadata/timestamp.json").await?;
+    until("the second instance to show it", SOON, || async {
+        Ok((shown(&second, "metadata/timestamp.json").await? == newest).then_some(()))
+    })
+    .await?;
+    let archive = hex::encode(manifest.archive.sha256.0);
+    assert!(shown(&second, &format!("objects/{archive}")).await?.is_some());
+    // Two days later, a timestamp of seven days is renewed: once, however many instances there are.
+    second.stop().await?;
+    network.lab.control.stop().await?;
+    for plane in [&mut network.lab.control, &mut second] {
+        plane.start_at("+2d").await?;
+    }
+    let before: Draft<Timestamp> = serde_json::from_slice(&newest.context("a timestamp")?)?;
+    let before = i64::try_from(before.says().version)?;
+    let versions = || async {
+        let asked = "SELECT version FROM release_metadata WHERE role = 'timestamp' AND version > $1";
+        Ok::<Vec<i64>, anyhow::Error>(
+            sqlx::query_scalar(asked).bind(before).fetch_all(&network.lab.database).await?,
+        )
+    };
+    until("the timestamp to be renewed", SOON, || async {
+        Ok((!versions().await?.is_empty()).then_some(()))
+    })
+    .await?;
+    assert_eq!(versions().await?, [before + 1]);
+    Ok(())
+}
