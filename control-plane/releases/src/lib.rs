@@ -29,6 +29,7 @@ mod folder;
 mod key;
 mod metadata;
 mod online;
+mod rotation;
 mod shelves;
 mod signing;
 mod soundness;

@@ -23,9 +23,13 @@ pub fn refresh_online(
 ) -> Result<(), ReleaseError> {
     let before: Option<Draft<Snapshot>> = folder.newest("snapshot")?;
     let meta = newest_targets(folder)?;
-    let is_new = before
-        .as_ref()
-        .is_none_or(|before| before.says().meta != meta || before.says().expires() < now + SNAPSHOT / 2);
+    // One that another key has signed is of no use to a box that has the newest root.
+    let is_good = |before: &Draft<Snapshot>| {
+        before.says().meta == meta
+            && before.says().expires() >= now + SNAPSHOT / 2
+            && before.is_signed_by(snapshot.public())
+    };
+    let is_new = !before.as_ref().is_some_and(is_good);
     let newest = match before {
         Some(before) if !is_new => before,
         before => {

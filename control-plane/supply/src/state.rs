@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use noderr_kernel::{Configuration, Database, HasKernel, HttpSettings, Kernel};
 use noderr_objects::Objects;
 use noderr_releases::FileKey;
+use sqlx::PgConnection;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ pub struct Supply {
     pub(crate) objects: Objects,
     /// Where archives arrive, part by part.
     pub(crate) uploads: PathBuf,
-    /// The online key: signs snapshots and timestamps, and nothing else.
-    pub(crate) online: FileKey,
+    /// The online keys: they sign snapshots and timestamps, and nothing else; the root says which of them.
+    pub(crate) online: ArcSwap<Vec<FileKey>>,
     /// What boxes are shown, in memory.
     pub(crate) shelf: ArcSwap<Shelf>,
 }
@@ -35,12 +36,12 @@ impl Supply {
         let folder = settings.folder.clone().unwrap_or_else(|| data.join("objects"));
         let uploads = data.join("uploads");
         std::fs::create_dir_all(&uploads).with_context(|| format!("cannot create {}", uploads.display()))?;
-        let online = online_key(&kernel.database).await.context("cannot read the online key of releases")?;
+        let online = online_keys(&kernel.database).await.context("cannot read the online key of releases")?;
         let shelf = Shelf::load(&kernel.database).await?;
         Ok(Self {
             objects: Objects::in_folder(&folder)?,
             uploads,
-            online,
+            online: ArcSwap::from_pointee(online),
             shelf: ArcSwap::from_pointee(shelf),
             public_url: http.public_url.trim_end_matches('/').to_owned(),
             settings,
@@ -55,8 +56,8 @@ impl HasKernel for Supply {
     }
 }
 
-/// The online key: made by the first instance, the same for all.
-async fn online_key(database: &Database) -> anyhow::Result<FileKey> {
+/// The online key, made by the first instance, the same for all; and the next one, if there is to be another.
+pub(crate) async fn online_keys(database: &Database) -> anyhow::Result<Vec<FileKey>> {
     let fresh = FileKey::generate();
     sqlx::query!(
         "INSERT INTO secrets (key, value) VALUES ('releases-online', $1) ON CONFLICT DO NOTHING",
@@ -64,8 +65,28 @@ async fn online_key(database: &Database) -> anyhow::Result<FileKey> {
     )
     .execute(database.system())
     .await?;
-    let bytes = sqlx::query_scalar!("SELECT value FROM secrets WHERE key = 'releases-online'")
-        .fetch_one(database.system())
-        .await?;
-    Ok(FileKey::from_bytes(&bytes)?)
+    let keys = sqlx::query_scalar!(
+        "SELECT value FROM secrets WHERE key IN ('releases-online', 'releases-online-next') ORDER BY key"
+    )
+    .fetch_all(database.system())
+    .await?;
+    Ok(keys.iter().map(|bytes| FileKey::from_bytes(bytes)).collect::<Result<_, _>>()?)
+}
+
+/// Makes another online key. The one before becomes the first, and the one before that is forgotten.
+pub(crate) async fn next_online_key(connection: &mut PgConnection) -> anyhow::Result<FileKey> {
+    let fresh = FileKey::generate();
+    sqlx::query!(
+        "UPDATE secrets SET value = (SELECT value FROM secrets WHERE key = 'releases-online-next')
+         WHERE key = 'releases-online' AND EXISTS (SELECT FROM secrets WHERE key = 'releases-online-next')"
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO secrets (key, value) VALUES ('releases-online-next', $1) ON CONFLICT (key) DO UPDATE SET value = $1",
+        fresh.to_bytes()
+    )
+    .execute(connection)
+    .await?;
+    Ok(fresh)
 }

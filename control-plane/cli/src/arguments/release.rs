@@ -13,6 +13,31 @@ pub(crate) enum Keys {
         #[arg(long)]
         builder: bool,
     },
+    /// Write a key into another file, encrypted with another passphrase: a copy for a safe, or in place of a passphrase that
+    /// somebody has seen.
+    Export {
+        /// The key's file.
+        file: PathBuf,
+        /// Where the copy is written; nothing may be there yet.
+        copy: PathBuf,
+    },
+    /// Prepare every role in FOLDER that the key OLD signs, so that NEW signs in its place: for a key that is lost, or that
+    /// was used long enough. The others sign as always.
+    Rotate {
+        /// The folder of the releases.
+        folder: PathBuf,
+        /// The public half of the old key, OLD.pub.
+        old: PathBuf,
+        /// The public half of the new key, NEW.pub.
+        new: PathBuf,
+    },
+    /// Prepare every role in FOLDER that the key signs, so that the key signs no more.
+    Revoke {
+        /// The folder of the releases.
+        folder: PathBuf,
+        /// The public half of the key, FILE.pub.
+        key: PathBuf,
+    },
     /// Show the id and the public half of a key.
     Show {
         /// The key's file, or its FILE.pub.
@@ -71,11 +96,17 @@ pub(crate) enum Release {
     Publish {
         /// The folder.
         folder: PathBuf,
+        /// Send every archive that the control plane lacks, also those that it has removed because nobody used them.
+        #[arg(long)]
+        archives: bool,
     },
     /// Fetch the public half of the control plane's key, for `release init --online`.
     OnlineKey {
         /// Where it is written; nothing may be there yet.
         file: PathBuf,
+        /// Have the control plane make another key, which it uses once a root names the key.
+        #[arg(long)]
+        next: bool,
     },
     /// List the releases.
     List {

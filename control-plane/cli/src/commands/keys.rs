@@ -1,6 +1,7 @@
 //! The commands about keys that sign releases.
 
 use super::Printer;
+use super::folder::open;
 use super::proof::read_secret;
 use crate::arguments::Keys;
 use anyhow::{Context as _, ensure};
@@ -19,6 +20,15 @@ const SHORTEST: usize = 12;
 pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
     match command {
         Keys::New { file, builder } => make(printer, &file, builder),
+        Keys::Export { file, copy } => export(printer, &file, &copy),
+        Keys::Rotate { folder, old, new } => {
+            let roles = open(&folder)?.replace_key(&public(&old)?, Some(&public(&new)?))?;
+            replaced(printer, &roles)
+        }
+        Keys::Revoke { folder, key } => {
+            let roles = open(&folder)?.replace_key(&public(&key)?, None)?;
+            replaced(printer, &roles)
+        }
         Keys::Show { file } => {
             let key = public(&file)?;
             printer.fields(&json!({ "id": key.id(), "key": serde_json::to_value(&key)?["keyval"]["public"] }))
@@ -26,12 +36,27 @@ pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
     }
 }
 
-fn make(printer: &Printer, file: &Path, builder: bool) -> anyhow::Result<()> {
-    let place = public_of(file);
-    for path in [file, &place] {
+fn replaced(printer: &Printer, roles: &[String]) -> anyhow::Result<()> {
+    let said = format!("prepared {}; `noderrctl release sign`, and publish", roles.join(", "));
+    printer.done(&json!({ "prepared": roles }), &said)
+}
+
+/// Writes a key into another file under another passphrase.
+fn export(printer: &Printer, file: &Path, copy: &Path) -> anyhow::Result<()> {
+    let key = unlock(file)?;
+    let place = public_of(copy);
+    for path in [copy, &place] {
         ensure!(!path.try_exists()?, "{} exists already, and no key is overwritten", path.display());
     }
-    let passphrase = SecretString::from(read_secret("passphrase for the new key: ")?);
+    let passphrase = new_passphrase("passphrase for the copy: ")?;
+    write(copy, key.to_pem(&passphrase)?.expose_secret().as_bytes(), 0o600)?;
+    write(&place, &serde_json::to_vec_pretty(key.public())?, 0o644)?;
+    printer.done(&json!({ "id": key.public().id() }), &format!("{} is the same key", copy.display()))
+}
+
+/// Asks for a passphrase for a new file.
+fn new_passphrase(prompt: &str) -> anyhow::Result<SecretString> {
+    let passphrase = SecretString::from(read_secret(prompt)?);
     ensure!(
         passphrase.expose_secret().chars().count() >= SHORTEST,
         "a passphrase has at least {SHORTEST} characters: whoever has the file can guess at leisure"
@@ -40,6 +65,15 @@ fn make(printer: &Printer, file: &Path, builder: bool) -> anyhow::Result<()> {
         let again = read_secret("the passphrase again: ")?;
         ensure!(again == passphrase.expose_secret(), "the two passphrases differ");
     }
+    Ok(passphrase)
+}
+
+fn make(printer: &Printer, file: &Path, builder: bool) -> anyhow::Result<()> {
+    let place = public_of(file);
+    for path in [file, &place] {
+        ensure!(!path.try_exists()?, "{} exists already, and no key is overwritten", path.display());
+    }
+    let passphrase = new_passphrase("passphrase for the new key: ")?;
     if builder {
         let (secret, public) = new_builder(&passphrase)?;
         write(file, secret.expose_secret().as_bytes(), 0o600)?;

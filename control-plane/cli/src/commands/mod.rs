@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod evidence;
+mod folder;
 mod keys;
 mod named;
 mod nodes;

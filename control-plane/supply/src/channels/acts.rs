@@ -1,7 +1,7 @@
 //! Activating and deactivating releases.
 
 use super::db::{self, Candidate, Channel};
-use super::terms::{ALL_TIERS, ANY_HARDWARE, NO_CHANNEL, NOT_FOR_CHANNEL, TIERS, WITHDRAWN};
+use super::terms::{ALL_TIERS, ANY_HARDWARE, ARCHIVE_REMOVED, NO_CHANNEL, NOT_FOR_CHANNEL, TIERS, WITHDRAWN};
 use crate::releases::{WRITE_RELEASES, hold_supply, tell};
 use noderr_fleet::nodes::renew_documents;
 use noderr_kernel::{Act, Problem};
@@ -90,9 +90,9 @@ fn fits(channel: &Channel, release: &Candidate) -> Result<(), Problem> {
         return Err(WITHDRAWN.into());
     }
     if release.removed {
-        return Err(
-            WITHDRAWN.because("its archive was removed, because nobody used it; publish the release again")
-        );
+        return Err(ARCHIVE_REMOVED.because(
+            "the archive was removed, because nobody used it: `noderrctl release publish --archives FOLDER` brings it back",
+        ));
     }
     for (is_everybody, theirs, only, what) in [
         (channel.tier == ALL_TIERS, &channel.tier, &release.tiers, "--tier"),

@@ -128,20 +128,41 @@ pub(super) async fn note_release(
     Ok(done.rows_affected() == 1)
 }
 
-/// Marks the releases that are not among these names as withdrawn, and those that are as not; returns the names of those that
-/// have changed.
+/// Marks the releases that are not among these names as withdrawn; returns those that were not before.
 pub(super) async fn mark_withdrawn(
     connection: &mut PgConnection,
     named: &[String],
 ) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
-        r#"UPDATE releases SET withdrawn_at = CASE WHEN withdrawn_at IS NULL THEN now() END
-           WHERE (withdrawn_at IS NULL) <> (kind || '/' || name || '/' || version = ANY($1))
+        r#"UPDATE releases SET withdrawn_at = now()
+           WHERE withdrawn_at IS NULL AND kind || '/' || name || '/' || version <> ALL($1)
            RETURNING kind || '/' || name || '/' || version AS "release!""#,
         named
     )
     .fetch_all(connection)
     .await
+}
+
+/// Marks the releases that are among these names as not withdrawn; returns those that were.
+pub(super) async fn unmark_withdrawn(
+    connection: &mut PgConnection,
+    named: &[String],
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"UPDATE releases SET withdrawn_at = NULL
+           WHERE withdrawn_at IS NOT NULL AND kind || '/' || name || '/' || version = ANY($1)
+           RETURNING kind || '/' || name || '/' || version AS "release!""#,
+        named
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The archives that were removed from the object store.
+pub(super) async fn removed(connection: &mut PgConnection) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!("SELECT archive_sha256 FROM artefacts WHERE removed_at IS NOT NULL")
+        .fetch_all(connection)
+        .await
 }
 
 /// A release and its artefact.

@@ -1,13 +1,14 @@
 //! Releases: published by people who sign them elsewhere, checked, stored, handed out, kept and forgotten.
 
+mod acts;
 mod db;
 mod files;
 mod jobs;
-mod problems;
 mod publish;
 mod routes;
 mod shelf;
 mod terms;
+mod upload_routes;
 mod uploads;
 
 pub use shelf::Shelf;
@@ -27,7 +28,7 @@ pub const FEATURE: Feature<Arc<Supply>> = Feature {
     routes: routes::routes,
     files: files::files,
     permissions: &[&READ_RELEASES, &WRITE_RELEASES],
-    problems: problems::ALL,
+    problems: terms::PROBLEMS,
     settings: &[SettingsSection::of::<ReleasesSettings>()],
     jobs: &[&RenewOnline, &ForgetArchives],
     listens: &[Listens::any(CHANGED, |supply, _| Box::pin(shelf::reload(supply)))],

@@ -2,13 +2,12 @@
 //! is shown. What the control plane adds is its word that nothing newer is hidden.
 
 use super::db::{self, Metadata};
-use super::problems::{NO_ARCHIVE, NOT_FIT};
-use super::terms::CHANGED;
+use super::terms::{CHANGED, NO_ARCHIVE, NOT_FIT};
 use crate::channels;
 use crate::state::Supply;
 use noderr_kernel::{Problem, notify};
 use noderr_protocol::release::Manifest;
-use noderr_releases::{Artefacts, ReleaseFolder, ReleaseKey as _, Root, refresh_online};
+use noderr_releases::{Artefacts, FileKey, ReleaseFolder, ReleaseKey as _, Root, refresh_online};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use std::fs;
@@ -26,8 +25,9 @@ pub(super) struct Publication {
 /// What has come of it.
 pub(super) struct Published {
     pub(super) added: Vec<String>,
-    /// Withdrawn, or named again.
-    pub(super) changed: Vec<String>,
+    pub(super) withdrawn: Vec<String>,
+    /// Withdrawn before, and named again.
+    pub(super) named_again: Vec<String>,
 }
 
 /// Everything that boxes would be shown.
@@ -54,19 +54,26 @@ pub(super) async fn publish(
     for new in &shown.metadata {
         db::put_metadata(connection, new).await?;
     }
-    let mut added = Vec::new();
+    let (removed, mut added) = (db::removed(connection).await?, Vec::new());
     for (manifest, sha256) in &shown.releases {
-        if db::note_release(connection, manifest, sha256, by).await? {
+        let is_new = db::note_release(connection, manifest, sha256, by).await?;
+        if is_new {
             require_archive(supply, manifest).await?;
-            db::mark_removed(connection, &manifest.archive.sha256.0, false).await?;
             added.push(manifest.release.to_string());
+        }
+        if is_new
+            || (removed.contains(&manifest.archive.sha256.0.to_vec())
+                && has_archive(supply, manifest).await?)
+        {
+            db::mark_removed(connection, &manifest.archive.sha256.0, false).await?;
         }
     }
     let named: Vec<_> = shown.releases.iter().map(|(manifest, _)| manifest.release.to_string()).collect();
-    let changed = db::mark_withdrawn(connection, &named).await?;
+    let withdrawn = db::mark_withdrawn(connection, &named).await?;
+    let named_again = db::unmark_withdrawn(connection, &named).await?;
     channels::end_withdrawn(connection, by).await?;
     tell(connection).await?;
-    Ok(Published { added, changed })
+    Ok(Published { added, withdrawn, named_again })
 }
 
 /// Tells every instance, at the commit, that what boxes are shown has changed.
@@ -75,14 +82,18 @@ pub(crate) async fn tell(connection: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 async fn require_archive(supply: &Supply, manifest: &Manifest) -> Result<(), Problem> {
-    let name = hex::encode(manifest.archive.sha256.0);
-    let length =
-        supply.objects.length(&name).await.map_err(|error| Problem::from(anyhow::Error::from(error)))?;
-    if length == Some(manifest.archive.bytes) {
+    if has_archive(supply, manifest).await? {
         return Ok(());
     }
+    let name = hex::encode(manifest.archive.sha256.0);
     Err(NO_ARCHIVE
         .because(format!("the archive {name} of {} is not here; upload it first", manifest.release)))
+}
+
+async fn has_archive(supply: &Supply, manifest: &Manifest) -> Result<bool, Problem> {
+    let length = supply.objects.length(&hex::encode(manifest.archive.sha256.0)).await;
+    let length = length.map_err(|error| Problem::from(anyhow::Error::from(error)))?;
+    Ok(length == Some(manifest.archive.bytes))
 }
 
 fn not_fit(why: impl std::fmt::Display) -> Problem {
@@ -127,14 +138,15 @@ fn checked(
         .newest::<Root>("root")
         .map_err(|error| not_fit(&error))?
         .ok_or_else(|| not_fit(&"there is no root"))?;
-    let online = supply.online.public().id();
-    let is_named = |role: &str| root.says().roles.get(role).is_some_and(|keys| keys.keyids.contains(&online));
-    if !is_named("snapshot") || !is_named("timestamp") {
-        return Err(not_fit(&format!(
-            "the root names another online key than this control plane's, which is {online}: `noderrctl release online-key`"
-        )));
-    }
-    refresh_online(&folder, now, &supply.online, &supply.online).map_err(|error| not_fit(&error))?;
+    let keys = supply.online.load();
+    let is_named = |key: &FileKey, role: &str| {
+        root.says().roles.get(role).is_some_and(|keys| keys.keyids.contains(&key.public().id()))
+    };
+    let online = keys.iter().find(|key| is_named(key, "snapshot") && is_named(key, "timestamp"));
+    let online = online.ok_or_else(|| {
+        not_fit(&"the root names another online key than this control plane's: see `noderrctl release online-key`")
+    })?;
+    refresh_online(&folder, now, online, online).map_err(|error| not_fit(&error))?;
     let mut shown = Shown { metadata: publication.metadata, releases: Vec::new() };
     for role in ["snapshot", "timestamp"] {
         if let Some((version, body)) = folder.newest_bytes(role).map_err(|error| not_fit(&error))? {

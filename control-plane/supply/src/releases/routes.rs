@@ -1,17 +1,14 @@
 //! The API of releases.
 
 use super::db::{self, Metadata, ReleaseRow};
-use super::problems::NOT_FIT;
-use super::publish::{Publication, publish};
-use super::terms::{READ_RELEASES, WRITE_RELEASES};
-use super::uploads::{self, Progress};
+use super::publish::{Publication, Published};
+use super::terms::READ_RELEASES;
+use super::{acts, upload_routes};
 use crate::state::Supply;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::HeaderMap;
-use bytes::Bytes;
 use noderr_kernel::{Asked, Json, PageQuery, Paged, Path, Principal, Problem, Refused};
-use noderr_protocol::{Base64, HexDigest};
-use noderr_releases::ReleaseKey as _;
+use noderr_protocol::Base64;
+use noderr_releases::{FileKey, ReleaseKey as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -22,22 +19,17 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-/// What one publication may come to, and a part of an archive.
+/// What one publication may come to.
 const MOST_PUBLISHED: usize = 32 << 20;
-const MOST_OF_A_PART: usize = 16 << 20;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Supply>> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(show))
         .routes(routes!(state))
-        .routes(routes!(online_key))
+        .routes(routes!(online_key, next_key))
         .merge(OpenApiRouter::new().routes(routes!(put)).layer(DefaultBodyLimit::max(MOST_PUBLISHED)))
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(upload_state, upload))
-                .layer(DefaultBodyLimit::max(MOST_OF_A_PART)),
-        )
+        .merge(upload_routes::routes())
 }
 
 /// A release.
@@ -181,7 +173,14 @@ struct OnlineKey {
     key: Value,
 }
 
-/// Show the public half of the control plane's online key, which a root names for snapshots and timestamps.
+impl From<&FileKey> for OnlineKey {
+    fn from(key: &FileKey) -> Self {
+        let public = key.public();
+        Self { id: public.id(), key: json!(public) }
+    }
+}
+
+/// Show the public half of the control plane's newest online key, which a root names for snapshots and timestamps.
 #[utoipa::path(
     get,
     path = "/release-online-key",
@@ -189,9 +188,24 @@ struct OnlineKey {
     security(()),
     responses((status = 200, body = OnlineKey), Refused)
 )]
-async fn online_key(State(supply): State<Arc<Supply>>) -> Json<OnlineKey> {
-    let public = supply.online.public();
-    Json(OnlineKey { id: public.id(), key: json!(public) })
+async fn online_key(State(supply): State<Arc<Supply>>) -> Result<Json<OnlineKey>, Problem> {
+    let keys = supply.online.load();
+    let newest = keys.last().ok_or_else(|| Problem::not_found("online key"))?;
+    Ok(Json(newest.into()))
+}
+
+/// Make another online key. The control plane uses the key once a root names it: rotate the old one, sign, publish.
+#[utoipa::path(
+    post,
+    path = "/release-online-key",
+    tag = "releases",
+    responses((status = 200, body = OnlineKey), Refused)
+)]
+async fn next_key(State(supply): State<Arc<Supply>>, who: Principal) -> Result<Json<OnlineKey>, Problem> {
+    let mut act = supply.kernel.begin(who).await?;
+    let key = acts::next_online_key(&supply, &mut act).await?;
+    act.commit().await?;
+    Ok(Json((&key).into()))
 }
 
 /// Signed metadata.
@@ -227,8 +241,10 @@ struct NewPublication {
 struct PublicationDone {
     /// Releases that are new.
     added: Vec<String>,
-    /// Releases that were withdrawn, or are named again.
-    changed: Vec<String>,
+    /// Releases that were withdrawn.
+    withdrawn: Vec<String>,
+    /// Releases that had been withdrawn, and are named again.
+    named_again: Vec<String>,
 }
 
 /// Publish what was signed.
@@ -244,13 +260,6 @@ async fn put(
     who: Principal,
     Json(new): Json<NewPublication>,
 ) -> Result<Json<PublicationDone>, Problem> {
-    let mut act = supply.kernel.begin(who).await?;
-    act.require(&WRITE_RELEASES)?;
-    act.require_fresh_proof()?;
-    let online = |role: &str| role == "snapshot" || role == "timestamp";
-    if new.metadata.iter().any(|signed| online(&signed.role)) {
-        return Err(NOT_FIT.because("snapshots and timestamps are the control plane's own"));
-    }
     let metadata = new.metadata.into_iter();
     let publication = Publication {
         metadata: metadata
@@ -258,76 +267,9 @@ async fn put(
             .collect(),
         targets: new.targets.into_iter().map(|target| (target.name, target.body.into_vec())).collect(),
     };
-    let by = act.who().actor();
-    let done = publish(&supply, &mut act, publication, &by).await?;
-    let detail = json!({ "added": done.added, "changed": done.changed });
-    act.record("release.publish", "releases", &detail).await?;
+    let mut act = supply.kernel.begin(who).await?;
+    let done = acts::publish(&supply, &mut act, publication).await?;
     act.commit().await?;
-    Ok(Json(PublicationDone { added: done.added, changed: done.changed }))
-}
-
-/// How far an upload is.
-#[derive(Debug, Serialize, ToSchema)]
-struct Upload {
-    /// Whether all of the archive is stored.
-    stored: bool,
-    /// Bytes that are here, while it is not.
-    bytes: u64,
-}
-
-impl From<Progress> for Upload {
-    fn from(progress: Progress) -> Self {
-        match progress {
-            Progress::Begun(bytes) => Self { stored: false, bytes },
-            Progress::Stored => Self { stored: true, bytes: 0 },
-        }
-    }
-}
-
-/// Show how far the upload of an archive is.
-#[utoipa::path(
-    get,
-    path = "/release-archives/{sha256}",
-    tag = "releases",
-    params(("sha256" = String, Path, description = "SHA-256 of the archive", pattern = "^[0-9a-f]{64}$")),
-    responses((status = 200, body = Upload), Refused)
-)]
-async fn upload_state(
-    State(supply): State<Arc<Supply>>,
-    who: Principal,
-    Path(archive): Path<HexDigest>,
-) -> Result<Json<Upload>, Problem> {
-    who.require(&WRITE_RELEASES)?;
-    Ok(Json(uploads::progress(&supply, &archive).await?.into()))
-}
-
-/// Upload the next part of an archive. `Content-Range` says where it stands, such as `bytes 0-8388607/200000000`.
-#[utoipa::path(
-    put,
-    path = "/release-archives/{sha256}",
-    tag = "releases",
-    params(("sha256" = String, Path, description = "SHA-256 of the archive", pattern = "^[0-9a-f]{64}$")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = Upload), Refused)
-)]
-async fn upload(
-    State(supply): State<Arc<Supply>>,
-    who: Principal,
-    Path(archive): Path<HexDigest>,
-    headers: HeaderMap,
-    part: Bytes,
-) -> Result<Json<Upload>, Problem> {
-    who.require(&WRITE_RELEASES)?;
-    who.require_staff()?;
-    let said = headers.get("content-range").and_then(|said| said.to_str().ok()).and_then(content_range);
-    let (offset, length) = said
-        .filter(|(offset, length)| offset.checked_add(part.len() as u64).is_some_and(|end| end <= *length))
-        .ok_or_else(|| noderr_kernel::problems::BODY.because("Content-Range says where the part stands"))?;
-    Ok(Json(uploads::take(&supply, &archive, (offset, length), part).await?.into()))
-}
-
-/// Where a part begins, and how long all is.
-fn content_range(said: &str) -> Option<(u64, u64)> {
-    let (range, length) = said.strip_prefix("bytes ")?.split_once('/')?;
-    Some((range.split_once('-')?.0.parse().ok()?, length.parse().ok()?))
+    let Published { added, withdrawn, named_again } = done;
+    Ok(Json(PublicationDone { added, withdrawn, named_again }))
 }

@@ -1,7 +1,7 @@
 //! What boxes are shown, in memory: signed metadata, small targets, and the beacon. Each instance has it whole, and loads it
 //! anew when something has changed.
 
-use crate::state::Supply;
+use crate::state::{Supply, online_keys};
 use bytes::Bytes;
 use noderr_kernel::Database;
 use serde::Serialize;
@@ -99,6 +99,7 @@ pub(super) async fn reload(supply: &Arc<Supply>) -> anyhow::Result<()> {
         .fetch_one(supply.kernel.database.system())
         .await?;
     if newest != supply.shelf.load().generation {
+        supply.online.store(Arc::new(online_keys(&supply.kernel.database).await?));
         supply.shelf.store(Arc::new(Shelf::load(&supply.kernel.database).await?));
     }
     Ok(())

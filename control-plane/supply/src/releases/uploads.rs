@@ -1,7 +1,7 @@
 //! Archives arrive part by part: an upload that was interrupted goes on where it was. What is whole and has the hash that it
 //! goes by becomes an object.
 
-use super::problems::{ANOTHER_PART, NOT_THE_ARCHIVE, TOO_LARGE};
+use super::terms::{ANOTHER_PART, NOT_THE_ARCHIVE, TOO_LARGE};
 use crate::state::Supply;
 use noderr_kernel::Problem;
 use noderr_protocol::HexDigest;

@@ -13,10 +13,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-const PASSPHRASE: &str = "a long passphrase";
+pub(super) const PASSPHRASE: &str = "a long passphrase";
 
 /// Runs `noderrctl` in a folder, with what is typed; returns what it says.
-fn ctl(place: &Path, arguments: &str, typed: &str) -> anyhow::Result<String> {
+pub(super) fn ctl(place: &Path, arguments: &str, typed: &str) -> anyhow::Result<String> {
     let mut running = Command::new(binary("noderrctl")?)
         .args(arguments.split(' '))
         .current_dir(place)
@@ -35,12 +35,12 @@ fn ctl(place: &Path, arguments: &str, typed: &str) -> anyhow::Result<String> {
     Ok(said + &why)
 }
 
-fn sign(place: &Path, key: &str) -> anyhow::Result<String> {
+pub(super) fn sign(place: &Path, key: &str) -> anyhow::Result<String> {
     ctl(place, &format!("release sign releases --key {key}"), &format!("yes\n{PASSPHRASE}\n"))
 }
 
 /// Why a command is refused.
-fn refusal(place: &Path, arguments: &str, typed: &str) -> anyhow::Result<String> {
+pub(super) fn refusal(place: &Path, arguments: &str, typed: &str) -> anyhow::Result<String> {
     match ctl(place, arguments, typed) {
         Err(why) => Ok(why.to_string()),
         Ok(said) => anyhow::bail!("{arguments} is done: {said}"),
@@ -132,7 +132,7 @@ async fn what_two_people_sign_on_two_machines_is_believed_by_a_box_without_a_net
 }
 
 /// A folder with a root, its roles and one release.
-fn begun(here: &Path) -> anyhow::Result<()> {
+pub(super) fn begun(here: &Path) -> anyhow::Result<()> {
     keys(here, b"bytes")?;
     ctl(here, INIT, "")?;
     ctl(here, ADD, "")?;

@@ -6,7 +6,9 @@ mod seen;
 mod sign;
 
 use super::Printer;
+use super::folder::open;
 use super::keys::write_public;
+use super::proof::proven;
 use crate::arguments::Release;
 use crate::out::say;
 use anyhow::{Context as _, ensure};
@@ -42,24 +44,20 @@ impl Release {
 /// Runs what asks the control plane.
 pub(crate) async fn run_online(client: &Client, printer: &Printer, command: Release) -> anyhow::Result<()> {
     match command {
-        Release::Publish { folder } => publish::publish(client, printer, &open(&folder)?).await,
-        Release::OnlineKey { file } => {
-            let key = client.get("/release-online-key").await?;
+        Release::Publish { folder, archives } => {
+            publish::publish(client, printer, &open(&folder)?, archives).await
+        }
+        Release::OnlineKey { file, next } => {
+            let key = if next {
+                proven(client, async || client.post("/release-online-key", &json!({})).await).await?
+            } else {
+                client.get("/release-online-key").await?
+            };
             write_public(&file, &serde_json::to_vec_pretty(&key["key"])?)?;
             printer.done(&key, &format!("{} is the key of the control plane", file.display()))
         }
         other => run(printer, other),
     }
-}
-
-fn open(folder: &Path) -> anyhow::Result<ReleaseFolder> {
-    let releases = ReleaseFolder::new(folder);
-    ensure!(
-        releases.coming::<Root>("root")?.is_some(),
-        "{} holds no releases; `noderrctl release init` begins a folder",
-        folder.display()
-    );
-    Ok(releases)
 }
 
 fn progress(releases: &ReleaseFolder) -> anyhow::Result<Vec<Value>> {

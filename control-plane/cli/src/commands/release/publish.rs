@@ -20,6 +20,7 @@ pub(crate) async fn publish(
     client: &Client,
     printer: &Printer,
     releases: &ReleaseFolder,
+    all_archives: bool,
 ) -> anyhow::Result<()> {
     let wrong = releases.check(Timestamp::now(), Artefacts::InTheFolder)?;
     ensure!(wrong.is_empty(), "the folder is not fit to be published: {}", wrong.join("; "));
@@ -36,21 +37,40 @@ pub(crate) async fn publish(
         }
     }
     let (targets, manifests) = targets(releases, &metadata)?;
+    let known = known(client).await?;
     for manifest in &manifests {
-        upload(client, releases, manifest).await?;
+        // What was published before was sent before, and may have been removed since.
+        if !known.contains(&manifest.release.to_string()) {
+            upload(client, releases, manifest).await?;
+        }
+    }
+    if all_archives {
+        for (name, target) in releases.published_releases()? {
+            upload(client, releases, &releases.manifest(&name.to_string(), &target)?).await?;
+        }
     }
     let body = json!({ "metadata": metadata, "targets": targets });
     let done = proven(client, async || client.put("/release-metadata", &body).await).await?;
-    let names = |field: &str| {
-        done[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
-    };
-    let said = match (names("added").as_str(), names("changed").as_str()) {
-        ("", "") => "published; there is no new release".to_owned(),
-        (added, "") => format!("published {added}"),
-        ("", changed) => format!("published; withdrawn, or named again: {changed}"),
-        (added, changed) => format!("published {added}; withdrawn, or named again: {changed}"),
-    };
+    let mut said = vec!["published".to_owned()];
+    for (what, field) in [("new", "added"), ("withdrawn", "withdrawn"), ("named again", "named_again")] {
+        let names: Vec<_> = done[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if !names.is_empty() {
+            said.push(format!("{what}: {}", names.join(", ")));
+        }
+    }
+    if said.len() == 1 {
+        said.push("there is no new release".to_owned());
+    }
+    let said = said.join("; ");
     printer.done(&done, &said)
+}
+
+/// The releases that the control plane knows.
+async fn known(client: &Client) -> anyhow::Result<BTreeSet<String>> {
+    let releases = client.list("/releases", usize::MAX).await?;
+    let word = |release: &Value, field: &str| release[field].as_str().unwrap_or_default().to_owned();
+    let name = |release| ["kind", "name", "version"].map(|field| word(release, field)).join("/");
+    Ok(releases.iter().map(name).collect())
 }
 
 fn signed(releases: &ReleaseFolder, role: &str, version: u64) -> anyhow::Result<Value> {

@@ -1,0 +1,102 @@
+//! Other keys: one takes the place of another, or one goes, wherever it may sign. What it has signed is prepared anew for those who
+//! sign from then on.
+
+use crate::ReleaseError;
+use crate::draft::Draft;
+use crate::folder::ReleaseFolder;
+use crate::key::PublicKey;
+use crate::metadata::{Delegations, RoleKeys, Root, Targets};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One key in the place of another, or of none.
+struct Change<'a> {
+    old: &'a PublicKey,
+    new: Option<&'a PublicKey>,
+}
+
+impl Change<'_> {
+    /// Changes who may sign a role; whether anything has changed.
+    fn apply(&self, role: &str, keys: &mut RoleKeys) -> Result<bool, ReleaseError> {
+        let (old, new) = (self.old.id(), self.new.map(PublicKey::id));
+        if !keys.keyids.contains(&old) {
+            return Ok(false);
+        }
+        if new.as_ref().is_some_and(|new| keys.keyids.contains(new)) {
+            return Err(ReleaseError::Key(format!("the new key may sign {role} already")));
+        }
+        keys.keyids = keys.keyids.iter().filter(|id| **id != old).cloned().chain(new).collect();
+        if keys.keyids.len() < keys.threshold {
+            return Err(ReleaseError::Key(format!(
+                "{role} takes {} keys, and {} would be left: name a key that takes its place",
+                keys.threshold,
+                keys.keyids.len()
+            )));
+        }
+        Ok(true)
+    }
+
+    /// Names the new key, and no key that nobody needs.
+    fn tidy(&self, keys: &mut BTreeMap<String, PublicKey>, used: &BTreeSet<String>) {
+        keys.extend(self.new.map(|new| (new.id(), new.clone())));
+        keys.retain(|id, _| used.contains(id));
+    }
+
+    fn in_root(&self, root: &mut Root) -> Result<Vec<String>, ReleaseError> {
+        let mut changed = Vec::new();
+        for (role, keys) in &mut root.roles {
+            if self.apply(role, keys)? {
+                changed.push(role.clone());
+            }
+        }
+        let used = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
+        self.tidy(&mut root.keys, &used);
+        Ok(changed)
+    }
+
+    fn in_delegations(&self, delegations: &mut Delegations) -> Result<Vec<String>, ReleaseError> {
+        let mut changed = Vec::new();
+        for role in &mut delegations.roles {
+            if self.apply(&role.name, &mut role.keys)? {
+                changed.push(role.name.clone());
+            }
+        }
+        let used = delegations.roles.iter().flat_map(|role| role.keys.keyids.clone()).collect();
+        self.tidy(&mut delegations.keys, &used);
+        Ok(changed)
+    }
+}
+
+impl ReleaseFolder {
+    /// Prepares every role that `old` may sign, so that `new` may in its place, or nobody; returns the roles.
+    pub fn replace_key(&self, old: &PublicKey, new: Option<&PublicKey>) -> Result<Vec<String>, ReleaseError> {
+        let change = Change { old, new };
+        let missing = || ReleaseError::Missing("root".to_owned());
+        let mut root = self.coming::<Root>("root")?.ok_or_else(missing)?.says().clone();
+        let mut resigned: BTreeSet<_> = change.in_root(&mut root)?.into_iter().collect();
+        let root_changes = !resigned.is_empty();
+        let mut says = BTreeMap::new();
+        for role in self.offline_roles()?.into_iter().filter(|role| role != "root") {
+            let mut targets: Targets = self.next(&role)?;
+            let changed = targets.delegations.as_mut().map(|all| change.in_delegations(all)).transpose()?;
+            // Whoever says who signs says so anew, and whoever signs from now on signs anew.
+            let changed = changed.unwrap_or_default();
+            if !changed.is_empty() {
+                resigned.insert(role.clone());
+            }
+            resigned.extend(changed);
+            says.insert(role, targets);
+        }
+        if resigned.is_empty() {
+            return Err(ReleaseError::Key("the key signs nothing here".to_owned()));
+        }
+        for (role, targets) in says.into_iter().filter(|(role, _)| resigned.contains(role)) {
+            self.put_draft(&role, &Draft::new(targets))?;
+        }
+        if root_changes {
+            resigned.insert("root".to_owned());
+            root.version = self.newest_version("root")?.unwrap_or_default() + 1;
+            self.put_draft("root", &Draft::new(root))?;
+        }
+        Ok(resigned.into_iter().collect())
+    }
+}

@@ -1,0 +1,88 @@
+//! The API of uploads.
+
+use super::terms::WRITE_RELEASES;
+use super::uploads::{self, Progress};
+use crate::state::Supply;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use noderr_kernel::{Json, Path, Principal, Problem, Refused};
+use noderr_protocol::HexDigest;
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The largest part of an archive.
+const MOST_OF_A_PART: usize = 16 << 20;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Supply>> {
+    OpenApiRouter::new().routes(routes!(upload_state, upload)).layer(DefaultBodyLimit::max(MOST_OF_A_PART))
+}
+
+/// How far an upload is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Upload {
+    /// Whether all of the archive is stored.
+    stored: bool,
+    /// Bytes that are here, while it is not.
+    bytes: u64,
+}
+
+impl From<Progress> for Upload {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::Begun(bytes) => Self { stored: false, bytes },
+            Progress::Stored => Self { stored: true, bytes: 0 },
+        }
+    }
+}
+
+/// Show how far the upload of an archive is.
+#[utoipa::path(
+    get,
+    path = "/release-archives/{sha256}",
+    tag = "releases",
+    params(("sha256" = String, Path, description = "SHA-256 of the archive", pattern = "^[0-9a-f]{64}$")),
+    responses((status = 200, body = Upload), Refused)
+)]
+async fn upload_state(
+    State(supply): State<Arc<Supply>>,
+    who: Principal,
+    Path(archive): Path<HexDigest>,
+) -> Result<Json<Upload>, Problem> {
+    who.require(&WRITE_RELEASES)?;
+    Ok(Json(uploads::progress(&supply, &archive).await?.into()))
+}
+
+/// Upload the next part of an archive. `Content-Range` says where it stands, such as `bytes 0-8388607/200000000`.
+#[utoipa::path(
+    put,
+    path = "/release-archives/{sha256}",
+    tag = "releases",
+    params(("sha256" = String, Path, description = "SHA-256 of the archive", pattern = "^[0-9a-f]{64}$")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, body = Upload), Refused)
+)]
+async fn upload(
+    State(supply): State<Arc<Supply>>,
+    who: Principal,
+    Path(archive): Path<HexDigest>,
+    headers: HeaderMap,
+    part: Bytes,
+) -> Result<Json<Upload>, Problem> {
+    who.require(&WRITE_RELEASES)?;
+    who.require_staff()?;
+    let said = headers.get("content-range").and_then(|said| said.to_str().ok()).and_then(content_range);
+    let (offset, length) = said
+        .filter(|(offset, length)| offset.checked_add(part.len() as u64).is_some_and(|end| end <= *length))
+        .ok_or_else(|| noderr_kernel::problems::BODY.because("Content-Range says where the part stands"))?;
+    Ok(Json(uploads::take(&supply, &archive, (offset, length), part).await?.into()))
+}
+
+/// Where a part begins, and how long all is.
+fn content_range(said: &str) -> Option<(u64, u64)> {
+    let (range, length) = said.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-')?.0.parse().ok()?, length.parse().ok()?))
+}
