@@ -3,6 +3,8 @@
 CREATE TYPE node_tier AS ENUM ('oracle', 'guardian', 'validator');
 -- The tier of a node; none if it has none.
 ALTER TABLE nodes ADD COLUMN tier node_tier;
+-- Words for the hardware that a node takes releases for: the architecture, and what the node says beside.
+ALTER TABLE heartbeats ADD COLUMN hardware text[] NOT NULL DEFAULT '{}';
 
 -- Counts what boxes may be shown: whoever changes anything below holds this row, and instances compare the number.
 CREATE TABLE supply (

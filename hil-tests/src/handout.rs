@@ -11,7 +11,7 @@ use futures_util::stream;
 use jiff::Timestamp;
 use noderr_part::Folder;
 use noderr_protocol::HexDigest;
-use noderr_protocol::release::{Manifest, ReleaseName};
+use noderr_protocol::release::{Manifest, ReleaseName, Tier};
 use noderr_releases::{FileKey, ReleaseKey as _, refresh_online};
 use noderr_update::{
     Allowance, Reach, Round, Settings, Source, Stage, StoreLimits, ThisBox, Watch, Whole, store_in,
@@ -263,7 +263,7 @@ impl Bringer {
             data: Arc::new(Folder::open(place)?),
             settings: Settings {
                 control_plane: address.to_owned(),
-                this: ThisBox { hardware: vec!["x86_64".to_owned()], tier: "oracle".to_owned() },
+                this: ThisBox { hardware: vec!["x86_64".to_owned()], tier: Some(Tier::Oracle) },
                 allowance: Allowance::default(),
                 bytes_per_s: None,
                 reach: Reach::Anywhere,
@@ -283,7 +283,7 @@ impl Bringer {
         let mut notes = Notes(Vec::new(), 0);
         let stage = match self.begin().await {
             Ok(mut round) => round.bring(&release, std::slice::from_ref(&release), &mut notes).await,
-            Err(setback) => Stage::Looking.after(noderr_update::Event::Stopped(setback)),
+            Err(setback) => Stage::stopped(setback),
         };
         Ok(Brought { stage, stages: notes.0, spent: notes.1 })
     }

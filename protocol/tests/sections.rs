@@ -1,8 +1,8 @@
 //! Bodies of sections: golden bytes, one file for each version of each kind.
 
 use noderr_protocol::release::{
-    NamedRelease, RefusedRelease, ReleaseName, ReleaseRefusal, ReleaseReport, ReleaseState, Releases,
-    ReleasesReport, Transfer,
+    Hardware, NamedRelease, RefusedRelease, ReleaseName, ReleaseRefusal, ReleaseReport, ReleaseState,
+    Releases, ReleasesReport, Tier, Transfer,
 };
 use noderr_protocol::{Base, Quarantine, SectionBody, Text};
 use std::fmt::Debug;
@@ -54,7 +54,7 @@ fn named(release: &str) -> NamedRelease {
 #[test]
 fn the_section_about_releases_is_what_it_always_was() {
     let wanted = vec![named("os/generic/1.4.0"), named("models/btc-oracle/2.0.0-rc.1")];
-    let tier = Text::truncated("oracle");
+    let tier = Some(Tier::Oracle);
     golden("section-releases-v1", &Releases { tier, wanted: wanted.try_into().unwrap() });
 }
 
@@ -73,7 +73,15 @@ fn the_report_on_releases_is_what_it_always_was() {
         report("os/generic/1.4.1", ReleaseState::Fetching(transfer)),
         report("models/a/1.0.0", ReleaseState::Held),
         report("models/b/1.0.0", ReleaseState::Refused(refused)),
+        report("models/c/1.0.0", ReleaseState::Looking),
+        report("models/d/1.0.0", ReleaseState::Checking),
     ];
     let report = ReleasesReport { releases: releases.try_into().unwrap(), month_bytes: 123_456 };
     golden("section-report-v1", &report);
+}
+
+#[test]
+fn the_fact_about_hardware_is_what_it_always_was() {
+    let words = vec![Text::truncated("x86_64"), Text::truncated("pi5")];
+    golden("section-hardware-v1", &Hardware { words: words.try_into().expect("two") });
 }

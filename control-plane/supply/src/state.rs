@@ -1,6 +1,6 @@
 //! The state that the features of this area share.
 
-use crate::releases::Shelf;
+use crate::releases::HandedOut;
 use crate::settings::ReleasesSettings;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -24,7 +24,7 @@ pub struct Supply {
     /// The online keys: they sign snapshots and timestamps, and nothing else; the root says which of them.
     pub(crate) online: ArcSwap<Vec<FileKey>>,
     /// What boxes are shown, in memory.
-    pub(crate) shelf: ArcSwap<Shelf>,
+    pub(crate) handed_out: ArcSwap<HandedOut>,
 }
 
 impl Supply {
@@ -37,12 +37,12 @@ impl Supply {
         let uploads = data.join("uploads");
         std::fs::create_dir_all(&uploads).with_context(|| format!("cannot create {}", uploads.display()))?;
         let online = online_keys(&kernel.database).await.context("cannot read the online key of releases")?;
-        let shelf = Shelf::load(&kernel.database).await?;
+        let handed_out = HandedOut::load(&kernel.database).await?;
         Ok(Self {
             objects: Objects::in_folder(&folder)?,
             uploads,
             online: ArcSwap::from_pointee(online),
-            shelf: ArcSwap::from_pointee(shelf),
+            handed_out: ArcSwap::from_pointee(handed_out),
             public_url: http.public_url.trim_end_matches('/').to_owned(),
             settings,
             kernel,

@@ -1,15 +1,16 @@
 //! The part that brings the releases which the node should hold. Metadata, connections and indexes live only while there is
 //! something to be brought; between two rounds the part only waits.
 
+use crate::config::Config;
 use crate::desired::{Wish, Wishes};
 use crate::shared::Shared;
 use crate::status::ReleaseShown;
 use anyhow::Context as _;
 use noderr_part::Backoff;
-use noderr_protocol::Phase;
 use noderr_protocol::release::{
-    NamedRelease, ReleaseName, ReleaseReport, ReleaseState, Releases, ReleasesReport,
+    Hardware, NamedRelease, ReleaseName, ReleaseReport, ReleaseState, Releases, ReleasesReport,
 };
+use noderr_protocol::{Phase, Section, SectionBody as _, Text};
 use noderr_update::{
     Allowance, Clock, Fetcher, Reach, Round, Setback, Settings, Source, Stage, StoreLimits, ThisBox, Watch,
     store_in,
@@ -131,7 +132,7 @@ impl Work<'_> {
         let store = store_in(&self.shared.data, self.limits());
         match setback {
             Setback::Passing(_) if store.find(release).is_some() => Stage::Held,
-            setback => Stage::Looking.after(noderr_update::Event::Stopped(setback)),
+            setback => Stage::stopped(setback),
         }
     }
 
@@ -155,9 +156,7 @@ impl Work<'_> {
 
     fn settings(&self) -> Settings {
         let (config, url) = (&self.shared.config.releases, &self.shared.config.control_plane.url);
-        let mut hardware = vec![std::env::consts::ARCH.to_owned()];
-        hardware.extend(config.hardware.iter().cloned());
-        let tier = self.wish.body.as_ref().map_or("", |releases| &*releases.tier).to_owned();
+        let tier = self.wish.body.as_ref().and_then(|releases| releases.tier);
         let reach = if config.private_places {
             Reach::Anywhere
         } else {
@@ -165,7 +164,7 @@ impl Work<'_> {
         };
         Settings {
             control_plane: url.clone(),
-            this: ThisBox { hardware, tier },
+            this: ThisBox { hardware: hardware(&self.shared.config), tier },
             allowance: Allowance {
                 month_bytes: config.month_mib.map(|mib| mib << 20),
                 never_whole: config.never_whole,
@@ -258,10 +257,23 @@ impl Work<'_> {
     }
 }
 
+/// Words that releases may name for this box.
+pub(crate) fn hardware(config: &Config) -> Vec<String> {
+    let own = config.releases.hardware.iter().cloned();
+    std::iter::once(std::env::consts::ARCH.to_owned()).chain(own).collect()
+}
+
+/// The same as a fact of the hello.
+pub(crate) fn hardware_fact(config: &Config) -> Option<Section> {
+    let words: Vec<_> = hardware(config).iter().take(16).map(|word| Text::truncated(word)).collect();
+    Hardware { words: words.try_into().ok()? }.section().ok()
+}
+
 fn in_words(state: &ReleaseState) -> (&'static str, String) {
     match state {
         ReleaseState::Waiting(why) => ("waiting", why.to_string()),
-        ReleaseState::Fetching(transfer) if transfer.cost_bytes == 0 => ("fetching", String::new()),
+        ReleaseState::Looking => ("looking", String::new()),
+        ReleaseState::Checking => ("checking", String::new()),
         ReleaseState::Fetching(transfer) => {
             ("fetching", format!("{} of {} bytes", transfer.fetched_bytes, transfer.cost_bytes))
         }

@@ -275,12 +275,13 @@ fn keep_link(
         pauses: (Duration::from_millis(500), Duration::from_secs(settings.longest_pause_s)),
     };
     let (clock, desired) = (shared.clock.clone(), shared.desired.clone());
+    let facts: Vec<_> = releases::hardware_fact(&shared.config).into_iter().collect();
     let hello = move |lanes: &[LaneState]| Hello {
         software: Text::truncated(SOFTWARE),
         architecture: Text::truncated(std::env::consts::ARCH),
         speaks: WIRE_VERSION,
         knows: desired.knows().to_vec().try_into().unwrap_or_default(),
-        facts: Default::default(),
+        facts: facts.clone().try_into().unwrap_or_default(),
         epoch,
         time: clock.now_ms(),
         desired_version: desired.version(),

@@ -18,7 +18,7 @@ mod trust;
 mod way;
 
 pub use fetch::{Answer, FetchError, Fetcher, Meter, Reach};
-pub use machine::{Event, Setback, Stage};
+pub use machine::{Setback, Stage};
 pub use policy::{Allowance, ThisBox};
 pub use repository::Repository;
 pub use round::Round;

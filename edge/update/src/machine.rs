@@ -62,6 +62,11 @@ pub enum Setback {
 }
 
 impl Stage {
+    /// The stage of a release that cannot even be looked for.
+    pub fn stopped(setback: Setback) -> Self {
+        Self::Looking.after(Event::Stopped(setback))
+    }
+
     /// The stage after an event. What does not belong to a stage changes nothing.
     #[must_use]
     pub fn after(self, event: Event) -> Self {
@@ -95,7 +100,8 @@ impl Stage {
     /// What the node reports.
     pub fn state(&self) -> ReleaseState {
         match self {
-            Self::Looking | Self::Preparing | Self::Checking => ReleaseState::Fetching(Transfer::default()),
+            Self::Looking | Self::Preparing => ReleaseState::Looking,
+            Self::Checking => ReleaseState::Checking,
             Self::Fetching(transfer) => ReleaseState::Fetching(*transfer),
             Self::Held => ReleaseState::Held,
             Self::Waiting(why) => ReleaseState::Waiting(Text::truncated(why)),

@@ -1,7 +1,7 @@
 //! What a box takes and what it may cost: pure decisions.
 
 use crate::machine::Setback;
-use noderr_protocol::release::{Manifest, ReleaseName, ReleaseRefusal};
+use noderr_protocol::release::{Manifest, ReleaseName, ReleaseRefusal, Tier, Word};
 
 /// What the box is.
 #[derive(Debug, Clone, Default)]
@@ -9,7 +9,7 @@ pub struct ThisBox {
     /// Words that a manifest may name: the architecture, the board.
     pub hardware: Vec<String>,
     /// The tier that the network has put the node into.
-    pub tier: String,
+    pub tier: Option<Tier>,
 }
 
 /// What releases may cost.
@@ -21,14 +21,26 @@ pub struct Allowance {
     pub never_whole: bool,
 }
 
+fn listed(words: &[Word]) -> String {
+    words.iter().map(Word::as_str).collect::<Vec<_>>().join(" or ")
+}
+
 /// Whether a release is for this box, which holds these others.
 pub(crate) fn fits(manifest: &Manifest, this: &ThisBox, held: &[ReleaseName]) -> Result<(), Setback> {
     if !manifest.hardware.is_empty() && !this.hardware.iter().any(|word| manifest.runs_on(word)) {
-        let has = this.hardware.join(", ");
-        return Err(Setback::refused(ReleaseRefusal::Hardware, format!("it is not for {has}")));
+        let detail = format!(
+            "{} is for {}, and this box is {} (releases.hardware)",
+            manifest.release,
+            listed(&manifest.hardware),
+            this.hardware.join(", ")
+        );
+        return Err(Setback::refused(ReleaseRefusal::Hardware, detail));
     }
-    if !manifest.is_for(&this.tier) {
-        return Err(Setback::refused(ReleaseRefusal::Tier, format!("it is not for the tier {}", this.tier)));
+    if !manifest.is_for(this.tier) {
+        let tier = this.tier.map_or_else(|| "no tier".to_owned(), |tier| format!("the tier {}", tier.name()));
+        let detail =
+            format!("{} is for {}, and this box is in {tier}", manifest.release, listed(&manifest.tiers));
+        return Err(Setback::refused(ReleaseRefusal::Tier, detail));
     }
     let lacks = manifest
         .requires
@@ -36,7 +48,7 @@ pub(crate) fn fits(manifest: &Manifest, this: &ThisBox, held: &[ReleaseName]) ->
         .find(|one| !held.iter().any(|held| held.series == one.series && held.version >= one.at_least));
     match lacks {
         Some(one) => {
-            let detail = format!("it requires {} {} or later", one.series, one.at_least);
+            let detail = format!("{} requires {} {} or later", manifest.release, one.series, one.at_least);
             Err(Setback::refused(ReleaseRefusal::Requires, detail))
         }
         None => Ok(()),
@@ -48,7 +60,7 @@ pub(crate) fn allows(allowance: &Allowance, spent: u64, cost: u64, whole: u64) -
     let refused = |detail| Err(Setback::refused(ReleaseRefusal::Budget, detail));
     if allowance.never_whole && cost > whole / 2 {
         return refused(format!(
-            "{cost} of {whole} bytes would have to come, and this box fetches nothing whole"
+            "{cost} of {whole} bytes would have to come, and releases.never_whole forbids more than half"
         ));
     }
     match allowance.month_bytes {
@@ -86,7 +98,7 @@ mod tests {
     #[test]
     fn a_release_for_others_is_left_to_them() {
         let this =
-            ThisBox { hardware: vec!["aarch64".to_owned(), "pi5".to_owned()], tier: "oracle".to_owned() };
+            ThisBox { hardware: vec!["aarch64".to_owned(), "pi5".to_owned()], tier: Some(Tier::Oracle) };
         let mut manifest = manifest();
         assert!(fits(&manifest, &this, &[]).is_ok());
         manifest.hardware = vec!["x86_64".parse().unwrap()];

@@ -23,7 +23,8 @@ pub(crate) struct OnTheWay {
 impl OnTheWay {
     /// The place that is asked now.
     pub(crate) fn place(&self) -> Result<Place, Setback> {
-        let none = || Setback::Passing("nobody has the archive".to_owned());
+        let none =
+            || Setback::Passing("neither a mirror nor the control plane hands the archive out".to_owned());
         self.places.first().cloned().ok_or_else(|| self.why.clone().unwrap_or_else(none))
     }
 

@@ -2,7 +2,7 @@
 //! the artefact that it describes is fetched in chunks. Both sides read manifests here, and refuse one that does not mean
 //! what it seems to mean.
 
-use super::name::{ReleaseName, Series, Word};
+use super::name::{ReleaseName, Series, Tier, Word};
 use crate::HexDigest;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -19,25 +19,25 @@ const FORMAT: u32 = 1;
 /// The most entries of a list.
 const LONGEST: usize = 64;
 
-/// What a release is. [`Manifest::read`] has checked it.
+/// What a release is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     format: u32,
-    /// What it is called.
+    /// The name of the release.
     pub release: ReleaseName,
     /// Raised by a release that mends what must never run again.
     #[serde(default)]
     pub security_epoch: u32,
-    /// The hardware that it runs on; any, if it names none.
+    /// Words for hardware that the release runs on; an empty list means any.
     #[serde(default)]
     pub hardware: Vec<Word>,
-    /// The tiers that it is meant for; all, if it names none.
+    /// Tiers that the release is meant for; an empty list means all.
     #[serde(default)]
     pub tiers: Vec<Word>,
-    /// What must be there before it runs.
+    /// Other releases that the node must hold first.
     #[serde(default)]
     pub requires: Vec<Requirement>,
-    /// The artefact itself.
+    /// The artefact, as it was built.
     pub content: Content,
     /// How the artefact travels.
     pub archive: Archive,
@@ -48,29 +48,29 @@ pub struct Manifest {
 /// Another release that must be there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requirement {
-    /// Of which kind and name.
+    /// The kind and the name of the other release.
     pub series: Series,
-    /// Of this version or a later one.
+    /// The lowest version that is enough.
     pub at_least: Version,
 }
 
 /// The artefact itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// Its length.
+    /// Bytes of the artefact.
     pub bytes: u64,
-    /// Its SHA-256.
+    /// SHA-256 of the artefact.
     pub sha256: HexDigest,
 }
 
 /// The artefact in compressed chunks, behind an index of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {
-    /// Its length, with the index.
+    /// Bytes of the archive, with the index.
     pub bytes: u64,
-    /// Its SHA-256, under which it is stored.
+    /// SHA-256 of the archive, which is its name.
     pub sha256: HexDigest,
-    /// The length of the index.
+    /// Bytes of the index.
     pub index_bytes: u64,
     /// The SHA-256 of the index, which has the hash of every chunk.
     pub index_sha256: HexDigest,
@@ -146,7 +146,7 @@ impl Manifest {
             (index_bytes > 0 && index_bytes <= bytes, "the index is longer than the archive, or empty"),
             (index_bytes <= MAX_INDEX, "the index is larger than a box can hold"),
             (lists.iter().all(|len| *len <= LONGEST), "a list is longer than any that is meant"),
-            (self.minisig.len() <= 2048, "the signature of the builder is none"),
+            (self.minisig.len() <= 2048, "the builder's signature is longer than 2048 bytes"),
         ] {
             if !sound {
                 return Err(ManifestError::Unsound(what));
@@ -160,9 +160,10 @@ impl Manifest {
         self.hardware.is_empty() || self.hardware.iter().any(|word| word.as_str() == hardware)
     }
 
-    /// Whether it is meant for this tier.
-    pub fn is_for(&self, tier: &str) -> bool {
-        self.tiers.is_empty() || self.tiers.iter().any(|word| word.as_str() == tier)
+    /// Whether it is meant for nodes of this tier.
+    pub fn is_for(&self, tier: Option<Tier>) -> bool {
+        let is_named = |tier: Tier| self.tiers.iter().any(|word| word.as_str() == tier.name());
+        self.tiers.is_empty() || tier.is_some_and(is_named)
     }
 }
 

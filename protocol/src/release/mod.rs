@@ -7,8 +7,8 @@ mod wanted;
 pub use manifest::{
     Archive, BUILDERS, Builders, Content, MAX_INDEX, MAX_MANIFEST, Manifest, ManifestError, Requirement,
 };
-pub use name::{ReleaseKind, ReleaseName, ReleaseNameError, Series, Word};
+pub use name::{ReleaseKind, ReleaseName, ReleaseNameError, Series, Tier, Word};
 pub use wanted::{
-    NamedRelease, RefusedRelease, ReleaseRefusal, ReleaseReport, ReleaseState, Releases, ReleasesReport,
-    Transfer,
+    Hardware, NamedRelease, RefusedRelease, ReleaseRefusal, ReleaseReport, ReleaseState, Releases,
+    ReleasesReport, Transfer,
 };

@@ -4,6 +4,7 @@ use crate::open::open_enum;
 use semver::Version;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,7 +21,19 @@ open_enum! {
     }
 }
 
-/// A word that goes into names of files, addresses and terminals: small letters, digits and dashes.
+open_enum! {
+    /// What a node is there for; a node may be in no tier.
+    Tier, "tier" {
+        /// Serves predictions.
+        Oracle = 0, "oracle";
+        /// Guards others.
+        Guardian = 1, "guardian";
+        /// Validates.
+        Validator = 2, "validator";
+    }
+}
+
+/// A word that goes into names of files, addresses and terminals: small letters, digits, dashes and underscores.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Word(String);
 
@@ -46,10 +59,15 @@ pub struct ReleaseName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseNameError {
     /// There is no such kind.
-    #[error("a kind is one of os, models, not `{0}`")]
+    #[error("a kind is one of {known}, not `{0}`", known = names(ReleaseKind::KNOWN.iter().map(|kind| kind.name())))]
     Kind(String),
+    /// There is no such tier.
+    #[error("a tier is one of {known}, not `{0}`", known = names(Tier::KNOWN.iter().map(|tier| tier.name())))]
+    Tier(String),
     /// Not a word.
-    #[error("`{0}`: small letters, digits and dashes, 64 at most")]
+    #[error(
+        "`{0}`: small letters, digits, dashes and underscores, 64 at most, and first a letter or a digit"
+    )]
     Word(String),
     /// Not a version.
     #[error("`{0}` is no version, such as 1.4.0")]
@@ -57,6 +75,18 @@ pub enum ReleaseNameError {
     /// Not three parts.
     #[error("`{0}` is no release, such as os/generic/1.4.0")]
     Parts(String),
+}
+
+fn names<'a>(names: impl Iterator<Item = Cow<'a, str>>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+impl Tier {
+    /// The tier of this name.
+    pub fn named(name: &str) -> Result<Self, ReleaseNameError> {
+        let known = Self::KNOWN.iter().copied().find(|tier| tier.name() == name);
+        known.ok_or_else(|| ReleaseNameError::Tier(name.escape_debug().to_string()))
+    }
 }
 
 impl ReleaseKind {

@@ -1,6 +1,6 @@
 //! The section about releases: what a node should hold, and what has become of it.
 
-use super::name::{ReleaseKind, ReleaseName, ReleaseNameError};
+use super::name::{ReleaseKind, ReleaseName, ReleaseNameError, Tier};
 use crate::open::open_enum;
 use crate::sections::SectionBody;
 use crate::{List, Text};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A release by its parts, as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedRelease {
-    /// What it is of.
+    /// The kind.
     pub kind: ReleaseKind,
     /// The name that all its versions share.
     pub name: Text<64>,
@@ -21,13 +21,25 @@ pub struct NamedRelease {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Releases {
     /// The tier that the network has put the node into.
-    pub tier: Text<64>,
+    pub tier: Option<Tier>,
     /// The releases.
     pub wanted: List<NamedRelease, 16>,
 }
 
 impl SectionBody for Releases {
     const KIND: u16 = 3;
+    const VERSION: u8 = 1;
+}
+
+/// Words that releases may name for the hardware that they run on, as a fact of a node's hello: the architecture, the board.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hardware {
+    /// The words.
+    pub words: List<Text<64>, 16>,
+}
+
+impl SectionBody for Hardware {
+    const KIND: u16 = 4;
     const VERSION: u8 = 1;
 }
 
@@ -67,6 +79,10 @@ pub enum ReleaseState {
     Held,
     /// The release is not taken, and will not be until something else changes.
     Refused(RefusedRelease),
+    /// The node finds out what the release is, and what the node has of the release already.
+    Looking,
+    /// All of the release has come, and the whole is checked.
+    Checking,
 }
 
 /// How far a transfer is. What it costs was known before its first byte.
@@ -90,27 +106,27 @@ pub struct RefusedRelease {
 open_enum! {
     /// Why a node does not take a release.
     ReleaseRefusal, "refusal" {
-        /// No release key names it: it was never released, or it was withdrawn.
+        /// No release key names the release: it was never released, or was withdrawn.
         NotNamed = 0, "not-named";
         /// The signed metadata has ended, or is older than what the node has seen.
         Stale = 1, "stale";
-        /// Too few of the keys that may sign it have.
+        /// Too few of the keys that may sign have signed.
         NotSigned = 2, "not-signed";
         /// What came is not what was signed.
         Mismatched = 3, "mismatched";
-        /// Whoever built it is none of the builders.
+        /// None of the builders has signed the artefact.
         NotBuilt = 4, "not-built";
-        /// It does not run on this hardware.
+        /// The release does not run on this hardware.
         Hardware = 5, "hardware";
-        /// What it requires is not there.
+        /// What the release requires is not there.
         Requires = 6, "requires";
-        /// It would cost more bytes than this box may spend.
+        /// The release would cost more bytes than the node may spend.
         Budget = 7, "budget";
-        /// There is less room than it takes.
+        /// The release takes more room than there is.
         Room = 8, "room";
-        /// It means nothing to this build.
+        /// This build cannot read what describes the release.
         Malformed = 9, "malformed";
-        /// It is meant for another tier.
+        /// The release is meant for another tier.
         Tier = 10, "tier";
     }
 }

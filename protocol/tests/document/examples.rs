@@ -2,7 +2,7 @@
 
 use crate::trace::{Line, trace};
 use noderr_protocol::enrol::{attest_binding, enrol_binding, renew_binding};
-use noderr_protocol::release::{Releases, ReleasesReport};
+use noderr_protocol::release::{Hardware, Releases, ReleasesReport};
 use noderr_protocol::{
     AttestationChallenge, Base, Down, Message as _, Payload, Quarantine, SectionBody as _, Up,
 };
@@ -43,6 +43,7 @@ pub(crate) fn example(file: &str) -> String {
             let body = match file.split('-').nth(1).unwrap() {
                 "quarantine" => trace(&Quarantine::of(&golden).unwrap()),
                 "releases" => trace(&Releases::of(&golden).unwrap()),
+                "hardware" => trace(&Hardware::of(&golden).unwrap()),
                 "report" => trace(&ReleasesReport::of(&golden).unwrap()),
                 _ => trace(&Base::of(&golden).unwrap()),
             };

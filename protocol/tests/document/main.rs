@@ -13,7 +13,7 @@ mod source;
 mod trace;
 
 use examples::{example, vectors};
-use noderr_protocol::release::{MAX_INDEX, MAX_MANIFEST, ReleaseKind, ReleaseRefusal};
+use noderr_protocol::release::{MAX_INDEX, MAX_MANIFEST, ReleaseKind, ReleaseRefusal, Tier};
 use noderr_protocol::{
     AlertCode, BatchOutcome, DownKind, EVENT_LOG_PART, GapReason, Lane, MAX_ENVELOPE, MAX_EVENT_LOG_PARTS,
     MAX_RECORD, MAX_SECTION, Metric, Phase, UpKind, WIRE_VERSION, payload,
@@ -61,7 +61,7 @@ fn assert_complete(document: &str) {
         assert!(name.starts_with("json-") || has(&format!("example {name}")), "no example of {name}");
     }
     for list in
-        "limits up-kinds down-kinds payload-kinds lanes reasons outcomes phases alert-codes release-kinds refusals metrics vectors"
+        "limits up-kinds down-kinds payload-kinds lanes reasons outcomes phases alert-codes release-kinds tiers refusals metrics vectors"
             .split(' ')
     {
         assert!(has(list), "{list} is missing");
@@ -112,6 +112,7 @@ fn section(name: &str, types: &BTreeMap<String, Type>) -> String {
             "outcomes" => bytes(BatchOutcome::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
             "phases" => bytes(Phase::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
             "release-kinds" => bytes(ReleaseKind::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
+            "tiers" => bytes(Tier::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
             "refusals" => bytes(ReleaseRefusal::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
             "alert-codes" => bytes(AlertCode::KNOWN.iter().map(|it| (it.byte(), it.name().into_owned()))),
             "metrics" => metrics(),

@@ -6,7 +6,7 @@ use noderr_kernel::{Kind, Permission, Role, Topic};
 pub const READ_NODES: Permission = Permission {
     name: "read-nodes",
     about: "See nodes and what they report",
-    roles: &[Role::Fleet, Role::Reviewer, Role::Auditor],
+    roles: &[Role::Fleet, Role::Reviewer, Role::Auditor, Role::Releases],
     operators: true,
 };
 

@@ -6,7 +6,8 @@ use super::quota::Quota;
 use super::sequence::EPOCH_BOUND;
 use crate::state::Fleet;
 use crate::values::{signed, text, timestamp};
-use noderr_protocol::{ActualState, Heartbeat, Hello, NodeId};
+use noderr_protocol::release::Hardware;
+use noderr_protocol::{ActualState, Heartbeat, Hello, NodeId, SectionBody as _};
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -19,11 +20,11 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
     let mut tx = fleet.kernel.database.begin().await?;
     let known = sqlx::query!(
         "INSERT INTO heartbeats (node_id, online, instance, last_seen_at, software, architecture, epoch, node_time, speaks,
-           knows, asked_epoch)
+           knows, hardware, asked_epoch)
          -- At its enrolment the box has just shown what it has started.
-         SELECT id, true, $2, now(), $3, $4, $5, $6, $7, $8, $5 FROM admitted WHERE id = $1
+         SELECT id, true, $2, now(), $3, $4, $5, $6, $7, $8, $9, $5 FROM admitted WHERE id = $1
          ON CONFLICT (node_id) DO UPDATE SET online = true, instance = $2, last_seen_at = now(), software = $3,
-           architecture = $4, epoch = greatest(heartbeats.epoch, $5), node_time = $6, speaks = $7, knows = $8",
+           architecture = $4, epoch = greatest(heartbeats.epoch, $5), node_time = $6, speaks = $7, knows = $8, hardware = $9",
         id,
         fleet.kernel.instance,
         text(&hello.software),
@@ -31,7 +32,8 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
         signed(if hello.epoch < EPOCH_BOUND { hello.epoch } else { 0 }),
         timestamp(hello.time),
         i16::from(hello.speaks),
-        serde_json::to_value(&hello.knows).unwrap_or_default()
+        serde_json::to_value(&hello.knows).unwrap_or_default(),
+        &hardware(hello)
     )
     .execute(&mut *tx)
     .await?;
@@ -45,6 +47,14 @@ pub(super) async fn hello(fleet: &Fleet, node: &NodeId, hello: &Hello) -> sqlx::
     tx.commit().await?;
     marks::welcome(fleet, node, marks).await;
     Ok(true)
+}
+
+/// The words for hardware that a node takes releases for.
+fn hardware(hello: &Hello) -> Vec<String> {
+    let fact = hello.facts.iter().find(|fact| fact.kind == Hardware::KIND);
+    let said = fact.and_then(|fact| Hardware::of(&fact.body).ok()).unwrap_or_default();
+    let words = said.words.iter().map(|word| text(word));
+    std::iter::once(text(&hello.architecture)).chain(words).collect()
 }
 
 /// A node that has a newer document than this database got that document from a state of the database that is lost: the

@@ -1,11 +1,11 @@
 //! Activating and deactivating releases.
 
 use super::db::{self, Candidate, Channel};
-use super::terms::{ALL_TIERS, ANY_HARDWARE, ARCHIVE_REMOVED, NO_CHANNEL, NOT_FOR_CHANNEL, TIERS, WITHDRAWN};
+use super::terms::{ALL_TIERS, ANY_HARDWARE, ARCHIVE_REMOVED, NO_CHANNEL, NOT_FOR_CHANNEL, WITHDRAWN};
 use crate::releases::{WRITE_RELEASES, hold_supply, tell};
 use noderr_fleet::nodes::renew_documents;
 use noderr_kernel::{Act, Problem};
-use noderr_protocol::release::{ReleaseKind, Word};
+use noderr_protocol::release::{ReleaseKind, Tier, Word};
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -78,10 +78,10 @@ fn check(channel: &Channel) -> Result<(), Problem> {
             return wrong(error.to_string());
         }
     }
-    if channel.tier != ALL_TIERS && !TIERS.contains(&channel.tier.as_str()) {
-        return wrong(format!("a tier is one of {ALL_TIERS}, {}, not `{}`", TIERS.join(", "), channel.tier));
+    match Tier::named(&channel.tier) {
+        Err(error) if channel.tier != ALL_TIERS => wrong(format!("{error}; or {ALL_TIERS}")),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether a release is meant for everybody that a channel is for.

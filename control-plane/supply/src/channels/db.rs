@@ -111,7 +111,7 @@ pub(super) async fn withdrawn(connection: &mut PgConnection) -> sqlx::Result<Vec
 pub(super) async fn nodes(connection: &mut PgConnection, channel: &Channel) -> sqlx::Result<Vec<Vec<u8>>> {
     sqlx::query_scalar!(
         "SELECT n.id FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.id
-         WHERE n.revoked_at IS NULL AND ($1 = 'all' OR n.tier::text = $1) AND ($2 = 'any' OR h.architecture = $2)",
+         WHERE n.revoked_at IS NULL AND ($1 = 'all' OR n.tier::text = $1) AND ($2 = 'any' OR $2 = ANY(h.hardware))",
         channel.tier,
         channel.hardware
     )
@@ -127,7 +127,7 @@ pub(super) async fn wanted(
     let rows = sqlx::query!(
         "SELECT DISTINCT ON (c.kind, c.name) c.kind, c.name, r.version
          FROM nodes n LEFT JOIN heartbeats h ON h.node_id = n.id
-         JOIN channels c ON (c.tier = 'all' OR c.tier = n.tier::text) AND (c.hardware = 'any' OR c.hardware = h.architecture)
+         JOIN channels c ON (c.tier = 'all' OR c.tier = n.tier::text) AND (c.hardware = 'any' OR c.hardware = ANY(h.hardware))
          JOIN releases r ON r.id = c.release_id
          WHERE n.id = $1 AND r.withdrawn_at IS NULL
          ORDER BY c.kind, c.name, c.tier = 'all', c.hardware = 'any'",

@@ -51,6 +51,7 @@ fn row(report: &ReleaseReport) -> NodeReleaseRow {
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     match state {
         ReleaseState::Held => {}
+        ReleaseState::Looking | ReleaseState::Checking => row.state = ReleaseStateRow::Fetching,
         ReleaseState::Waiting(why) => (row.state, row.detail) = (ReleaseStateRow::Waiting, Some(text(why))),
         ReleaseState::Fetching(transfer) => {
             row.state = ReleaseStateRow::Fetching;

@@ -5,8 +5,6 @@ use noderr_kernel::Kind;
 /// The channel of everybody who has none of their own.
 pub(super) const ALL_TIERS: &str = "all";
 pub(super) const ANY_HARDWARE: &str = "any";
-/// The tiers that a node can be in.
-pub(super) const TIERS: [&str; 3] = ["oracle", "guardian", "validator"];
 
 pub(super) const WITHDRAWN: Kind = Kind::new(409, "release-withdrawn", "the release was withdrawn");
 pub(super) const ARCHIVE_REMOVED: Kind =

@@ -1,8 +1,8 @@
 //! What a node should hold.
 
 use super::db;
-use noderr_protocol::release::{NamedRelease, ReleaseName, Releases};
-use noderr_protocol::{NodeId, Section, SectionBody as _, Text};
+use noderr_protocol::release::{NamedRelease, ReleaseName, Releases, Tier};
+use noderr_protocol::{NodeId, Section, SectionBody as _};
 use sqlx::PgConnection;
 
 /// The most releases of one document.
@@ -21,7 +21,7 @@ pub(super) async fn section(connection: &mut PgConnection, node: &NodeId) -> sql
         ReleaseName::new(kind, name, version).ok().map(|release| NamedRelease::from(&release))
     };
     let wanted: Vec<_> = wanted.iter().filter_map(named).take(MOST).collect();
-    let tier = Text::truncated(&db::tier(connection, node).await?.unwrap_or_default());
+    let tier = db::tier(connection, node).await?.and_then(|tier| Tier::named(&tier).ok());
     let Ok(wanted) = wanted.try_into() else { return Ok(None) };
     Ok(Releases { tier, wanted }.section().ok())
 }

@@ -33,7 +33,7 @@ pub(super) fn files() -> Router<Arc<Supply>> {
 }
 
 async fn beacon(State(supply): State<Arc<Supply>>, headers: HeaderMap) -> Response {
-    shown(&supply.shelf.load().beacon, "application/json", SHORTLY, &headers)
+    shown(&supply.handed_out.load().beacon, "application/json", SHORTLY, &headers)
 }
 
 async fn metadata(
@@ -41,16 +41,16 @@ async fn metadata(
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let shelf = supply.shelf.load();
+    let handed_out = supply.handed_out.load();
     let how_long = if file == "timestamp.json" { SHORTLY } else { FOR_EVER };
-    match shelf.metadata.get(&file) {
+    match handed_out.metadata.get(&file) {
         Some(bytes) => shown(bytes, "application/json", how_long, &headers),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
 async fn target(State(supply): State<Arc<Supply>>, Path(path): Path<String>, headers: HeaderMap) -> Response {
-    match supply.shelf.load().targets.get(&path) {
+    match supply.handed_out.load().targets.get(&path) {
         Some(bytes) => shown(bytes, "application/json", FOR_EVER, &headers),
         None => StatusCode::NOT_FOUND.into_response(),
     }

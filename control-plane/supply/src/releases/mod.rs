@@ -3,15 +3,15 @@
 mod acts;
 mod db;
 mod files;
+mod handed_out;
 mod jobs;
 mod publish;
 mod routes;
-mod shelf;
 mod terms;
 mod upload_routes;
 mod uploads;
 
-pub use shelf::Shelf;
+pub use handed_out::HandedOut;
 pub use terms::{CHANGED, READ_RELEASES, WRITE_RELEASES};
 
 pub(crate) use db::hold_supply;
@@ -31,11 +31,11 @@ pub const FEATURE: Feature<Arc<Supply>> = Feature {
     problems: terms::PROBLEMS,
     settings: &[SettingsSection::of::<ReleasesSettings>()],
     jobs: &[&RenewOnline, &ForgetArchives],
-    listens: &[Listens::any(CHANGED, |supply, _| Box::pin(shelf::reload(supply)))],
-    catch_up: Some(|supply| Box::pin(shelf::reload(supply))),
+    listens: &[Listens::any(CHANGED, |supply, _| Box::pin(handed_out::reload(supply)))],
+    catch_up: Some(|supply| Box::pin(handed_out::reload(supply))),
     nodes: NodeFeature {
         release_root: Some(|supply| {
-            let root = supply.shelf.load().newest_root()?.to_vec();
+            let root = supply.handed_out.load().newest_root()?.to_vec();
             String::from_utf8(root).ok()
         }),
         ..NodeFeature::nothing()

@@ -127,7 +127,7 @@ fn checked(
         lay(&folder.metadata(), &name, body)?;
     }
     for (name, body) in targets.iter().chain(&publication.targets) {
-        lay(&folder.targets(), &super::shelf::path_of(name, &Sha256::digest(body)), body)?;
+        lay(&folder.targets(), &super::handed_out::path_of(name, &Sha256::digest(body)), body)?;
     }
     let now = jiff::Timestamp::now();
     let wrong = folder.check(now, Artefacts::Elsewhere).map_err(|error| not_fit(&error))?;

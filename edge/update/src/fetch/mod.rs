@@ -43,7 +43,9 @@ pub enum FetchError {
     #[error("`{0}` is not an address that can be asked")]
     Address(String),
     /// The address leads to what only the box can reach.
-    #[error("{0} leads into the network that the box stands in, and is not asked")]
+    #[error(
+        "{0} leads into the network that the box stands in; a mirror at home needs releases.private_places = true"
+    )]
     Inside(String),
     /// Nobody answers there, or the server's certificate is not of those that are trusted.
     #[error("cannot reach {address}: {why}")]

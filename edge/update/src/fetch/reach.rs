@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Which addresses are asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
     /// Those of the internet, and whatever the host is called that the box's owner has named.
     Internet {
@@ -11,7 +11,6 @@ pub enum Reach {
         named: String,
     },
     /// Any: in a network that is all of one owner.
-    #[default]
     Anywhere,
 }
 

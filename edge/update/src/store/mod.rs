@@ -75,7 +75,7 @@ pub enum StoreError {
         why: io::Error,
     },
     /// It needs more than there is.
-    #[error("it takes {needs} bytes, and there is room for {room}")]
+    #[error("it takes {needs} bytes, and releases.store_mib leaves room for {room}")]
     NoRoom {
         /// Bytes that are needed.
         needs: u64,

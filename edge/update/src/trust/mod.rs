@@ -5,13 +5,13 @@ mod crypto;
 mod error;
 mod floor;
 mod guard;
-mod shelf;
+mod kept;
 
 pub use error::{Refusal, TrustError};
 
 use floor::Keeper;
 use guard::Guard;
-use shelf::{Failure, Shelf};
+use kept::{Failure, Kept};
 use sigstore_tuf::{TargetFile, TrustedMetadataSet, Updater, UpdaterConfig};
 use std::path::Path;
 use std::time::SystemTime;
@@ -76,12 +76,12 @@ impl Trust {
         limits: Limits,
     ) -> Result<Self, TrustError> {
         crypto::install();
-        let shelf = Shelf::open(folder).map_err(TrustError::Disk)?;
-        let failure = shelf.failure();
+        let store = Kept::open(folder).map_err(TrustError::Disk)?;
+        let failure = store.failure();
         let floor = Keeper::open(folder).map_err(TrustError::Disk)?;
         let version = |root: &[u8]| TrustedMetadataSet::from_root(root).map(|trusted| trusted.root().version);
         let given = version(root)?;
-        let kept = shelf.root().unwrap_or_else(|error| {
+        let kept = store.root().unwrap_or_else(|error| {
             // The floor knows how far the chain must lead.
             tracing::warn!(%error, "the newest root cannot be read; its chain begins anew");
             None
@@ -93,7 +93,7 @@ impl Trust {
         (config.snapshot_max_length, config.targets_max_length) = (256 * KIB, 1024 * KIB);
         let updater = Updater::new(Guard(repository), kept.as_deref().unwrap_or(root))?
             .with_config(config)
-            .with_store(shelf);
+            .with_store(store);
         Ok(Self { updater, floor, failure, refreshed: false })
     }
 

@@ -7,7 +7,9 @@ use crate::arguments::{Add, Init};
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_archive::builder_in;
-use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseKind, ReleaseName, Requirement, Word};
+use noderr_protocol::release::{
+    BUILDERS, Builders, Manifest, ReleaseKind, ReleaseName, Requirement, Tier, Word,
+};
 use noderr_releases::{Draft, NewRelease, PublicKey, ReleaseFolder, Roles, Root, Targets, shelf_of, shelves};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -76,6 +78,7 @@ pub(super) fn add(printer: &Printer, releases: &ReleaseFolder, add: &Add) -> any
     let name: ReleaseName = add.release.parse()?;
     let words = |words: &[String]| words.iter().map(|word| word.parse()).collect::<Result<Vec<Word>, _>>();
     let (hardware, tiers) = (words(&add.hardware)?, words(&add.tier)?);
+    add.tier.iter().try_for_each(|tier| Tier::named(tier).map(drop))?;
     let requires = add.requires.iter().map(|text| requirement(text)).collect::<anyhow::Result<Vec<_>>>()?;
     let minisig = match &add.builder {
         Some(key) => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// What boxes are shown.
 #[derive(Debug, Default)]
-pub struct Shelf {
+pub struct HandedOut {
     generation: i64,
     /// By file name, such as `3.os-2.json`.
     pub(super) metadata: HashMap<String, Bytes>,
@@ -36,7 +36,7 @@ struct Beacon {
     channels: Vec<Shown>,
 }
 
-impl Shelf {
+impl HandedOut {
     /// Loads everything, as of one moment.
     pub(crate) async fn load(database: &Database) -> sqlx::Result<Self> {
         let mut tx = database.begin().await?;
@@ -98,9 +98,9 @@ pub(super) async fn reload(supply: &Arc<Supply>) -> anyhow::Result<()> {
     let newest = sqlx::query_scalar!("SELECT generation FROM supply")
         .fetch_one(supply.kernel.database.system())
         .await?;
-    if newest != supply.shelf.load().generation {
+    if newest != supply.handed_out.load().generation {
         supply.online.store(Arc::new(online_keys(&supply.kernel.database).await?));
-        supply.shelf.store(Arc::new(Shelf::load(&supply.kernel.database).await?));
+        supply.handed_out.store(Arc::new(HandedOut::load(&supply.kernel.database).await?));
     }
     Ok(())
 }

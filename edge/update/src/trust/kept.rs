@@ -1,5 +1,5 @@
 //! Where trusted metadata is kept: one file a role, each written whole or not at all. What is read again is checked again,
-//! so a shelf that was tampered with costs at most the knowledge of what was there.
+//! so a folder that was tampered with costs at most the knowledge of what was there.
 
 use atomic_write_file::AtomicWriteFile;
 use sigstore_tuf::MetadataStore;
@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The first error of the disk. The TUF client goes on without a copy on the disk; the box must not, until it has opened the shelf
+/// The first error of the disk. The TUF client goes on without a copy on the disk; the box must not, until it has opened the folder
 /// again: what is not on the disk can be rolled back.
 #[derive(Clone, Default)]
 pub(super) struct Failure(Arc<Mutex<Option<io::Error>>>);
@@ -25,12 +25,12 @@ impl Failure {
     }
 }
 
-pub(super) struct Shelf {
+pub(super) struct Kept {
     folder: PathBuf,
     failure: Failure,
 }
 
-impl Shelf {
+impl Kept {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         Ok(Self { folder: folder.to_owned(), failure: Failure::default() })
@@ -52,7 +52,7 @@ impl Shelf {
     }
 }
 
-impl MetadataStore for Shelf {
+impl MetadataStore for Kept {
     fn load(&self, name: &str) -> sigstore_tuf::Result<Option<Vec<u8>>> {
         let Some(place) = self.place(name) else { return Ok(None) };
         read(&place).map_err(|source| failed(&place, source))
