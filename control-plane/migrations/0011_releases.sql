@@ -122,3 +122,13 @@ GRANT UPDATE (release_id, changed_at) ON channels TO noderr_staff;
 GRANT UPDATE (ended_at, ended_by) ON deployments TO noderr_staff;
 GRANT UPDATE (tier) ON nodes TO noderr_staff;
 
+
+-- Staff delete by functions: a right to delete rows is a right to lock the whole table against everybody.
+ALTER TABLE release_targets OWNER TO noderr_keeper;
+CREATE FUNCTION forget_release_targets(named bytea[]) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    WITH gone AS (DELETE FROM public.release_targets WHERE sha256 <> ALL(named) RETURNING 1) SELECT count(*) FROM gone
+$$;
+ALTER FUNCTION forget_release_targets(bytea[]) OWNER TO noderr_keeper;
+REVOKE EXECUTE ON FUNCTION forget_release_targets(bytea[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forget_release_targets(bytea[]) TO noderr_system, noderr_staff;

@@ -6,11 +6,11 @@ use crate::folder::{self, ReleaseFolder};
 use crate::metadata::{TargetFile, Targets, sha256};
 use crate::shelves::shelf_of;
 use crate::words;
-use noderr_archive::{Index, NotTheArtefact, Packed, check_artefact, pack};
+use noderr_archive::{Packed, Unpacked, check_artefact, pack};
 use noderr_protocol::HexDigest;
 use noderr_protocol::release::{BUILDERS, Builders, MAX_MANIFEST, Manifest, ReleaseName};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 /// A release that is to be added, beside what its artefact says of itself.
@@ -40,7 +40,10 @@ impl ReleaseFolder {
     pub fn builders(&self) -> Result<Builders, ReleaseError> {
         let missing = || ReleaseError::Missing(BUILDERS.to_owned());
         let targets: Draft<Targets> = self.coming("targets")?.ok_or_else(missing)?;
-        let file = targets.says().targets.get(BUILDERS).ok_or_else(missing)?;
+        self.builders_of(targets.says().targets.get(BUILDERS).ok_or_else(missing)?)
+    }
+
+    pub(crate) fn builders_of(&self, file: &TargetFile) -> Result<Builders, ReleaseError> {
         let (path, bytes) = self.small_target(BUILDERS, file)?;
         serde_json::from_slice(&bytes)
             .map_err(|error| ReleaseError::Unreadable { path, why: error.to_string() })
@@ -101,9 +104,9 @@ impl ReleaseFolder {
         let builders = self.builders()?;
         let Packed { content, archive } = self.pack(artefact)?;
         let source = File::open(artefact).map_err(io)?;
-        check_artefact(source, &content, &builders, &new.minisig)
-            .map_err(|why| ReleaseError::NotTheArtefact { path: artefact.to_owned(), why })?;
         let mut manifest = Manifest::new(new.name, content, archive, new.minisig);
+        check_artefact(source, &manifest, &builders)
+            .map_err(|why| ReleaseError::NotTheArtefact { path: artefact.to_owned(), why })?;
         (new.says)(&mut manifest);
         let bytes = manifest.to_bytes().map_err(|error| ReleaseError::Unwritable(error.to_string()))?;
         says.targets.insert(name.clone(), self.put_target(&name, &bytes)?);
@@ -128,6 +131,16 @@ impl ReleaseFolder {
     /// Every release that is named by what is published.
     pub fn published_releases(&self) -> Result<Vec<(ReleaseName, TargetFile)>, ReleaseError> {
         self.named(|role| self.newest(role))
+    }
+
+    /// Every target that is named by what is published, also those that are no releases.
+    pub fn named_targets(&self) -> Result<Vec<(String, TargetFile)>, ReleaseError> {
+        let mut all = Vec::new();
+        for role in self.offline_roles()?.into_iter().filter(|role| role != "root") {
+            let Some(targets) = self.newest::<Targets>(&role)? else { continue };
+            all.extend(targets.says().targets.clone());
+        }
+        Ok(all)
     }
 
     fn named(
@@ -183,35 +196,30 @@ impl ReleaseFolder {
         packed().map_err(|why| ReleaseError::Io { path: artefact.to_owned(), why })
     }
 
-    /// Unpacks the artefact of a release into a file, and holds all of it against what was signed.
-    pub fn unpack(&self, manifest: &Manifest, into: &Path) -> Result<(), ReleaseError> {
+    /// Whether an archive unpacks to the artefact that was signed and built.
+    pub(crate) fn check_content(&self, manifest: &Manifest) -> Result<(), ReleaseError> {
         let path = self.object(&manifest.archive.sha256);
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |why| ReleaseError::Io { path, why }
+        let unpacked = self.unpacked(manifest)?;
+        check_artefact(unpacked, manifest, &self.builders()?)
+            .map_err(|why| ReleaseError::NotTheArtefact { path, why })
+    }
+
+    fn unpacked(&self, manifest: &Manifest) -> Result<Unpacked<File>, ReleaseError> {
+        let path = self.object(&manifest.archive.sha256);
+        let file = File::open(&path).map_err(|why| ReleaseError::Io { path: path.clone(), why })?;
+        Unpacked::new(file, manifest)
+            .map_err(|error| ReleaseError::Unreadable { path, why: error.to_string() })
+    }
+
+    /// Unpacks the artefact of a release into a file, which is there when all of it is what was signed and built.
+    pub fn unpack(&self, manifest: &Manifest, into: &Path) -> Result<(), ReleaseError> {
+        self.check_content(manifest)?;
+        let mut unpacked = self.unpacked(manifest)?;
+        let mut write = || {
+            let mut file = File::options().write(true).create_new(true).open(into)?;
+            io::copy(&mut unpacked, &mut file)?;
+            file.sync_all()
         };
-        let mut archive = File::open(&path).map_err(failed(&path))?;
-        let mut index = vec![0; usize::try_from(manifest.archive.index_bytes).unwrap_or(usize::MAX)];
-        archive.read_exact(&mut index).map_err(failed(&path))?;
-        let wrong = |why: String| ReleaseError::Unreadable { path: path.clone(), why };
-        let index = Index::read(&index, &manifest.content, &manifest.archive)
-            .map_err(|error| wrong(error.to_string()))?;
-        let file = File::options().read(true).write(true).create_new(true).open(into);
-        let mut file = file.map_err(failed(into))?;
-        let mut packed = Vec::new();
-        for (_, number) in index.places() {
-            let chunk = &index.chunks()[number];
-            packed.resize(chunk.packed as usize, 0);
-            archive.seek(SeekFrom::Start(chunk.offset)).map_err(failed(&path))?;
-            archive.read_exact(&mut packed).map_err(failed(&path))?;
-            let opened = index.open(chunk, &packed).map_err(|error| wrong(error.to_string()))?;
-            file.write_all(&opened).map_err(failed(into))?;
-        }
-        file.sync_all().and_then(|()| file.seek(SeekFrom::Start(0))).map_err(failed(into))?;
-        check_artefact(file, &manifest.content, &self.builders()?, &manifest.minisig).map_err(|why| match why
-        {
-            NotTheArtefact::Io(why) => ReleaseError::Io { path: into.to_owned(), why },
-            why => ReleaseError::NotTheArtefact { path: into.to_owned(), why },
-        })
+        write().map_err(|why| ReleaseError::Io { path: into.to_owned(), why })
     }
 }

@@ -4,8 +4,9 @@ use crate::ReleaseError;
 use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::metadata::{Metadata, Root, Targets};
+use crate::shelves::shelf_of;
 use crate::signing::Authority;
-use noderr_protocol::release::{Archive, BUILDERS};
+use noderr_protocol::release::{Archive, BUILDERS, ReleaseName};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -78,8 +79,17 @@ impl ReleaseFolder {
         }
         ends(wrong, role, says, now);
         for (name, target) in &says.says().targets {
-            let fit = if name == BUILDERS {
-                self.small_target(name, target).map(drop)
+            let is_builders = name == BUILDERS;
+            let may_name = match name.parse::<ReleaseName>() {
+                Ok(release) => shelf_of(&release) == role,
+                Err(_) => is_builders && role == "targets",
+            };
+            if !may_name {
+                wrong.push(format!("{role} names {name}, which is not its to name"));
+                continue;
+            }
+            let fit = if is_builders {
+                self.builders_of(target).map(drop)
             } else {
                 self.manifest(name, target).map(drop)
             };
@@ -98,7 +108,8 @@ impl ReleaseFolder {
         for (name, target) in says.says().targets.iter().filter(|(name, _)| *name != BUILDERS) {
             // Of a manifest that cannot be read, it is said already.
             let Ok(manifest) = self.manifest(name, target) else { continue };
-            if let Err(error) = self.check_object(&manifest.archive) {
+            let checked = self.check_object(&manifest.archive).and_then(|()| self.check_content(&manifest));
+            if let Err(error) = checked {
                 wrong.push(format!("the archive of {name}: {error}"));
             }
         }

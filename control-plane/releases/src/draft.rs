@@ -4,6 +4,7 @@ use crate::ReleaseError;
 use crate::key::{PublicKey, ReleaseKey};
 use crate::metadata::Metadata;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// What a role says, and the signatures so far. Published metadata is a draft with enough of them.
@@ -56,6 +57,17 @@ impl<M: Metadata> Draft<M> {
     /// The bytes that are published.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ReleaseError> {
         serde_json::to_vec(self).map_err(unwritable)
+    }
+
+    /// Reads metadata, and refuses what says more than this tool knows, or says it in other words: signatures cover it all.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
+        let written: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let draft: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let read = serde_json::to_value(&draft).map_err(|error| error.to_string())?;
+        if read != written {
+            return Err("it says more than is understood, or says it in other words".to_owned());
+        }
+        Ok(draft)
     }
 
     /// The bytes that signatures cover.

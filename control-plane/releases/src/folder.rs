@@ -206,8 +206,7 @@ fn read<M: Metadata>(path: PathBuf) -> Result<Option<Draft<M>>, ReleaseError> {
     match read_bytes(&path) {
         Ok(None) => Ok(None),
         Ok(Some(bytes)) => {
-            let read = serde_json::from_slice::<Draft<M>>(&bytes).map_err(|error| error.to_string());
-            let sound = read.and_then(|draft| draft.says().check().map(|()| Some(draft)));
+            let sound = Draft::<M>::read(&bytes).and_then(|draft| draft.says().check().map(|()| Some(draft)));
             sound.map_err(|why| ReleaseError::Unreadable { path, why })
         }
         Err(why) => Err(ReleaseError::Io { path, why }),

@@ -45,7 +45,7 @@ pub use metadata::{
     DelegatedRole, Delegations, MetaFile, Metadata, RoleKeys, Roles, Root, Snapshot, TargetFile, Targets,
     Timestamp,
 };
-pub use online::refresh_online;
+pub use online::{refresh_online, refresh_online_from};
 pub use shelves::{shelf_of, shelves};
 pub use signing::{Prepared, Progress};
 

@@ -21,6 +21,17 @@ pub fn refresh_online(
     snapshot: &dyn ReleaseKey,
     timestamp: &dyn ReleaseKey,
 ) -> Result<(), ReleaseError> {
+    refresh_online_from(1, folder, now, snapshot, timestamp)
+}
+
+/// The same with versions of at least `least`.
+pub fn refresh_online_from(
+    least: u64,
+    folder: &ReleaseFolder,
+    now: jiff::Timestamp,
+    snapshot: &dyn ReleaseKey,
+    timestamp: &dyn ReleaseKey,
+) -> Result<(), ReleaseError> {
     let before: Option<Draft<Snapshot>> = folder.newest("snapshot")?;
     let meta = newest_targets(folder)?;
     // One that another key has signed is of no use to a box that has the newest root.
@@ -33,14 +44,14 @@ pub fn refresh_online(
     let newest = match before {
         Some(before) if !is_new => before,
         before => {
-            let version = before.map_or(0, |before| before.says().version()) + 1;
+            let version = (before.map_or(0, |before| before.says().version()) + 1).max(least);
             let mut draft = Draft::new(Snapshot::new(version, now + SNAPSHOT, meta));
             draft.sign(snapshot)?;
             folder.publish("snapshot", &draft)?;
             draft
         }
     };
-    let version = folder.timestamp()?.map_or(0, |before| before.says().version()) + 1;
+    let version = (folder.timestamp()?.map_or(0, |before| before.says().version()) + 1).max(least);
     let pinned = (newest.says().version(), &newest.to_bytes()?[..]);
     let mut draft = Draft::new(Timestamp::new(version, now + TIMESTAMP, pinned));
     draft.sign(timestamp)?;

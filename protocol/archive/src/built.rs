@@ -2,7 +2,7 @@
 //! it.
 
 use minisign_verify::{PublicKey, Signature};
-use noderr_protocol::release::{Builders, Content};
+use noderr_protocol::release::{Builders, Manifest};
 use ring::digest::{Context, SHA256};
 use std::io::{self, Read};
 
@@ -20,21 +20,38 @@ pub enum NotTheArtefact {
     NotBuilt(String),
 }
 
-/// Checks all of `source` against the artefact that it should be, and against the signature of a builder.
+/// The signature of a builder and the key that it names, before a byte of the artefact is there.
+fn signature_of(manifest: &Manifest, builders: &Builders) -> Result<(PublicKey, Signature), NotTheArtefact> {
+    let none = |why: &str| NotTheArtefact::NotBuilt(why.to_owned());
+    let signature = Signature::decode(&manifest.minisig).map_err(|_| none("the signature is malformed"))?;
+    let name = manifest.release.to_string();
+    // What was signed as one release is not another, whoever says so.
+    if !signature.trusted_comment().split_whitespace().any(|word| word == name) {
+        return Err(none(
+            "the builder signed it under another name; the trusted comment must have the release in it",
+        ));
+    }
+    let mut keys = builders.keys.iter().filter_map(|key| PublicKey::from_base64(key).ok());
+    // A signature names its key, so one key at most is meant.
+    let key = keys.find(|key| key.verify_stream(&signature).is_ok());
+    Ok((key.ok_or_else(|| none("it is signed by another key"))?, signature))
+}
+
+/// Whether a manifest has a signature of one of these builders, as far as can be said without the artefact.
+pub fn check_builder(manifest: &Manifest, builders: &Builders) -> Result<(), NotTheArtefact> {
+    signature_of(manifest, builders).map(drop)
+}
+
+/// Checks all of `source` against the artefact that a manifest describes, and against the signature of a builder.
 pub fn check_artefact(
     mut source: impl Read,
-    content: &Content,
+    manifest: &Manifest,
     builders: &Builders,
-    minisig: &str,
 ) -> Result<(), NotTheArtefact> {
     let none = |why: &str| NotTheArtefact::NotBuilt(why.to_owned());
-    let signature = Signature::decode(minisig).map_err(|_| none("the signature is malformed"))?;
-    let keys: Vec<_> = builders.keys.iter().filter_map(|key| PublicKey::from_base64(key).ok()).collect();
-    // A signature names its key, so one verifier at most begins.
-    let mut verifier = keys
-        .iter()
-        .find_map(|key| key.verify_stream(&signature).ok())
-        .ok_or_else(|| none("it is signed by another key"))?;
+    let (key, signature) = signature_of(manifest, builders)?;
+    let mut verifier = key.verify_stream(&signature).map_err(|_| none("it is signed by another key"))?;
+    let content = &manifest.content;
     let (mut sha256, mut bytes) = (Context::new(&SHA256), 0);
     let mut buffer = vec![0; 64 * 1024];
     loop {

@@ -43,7 +43,7 @@ pub struct Chunk {
 /// Why bytes are not the index of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the index of the archive cannot be used: {0}")]
-pub struct IndexError(&'static str);
+pub struct IndexError(pub(crate) &'static str);
 
 /// These bytes are not the chunk that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -138,10 +138,10 @@ fn dictionary(bytes: &[u8]) -> Result<ChunkDictionary, IndexError> {
     const SHORT: IndexError = IndexError("it ends too early");
     let (head, rest) = bytes.split_at_checked(PRE_HEADER_SIZE).ok_or(SHORT)?;
     let (magic, length) = head.split_at(ARCHIVE_MAGIC.len());
-    sound(magic == ARCHIVE_MAGIC, "it is none")?;
+    sound(magic == ARCHIVE_MAGIC, "it does not begin as an archive of bita does")?;
     let length = length.try_into().map(u64::from_le_bytes).map_err(|_| SHORT)?;
     let inner = rest.len().checked_sub(BEHIND).ok_or(SHORT)?;
-    sound(length == inner as u64, "its length is another than it says")?;
+    sound(length == inner as u64, "its dictionary has another length than it says")?;
     let (dictionary, behind) = rest.split_at(inner);
     let offset = behind.first_chunk().map(|offset| u64::from_le_bytes(*offset));
     sound(offset == Some(bytes.len() as u64), "its chunks stand elsewhere")?;

@@ -23,8 +23,10 @@ mod built;
 mod cut;
 mod index;
 mod pack;
+mod unpacked;
 
-pub use built::{NotTheArtefact, builder_in, check_artefact};
+pub use built::{NotTheArtefact, builder_in, check_artefact, check_builder};
 pub use cut::Piece;
 pub use index::{Chunk, Index, IndexError, NotTheChunk};
 pub use pack::{Packed, pack};
+pub use unpacked::Unpacked;

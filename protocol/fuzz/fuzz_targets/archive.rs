@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use noderr_archive::{Index, builder_in, check_artefact};
 use noderr_protocol::HexDigest;
-use noderr_protocol::release::{Archive, Builders, Content};
+use noderr_protocol::release::{Archive, Builders, Content, Manifest};
 
 fuzz_target!(|input: (u32, u32, &[u8], &[u8])| {
     let (content_bytes, archive_bytes, index, chunk) = input;
@@ -27,7 +27,9 @@ fuzz_target!(|input: (u32, u32, &[u8], &[u8])| {
         index.cut(chunk).for_each(drop);
     }
     if let Ok(text) = std::str::from_utf8(chunk) {
+        let name = "os/generic/1.0.0".parse().expect("a name");
+        let manifest = Manifest::new(name, content.clone(), archive.clone(), text.to_owned());
         let keys = builder_in(text).into_iter().collect();
-        assert!(check_artefact(&b""[..], &content, &Builders { keys }, text).is_err());
+        assert!(check_artefact(&b""[..], &manifest, &Builders { keys }).is_err());
     }
 });

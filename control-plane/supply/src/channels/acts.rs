@@ -14,6 +14,8 @@ pub(super) async fn activate(act: &mut Act, channel: &Channel, version: &str) ->
     act.require(&WRITE_RELEASES)?;
     act.require_fresh_proof()?;
     check(channel)?;
+    // Nobody withdraws or removes meanwhile what is activated.
+    hold_supply(act).await?;
     let found = db::candidate(act, &channel.kind, &channel.name, version).await?;
     let release = found.ok_or_else(|| Problem::not_found("release"))?;
     fits(channel, &release)?;
@@ -27,6 +29,7 @@ pub(super) async fn deactivate(act: &mut Act, channel: &Channel) -> Result<(), P
     act.require(&WRITE_RELEASES)?;
     act.require_fresh_proof()?;
     check(channel)?;
+    hold_supply(act).await?;
     change(act, channel, None).await?;
     act.record("channel.deactivate", subject(channel), &json!({})).await?;
     Ok(())
@@ -34,7 +37,6 @@ pub(super) async fn deactivate(act: &mut Act, channel: &Channel) -> Result<(), P
 
 async fn change(act: &mut Act, channel: &Channel, release: Option<&Candidate>) -> Result<(), Problem> {
     let by = act.who().actor();
-    hold_supply(act).await?;
     set(act, channel, release.map(|release| release.id), &by).await?;
     tell(act).await?;
     Ok(())

@@ -33,6 +33,13 @@ pub(super) async fn next_online_key(supply: &Supply, act: &mut Act) -> Result<Fi
     act.require(&WRITE_RELEASES)?;
     act.require_fresh_proof()?;
     db::hold_supply(act).await?;
+    // One that no root names yet is the next one still: nobody signs with a key that was thrown away.
+    let keys = supply.online.load();
+    if let [_, next] = &keys[..]
+        && !supply.handed_out.load().root_names(&next.public().id())
+    {
+        return FileKey::from_bytes(next.to_bytes()).map_err(|error| anyhow::Error::from(error).into());
+    }
     tell(act).await?;
     // Secrets are the control plane's own: the principal's role sees none of them.
     let mut own = supply.kernel.database.begin().await?;

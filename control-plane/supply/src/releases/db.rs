@@ -52,7 +52,8 @@ pub(super) async fn timestamp(connection: &mut PgConnection) -> sqlx::Result<Opt
 
 pub(super) async fn put_metadata(connection: &mut PgConnection, new: &Metadata) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO release_metadata (role, version, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        "INSERT INTO release_metadata (role, version, body) SELECT $1, $2, $3
+         WHERE NOT EXISTS (SELECT FROM release_metadata WHERE role = $1 AND version = $2 AND body = $3)",
         new.role,
         new.version,
         new.body
@@ -85,13 +86,21 @@ pub(super) async fn put_target(
     Ok(())
 }
 
-/// Notes a release that the metadata names; `false` if it is known.
+/// Whether a release is known.
+pub(super) enum Noted {
+    New,
+    Known,
+    /// There is another one of that name.
+    Another,
+}
+
+/// Notes a release that the metadata names.
 pub(super) async fn note_release(
     connection: &mut PgConnection,
     manifest: &Manifest,
     sha256: &[u8],
     by: &str,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Noted> {
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     let (content, archive) = (&manifest.content, &manifest.archive);
     sqlx::query!(
@@ -123,9 +132,20 @@ pub(super) async fn note_release(
         &words(&manifest.tiers),
         by
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(done.rows_affected() == 1)
+    if done.rows_affected() == 1 {
+        return Ok(Noted::New);
+    }
+    let known = sqlx::query_scalar!(
+        "SELECT sha256 FROM releases WHERE kind = $1 AND name = $2 AND version = $3",
+        &*series.kind.name(),
+        series.name.as_str(),
+        version.to_string()
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    Ok(if known == sha256 { Noted::Known } else { Noted::Another })
 }
 
 /// Marks the releases that are not among these names as withdrawn; returns those that were not before.
@@ -255,8 +275,9 @@ pub(super) async fn unneeded(connection: &mut PgConnection, keep: i64) -> sqlx::
            WHERE r.archive_sha256 = a.archive_sha256 AND (
              (r.newest <= $1 AND r.withdrawn_at IS NULL)
              OR EXISTS (SELECT FROM channels c WHERE c.release_id = r.id)
-             OR EXISTS (SELECT FROM node_releases n WHERE n.kind = r.kind AND n.name = r.name AND n.version = r.version
-                        AND n.state IN ('fetching', 'waiting'))
+             OR EXISTS (SELECT FROM node_releases n JOIN admitted d ON d.id = n.node_id
+                        WHERE n.kind = r.kind AND n.name = r.name AND n.version = r.version
+                          AND n.state IN ('fetching', 'waiting') AND n.reported_at > now() - interval '1 day')
              OR r.published_at > now() - interval '1 hour'))",
         keep
     )
@@ -288,4 +309,10 @@ pub(super) async fn forget_online(connection: &mut PgConnection) -> sqlx::Result
     .execute(connection)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Forgets small targets that nobody names any more.
+pub(super) async fn forget_targets(connection: &mut PgConnection, named: &[Vec<u8>]) -> sqlx::Result<()> {
+    sqlx::query_scalar!("SELECT forget_release_targets($1)", named).fetch_one(connection).await?;
+    Ok(())
 }

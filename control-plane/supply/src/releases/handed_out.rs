@@ -4,6 +4,7 @@
 use crate::state::{Supply, online_keys};
 use bytes::Bytes;
 use noderr_kernel::Database;
+use noderr_releases::{Draft, Root};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -53,11 +54,9 @@ impl HandedOut {
         .await?;
         let mut metadata = HashMap::new();
         for row in rows {
-            let name = match row.role.as_str() {
-                "timestamp" if row.newest == 1 => "timestamp.json".to_owned(),
-                role => format!("{}.{role}.json", row.version),
-            };
-            metadata.insert(name, Bytes::from(row.body));
+            if row.role != "timestamp" || row.newest == 1 {
+                metadata.insert(metadata_name(&row.role, row.version), Bytes::from(row.body));
+            }
         }
         let rows = sqlx::query!("SELECT name, sha256, body FROM release_targets").fetch_all(&mut *tx).await?;
         let targets = rows.into_iter().map(|row| (path_of(&row.name, &row.sha256), Bytes::from(row.body)));
@@ -76,6 +75,13 @@ impl HandedOut {
         Ok(Self { generation, metadata, targets, beacon })
     }
 
+    /// Whether the newest root names this key for what the control plane signs.
+    pub(super) fn root_names(&self, id: &str) -> bool {
+        let root = self.newest_root().and_then(|root| serde_json::from_slice::<Draft<Root>>(root).ok());
+        let roles = root.map(|root| root.says().roles.clone()).unwrap_or_default();
+        roles.get("timestamp").is_some_and(|keys| keys.keyids.iter().any(|key| key == id))
+    }
+
     /// The newest root.
     pub fn newest_root(&self) -> Option<&Bytes> {
         let version = |name: &str| name.strip_suffix(".root.json")?.parse::<u64>().ok();
@@ -85,6 +91,15 @@ impl HandedOut {
     }
 }
 
+/// The name of a file of metadata.
+pub(super) fn metadata_name(role: &str, version: i64) -> String {
+    match role {
+        "timestamp" => "timestamp.json".to_owned(),
+        role => format!("{version}.{role}.json"),
+    }
+}
+
+/// The path of a small target.
 pub(super) fn path_of(name: &str, sha256: &[u8]) -> String {
     let hash = hex::encode(sha256);
     match name.rsplit_once('/') {

@@ -1,6 +1,6 @@
 //! The jobs of releases: the online roles are renewed long before they end, and archives that nobody needs are removed.
 
-use super::publish::{Publication, publish};
+use super::publish::renew;
 use super::{db, uploads};
 use crate::state::Supply;
 use anyhow::{Context as _, anyhow};
@@ -35,7 +35,7 @@ impl Job<Arc<Supply>> for RenewOnline {
         if ends > jiff::Timestamp::now() + LEFT {
             return Ok(format!("good until {ends}"));
         }
-        let renewed = publish(supply, &mut tx, Publication::default(), "control plane").await;
+        let renewed = renew(supply, &mut tx).await;
         renewed.map_err(|problem| anyhow!("the online roles cannot be renewed: {problem}"))?;
         tx.commit().await?;
         Ok("renewed".to_owned())
@@ -60,13 +60,12 @@ impl Job<Arc<Supply>> for ForgetArchives {
         db::hold_supply(&mut tx).await?;
         let unneeded = db::unneeded(&mut tx, supply.settings.keep).await?;
         for archive in &unneeded {
+            // Removed before it is marked: what a crash leaves is removed again.
+            supply.objects.remove(&hex::encode(archive)).await?;
             db::mark_removed(&mut tx, archive, true).await?;
         }
         let old = db::forget_online(&mut tx).await?;
         tx.commit().await?;
-        for archive in &unneeded {
-            supply.objects.remove(&hex::encode(archive)).await?;
-        }
         let folder = supply.uploads.clone();
         let uploads =
             tokio::task::spawn_blocking(move || uploads::forget(&folder, SystemTime::now())).await??;

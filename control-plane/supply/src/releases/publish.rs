@@ -1,15 +1,17 @@
 //! Publishing what was signed: everything together is checked as a box would, and what is not fit is refused before anything
 //! is shown. What the control plane adds is its word that nothing newer is hidden.
 
-use super::db::{self, Metadata};
+use super::db::{self, Metadata, Noted};
+use super::handed_out::{metadata_name, path_of};
 use super::terms::{CHANGED, NO_ARCHIVE, NOT_FIT};
 use crate::channels;
 use crate::state::Supply;
 use noderr_kernel::{Problem, notify};
-use noderr_protocol::release::Manifest;
-use noderr_releases::{Artefacts, FileKey, ReleaseFolder, ReleaseKey as _, Root, refresh_online};
+use noderr_protocol::release::{Manifest, ReleaseName};
+use noderr_releases::{Artefacts, FileKey, ReleaseFolder, ReleaseKey as _, Root, refresh_online_from};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,8 +34,23 @@ pub(super) struct Published {
 
 /// Everything that boxes would be shown.
 struct Shown {
+    /// What is new of the signed metadata.
     metadata: Vec<Metadata>,
+    /// What is new of the small targets: name and bytes.
+    targets: Vec<(String, Vec<u8>)>,
+    /// The hash of every target that is named.
+    named: Vec<Vec<u8>>,
+    /// Every release that is named, with the hash of its manifest.
     releases: Vec<(Manifest, Vec<u8>)>,
+}
+
+/// How strict the check is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    /// What people publish must be fit in every respect.
+    Fit,
+    /// What is shown already is vouched for anew, whatever has ended meanwhile: one role that its holder forgot must not end all.
+    AsItIs,
 }
 
 /// Publishes, in a transaction that nobody else publishes in.
@@ -44,36 +61,68 @@ pub(super) async fn publish(
     by: &str,
 ) -> Result<Published, Problem> {
     db::hold_supply(connection).await?;
-    let before = (db::metadata(connection).await?, db::targets(connection).await?);
-    for (name, body) in &publication.targets {
-        db::put_target(connection, name, &Sha256::digest(body), body).await?;
-    }
-    let signer = supply.clone();
-    let checked = tokio::task::spawn_blocking(move || checked(&signer, before, publication)).await;
-    let shown = checked.map_err(|error| Problem::from(anyhow::Error::from(error)))??;
-    for new in &shown.metadata {
-        db::put_metadata(connection, new).await?;
-    }
+    let shown = checked_of(supply, connection, publication, Strictness::Fit).await?;
+    store(connection, &shown).await?;
     let (removed, mut added) = (db::removed(connection).await?, Vec::new());
     for (manifest, sha256) in &shown.releases {
-        let is_new = db::note_release(connection, manifest, sha256, by).await?;
+        let archive = manifest.archive.sha256.0.to_vec();
+        let is_new = match db::note_release(connection, manifest, sha256, by).await? {
+            Noted::New => true,
+            Noted::Known => false,
+            Noted::Another => {
+                return Err(NOT_FIT.because(format!(
+                    "{} was released before, with another artefact: give it another version",
+                    manifest.release
+                )));
+            }
+        };
         if is_new {
             require_archive(supply, manifest).await?;
             added.push(manifest.release.to_string());
         }
-        if is_new
-            || (removed.contains(&manifest.archive.sha256.0.to_vec())
-                && has_archive(supply, manifest).await?)
-        {
-            db::mark_removed(connection, &manifest.archive.sha256.0, false).await?;
+        if is_new || (removed.contains(&archive) && has_archive(supply, manifest).await?) {
+            db::mark_removed(connection, &archive, false).await?;
         }
     }
     let named: Vec<_> = shown.releases.iter().map(|(manifest, _)| manifest.release.to_string()).collect();
     let withdrawn = db::mark_withdrawn(connection, &named).await?;
     let named_again = db::unmark_withdrawn(connection, &named).await?;
+    db::forget_targets(connection, &shown.named).await?;
     channels::end_withdrawn(connection, by).await?;
     tell(connection).await?;
     Ok(Published { added, withdrawn, named_again })
+}
+
+/// Vouches anew for what is shown.
+pub(super) async fn renew(supply: &Arc<Supply>, connection: &mut PgConnection) -> Result<(), Problem> {
+    db::hold_supply(connection).await?;
+    let shown = checked_of(supply, connection, Publication::default(), Strictness::AsItIs).await?;
+    store(connection, &shown).await?;
+    Ok(tell(connection).await?)
+}
+
+async fn checked_of(
+    supply: &Arc<Supply>,
+    connection: &mut PgConnection,
+    publication: Publication,
+    strictness: Strictness,
+) -> Result<Shown, Problem> {
+    let before = (db::metadata(connection).await?, db::targets(connection).await?);
+    let signer = supply.clone();
+    let checked =
+        tokio::task::spawn_blocking(move || checked(&signer, before, publication, strictness)).await;
+    checked.map_err(|error| Problem::from(anyhow::Error::from(error)))?
+}
+
+/// Stores what was checked, and nothing else that came with it.
+async fn store(connection: &mut PgConnection, shown: &Shown) -> sqlx::Result<()> {
+    for new in &shown.metadata {
+        db::put_metadata(connection, new).await?;
+    }
+    for (name, body) in &shown.targets {
+        db::put_target(connection, name, &Sha256::digest(body), body).await?;
+    }
+    Ok(())
 }
 
 /// Tells every instance, at the commit, that what boxes are shown has changed.
@@ -105,61 +154,101 @@ fn checked(
     supply: &Supply,
     (metadata, targets): (Vec<Metadata>, Vec<(String, Vec<u8>)>),
     publication: Publication,
+    strictness: Strictness,
 ) -> Result<Shown, Problem> {
     let place = tempfile::tempdir().map_err(|error| Problem::from(anyhow::Error::from(error)))?;
     // Where this is checked is nobody's business.
     let here = format!("{}/", place.path().display());
     let not_fit = |why: &dyn std::fmt::Display| not_fit(why.to_string().replace(&here, ""));
     let folder = ReleaseFolder::new(place.path());
-    for new in &publication.metadata {
-        let known = metadata.iter().find(|known| known.role == new.role && known.version >= new.version);
-        if let Some(known) = known {
-            return Err(not_fit(&format!(
-                "version {} of {} is published already; the folder is older than what is here",
-                known.version, known.role
-            )));
-        }
-    }
-    let all = metadata.iter().chain(&publication.metadata);
-    for Metadata { role, version, body } in all {
-        let name =
-            if role == "timestamp" { "timestamp.json".to_owned() } else { format!("{version}.{role}.json") };
-        lay(&folder.metadata(), &name, body)?;
+    check_versions(&metadata, &publication.metadata)?;
+    for Metadata { role, version, body } in metadata.iter().chain(&publication.metadata) {
+        lay(&folder.metadata(), &metadata_name(role, *version), body)?;
     }
     for (name, body) in targets.iter().chain(&publication.targets) {
-        lay(&folder.targets(), &super::handed_out::path_of(name, &Sha256::digest(body)), body)?;
+        lay(&folder.targets(), &path_of(name, &Sha256::digest(body)), body)?;
     }
     let now = jiff::Timestamp::now();
     let wrong = folder.check(now, Artefacts::Elsewhere).map_err(|error| not_fit(&error))?;
-    if !wrong.is_empty() {
-        return Err(not_fit(&wrong.join("; ")));
+    match strictness {
+        _ if wrong.is_empty() => {}
+        Strictness::Fit => return Err(not_fit(&wrong.join("; "))),
+        Strictness::AsItIs => {
+            tracing::error!(
+                wrong = wrong.join("; "),
+                "what is shown to boxes is not as it should be: renew and publish it"
+            );
+        }
     }
-    let root = folder
-        .newest::<Root>("root")
-        .map_err(|error| not_fit(&error))?
-        .ok_or_else(|| not_fit(&"there is no root"))?;
+    // Only what the check has walked is shown: what nobody names is nobody's.
+    let walked = folder.offline_roles().map_err(|error| not_fit(&error))?;
+    if let Some(stranger) = publication.metadata.iter().find(|new| !walked.contains(&new.role)) {
+        return Err(not_fit(&format!("nobody has let a role {} name anything", stranger.role)));
+    }
+    let mut shown = Shown {
+        metadata: publication.metadata,
+        targets: Vec::new(),
+        named: Vec::new(),
+        releases: Vec::new(),
+    };
+    for (name, file) in folder.named_targets().map_err(|error| not_fit(&error))? {
+        let sha256 = file.hashes.get("sha256").and_then(|hash| hex::decode(hash).ok()).unwrap_or_default();
+        if let Ok(release) = name.parse::<ReleaseName>() {
+            let manifest = folder.manifest(&release.to_string(), &file).map_err(|error| not_fit(&error))?;
+            shown.releases.push((manifest, sha256.clone()));
+        }
+        let is_of = |(_, body): &&(String, Vec<u8>)| Sha256::digest(body).as_slice() == sha256;
+        shown.targets.extend(publication.targets.iter().filter(|(of, _)| *of == name).find(is_of).cloned());
+        shown.named.push(sha256);
+    }
+    vouch(supply, &folder, now, &mut shown).map_err(|why| not_fit(&why))?;
+    Ok(shown)
+}
+
+/// What is new follows what is there: a version of a role comes once, and is greater than what was before.
+fn check_versions(known: &[Metadata], new: &[Metadata]) -> Result<(), Problem> {
+    let mut seen = BTreeSet::new();
+    for Metadata { role, version, .. } in new {
+        if u32::try_from(*version).is_err() || !seen.insert((role, version)) {
+            return Err(not_fit(format!("{role} {version} is there twice, or is no version")));
+        }
+        if let Some(known) = known.iter().find(|known| known.role == *role && known.version >= *version) {
+            return Err(not_fit(format!(
+                "version {} of {role} is published already; the folder is older than what is here",
+                known.version
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Says with the online key that nothing newer is hidden.
+fn vouch(
+    supply: &Supply,
+    folder: &ReleaseFolder,
+    now: jiff::Timestamp,
+    shown: &mut Shown,
+) -> Result<(), String> {
+    let words = |error: noderr_releases::ReleaseError| error.to_string();
+    let root = folder.newest::<Root>("root").map_err(words)?.ok_or("there is no root")?;
     let keys = supply.online.load();
     let is_named = |key: &FileKey, role: &str| {
         root.says().roles.get(role).is_some_and(|keys| keys.keyids.contains(&key.public().id()))
     };
     let online = keys.iter().find(|key| is_named(key, "snapshot") && is_named(key, "timestamp"));
-    let online = online.ok_or_else(|| {
-        not_fit(&"the root names another online key than this control plane's: see `noderrctl release online-key`")
-    })?;
-    refresh_online(&folder, now, online, online).map_err(|error| not_fit(&error))?;
-    let mut shown = Shown { metadata: publication.metadata, releases: Vec::new() };
+    let online = online.ok_or(
+        "the root names another online key than this control plane's: see `noderrctl release online-key`",
+    )?;
+    // Numbers go with the clock, so that a control plane from a backup says nothing that boxes have seen before.
+    let at_least = u64::try_from(now.as_second()).unwrap_or_default();
+    refresh_online_from(at_least, folder, now, online, online).map_err(words)?;
     for role in ["snapshot", "timestamp"] {
-        if let Some((version, body)) = folder.newest_bytes(role).map_err(|error| not_fit(&error))? {
-            let version = i64::try_from(version).map_err(|error| not_fit(&error))?;
+        if let Some((version, body)) = folder.newest_bytes(role).map_err(words)? {
+            let version = i64::try_from(version).map_err(|error| error.to_string())?;
             shown.metadata.push(Metadata { role: role.to_owned(), version, body });
         }
     }
-    for (name, target) in folder.published_releases().map_err(|error| not_fit(&error))? {
-        let manifest = folder.manifest(&name.to_string(), &target).map_err(|error| not_fit(&error))?;
-        let sha256 = target.hashes.get("sha256").and_then(|hash| hex::decode(hash).ok()).unwrap_or_default();
-        shown.releases.push((manifest, sha256));
-    }
-    Ok(shown)
+    Ok(())
 }
 
 /// Writes a file of a folder that is gone in a moment. Names were chosen by whoever publishes.

@@ -64,7 +64,7 @@ fn keys(here: &Path, image: &[u8]) -> anyhow::Result<()> {
     }
     minisign(here, "-G -W -p bob.pub -s bob")?;
     fs::write(here.join("image"), image)?;
-    minisign(here, "-S -s bob -m image")
+    minisign(here, "-S -s bob -m image -t os/generic/1.0.0")
 }
 
 fn minisign(here: &Path, arguments: &str) -> anyhow::Result<()> {
@@ -176,14 +176,14 @@ fn mistakes_are_refused_before_anything_is_signed() -> anyhow::Result<()> {
     fs::write(here.join("unsigned"), b"nobody's")?;
     minisign(here, "-G -W -p eve.pub -s eve")?;
     fs::write(here.join("strange"), b"eve's")?;
-    minisign(here, "-S -s eve -m strange")?;
+    minisign(here, "-S -s eve -m strange -t os/generic/1.0.1")?;
     for (arguments, why) in [
         (ADD, "is there already"),
         ("release add releases image bios/generic/1.0.0", "one of os, models"),
         ("release add releases image os/../1.0.0", "small letters"),
         ("release add releases image os/generic/x", "no version"),
         ("release add releases nothing os/generic/1.0.1", "cannot read the builder's signature"),
-        ("release add releases other os/generic/1.0.1", "the signature is of other bytes"),
+        ("release add releases other os/generic/1.0.1", "under another name"),
         ("release add releases strange os/generic/1.0.1", "signed by another key"),
         ("release add releases unsigned os/generic/1.0.1", "minisign -Sm unsigned"),
         ("release add releases image os/generic/0.9.0", "--older"),

@@ -86,7 +86,7 @@ pub(super) fn add(printer: &Printer, releases: &ReleaseFolder, add: &Add) -> any
             let file = file.with_context(|| format!("cannot read {}", add.file.display()))?;
             unlock_builder(key)?.sign(BufReader::new(file), &name.to_string())?
         }
-        None => signed_beside(&add.file)?,
+        None => signed_beside(&add.file, &name)?,
     };
     let security_epoch = add.security_epoch;
     let says = Box::new(move |manifest: &mut Manifest| {
@@ -98,13 +98,13 @@ pub(super) fn add(printer: &Printer, releases: &ReleaseFolder, add: &Add) -> any
 }
 
 /// A signature that the builder has made already.
-fn signed_beside(file: &Path) -> anyhow::Result<String> {
+fn signed_beside(file: &Path, name: &ReleaseName) -> anyhow::Result<String> {
     let mut place = file.as_os_str().to_owned();
     place.push(".minisig");
     let place = PathBuf::from(place);
     fs::read_to_string(&place).with_context(|| {
         format!(
-            "cannot read the builder's signature {}; `minisign -Sm {}` makes it, or name the builder's key with --builder",
+            "cannot read the builder's signature {}; `minisign -Sm {} -t {name}` makes it, or name the builder's key with --builder",
             place.display(),
             file.display()
         )
