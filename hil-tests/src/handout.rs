@@ -14,7 +14,7 @@ use noderr_protocol::HexDigest;
 use noderr_protocol::release::{Manifest, ReleaseName, Tier};
 use noderr_releases::{FileKey, ReleaseKey as _, refresh_online};
 use noderr_update::{
-    Allowance, Reach, Round, Settings, Source, Stage, StoreLimits, ThisBox, Watch, Whole, store_in,
+    Allowance, Known, Reach, Round, Settings, Source, Stage, StoreLimits, ThisBox, Watch, store_in,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -228,7 +228,7 @@ pub struct Bringer {
     /// Where releases come from, if not from the server.
     pub folder: Option<PathBuf>,
     root: Vec<u8>,
-    whole: Whole,
+    known: Known,
 }
 
 /// What has come of bringing a release.
@@ -273,16 +273,22 @@ impl Bringer {
             },
             folder: None,
             root,
-            whole: Whole::default(),
+            known: Known::default(),
         })
     }
 
-    /// Brings a release.
+    /// Brings a release, and wants no other.
     pub async fn bring(&self, release: &str) -> anyhow::Result<Brought> {
+        self.bring_of(release, &[release]).await
+    }
+
+    /// Brings one of the releases that are wanted.
+    pub async fn bring_of(&self, release: &str, wanted: &[&str]) -> anyhow::Result<Brought> {
         let release: ReleaseName = release.parse()?;
+        let wanted = wanted.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>()?;
         let mut notes = Notes(Vec::new(), 0);
         let stage = match self.begin().await {
-            Ok(mut round) => round.bring(&release, std::slice::from_ref(&release), &mut notes).await,
+            Ok(mut round) => round.bring(&release, &wanted, &mut notes).await,
             Err(setback) => Stage::stopped(setback),
         };
         Ok(Brought { stage, stages: notes.0, spent: notes.1 })
@@ -294,12 +300,12 @@ impl Bringer {
             None => Source::Plain,
         };
         let (data, settings) = (self.data.clone(), self.settings.clone());
-        Round::begin(data, settings, source, &self.root, Arc::new(SystemTime::now), self.whole.clone()).await
+        Round::begin(data, settings, source, &self.root, Arc::new(SystemTime::now), self.known.clone()).await
     }
 
     /// Forgets what was checked, as a start does.
     pub fn restart(&mut self) {
-        self.whole = Whole::default();
+        self.known = Known::default();
     }
 
     /// The bytes that the box holds of a release, read as a consumer reads them.

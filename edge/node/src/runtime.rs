@@ -19,7 +19,7 @@ use noderr_protocol::{
     Base, Hello, KnownSection, LaneState, Quarantine, SectionBody as _, Text, WIRE_VERSION,
 };
 use noderr_spool::{Spool, SpoolConfig};
-use noderr_update::Whole;
+use noderr_update::Known;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,7 +183,7 @@ async fn start_parts(
         outgoing,
         link,
         papers: papers.subscribe(),
-        whole: Whole::default(),
+        known: Known::default(),
         stop: supervisor.stop_token(),
     };
     open_spool(&shared).await;

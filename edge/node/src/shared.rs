@@ -8,7 +8,7 @@ use noderr_identity::{NodeKeys, Papers, TrustedClock};
 use noderr_link::LinkState;
 use noderr_part::Folder;
 use noderr_protocol::{AttestationChallenge, Down, Up};
-use noderr_update::Whole;
+use noderr_update::Known;
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) link: watch::Receiver<LinkState>,
     pub(crate) papers: watch::Receiver<Arc<Papers>>,
     /// Releases whose bytes were checked since this start.
-    pub(crate) whole: Whole,
+    pub(crate) known: Known,
     pub(crate) stop: CancellationToken,
 }
 

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// Bytes that are written down as spent before they are.
+const AT_ONCE: u64 = 4 << 20;
+
 /// The bytes of a month.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Month {
@@ -39,16 +42,23 @@ impl Account {
         account
     }
 
-    /// A month begins with nothing spent. A clock that goes back begins none anew.
+    /// A month begins with nothing spent. A clock that goes back takes along what was spent, and stays in no month to come.
     fn turn(&mut self, now: SystemTime) {
         let name = name_of(now);
         if name > self.month.month {
-            self.month = Month { month: name, bytes: 0 };
+            self.month.bytes = 0;
         }
+        self.month.month = name;
     }
 
-    /// Bytes that were spent in this month.
-    pub(crate) fn spent(&self) -> u64 {
+    /// Bytes that were spent in this month, up to where a meter stands.
+    pub(crate) const fn spent_at(&self, meter: u64) -> u64 {
+        self.month.bytes.saturating_sub(self.covered.saturating_sub(meter))
+    }
+
+    /// Bytes that are written down as spent in this month.
+    #[cfg(test)]
+    pub(crate) const fn spent(&self) -> u64 {
         self.month.bytes
     }
 
@@ -58,6 +68,8 @@ impl Account {
         if bytes <= self.covered {
             return Ok(());
         }
+        // Some at once: every time is a write to a disk that wears out.
+        let bytes = bytes + AT_ONCE;
         self.set(self.month.bytes + (bytes - self.covered)).await?;
         self.covered = bytes;
         Ok(())
@@ -103,14 +115,21 @@ mod tests {
         let november = UNIX_EPOCH + Duration::from_secs(1_795_000_000);
         let mut account = Account::open(data.clone(), november);
         account.cover(5000, november).await.unwrap();
-        assert_eq!(Account::open(data.clone(), november).spent(), 5000, "after a kill");
+        assert_eq!(Account::open(data.clone(), november).spent(), 5000 + AT_ONCE, "after a kill");
         account.cover(4000, november).await.unwrap();
         account.settle(3000).await.unwrap();
         assert_eq!(Account::open(data.clone(), november).spent(), 3000);
         account.cover(3100, november).await.unwrap();
+        account.settle(3100).await.unwrap();
         assert_eq!(account.spent(), 3100);
         let before = november - Duration::from_secs(40 * 86_400);
         assert_eq!(Account::open(data.clone(), before).spent(), 3100, "a clock that goes back");
+        assert_eq!(Account::open(data.clone(), november + Duration::from_secs(40 * 86_400)).spent(), 0);
+        // A clock that was years ahead leaves no year behind in which nothing may be spent.
+        let mut account = Account::open(data.clone(), november + Duration::from_secs(4000 * 86_400));
+        account.cover(9000, november + Duration::from_secs(4000 * 86_400)).await.unwrap();
+        let mut account = Account::open(data.clone(), november);
+        account.cover(1, november).await.unwrap();
         assert_eq!(Account::open(data, november + Duration::from_secs(40 * 86_400)).spent(), 0);
     }
 }

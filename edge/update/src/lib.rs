@@ -9,7 +9,9 @@ mod account;
 mod fetch;
 mod machine;
 mod places;
+mod plan;
 mod policy;
+mod purse;
 mod repository;
 mod round;
 mod settings;
@@ -22,7 +24,7 @@ pub use machine::{Setback, Stage};
 pub use policy::{Allowance, ThisBox};
 pub use repository::Repository;
 pub use round::Round;
-pub use settings::{Clock, Settings, Source, Watch, Whole, store_in};
+pub use settings::{Clock, Known, Settings, Source, Watch, store_in};
 pub use store::{
     Coming, Gap, Held, PutError, Signed, Store, StoreError, StoreLimits, VerifiedArtefact, keep_root,
 };

@@ -7,7 +7,7 @@ use noderr_protocol::HexDigest;
 use noderr_protocol::release::ReleaseRefusal;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ impl Place {
             Self::File(path) => {
                 let path = path.clone();
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                in_background(move || read(&File::open(path)?, 0, bytes)).await.map_err(Failed::Place)
+                in_background(move || read(&open(&path)?, 0, bytes)).await.map_err(Failed::Place)
             }
         }
     }
@@ -131,7 +131,7 @@ impl Place {
             }
             Self::File(path) => {
                 let (path, mut at) = (path.clone(), gap.bytes.start);
-                let file = in_background(move || File::open(path)).await.map_err(Failed::Place)?;
+                let file = in_background(move || open(&path)).await.map_err(Failed::Place)?;
                 let file = Arc::new(file);
                 for number in gap.chunks.clone() {
                     let (file, length) = (file.clone(), coming.packed(number));
@@ -144,6 +144,14 @@ impl Place {
             }
         }
     }
+}
+
+/// Opens a file of a stick, which may hold links and pipes.
+fn open(path: &Path) -> io::Result<File> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    File::open(path)
 }
 
 fn read(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {

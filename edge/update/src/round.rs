@@ -1,29 +1,28 @@
 //! A round of work: brings the releases that are wanted, one after another. Metadata, connections and indexes live only as
 //! long as the round does.
 
-use crate::account::Account;
 use crate::fetch::{Fetcher, Reach};
 use crate::machine::{Event, Setback, Stage};
-use crate::places::{Failed, place_in, places_of};
-use crate::policy::{allows, fits};
+use crate::places::{Failed, in_background, place_in, places_of};
+use crate::plan::Planning;
+use crate::policy::fits;
+use crate::purse::{Purse, cost_of};
 use crate::repository::Repository;
-use crate::settings::{Clock, Settings, Source, Watch, Whole, store_in};
+use crate::settings::{Clock, Known, Settings, Source, Watch, store_in};
 use crate::store::{Signed, Store, StoreError};
 use crate::trust::{Limits, Trust};
 use crate::way::OnTheWay;
+use noderr_archive::check_builder;
 use noderr_part::Folder;
 use noderr_protocol::release::{BUILDERS, Builders, MAX_MANIFEST, ReleaseName, ReleaseRefusal};
-use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
-/// What a request and the beginning of its answer take, and what a connection does.
-const REQUEST: u64 = 600;
-const CONNECTION: u64 = 6000;
-/// Bytes of the archive that one byte of TLS goes with.
-const TLS: u64 = 500;
+/// What asking for metadata may cost at most, which must be left of the month.
+const METADATA: u64 = 100_000;
 
 /// A round of work.
 pub struct Round {
@@ -32,11 +31,11 @@ pub struct Round {
     fetcher: Fetcher,
     trust: Trust,
     store: Store,
-    account: Account,
+    data: Arc<Folder>,
+    purse: Purse,
     clock: Clock,
     builders: Builders,
-    /// What was read and checked in this round or an earlier one.
-    whole: Whole,
+    known: Known,
     refreshed: Instant,
 }
 
@@ -48,7 +47,7 @@ impl Round {
         source: Source,
         root: &[u8],
         clock: Clock,
-        whole: Whole,
+        known: Known,
     ) -> Result<Self, Setback> {
         let (fetcher, folder) = match source {
             Source::Network(tls) => (Fetcher::new(tls, settings.reach.clone()), None),
@@ -69,19 +68,31 @@ impl Round {
         };
         let limits = Limits { target_bytes: MAX_MANIFEST as u64 };
         let trust = Trust::open(&data.root().join("releases/trust"), root, repository, limits)?;
-        let account = Account::open(data.clone(), clock());
+        let meter = fetcher.meter().clone();
+        let purse = Purse::open(data.clone(), settings.allowance, meter, clock.clone());
         let store = store_in(&data, settings.store);
         let (builders, refreshed) = (Builders::default(), Instant::now());
         let mut round =
-            Self { settings, folder, fetcher, trust, store, account, clock, builders, whole, refreshed };
-        round.refresh().await?;
-        let builders = round.trust.target(BUILDERS, round.now()).await?;
-        let builders = round.trust.read(&builders).await?;
+            Self { settings, folder, fetcher, trust, store, data, purse, clock, builders, known, refreshed };
+        let begun = match round.purse.allows(METADATA, u64::MAX) {
+            Ok(()) => round.ask().await,
+            refused => refused,
+        };
+        // What was asked in vain has cost something too.
+        round.purse.settle().await;
+        begun.map(|()| round)
+    }
+
+    /// Asks for the newest metadata, and who may build.
+    async fn ask(&mut self) -> Result<(), Setback> {
+        self.refresh().await?;
+        let builders = self.trust.target(BUILDERS, self.now()).await?;
+        let builders = self.trust.read(&builders).await?;
         let malformed = |error: serde_json::Error| {
             Setback::refused(ReleaseRefusal::Malformed, format!("the builders cannot be read: {error}"))
         };
-        round.builders = serde_json::from_slice(&builders).map_err(malformed)?;
-        Ok(round)
+        self.builders = serde_json::from_slice(&builders).map_err(malformed)?;
+        Ok(())
     }
 
     async fn refresh(&mut self) -> Result<(), Setback> {
@@ -96,14 +107,14 @@ impl Round {
 
     /// What releases have cost in this month.
     pub fn spent(&self) -> u64 {
-        self.account.spent()
+        self.purse.spent()
     }
 
-    /// Brings a release, and shows each stage to whoever watches. `keep` is not forgotten for it.
+    /// Brings a release, and shows each stage to whoever watches. What is wanted is not forgotten for it.
     pub async fn bring(
         &mut self,
         release: &ReleaseName,
-        keep: &[ReleaseName],
+        wanted: &[ReleaseName],
         watch: &mut dyn Watch,
     ) -> Stage {
         let mut stage = Stage::Looking;
@@ -112,27 +123,15 @@ impl Round {
             watch.sees(&stage, self.spent());
             let done = match &stage {
                 Stage::Looking => self.look(release, &mut way).await,
-                Stage::Preparing => self.prepare(keep, &mut way).await,
+                Stage::Preparing => self.prepare(wanted, &mut way).await,
                 Stage::Fetching(_) => self.fetch(release, &mut way).await,
-                _ => self.check(&mut way).await,
+                _ => self.check(wanted, &mut way).await,
             };
             stage = stage.after(done.unwrap_or_else(Event::Stopped));
         }
-        self.settle().await;
+        self.purse.settle().await;
         watch.sees(&stage, self.spent());
         stage
-    }
-
-    /// Writes down what has come beside transfers.
-    async fn settle(&mut self) {
-        let (bytes, now) = (self.fetcher.meter().bytes(), self.now());
-        let settled = match self.account.cover(bytes, now).await {
-            Ok(()) => self.account.settle(bytes).await,
-            failed => failed,
-        };
-        if let Err(error) = settled {
-            tracing::warn!(%error, "what releases cost in this month cannot be written down");
-        }
     }
 
     /// Finds out what a release is, whether it is for this box, and whether it is here already.
@@ -146,35 +145,29 @@ impl Round {
         if signed.manifest.release != *release {
             return Err(malformed(format!("it is of {}", signed.manifest.release)));
         }
-        let held: Vec<_> = self.store.held();
-        let names: Vec<_> = held.iter().map(|held| held.signed.manifest.release.clone()).collect();
+        check_builder(&signed.manifest, &self.builders).map_err(StoreError::from)?;
+        let held = self.store.held();
+        let names: Vec<_> = held.iter().map(|held| held.release().clone()).collect();
         fits(&signed.manifest, &self.settings.this, &names)?;
         let key = signed.key();
+        if let Some(wrong) = self.known.wrong(&key, &self.builders) {
+            return Err(wrong);
+        }
         if let Some(held) = held.into_iter().find(|held| held.signed.key() == key) {
-            let is_known = self.lock_whole().contains(&key);
-            match if is_known { Ok(()) } else { opened(held).await? } {
-                Ok(()) => {
-                    self.lock_whole().insert(key);
-                    return Ok(Event::Found);
-                }
-                Err(error) => {
-                    tracing::error!(%error, %release, "what is held is damaged, and comes again where it is");
-                }
+            let known = self.known.clone();
+            if in_background(move || Ok(known.check(&held))).await? {
+                return Ok(Event::Found);
             }
         }
         (way.target, way.signed) = (Some(target), Some(signed));
         Ok(Event::Named)
     }
 
-    fn lock_whole(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Gets the index, takes what the box has already, and finds out what the rest costs.
-    async fn prepare(&mut self, keep: &[ReleaseName], way: &mut OnTheWay) -> Result<Event, Setback> {
+    async fn prepare(&mut self, wanted: &[ReleaseName], way: &mut OnTheWay) -> Result<Event, Setback> {
         let signed = way.signed.clone().ok_or_else(lost)?;
         let archive = signed.manifest.archive.clone();
-        way.began = self.fetcher.meter().bytes();
+        way.began = self.purse.come();
         way.places = match &self.folder {
             Some(folder) => vec![place_in(folder, &archive.sha256)],
             None => {
@@ -186,18 +179,18 @@ impl Round {
             Some(index) => index,
             None => self.fetch_index(archive.index_bytes, &signed, way).await?,
         };
-        let (store, keep) = (self.store.clone(), keep.to_vec());
-        let coming = tokio::task::spawn_blocking(move || {
-            store.make_room(&signed, &keep)?;
-            let seeds: Vec<_> =
-                store.held().into_iter().filter(|held| held.is_of_series(&signed)).take(2).collect();
-            let coming = store.begin(signed, &index)?;
-            for seed in seeds.iter().take_while(|_| !coming.gaps().is_empty()) {
-                coming.seed_from(seed).map_err(Setback::from)?;
-            }
-            Ok::<_, Setback>(coming)
+        let planning = Planning { store: self.store.clone(), signed, index, wanted: wanted.to_vec() };
+        let plan = in_background(move || Ok(planning.plan())).await??;
+        if self.folder.is_none() {
+            let cost = cost_of(plan.requests, plan.bytes);
+            self.purse.allows(cost, archive.bytes)?;
+        }
+        let (known, disk) = (self.known.clone(), self.data.root().to_owned());
+        let coming = in_background(move || {
+            let _one = known.hold_store();
+            Ok(plan.begin(&disk))
         });
-        let coming = Arc::new(coming.await.map_err(|error| Setback::Passing(error.to_string()))??);
+        let coming = Arc::new(coming.await??);
         let gaps = coming.gaps();
         way.coming = Some(coming);
         if gaps.is_empty() {
@@ -207,10 +200,8 @@ impl Round {
         if self.folder.is_some() {
             return Ok(Event::Costs(bytes));
         }
-        let come = self.fetcher.meter().bytes() - way.began;
-        let cost = come + bytes + bytes / TLS + REQUEST * gaps.len() as u64 + CONNECTION;
-        allows(&self.settings.allowance, self.account.spent(), cost, archive.bytes)?;
-        Ok(Event::Costs(cost))
+        let come = self.purse.come() - way.began;
+        Ok(Event::Costs(come + cost_of(gaps.len(), bytes)))
     }
 
     async fn fetch_index(
@@ -220,8 +211,7 @@ impl Round {
         way: &mut OnTheWay,
     ) -> Result<Vec<u8>, Setback> {
         if self.folder.is_none() {
-            allows(&self.settings.allowance, self.account.spent(), bytes, u64::MAX)?;
-            self.cover(bytes).await?;
+            self.purse.cover(bytes).await?;
         }
         loop {
             let place = way.place()?;
@@ -238,22 +228,23 @@ impl Round {
         }
     }
 
-    /// Makes sure that the account covers so many bytes more.
-    async fn cover(&mut self, bytes: u64) -> Result<(), Setback> {
-        let (upto, now) = (self.fetcher.meter().bytes() + bytes + REQUEST, self.now());
-        self.account.cover(upto, now).await.map_err(|error| Setback::Passing(error.to_string()))
-    }
-
     /// Fills one gap, or finds that there is none.
     async fn fetch(&mut self, release: &ReleaseName, way: &mut OnTheWay) -> Result<Event, Setback> {
         let coming = way.coming.clone().ok_or_else(lost)?;
         let Some(gap) = coming.gaps().into_iter().next() else { return Ok(Event::Complete) };
         self.look_again(release, way).await?;
         if self.folder.is_none() {
-            self.cover(gap.bytes.end - gap.bytes.start).await?;
+            self.purse.cover(gap.bytes.end - gap.bytes.start).await?;
         }
-        match way.place()?.fill(&self.fetcher, &coming, &gap).await {
-            Ok(()) => way.filled += gap.bytes.end - gap.bytes.start,
+        let (place, before) = (way.place()?, self.purse.come());
+        let asked = gap.bytes.end - gap.bytes.start;
+        let filled = place.fill(&self.fetcher, &coming, &gap).await;
+        let wasted = self.purse.come() - before > 2 * asked + 64 * 1024;
+        match filled {
+            Ok(()) | Err(Failed::Place(_)) if wasted => {
+                way.give_up(Setback::Passing("the place sends far more than it was asked for".to_owned()));
+            }
+            Ok(()) => way.filled += asked,
             Err(Failed::Here(setback)) => return Err(setback),
             // What has come of the gap stays; a place that gives something and then breaks off is asked again.
             Err(Failed::Place(Setback::Passing(why))) if coming.gaps().first() != Some(&gap) => {
@@ -261,7 +252,7 @@ impl Round {
             }
             Err(Failed::Place(why)) => way.give_up(why),
         }
-        let come = if self.folder.is_some() { way.filled } else { self.fetcher.meter().bytes() - way.began };
+        let come = if self.folder.is_some() { way.filled } else { self.purse.come() - way.began };
         Ok(Event::Came(come))
     }
 
@@ -286,22 +277,33 @@ impl Round {
     }
 
     /// Checks the whole, and holds it.
-    async fn check(&mut self, way: &mut OnTheWay) -> Result<Event, Setback> {
+    async fn check(&mut self, wanted: &[ReleaseName], way: &mut OnTheWay) -> Result<Event, Setback> {
         let coming = way.coming.take().and_then(Arc::into_inner).ok_or_else(lost)?;
-        let (store, key) = (self.store.clone(), coming.signed().key());
-        let held = tokio::task::spawn_blocking(move || coming.finish(&store)).await;
-        held.map_err(|error| Setback::Passing(error.to_string()))??;
-        self.lock_whole().insert(key);
-        Ok(Event::Checked)
+        let (store, key, known) = (self.store.clone(), coming.signed().key(), self.known.clone());
+        let (signed, wanted) = (coming.signed().clone(), wanted.to_vec());
+        let held = in_background(move || {
+            let _one = known.hold_store();
+            let held = coming.finish(&store);
+            if held.is_ok() {
+                store.trim(&signed, &wanted).map_err(io::Error::other)?;
+            }
+            Ok(held.map(drop))
+        });
+        match held.await?.map_err(Setback::from) {
+            Ok(()) => {
+                self.known.note_whole(key);
+                Ok(Event::Checked)
+            }
+            Err(wrong @ Setback::Refused { .. }) => {
+                // It would come again, and be as wrong again.
+                self.known.note_wrong(key, self.builders.clone(), wrong.clone());
+                Err(wrong)
+            }
+            Err(passing) => Err(passing),
+        }
     }
 }
 
 fn lost() -> Setback {
     Setback::Passing("the work was interrupted".to_owned())
-}
-
-/// Opens what is held, which reads and checks all of it.
-async fn opened(held: crate::store::Held) -> Result<Result<(), StoreError>, Setback> {
-    let opened = tokio::task::spawn_blocking(move || held.open().map(drop)).await;
-    opened.map_err(|error| Setback::Passing(error.to_string()))
 }

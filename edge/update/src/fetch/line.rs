@@ -1,7 +1,7 @@
 //! A connection to a server, over which one request is made after another.
 
 use super::meter::{Meter, Metered};
-use super::reach::Reach;
+use super::reach::{Reach, origin_of};
 use super::{FetchError, SILENCE};
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
@@ -119,7 +119,8 @@ impl Dialler {
     async fn connect(&self, address: &Address) -> Result<Line, FetchError> {
         let mut places =
             dial::addresses(&address.host, address.port).await.map_err(|error| lost(address, &error))?;
-        places.retain(|place| self.reach.leads_to(&address.host, place.ip()));
+        let origin = origin_of(&address.uri).unwrap_or_default();
+        places.retain(|place| self.reach.leads_to(&origin, place.ip()));
         if places.is_empty() {
             return Err(FetchError::Inside(address.text.clone()));
         }

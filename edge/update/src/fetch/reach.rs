@@ -1,13 +1,14 @@
 //! Where a box lets itself be led: not to what only the box can reach, such as its router or another device of the house.
 
+use hyper::Uri;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Which addresses are asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
-    /// Those of the internet, and whatever the host is called that the box's owner has named.
+    /// Those of the internet, and the one server that the box's owner has named.
     Internet {
-        /// The control plane's host, which may stand in the same house.
+        /// The control plane, such as `https://control.example.org:8443`, which may stand in the same house.
         named: String,
     },
     /// Any: in a network that is all of one owner.
@@ -15,13 +16,23 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// Whether a host of this name may be asked at this address.
-    pub(super) fn leads_to(&self, host: &str, address: IpAddr) -> bool {
+    /// Whether a server of this origin may be asked at this address.
+    pub(super) fn leads_to(&self, origin: &str, address: IpAddr) -> bool {
         match self {
             Self::Anywhere => true,
-            Self::Internet { named } => named.eq_ignore_ascii_case(host) || is_of_internet(address),
+            Self::Internet { named } => {
+                let named = named.parse().ok().and_then(|named| origin_of(&named));
+                named.is_some_and(|named| named.eq_ignore_ascii_case(origin)) || is_of_internet(address)
+            }
         }
     }
+}
+
+/// Scheme, host and port of an address, such as `https://control.example.org:443`.
+pub(super) fn origin_of(address: &Uri) -> Option<String> {
+    let (scheme, authority) = (address.scheme_str()?, address.authority()?);
+    let port = authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    Some(format!("{scheme}://{}:{port}", authority.host()))
 }
 
 fn is_of_internet(address: IpAddr) -> bool {
@@ -76,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_box_is_led_to_the_internet_and_not_into_the_house() {
-        let reach = Reach::Internet { named: "control.lan".to_owned() };
+        let reach = Reach::Internet { named: "https://control.lan:8443/".to_owned() };
         let leads = |host: &str, address: &str| reach.leads_to(host, address.parse().unwrap());
         for inside in [
             "127.0.0.1",
@@ -101,11 +112,16 @@ mod tests {
             "198.18.0.1",
             "192.0.0.8",
         ] {
-            assert!(!leads("mirror.example.org", inside), "{inside}");
-            assert!(leads("Control.lan", inside), "{inside}");
+            assert!(!leads("https://mirror.example.org:443", inside), "{inside}");
+            assert!(leads("https://Control.lan:8443", inside), "{inside}");
+            for other in ["https://control.lan:443", "http://control.lan:8443"] {
+                assert!(!leads(other, inside), "{other} at {inside}");
+            }
         }
+        let reach = Reach::Internet { named: "https://control.lan".to_owned() };
+        assert!(reach.leads_to("https://control.lan:443", "10.1.2.3".parse().unwrap()));
         for outside in ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "100.128.0.1"] {
-            assert!(leads("mirror.example.org", outside), "{outside}");
+            assert!(leads("https://mirror.example.org:443", outside), "{outside}");
         }
     }
 }

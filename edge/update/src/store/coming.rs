@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -53,7 +53,50 @@ pub enum PutError {
     Store(#[from] StoreError),
 }
 
+/// What would be lacking of an artefact if all that is here already were taken: requests for it, and bytes in the archive.
+pub(crate) fn lacking(
+    signed: &Signed,
+    index: &[u8],
+    begun: Option<&Path>,
+    seeds: &[Held],
+) -> Result<(usize, u64), StoreError> {
+    let index = Index::read(index, &signed.manifest.content, &signed.manifest.archive)?;
+    let mut there = vec![false; index.chunks().len()];
+    let paths = begun.map(Path::to_owned).into_iter().chain(seeds.iter().map(Held::path));
+    for file in paths.filter_map(|path| File::open(path).ok()) {
+        for piece in index.cut(BufReader::new(file)).map_while(Result::ok) {
+            if let Some(number) = index.number_of(&piece) {
+                there[number] = true;
+            }
+        }
+    }
+    let gaps = gaps(&index, &there);
+    Ok((gaps.len(), gaps.iter().map(|gap| gap.bytes.end - gap.bytes.start).sum()))
+}
+
+/// Chunks that are not there, in ranges that are asked for at once.
+fn gaps(index: &Index, there: &[bool]) -> Vec<Gap> {
+    let mut gaps: Vec<Gap> = Vec::new();
+    for (number, chunk) in index.chunks().iter().enumerate().filter(|(number, _)| !there[*number]) {
+        let end = chunk.offset + u64::from(chunk.packed);
+        match gaps.last_mut() {
+            Some(gap) if gap.chunks.end == number && end - gap.bytes.start <= LONGEST => {
+                (gap.chunks.end, gap.bytes.end) = (number + 1, end);
+            }
+            _ => gaps.push(Gap { chunks: number..number + 1, bytes: chunk.offset..end }),
+        }
+    }
+    gaps
+}
+
 impl Store {
+    /// Where what has come of an artefact lies, or what is damaged of it.
+    pub fn begun(&self, signed: &Signed) -> Option<PathBuf> {
+        let places =
+            [self.coming_folder(), self.held_folder()].map(|root| root.join(signed.key()).join(ARTEFACT));
+        places.into_iter().find(|place| place.exists())
+    }
+
     /// The index of an artefact that is coming, if it has come already.
     pub fn index(&self, signed: &Signed) -> Option<Vec<u8>> {
         let places =
@@ -77,11 +120,19 @@ impl Store {
         }
         fs::create_dir_all(&folder).map_err(at(&folder))?;
         write(&folder.join(INDEX), index)?;
+        // Says whose it is, to whoever makes room meanwhile.
+        write(&folder.join(MANIFEST), &signed.bytes)?;
         let path = folder.join(ARTEFACT);
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(at(&path))?;
         let is_new = file.metadata().map_err(at(&path))?.len() == 0;
-        take_room(&file, signed.manifest.content.bytes).map_err(at(&path))?;
+        if let Err(why) = take_room(&file, signed.manifest.content.bytes) {
+            // What was taken before the disk was full is given back: others live on the disk too.
+            if is_new {
+                remove(&folder)?;
+            }
+            return Err(at(&path)(why));
+        }
         let mut places = vec![Vec::new(); read.chunks().len()];
         for (offset, number) in read.places() {
             places[number].push(offset);
@@ -155,18 +206,7 @@ impl Coming {
 
     /// What is lacking, in ranges that are asked for at once.
     pub fn gaps(&self) -> Vec<Gap> {
-        let there = self.there.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut gaps: Vec<Gap> = Vec::new();
-        for (number, chunk) in self.index.chunks().iter().enumerate().filter(|(number, _)| !there[*number]) {
-            let end = chunk.offset + u64::from(chunk.packed);
-            match gaps.last_mut() {
-                Some(gap) if gap.chunks.end == number && end - gap.bytes.start <= LONGEST => {
-                    (gap.chunks.end, gap.bytes.end) = (number + 1, end);
-                }
-                _ => gaps.push(Gap { chunks: number..number + 1, bytes: chunk.offset..end }),
-            }
-        }
-        gaps
+        gaps(&self.index, &self.there.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The length of a chunk in the archive.
@@ -215,6 +255,8 @@ impl Coming {
         let artefact = checked?;
         let folder = store.held_folder().join(self.signed.key());
         fs::create_dir_all(store.held_folder()).map_err(at(&folder))?;
+        // What lies there is damaged, or the same.
+        remove(&folder)?;
         fs::rename(&self.folder, &folder).map_err(at(&folder))?;
         sync(&store.held_folder())?;
         let artefact = artefact.moved_to(&folder);

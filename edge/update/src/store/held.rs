@@ -2,7 +2,7 @@
 
 use super::{ARTEFACT, BUILDERS, Held, MANIFEST, Signed, StoreError, at};
 use noderr_archive::check_artefact;
-use noderr_protocol::release::{MAX_MANIFEST, Manifest};
+use noderr_protocol::release::{MAX_MANIFEST, Manifest, ReleaseName};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,20 @@ impl Held {
         (held.key() == Some(&held.signed.key())).then_some(held)
     }
 
+    /// The release.
+    pub const fn release(&self) -> &ReleaseName {
+        &self.signed.manifest.release
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.signed.manifest.content.bytes
+    }
+
+    /// The manifest in a folder, of something that is held or coming.
+    pub(super) fn read_manifest(folder: &Path) -> Option<Manifest> {
+        Manifest::read(&small(&folder.join(MANIFEST)).ok()?).ok()
+    }
+
     /// Where its bytes lie.
     pub fn path(&self) -> PathBuf {
         self.folder.join(ARTEFACT)
@@ -68,7 +82,7 @@ impl Held {
         let path = self.folder.join(ARTEFACT);
         let mut file = File::open(&path).map_err(at(&path))?;
         let Signed { manifest, builders, .. } = &self.signed;
-        check_artefact(BufReader::new(&file), &manifest.content, builders, &manifest.minisig)?;
+        check_artefact(BufReader::new(&file), manifest, builders)?;
         file.seek(SeekFrom::Start(0)).map_err(at(&path))?;
         Ok(VerifiedArtefact { manifest: manifest.clone(), file, path })
     }

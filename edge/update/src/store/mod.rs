@@ -9,6 +9,7 @@
 mod coming;
 mod held;
 
+pub(crate) use coming::lacking;
 pub use coming::{Coming, Gap, PutError};
 pub use held::VerifiedArtefact;
 
@@ -16,6 +17,7 @@ use atomic_write_file::AtomicWriteFile;
 use noderr_archive::{IndexError, NotTheArtefact};
 use noderr_protocol::release::{Builders, Manifest, ReleaseName};
 use ring::digest::{SHA256, digest};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -131,8 +133,8 @@ impl Store {
 
     /// Everything that is held, the newest first. What cannot be read is passed over: it is fetched again when it is wanted.
     pub fn held(&self) -> Vec<Held> {
-        let entries = fs::read_dir(self.held_folder()).into_iter().flatten().filter_map(Result::ok);
-        let mut held: Vec<_> = entries.filter_map(|entry| Held::read(&entry.path())).collect();
+        let mut held: Vec<_> =
+            folders(&self.held_folder()).filter_map(|folder| Held::read(&folder)).collect();
         held.sort_by_key(|held| std::cmp::Reverse(held.since));
         held
     }
@@ -142,36 +144,50 @@ impl Store {
         self.held().into_iter().find(|held| held.signed.manifest.release == *release)
     }
 
-    /// Makes room for a release: forgets what was begun of others, then the oldest versions, and never those in `keep`.
-    pub fn make_room(&self, signed: &Signed, keep: &[ReleaseName]) -> Result<(), StoreError> {
+    /// What must go so that a release fits, before any byte of it is asked for. What is wanted never goes; what the release
+    /// has most in common with goes last.
+    pub fn plan(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<Vec<Held>, StoreError> {
         let key = signed.key();
-        for entry in fs::read_dir(self.coming_folder()).into_iter().flatten().filter_map(Result::ok) {
-            if entry.file_name().to_str() != Some(&key) {
-                remove(&entry.path())?;
-            }
-        }
         // What comes again where it is damaged takes no more room than it has.
-        let mut held: Vec<_> = self.held().into_iter().filter(|held| held.key() != Some(&key)).collect();
+        let held: Vec<_> = self.held().into_iter().filter(|held| held.key() != Some(&key)).collect();
+        let (kept, mut free): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|held| wanted.contains(held.release()));
+        let bytes = |held: &[Held]| held.iter().map(Held::bytes).sum::<u64>();
         let needs = signed.manifest.content.bytes;
-        loop {
-            let taken: u64 = held.iter().map(|held| held.signed.manifest.content.bytes).sum();
-            let of_series =
-                |held: &&Held| held.signed.manifest.release.series == signed.manifest.release.series;
-            let versions = held.iter().filter(of_series).count();
-            let room = self.limits.bytes.saturating_sub(taken);
-            if needs <= room && versions < self.limits.versions {
-                return Ok(());
-            }
-            let is_free = |held: &Held| !keep.contains(&held.signed.manifest.release);
-            // Of the same series first, where there are too many of that; otherwise the oldest of all.
-            let crowded = versions >= self.limits.versions;
-            let oldest = held.iter().rposition(|held| is_free(held) && (!crowded || of_series(&held)));
-            match oldest {
-                Some(oldest) => self.forget(&held.remove(oldest))?,
-                None if needs <= room => return Ok(()),
-                None => return Err(StoreError::NoRoom { needs, room }),
-            }
+        let room = self.limits.bytes.saturating_sub(bytes(&kept));
+        if needs > room {
+            return Err(StoreError::NoRoom { needs, room });
         }
+        free.sort_by_key(|held| (!held.is_of_series(signed), std::cmp::Reverse(held.since)));
+        let mut gone = Vec::new();
+        while needs + bytes(&free) > room
+            && let Some(last) = free.pop()
+        {
+            gone.push(last);
+        }
+        Ok(gone)
+    }
+
+    /// Removes what was begun and is not wanted, what an interrupted removal has left, and what does not read as a release: it
+    /// can be of no use, and nobody would count it.
+    pub fn tidy(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<(), StoreError> {
+        let key = signed.key();
+        let is_lost = |folder: &PathBuf| Held::read(folder).is_none();
+        let is_unwanted = |folder: &PathBuf| {
+            let is_wanted = || Held::read_manifest(folder).is_some_and(|it| wanted.contains(&it.release));
+            folder.extension().is_some()
+                || (folder.file_name().and_then(OsStr::to_str) != Some(&key) && !is_wanted())
+        };
+        let lost: Vec<_> = folders(&self.held_folder()).filter(is_lost).collect();
+        let unwanted: Vec<_> = folders(&self.coming_folder()).filter(is_unwanted).collect();
+        lost.iter().chain(&unwanted).try_for_each(|folder| remove(folder))
+    }
+
+    /// Forgets the oldest versions of a series, of which there are more than may be kept.
+    pub fn trim(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<(), StoreError> {
+        let versions = self.held().into_iter().filter(|held| held.is_of_series(signed));
+        let old = versions.skip(self.limits.versions).filter(|held| !wanted.contains(held.release()));
+        old.collect::<Vec<_>>().iter().try_for_each(|held| self.forget(held))
     }
 
     /// Forgets a release: what is fetched again must not lie there as if it were whole.
@@ -180,14 +196,26 @@ impl Store {
     }
 }
 
+fn folders(of: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(of).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path())
+}
+
 fn remove(folder: &Path) -> Result<(), StoreError> {
     // Renamed first, so that a power cut in the middle leaves nothing that seems whole.
     let gone = folder.with_extension("gone");
-    let removed = match fs::rename(folder, &gone) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        renamed => renamed.and_then(|()| fs::remove_dir_all(&gone)),
+    let is_there = |error: &io::Error| error.kind() != io::ErrorKind::NotFound;
+    let removed = || {
+        if *folder != *gone {
+            fs::remove_dir_all(&gone).or_else(|error| if is_there(&error) { Err(error) } else { Ok(()) })?;
+            match fs::rename(folder, &gone) {
+                Err(error) if !is_there(&error) => return Ok(()),
+                renamed => renamed?,
+            }
+        }
+        fs::remove_dir_all(&gone)
     };
-    removed.map_err(at(folder))
+    removed().map_err(at(folder))
 }
 
 /// Writes a file and makes sure of it.
@@ -204,8 +232,10 @@ fn sync(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
 }
 
-/// Keeps the first root that the box was given, whole or not at all.
+/// Keeps the first root that the box was given, whole or not at all. What is no root, signed by its own keys, is not kept: it would
+/// be the one for ever.
 pub fn keep_root(place: &Path, root: &[u8]) -> io::Result<()> {
+    crate::trust::check_root(root).map_err(io::Error::other)?;
     if let Some(folder) = place.parent() {
         fs::create_dir_all(folder)?;
     }

@@ -136,6 +136,13 @@ impl Trust {
     }
 }
 
+/// Whether these bytes are a root that enough of its own keys have signed.
+pub(crate) fn check_root(root: &[u8]) -> Result<(), TrustError> {
+    crypto::install();
+    TrustedMetadataSet::from_root(root)?;
+    Ok(())
+}
+
 fn timestamp(now: SystemTime) -> Result<jiff::Timestamp, TrustError> {
     now.try_into().map_err(|error: jiff::Error| Refusal::Malformed.because(error.to_string()))
 }

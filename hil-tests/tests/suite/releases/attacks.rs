@@ -178,13 +178,15 @@ async fn nobody_leads_a_box_to_a_file_or_into_the_house_it_stands_in() -> anyhow
     let router = inner.local_addr()?;
     // The box knows its control plane by a name of its own.
     this.settings.control_plane = handout.address.replace("127.0.0.1", "localhost");
-    this.settings.reach = Reach::Internet { named: "localhost".to_owned() };
+    this.settings.reach = Reach::Internet { named: this.settings.control_plane.clone() };
     let leads = [
         "file:///etc/passwd".to_owned(),
         "ftp://mirror.example.org/x".to_owned(),
         "//127.0.0.1/x".to_owned(),
         format!("http://admin:admin@{router}/reboot"),
         format!("http://{router}/reboot"),
+        // The machine of the control plane has other doors.
+        format!("http://localhost:{}/reboot", router.port()),
         format!("http://[::ffff:127.0.0.1]:{}/reboot", router.port()),
         format!("http://2130706433:{}/reboot", router.port()),
         "http://169.254.169.254/latest/meta-data".to_owned(),

@@ -79,6 +79,10 @@ async fn on_a_disk_that_is_too_small_nothing_is_held_and_what_was_held_stays() -
     );
     ensure!(handout.sent() - before < 200_000, "it was fetched onto a disk that cannot hold it");
     assert_eq!(this.held(RELEASE)?, small);
+    // Nor does what is held go for what cannot be had.
+    this.settings.store = StoreLimits { bytes: 12_500_000, versions: 3 };
+    ensure!(matches!(this.bring("os/generic/2.0.0").await?.stage, Stage::Waiting(_)));
+    assert_eq!(this.held(RELEASE)?, small);
     // And where the box's own bound says so.
     this.settings.store = StoreLimits { bytes: 2_000_000, versions: 3 };
     assert_eq!(refused(&this.bring("os/generic/2.0.0").await?)?, ReleaseRefusal::Room);
