@@ -6,7 +6,7 @@ use crate::folder::{self, ReleaseFolder};
 use crate::metadata::{TargetFile, Targets, sha256};
 use crate::shelves::shelf_of;
 use crate::words;
-use noderr_archive::{Packed, Unpacked, check_artefact, pack};
+use noderr_archive::{Index, Packed, Unpacked, check_artefact, pack};
 use noderr_protocol::HexDigest;
 use noderr_protocol::release::{BUILDERS, Builders, MAX_MANIFEST, Manifest, ReleaseName};
 use std::fs::{self, File};
@@ -23,6 +23,15 @@ pub struct NewRelease {
     pub may_be_older: bool,
     /// What it says beside what its artefact says.
     pub says: Box<dyn FnOnce(&mut Manifest)>,
+}
+
+/// Whether these bytes are the index that was signed, and one with which a box can fetch the artefact.
+pub fn check_index(manifest: &Manifest, index: &[u8]) -> Result<(), String> {
+    let Manifest { content, archive, .. } = manifest;
+    if sha256(index) != hex::encode(archive.index_sha256.0) {
+        return Err("the archive begins with another index than the one that was signed".to_owned());
+    }
+    Index::read(index, content, archive).map(drop).map_err(|error| error.to_string())
 }
 
 impl ReleaseFolder {

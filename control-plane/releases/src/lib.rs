@@ -35,7 +35,7 @@ mod signing;
 mod soundness;
 mod words;
 
-pub use artefacts::NewRelease;
+pub use artefacts::{NewRelease, check_index};
 pub use builders::{BuilderKey, new_builder, new_unlocked_builder};
 pub use check::Artefacts;
 pub use draft::Draft;

@@ -1,6 +1,6 @@
 //! The state that the features of this area share.
 
-use crate::releases::HandedOut;
+use crate::releases::{HandedOut, Uploads};
 use crate::settings::ReleasesSettings;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -8,7 +8,6 @@ use noderr_kernel::{Configuration, Database, HasKernel, HttpSettings, Kernel};
 use noderr_objects::Objects;
 use noderr_releases::FileKey;
 use sqlx::PgConnection;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The state of the area.
@@ -20,7 +19,7 @@ pub struct Supply {
     pub(crate) public_url: String,
     pub(crate) objects: Objects,
     /// Where archives arrive, part by part.
-    pub(crate) uploads: PathBuf,
+    pub(crate) uploads: Uploads,
     /// The online keys: they sign snapshots and timestamps, and nothing else; the root says which of them.
     pub(crate) online: ArcSwap<Vec<FileKey>>,
     /// What boxes are shown, in memory.
@@ -35,11 +34,13 @@ impl Supply {
         let data = &configuration.base().data;
         let folder = settings.folder.clone().unwrap_or_else(|| data.join("objects"));
         let uploads = data.join("uploads");
-        std::fs::create_dir_all(&uploads).with_context(|| format!("cannot create {}", uploads.display()))?;
+        let objects = Objects::in_folder(&folder)?;
+        let uploads = Uploads::open(uploads, objects.clone(), settings.archive_gib)
+            .context("archives cannot arrive in the data folder")?;
         let online = online_keys(&kernel.database).await.context("cannot read the online key of releases")?;
         let handed_out = HandedOut::load(&kernel.database).await?;
         Ok(Self {
-            objects: Objects::in_folder(&folder)?,
+            objects,
             uploads,
             online: ArcSwap::from_pointee(online),
             handed_out: ArcSwap::from_pointee(handed_out),

@@ -244,7 +244,7 @@ pub(super) async fn of_node(
     .await
 }
 
-/// Notes what a node has made of a release.
+/// Notes what a node has made of a release; the same once more is written once an hour, so that it is known to be true still.
 pub(super) async fn report(
     connection: &mut PgConnection,
     node: &NodeId,
@@ -254,7 +254,10 @@ pub(super) async fn report(
         "INSERT INTO node_releases (node_id, kind, name, version, runs, state, why, detail, fetched_bytes, cost_bytes)
          SELECT id, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM admitted WHERE id = $1
          ON CONFLICT (node_id, kind, name) DO UPDATE SET version = $4, runs = $5, state = $6, why = $7, detail = $8,
-           fetched_bytes = $9, cost_bytes = $10, reported_at = now()",
+           fetched_bytes = $9, cost_bytes = $10, reported_at = now()
+         WHERE node_releases.reported_at < now() - interval '1 hour'
+           OR (node_releases.version, node_releases.runs, node_releases.state, node_releases.why, node_releases.detail,
+               node_releases.fetched_bytes, node_releases.cost_bytes) IS DISTINCT FROM ($4, $5, $6, $7, $8, $9, $10)",
         node.as_bytes().as_slice(),
         row.kind,
         row.name,

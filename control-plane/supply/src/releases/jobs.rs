@@ -1,7 +1,7 @@
 //! The jobs of releases: the online roles are renewed long before they end, and archives that nobody needs are removed.
 
+use super::db;
 use super::publish::renew;
-use super::{db, uploads};
 use crate::state::Supply;
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
@@ -66,9 +66,8 @@ impl Job<Arc<Supply>> for ForgetArchives {
         }
         let old = db::forget_online(&mut tx).await?;
         tx.commit().await?;
-        let folder = supply.uploads.clone();
-        let uploads =
-            tokio::task::spawn_blocking(move || uploads::forget(&folder, SystemTime::now())).await??;
+        let uploads = supply.uploads.clone();
+        let uploads = tokio::task::spawn_blocking(move || uploads.forget(SystemTime::now())).await??;
         Ok(format!("{} archives, {uploads} uploads and {old} old signatures are gone", unneeded.len()))
     }
 }

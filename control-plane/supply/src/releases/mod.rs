@@ -16,6 +16,7 @@ pub use terms::{CHANGED, READ_RELEASES, WRITE_RELEASES};
 
 pub(crate) use db::hold_supply;
 pub(crate) use publish::tell;
+pub(crate) use uploads::Uploads;
 
 use crate::settings::ReleasesSettings;
 use crate::state::Supply;

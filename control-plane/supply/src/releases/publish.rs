@@ -8,7 +8,9 @@ use crate::channels;
 use crate::state::Supply;
 use noderr_kernel::{Problem, notify};
 use noderr_protocol::release::{Manifest, ReleaseName};
-use noderr_releases::{Artefacts, FileKey, ReleaseFolder, ReleaseKey as _, Root, refresh_online_from};
+use noderr_releases::{
+    Artefacts, FileKey, ReleaseFolder, ReleaseKey as _, Root, check_index, refresh_online_from,
+};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -130,13 +132,19 @@ pub(crate) async fn tell(connection: &mut PgConnection) -> sqlx::Result<()> {
     notify(connection, &CHANGED, "").await
 }
 
+/// Refuses a release whose archive is not there, or is of no use to a box.
 async fn require_archive(supply: &Supply, manifest: &Manifest) -> Result<(), Problem> {
-    if has_archive(supply, manifest).await? {
-        return Ok(());
-    }
     let name = hex::encode(manifest.archive.sha256.0);
-    Err(NO_ARCHIVE
-        .because(format!("the archive {name} of {} is not here; upload it first", manifest.release)))
+    if !has_archive(supply, manifest).await? {
+        return Err(NO_ARCHIVE
+            .because(format!("the archive {name} of {} is not here; upload it first", manifest.release)));
+    }
+    let index = supply.objects.range(&name, 0..manifest.archive.index_bytes).await;
+    let index = index.map_err(|error| Problem::from(anyhow::Error::from(error)))?;
+    let described = manifest.clone();
+    let checked = tokio::task::spawn_blocking(move || check_index(&described, &index)).await;
+    let checked = checked.map_err(|error| Problem::from(anyhow::Error::from(error)))?;
+    checked.map_err(|why| not_fit(format!("{}: {why}", manifest.release)))
 }
 
 async fn has_archive(supply: &Supply, manifest: &Manifest) -> Result<bool, Problem> {

@@ -1,11 +1,12 @@
 //! The API of uploads.
 
 use super::terms::WRITE_RELEASES;
-use super::uploads::{self, Progress};
+use super::uploads::Progress;
 use crate::state::Supply;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use noderr_kernel::problems::{BODY, DATABASE};
 use noderr_kernel::{Json, Path, Principal, Problem, Refused};
 use noderr_protocol::HexDigest;
 use serde::Serialize;
@@ -26,15 +27,18 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Supply>> {
 struct Upload {
     /// Whether all of the archive is stored.
     stored: bool,
-    /// Bytes that are here, while it is not.
+    /// Whether all bytes are here and are being checked: ask again.
+    checking: bool,
+    /// Bytes that are here, while it is not stored.
     bytes: u64,
 }
 
 impl From<Progress> for Upload {
     fn from(progress: Progress) -> Self {
         match progress {
-            Progress::Begun(bytes) => Self { stored: false, bytes },
-            Progress::Stored => Self { stored: true, bytes: 0 },
+            Progress::Begun(bytes) => Self { stored: false, checking: false, bytes },
+            Progress::Checking(bytes) => Self { stored: false, checking: true, bytes },
+            Progress::Stored => Self { stored: true, checking: false, bytes: 0 },
         }
     }
 }
@@ -53,7 +57,7 @@ async fn upload_state(
     Path(archive): Path<HexDigest>,
 ) -> Result<Json<Upload>, Problem> {
     who.require(&WRITE_RELEASES)?;
-    Ok(Json(uploads::progress(&supply, &archive).await?.into()))
+    Ok(Json(supply.uploads.progress(&archive).await?.into()))
 }
 
 /// Upload the next part of an archive. `Content-Range` says where it stands, such as `bytes 0-8388607/200000000`.
@@ -74,11 +78,14 @@ async fn upload(
 ) -> Result<Json<Upload>, Problem> {
     who.require(&WRITE_RELEASES)?;
     who.require_staff()?;
+    if !supply.kernel.database.has_room() {
+        return Err(DATABASE.because("the disk is nearly full; archives are taken when there is room"));
+    }
     let said = headers.get("content-range").and_then(|said| said.to_str().ok()).and_then(content_range);
     let (offset, length) = said
         .filter(|(offset, length)| offset.checked_add(part.len() as u64).is_some_and(|end| end <= *length))
-        .ok_or_else(|| noderr_kernel::problems::BODY.because("Content-Range says where the part stands"))?;
-    Ok(Json(uploads::take(&supply, &archive, (offset, length), part).await?.into()))
+        .ok_or_else(|| BODY.because("Content-Range says where the part stands"))?;
+    Ok(Json(supply.uploads.take(&archive, (offset, length), part).await?.into()))
 }
 
 /// Where a part begins, and how long all is.

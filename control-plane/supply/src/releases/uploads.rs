@@ -2,133 +2,191 @@
 //! goes by becomes an object.
 
 use super::terms::{ANOTHER_PART, NOT_THE_ARCHIVE, TOO_LARGE};
-use crate::state::Supply;
 use noderr_kernel::Problem;
+use noderr_objects::{Objects, ObjectsError};
 use noderr_protocol::HexDigest;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
 
 /// How long an upload may wait for its next part.
 const LONGEST: Duration = Duration::from_secs(86_400);
+/// How long a request waits for the check of a whole archive, which goes on without it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far an upload is.
 pub(super) enum Progress {
     /// So many bytes are here.
     Begun(u64),
+    /// All bytes are here, and are being checked.
+    Checking(u64),
     /// All of it is stored.
     Stored,
 }
 
-/// How far the upload of an archive is.
-pub(super) async fn progress(supply: &Supply, archive: &HexDigest) -> Result<Progress, Problem> {
-    let name = hex::encode(archive.0);
-    if supply.objects.length(&name).await.map_err(unusable)?.is_some() {
-        return Ok(Progress::Stored);
-    }
-    let begun = fs::metadata(supply.uploads.join(name)).map_or(0, |file| file.len());
-    Ok(Progress::Begun(begun))
+/// The uploads at this instance. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Uploads {
+    folder: PathBuf,
+    objects: Objects,
+    largest_gib: u64,
+    /// Held by whoever writes a part: two of one archive would meet.
+    writing: Arc<tokio::sync::Mutex<()>>,
+    checking: Arc<Mutex<BTreeSet<String>>>,
 }
 
 fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Problem {
     Problem::from(anyhow::Error::from(error))
 }
 
-/// Takes a part that begins at `offset` of an archive of `length` bytes.
-pub(super) async fn take(
-    supply: &Supply,
-    archive: &HexDigest,
-    (offset, length): (u64, u64),
-    part: bytes::Bytes,
-) -> Result<Progress, Problem> {
-    if length > supply.settings.archive_gib << 30 {
-        return Err(TOO_LARGE.because(format!(
-            "an archive may have {} GiB here; see releases.archive_gib",
-            supply.settings.archive_gib
-        )));
+impl Uploads {
+    /// The uploads in a folder, which become these objects.
+    pub(crate) fn open(folder: PathBuf, objects: Objects, largest_gib: u64) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        Ok(Self { folder, objects, largest_gib, writing: Arc::default(), checking: Arc::default() })
     }
-    if let Progress::Stored = progress(supply, archive).await? {
-        return Ok(Progress::Stored);
+
+    fn checked(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.checking.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let name = hex::encode(archive.0);
-    let path = supply.uploads.join(&name);
-    let end = offset + part.len() as u64;
-    let (file, expected) = (path.clone(), *archive);
-    let written = tokio::task::spawn_blocking(move || {
-        append(&file, offset, &part)?;
-        if end < length { Ok(None) } else { hash(&file).map(Some) }
-    });
-    match written.await.map_err(unusable)? {
-        Ok(None) => Ok(Progress::Begun(end)),
-        Ok(Some((found, bytes))) if found == expected.0 && bytes == length => {
-            supply.objects.put(&name, &path).await.map_err(unusable)?;
+
+    /// How far the upload of an archive is.
+    pub(super) async fn progress(&self, archive: &HexDigest) -> Result<Progress, Problem> {
+        let name = hex::encode(archive.0);
+        let is_checked = self.checked().contains(&name);
+        if self.objects.length(&name).await.map_err(unusable)?.is_some() {
+            return Ok(Progress::Stored);
+        }
+        let begun = fs::metadata(self.folder.join(name)).map_or(0, |file| file.len());
+        Ok(if is_checked { Progress::Checking(begun) } else { Progress::Begun(begun) })
+    }
+
+    /// Takes a part that begins at `offset` of an archive of `length` bytes.
+    pub(super) async fn take(
+        &self,
+        archive: &HexDigest,
+        (offset, length): (u64, u64),
+        part: bytes::Bytes,
+    ) -> Result<Progress, Problem> {
+        if length > self.largest_gib << 30 {
+            return Err(TOO_LARGE.because(format!(
+                "an archive may have {} GiB here; see releases.archive_gib",
+                self.largest_gib
+            )));
+        }
+        let one = self.writing.clone().lock_owned().await;
+        match self.progress(archive).await? {
+            Progress::Begun(begun) if begun == offset => {}
+            Progress::Begun(begun) => {
+                return Err(
+                    ANOTHER_PART.because(format!("{begun} bytes of the archive are here: go on there"))
+                );
+            }
+            further => return Ok(further),
+        }
+        let end = offset + part.len() as u64;
+        let path = self.folder.join(hex::encode(archive.0));
+        let written = spawn_blocking(move || {
+            let written = append(&path, offset, &part);
+            drop(one);
+            written
+        });
+        written.await.map_err(io::Error::other).flatten().map_err(unusable)?;
+        if end < length { Ok(Progress::Begun(end)) } else { self.end(archive, length).await }
+    }
+
+    /// Checks and stores what is whole, however long that takes and whoever waits for it.
+    async fn end(&self, archive: &HexDigest, length: u64) -> Result<Progress, Problem> {
+        let (this, expected, name) = (self.clone(), *archive, hex::encode(archive.0));
+        if !self.checked().insert(name.clone()) {
+            return Ok(Progress::Checking(length));
+        }
+        let ending = tokio::spawn(async move {
+            let stored = this.store(&name, &expected).await;
+            this.checked().remove(&name);
+            if let Err(error) = &stored {
+                tracing::warn!(%error, archive = name, "an upload does not become an archive");
+            }
+            stored
+        });
+        match timeout(PATIENCE, ending).await {
+            Err(_) => Ok(Progress::Checking(length)),
+            Ok(stored) => match stored.map_err(unusable)? {
+                Ok(()) => Ok(Progress::Stored),
+                Err(NotStored::Mismatched) => Err(NOT_THE_ARCHIVE
+                    .because("the upload begins anew: what has come has another hash than its name")),
+                Err(error) => Err(unusable(error)),
+            },
+        }
+    }
+
+    async fn store(&self, name: &str, expected: &HexDigest) -> Result<(), NotStored> {
+        let path = self.folder.join(name);
+        let file = path.clone();
+        if spawn_blocking(move || hash(&file)).await?? != expected.0 {
             remove(&path);
-            Ok(Progress::Stored)
+            return Err(NotStored::Mismatched);
         }
-        Ok(Some(_)) => {
-            remove(&path);
-            Err(NOT_THE_ARCHIVE
-                .because("the upload begins anew: what has come has another hash than its name"))
+        self.objects.put(name, &path).await?;
+        remove(&path);
+        Ok(())
+    }
+
+    /// Removes uploads that nobody goes on with. Waits for the disk.
+    pub(super) fn forget(&self, now: SystemTime) -> io::Result<usize> {
+        let mut gone = 0;
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let age = now.duration_since(entry.metadata()?.modified()?).unwrap_or_default();
+            if age > LONGEST {
+                match fs::remove_file(entry.path()) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => gone += 1,
+                }
+            }
         }
-        Err(Refused::Elsewhere(begun)) => {
-            Err(ANOTHER_PART.because(format!("{begun} bytes of the archive are here: go on there")))
-        }
-        Err(Refused::Io(error)) => Err(unusable(error)),
+        Ok(gone)
     }
 }
 
-enum Refused {
-    Elsewhere(u64),
-    Io(io::Error),
+/// Why what has come is not stored.
+#[derive(Debug, thiserror::Error)]
+enum NotStored {
+    #[error("it has another hash than its name")]
+    Mismatched,
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Ended(#[from] JoinError),
 }
 
-impl From<io::Error> for Refused {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-fn append(path: &Path, offset: u64, part: &[u8]) -> Result<(), Refused> {
+fn append(path: &Path, offset: u64, part: &[u8]) -> io::Result<()> {
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-    let begun = file.metadata()?.len();
-    if offset != begun {
-        return Err(Refused::Elsewhere(begun));
-    }
     file.seek(SeekFrom::Start(offset))?;
     if let Err(error) = file.write_all(part) {
         // Half of a part would stand where the next one begins.
         file.set_len(offset)?;
-        return Err(error.into());
+        return Err(error);
     }
     Ok(())
 }
 
-fn hash(path: &Path) -> Result<([u8; 32], u64), Refused> {
+fn hash(path: &Path) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
-    let bytes = io::copy(&mut File::open(path)?, &mut hash)?;
-    Ok((hash.finalize().into(), bytes))
+    io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hash.finalize().into())
 }
 
 fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path) {
         tracing::warn!(%error, path = %path.display(), "an upload is left behind");
     }
-}
-
-/// Removes uploads that nobody goes on with.
-pub(super) fn forget(folder: &PathBuf, now: SystemTime) -> io::Result<usize> {
-    let mut gone = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let age = now.duration_since(entry.metadata()?.modified()?).unwrap_or_default();
-        if age > LONGEST {
-            match fs::remove_file(entry.path()) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => gone += 1,
-            }
-        }
-    }
-    Ok(gone)
 }

@@ -113,6 +113,31 @@ async fn an_upload_is_the_archive_that_it_goes_by_or_nothing() -> anyhow::Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_no_box_could_use_is_refused_although_everybody_has_signed() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (admin, folder) = (&network.lab.admin, &network.manager.folder);
+    let name = "os/generic/1.0.0";
+    let spoil = |manifest: &mut noderr_protocol::release::Manifest| manifest.archive.index_sha256.0[0] ^= 1;
+    let manifest = network.manager.release_with(name, &noise(50_000, 1), spoil)?;
+    let archive = std::fs::read(folder.object(&manifest.archive.sha256))?;
+    let path = format!("/release-archives/{}", hex::encode(manifest.archive.sha256.0));
+    let range = format!("bytes 0-{}/{}", archive.len() - 1, archive.len());
+    // Two who send the same at once do not spoil it for each other.
+    let (one, other) = tokio::join!(
+        admin.put_part(&path, archive.clone(), &range),
+        admin.put_part(&path, archive.clone(), &range)
+    );
+    ensure!(one?["stored"] == true || other?["stored"] == true);
+    let role = noderr_releases::shelf_of(&manifest.release);
+    let shelf = folder.bytes(&role, 2)?.context("the shelf")?;
+    let (_, bytes) = folder.small_target(name, &folder.releases()?.remove(0).1)?;
+    let targets = json!([{ "name": name, "body": BASE64_STANDARD.encode(bytes) }]);
+    let refused = put(admin, json!([signed(&role, 2, &shelf)]), targets).await?;
+    ensure!(refused.contains("another index"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_gets_what_the_channel_that_is_most_its_own_has() -> anyhow::Result<()> {
     let network = Network::start(LabOptions::default()).await?;
     let (manager, publisher) = (&network.manager, &network.publisher);

@@ -12,9 +12,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::time::Duration;
 
 /// Bytes of an archive that are sent at once.
 const PART: u64 = 8 << 20;
+/// How often to ask whether an archive was checked.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn publish(
     client: &Client,
@@ -103,6 +106,11 @@ async fn upload(client: &Client, releases: &ReleaseFolder, manifest: &Manifest) 
     let mut seen = BTreeSet::new();
     while progress["stored"] != true {
         let offset = progress["bytes"].as_u64().unwrap_or_default();
+        if progress["checking"] == true {
+            tokio::time::sleep(CHECK_EVERY).await;
+            progress = client.get(&path).await?;
+            continue;
+        }
         ensure!(seen.insert(offset), "the upload of {} does not get on", manifest.release);
         let mut part = Vec::new();
         let mut source = File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
