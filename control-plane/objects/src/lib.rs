@@ -17,15 +17,22 @@
 //! # }
 //! ```
 
+mod s3;
+
+pub use s3::Bucket;
+
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Name;
+use object_store::signer::Signer;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, WriteMultipart};
+use reqwest::Method;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 
 /// Bytes that are sent to a store at once.
@@ -33,7 +40,11 @@ const PART: usize = 8 << 20;
 
 /// A store of objects. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Objects(Arc<dyn ObjectStore>);
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    /// Signs addresses, where the store can be asked by others.
+    signer: Option<Arc<dyn Signer>>,
+}
 
 /// Why the store does not do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +68,25 @@ impl Objects {
         fs::create_dir_all(folder).map_err(|why| ObjectsError::Io { path: folder.to_owned(), why })?;
         // What was acknowledged survives a power cut.
         let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-        Ok(Self(Arc::new(store)))
+        Ok(Self { store: Arc::new(store), signer: None })
+    }
+
+    /// The objects in a bucket.
+    pub fn in_bucket(bucket: &Bucket) -> Result<Self, ObjectsError> {
+        let store = Arc::new(bucket.open()?);
+        Ok(Self { store: store.clone(), signer: Some(store) })
+    }
+
+    /// An address at which whoever knows it may read an object for a while, if the store has such addresses.
+    pub async fn address(&self, name: &str, lasts: Duration) -> Result<Option<String>, ObjectsError> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let url = signer.signed_url(Method::GET, &Name::from(name), lasts).await?;
+        Ok(Some(url.to_string()))
     }
 
     /// The length of an object, if it is there.
     pub async fn length(&self, name: &str) -> Result<Option<u64>, ObjectsError> {
-        match self.0.head(&Name::from(name)).await {
+        match self.store.head(&Name::from(name)).await {
             Ok(found) => Ok(Some(found.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -73,7 +97,7 @@ impl Objects {
     pub async fn put(&self, name: &str, file: &Path) -> Result<(), ObjectsError> {
         let failed = |why| ObjectsError::Io { path: file.to_owned(), why };
         let mut source = tokio::fs::File::open(file).await.map_err(failed)?;
-        let mut writer = WriteMultipart::new(self.0.put_multipart(&Name::from(name)).await?);
+        let mut writer = WriteMultipart::new(self.store.put_multipart(&Name::from(name)).await?);
         let mut buffer = vec![0; PART];
         loop {
             match source.read(&mut buffer).await {
@@ -94,7 +118,7 @@ impl Objects {
 
     /// Bytes of an object.
     pub async fn range(&self, name: &str, range: Range<u64>) -> Result<Bytes, ObjectsError> {
-        Ok(self.0.get_range(&Name::from(name), range).await?)
+        Ok(self.store.get_range(&Name::from(name), range).await?)
     }
 
     /// Bytes of an object, as they are read.
@@ -104,13 +128,13 @@ impl Objects {
         range: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, ObjectsError>>, ObjectsError> {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-        let got = self.0.get_opts(&Name::from(name), options).await?;
+        let got = self.store.get_opts(&Name::from(name), options).await?;
         Ok(got.into_stream().map(|part| part.map_err(ObjectsError::from)).boxed())
     }
 
     /// Removes an object; one that is not there is gone already.
     pub async fn remove(&self, name: &str) -> Result<(), ObjectsError> {
-        match self.0.delete(&Name::from(name)).await {
+        match self.store.delete(&Name::from(name)).await {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
             removed => Ok(removed?),
         }

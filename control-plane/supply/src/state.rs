@@ -34,7 +34,10 @@ impl Supply {
         let data = &configuration.base().data;
         let folder = settings.folder.clone().unwrap_or_else(|| data.join("objects"));
         let uploads = data.join("uploads");
-        let objects = Objects::in_folder(&folder)?;
+        let objects = match &settings.s3 {
+            Some(s3) => Objects::in_bucket(&s3.bucket()).context("releases.s3 cannot be used")?,
+            None => Objects::in_folder(&folder)?,
+        };
         let uploads = Uploads::open(uploads, objects.clone(), settings.archive_gib)
             .context("archives cannot arrive in the data folder")?;
         let online = online_keys(&kernel.database).await.context("cannot read the online key of releases")?;

@@ -17,11 +17,14 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What never changes under its name.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// What everybody begins with.
 const SHORTLY: &str = "public, max-age=5";
+/// How long the address of an archive is good, where a store gives one. A transfer that takes longer asks again.
+const SIGNED_FOR: Duration = Duration::from_secs(6 * 3600);
 
 pub(super) fn files() -> Router<Arc<Supply>> {
     Router::new()
@@ -66,12 +69,19 @@ fn shown(bytes: &Bytes, kind: &'static str, how_long: &'static str, headers: &He
     (headers, bytes.clone()).into_response()
 }
 
-/// Where an archive lies: here, and on every mirror.
+/// Where an archive lies: on every mirror, and in the store or here. A box asks here in any case, last.
 async fn places(State(supply): State<Arc<Supply>>, Path(archive): Path<String>) -> Response {
     if !is_name(&archive) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let own = format!("{}/releases/objects/{archive}", supply.public_url);
+    let own = match supply.objects.address(&archive, SIGNED_FOR).await {
+        Ok(Some(address)) => address,
+        Ok(None) => format!("{}/releases/objects/{archive}", supply.public_url),
+        Err(error) => {
+            tracing::warn!(%error, "the address of an archive cannot be signed");
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+    };
     let mirrors =
         supply.settings.mirrors.iter().map(|base| format!("{}/{archive}", base.trim_end_matches('/')));
     let places: Vec<_> = mirrors.chain([own]).collect();

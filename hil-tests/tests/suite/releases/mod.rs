@@ -1,6 +1,7 @@
 //! Releases, from the release manager's folder to the boxes.
 
 mod attacks;
+mod bucket;
 mod costs;
 mod damage;
 mod kills;
