@@ -200,6 +200,11 @@ impl ProcessRig {
         self.broker.set_quality(quality);
     }
 
+    /// Makes the cable to the broker better or worse.
+    pub fn broker_network(&self, quality: LinkQuality) {
+        self.broker.set_quality(quality);
+    }
+
     /// Sets where the cables lead: API and broker addresses in order of preference.
     pub fn lead_to(&self, planes: &[(SocketAddr, SocketAddr)]) {
         self.api.set_targets(planes.iter().map(|(api, _)| *api).collect());

@@ -1,9 +1,11 @@
 //! Releases: what they are called, the manifest that says what each is, and what a node is told to hold and says of it.
 
+mod beacon;
 mod manifest;
 mod name;
 mod wanted;
 
+pub use beacon::{ALL_TIERS, ANY_HARDWARE, Active, Beacon};
 pub use manifest::{
     Archive, BUILDERS, Builders, Content, MAX_INDEX, MAX_MANIFEST, Manifest, ManifestError, Requirement,
 };

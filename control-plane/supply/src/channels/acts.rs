@@ -1,11 +1,11 @@
 //! Activating and deactivating releases.
 
 use super::db::{self, Candidate, Channel};
-use super::terms::{ALL_TIERS, ANY_HARDWARE, ARCHIVE_REMOVED, NO_CHANNEL, NOT_FOR_CHANNEL, WITHDRAWN};
+use super::terms::{ARCHIVE_REMOVED, NO_CHANNEL, NOT_FOR_CHANNEL, WITHDRAWN};
 use crate::releases::{WRITE_RELEASES, hold_supply, tell};
 use noderr_fleet::nodes::renew_documents;
 use noderr_kernel::{Act, Problem};
-use noderr_protocol::release::{ReleaseKind, Tier, Word};
+use noderr_protocol::release::{ALL_TIERS, ANY_HARDWARE, ReleaseKind, Tier, Word};
 use serde_json::json;
 use sqlx::PgConnection;
 

@@ -63,11 +63,11 @@ struct NamedChannel {
 }
 
 fn all() -> String {
-    super::terms::ALL_TIERS.to_owned()
+    noderr_protocol::release::ALL_TIERS.to_owned()
 }
 
 fn any() -> String {
-    super::terms::ANY_HARDWARE.to_owned()
+    noderr_protocol::release::ANY_HARDWARE.to_owned()
 }
 
 impl From<NamedChannel> for Channel {

@@ -2,10 +2,6 @@
 
 use noderr_kernel::Kind;
 
-/// The channel of everybody who has none of their own.
-pub(super) const ALL_TIERS: &str = "all";
-pub(super) const ANY_HARDWARE: &str = "any";
-
 pub(super) const WITHDRAWN: Kind = Kind::new(409, "release-withdrawn", "the release was withdrawn");
 pub(super) const ARCHIVE_REMOVED: Kind =
     Kind::new(409, "archive-removed", "the archive of the release was removed, because nobody used it");

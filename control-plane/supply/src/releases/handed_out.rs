@@ -4,8 +4,8 @@
 use crate::state::{Supply, online_keys};
 use bytes::Bytes;
 use noderr_kernel::Database;
+use noderr_protocol::release::{Active, Beacon};
 use noderr_releases::{Draft, Root};
-use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -19,22 +19,6 @@ pub struct HandedOut {
     pub(super) targets: HashMap<String, Bytes>,
     /// The beacon document.
     pub(super) beacon: Bytes,
-}
-
-/// What a channel has, for everybody to see.
-#[derive(Debug, Serialize)]
-struct Shown {
-    kind: String,
-    name: String,
-    tier: String,
-    hardware: String,
-    release: String,
-    version: String,
-}
-
-#[derive(Serialize)]
-struct Beacon {
-    channels: Vec<Shown>,
 }
 
 impl HandedOut {
@@ -62,7 +46,7 @@ impl HandedOut {
         let targets = rows.into_iter().map(|row| (path_of(&row.name, &row.sha256), Bytes::from(row.body)));
         let targets = targets.collect();
         let channels = sqlx::query_as!(
-            Shown,
+            Active,
             r#"SELECT c.kind, c.name, c.tier, c.hardware, r.version,
                  r.kind || '/' || r.name || '/' || r.version AS "release!"
                FROM channels c JOIN releases r ON r.id = c.release_id WHERE r.withdrawn_at IS NULL

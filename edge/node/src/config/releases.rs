@@ -28,6 +28,8 @@ pub(crate) struct Releases {
     pub(crate) root: Option<PathBuf>,
     /// Seconds between looks at what is released, beside being told.
     pub(crate) look_every_s: u64,
+    /// Seconds without a session after which the node asks what it should hold.
+    pub(crate) ask_after_s: u64,
 }
 
 impl Default for Releases {
@@ -43,6 +45,7 @@ impl Default for Releases {
             place_roots: None,
             root: None,
             look_every_s: 3600,
+            ask_after_s: 900,
         }
     }
 }
@@ -53,6 +56,7 @@ impl Releases {
         ensure!((1..=1 << 30).contains(&self.store_mib), "releases.store_mib must be 1 to {}", 1 << 30);
         ensure!(self.versions >= 1, "releases.versions must be at least 1");
         ensure!(self.look_every_s >= 1, "releases.look_every_s must be at least 1");
+        ensure!(self.ask_after_s >= 1, "releases.ask_after_s must be at least 1");
         ensure!(
             self.kib_per_s.is_none_or(|least| least >= 16),
             "releases.kib_per_s must be at least 16: slower than that, a server is given up"

@@ -1,6 +1,7 @@
 //! The part that brings the releases which the node should hold. Metadata, connections and indexes live only while there is
 //! something to be brought; between two rounds the part only waits.
 
+mod alone;
 mod report;
 mod source;
 
@@ -8,6 +9,7 @@ pub(crate) use source::hardware_fact;
 
 use crate::desired::Wish;
 use crate::shared::Shared;
+use alone::Alone;
 use noderr_part::Backoff;
 use noderr_protocol::release::{ReleaseName, Releases};
 use noderr_update::{Stage, store_in};
@@ -54,6 +56,7 @@ struct Work {
     shared: Shared,
     reporter: Reporter,
     releases: Releases,
+    alone: Alone,
 }
 
 /// Brings what is wished, tries again what could not be had, and looks now and then whether all is still as it was.
@@ -77,6 +80,7 @@ async fn keep_at_it(work: Arc<Work>, given_up: CancellationToken) {
                 soon.pause()
             }
         };
+        let pause = work.alone.pause(&work.shared, pause);
         if given_up.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
@@ -86,12 +90,18 @@ async fn keep_at_it(work: Arc<Work>, given_up: CancellationToken) {
 impl Work {
     fn new(shared: &Shared, wish: Wish<Releases>) -> Self {
         let releases = wish.body.clone().unwrap_or_default();
-        Self { shared: shared.clone(), reporter: Reporter::new(shared, wish), releases }
+        Self {
+            shared: shared.clone(),
+            reporter: Reporter::new(shared, wish),
+            releases,
+            alone: Alone::default(),
+        }
     }
 
     /// One round over everything that is wanted.
     async fn round(&self) -> Stages {
-        let wanted = self.wanted();
+        let asked = self.alone.wanted(&self.shared, self.releases.tier).await;
+        let wanted = asked.unwrap_or_else(|| self.wanted());
         let mut stages: Stages = wanted.iter().map(|release| (release.clone(), Stage::Looking)).collect();
         if wanted.is_empty() {
             self.reporter.show(&stages, self.reporter.spent(), None);
@@ -119,6 +129,7 @@ impl Work {
         stages
     }
 
+    /// What the control plane has told this node to hold.
     fn wanted(&self) -> Vec<ReleaseName> {
         self.releases.wanted.iter().filter_map(|named| ReleaseName::try_from(named).ok()).collect()
     }

@@ -35,7 +35,6 @@ pub(super) async fn begin(shared: &Shared, tier: Option<Tier>) -> Result<Round, 
 
 fn settings(shared: &Shared, tier: Option<Tier>) -> Settings {
     let (config, url) = (&shared.config.releases, &shared.config.control_plane.url);
-    let reach = if config.private_places { Reach::Anywhere } else { Reach::Internet { named: url.clone() } };
     Settings {
         control_plane: url.clone(),
         this: ThisBox { hardware: hardware(&shared.config), tier },
@@ -44,11 +43,24 @@ fn settings(shared: &Shared, tier: Option<Tier>) -> Settings {
             never_whole: config.never_whole,
         },
         bytes_per_s: config.kib_per_s.map(|kib| kib << 10),
-        reach,
+        reach: reach(shared),
         store: store_limits(&shared.config),
         spread: shared.papers.borrow().enrolment.node.as_bytes().to_vec(),
         look_again: LOOK_AGAIN,
     }
+}
+
+fn reach(shared: &Shared) -> Reach {
+    if shared.config.releases.private_places {
+        Reach::Anywhere
+    } else {
+        Reach::Internet { named: shared.config.control_plane.url.clone() }
+    }
+}
+
+/// Asks the control plane and whom it names.
+pub(super) fn fetcher(shared: &Shared) -> anyhow::Result<Fetcher> {
+    Ok(Fetcher::new(tls(shared)?, reach(shared)))
 }
 
 fn tls(shared: &Shared) -> anyhow::Result<Arc<rustls::ClientConfig>> {
@@ -100,7 +112,7 @@ pub(super) const fn store_limits(config: &Config) -> StoreLimits {
 }
 
 /// Words that releases may name for this box.
-fn hardware(config: &Config) -> Vec<String> {
+pub(super) fn hardware(config: &Config) -> Vec<String> {
     let own = config.releases.hardware.iter().cloned();
     std::iter::once(std::env::consts::ARCH.to_owned()).chain(own).collect()
 }

@@ -3,7 +3,8 @@
 use super::Network;
 use anyhow::{Context as _, ensure};
 use noderr_hil::manager::noise;
-use noderr_hil::{BoxOptions, LabOptions, SOON};
+use noderr_hil::{BoxOptions, LabOptions, LinkQuality, SOON, until};
+use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ async fn three_boxes_hold_what_was_signed_offline_within_seconds() -> anyhow::Re
     }
     for (node, _) in &boxes {
         let path = format!("/nodes/{node}/releases");
-        noderr_hil::until("the report", SOON, || async {
+        until("the report", SOON, || async {
             let said = network.lab.admin.get(&path).await?;
             Ok((said[0]["state"] == "held").then_some(()))
         })
@@ -50,4 +51,37 @@ async fn three_boxes_hold_what_was_signed_offline_within_seconds() -> anyhow::Re
     assert_eq!(shown["nodes"]["held"], 3);
     ensure!(took < GOAL, "it took {took:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_that_nobody_tells_asks_what_it_should_hold() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let publisher = &network.publisher;
+    let options = BoxOptions { releases: "look_every_s = 1\nask_after_s = 2", ..BoxOptions::PLAIN };
+    let (node, rig) = network.lab.online_box("first", &options).await?;
+    network.lab.admin.patch(&format!("/nodes/{node}/desired"), &json!({ "tier": "oracle" })).await?;
+    for (name, seed) in [("models/btc/1.0.0", 1), ("models/btc/2.0.0", 2), ("models/btc/3.0.0", 3)] {
+        network.manager.release(name, &noise(30_000, seed))?;
+    }
+    network.manager.publish(publisher).await?;
+    publisher.ctl(&["channels", "activate", "models/btc/1.0.0"]).await?;
+    rig.release_is("models/btc/1.0.0", "held", SOON).await?;
+    // The broker is out of reach, the web server is not.
+    rig.broker_network(LinkQuality::Down);
+    until("the box to be alone", SOON, || async {
+        Ok((rig.status().await?["online"] == false).then_some(()))
+    })
+    .await?;
+    publisher.ctl(&["channels", "activate", "models/btc/3.0.0"]).await?;
+    publisher.ctl(&["channels", "activate", "models/btc/2.0.0", "--tier", "oracle"]).await?;
+    rig.release_is("models/btc/2.0.0", "held", SOON).await?;
+    ensure!(rig.status().await?["online"] == false);
+    ensure!(rig.releases().await?.len() == 1, "the channel of its tier counts alone");
+    // The control plane agrees, as soon as it is heard.
+    rig.broker_network(LinkQuality::Up);
+    until("the report", SOON, || async {
+        let said = network.lab.admin.get(&format!("/nodes/{node}/releases")).await?;
+        Ok((said[0]["version"] == "2.0.0" && said[0]["state"] == "held").then_some(()))
+    })
+    .await
 }
