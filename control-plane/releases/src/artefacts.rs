@@ -101,7 +101,7 @@ impl ReleaseFolder {
     pub fn add(&self, artefact: &Path, new: NewRelease) -> Result<Manifest, ReleaseError> {
         let (name, role) = (new.name.to_string(), shelf_of(&new.name));
         let mut says = self.next(&role)?;
-        if says.targets.contains_key(&name) {
+        if says.targets.contains_key(&name) || self.was_named(&role, &name)? {
             return Err(ReleaseError::Released(name));
         }
         if let Some(newest) = self.newest_of(&new.name)?.filter(|newest| *newest >= new.name.version)
@@ -121,6 +121,17 @@ impl ReleaseFolder {
         says.targets.insert(name.clone(), self.put_target(&name, &bytes)?);
         self.put_draft(&role, &Draft::new(says))?;
         Ok(manifest)
+    }
+
+    /// Whether a role has ever named a target: what was withdrawn does not come back as something else.
+    fn was_named(&self, role: &str, name: &str) -> Result<bool, ReleaseError> {
+        for version in 1..=self.newest_version(role)?.unwrap_or_default() {
+            let published = self.published::<Targets>(role, version)?;
+            if published.is_some_and(|published| published.says().targets.contains_key(name)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The next version of a role that names targets, without signatures: its draft, or one that begins with what is

@@ -180,7 +180,8 @@ impl ReleaseFolder {
         }
     }
 
-    pub(crate) fn root(&self) -> &Path {
+    /// Where the folder is.
+    pub fn root(&self) -> &Path {
         &self.root
     }
 }

@@ -43,7 +43,7 @@ pub use folder::ReleaseFolder;
 pub use key::{FileKey, PublicKey, ReleaseKey};
 pub use metadata::{
     DelegatedRole, Delegations, MetaFile, Metadata, RoleKeys, Roles, Root, Snapshot, TargetFile, Targets,
-    Timestamp,
+    Timestamp, sha256,
 };
 pub use online::{refresh_online, refresh_online_from};
 pub use shelves::{shelf_of, shelves};

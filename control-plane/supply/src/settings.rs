@@ -14,7 +14,7 @@ pub struct ReleasesSettings {
     pub folder: Option<PathBuf>,
     /// Where else boxes find archives, such as `https://mirror.example.org/objects`; they spread over all places.
     pub mirrors: Vec<String>,
-    /// A bucket in place of the folder.
+    /// A bucket, which counts before the folder.
     pub s3: Option<S3Settings>,
     /// GiB that one archive may have.
     pub archive_gib: u64,
@@ -64,19 +64,12 @@ impl Settings for ReleasesSettings {
                 "releases.mirrors: `{mirror}` must begin with https:// or http://"
             );
         }
-        ensure!(
-            self.s3.is_none() || self.folder.is_none(),
-            "releases: archives lie in `folder` or in `s3`, and not in both"
-        );
         if let Some(s3) = &self.s3 {
             ensure!(
                 s3.url.starts_with("https://") || s3.url.starts_with("http://"),
                 "releases.s3.url: `{}` must begin with https://",
                 s3.url
             );
-            for (field, file) in [("key_file", &s3.key_file), ("roots", &s3.roots)] {
-                ensure!(file.exists(), "releases.s3.{field}: there is no {}", file.display());
-            }
         }
         ensure!(self.mirrors.len() < 16, "releases.mirrors: a box tries 16 places at most");
         ensure!((1..=1024).contains(&self.archive_gib), "releases.archive_gib must be 1 to 1024");

@@ -22,6 +22,7 @@ mod way;
 pub use fetch::{Answer, FetchError, Fetcher, Meter, Reach};
 pub use machine::{Setback, Stage};
 pub use policy::{Allowance, ThisBox};
+pub use purse::spent;
 pub use repository::Repository;
 pub use round::Round;
 pub use settings::{Clock, Known, Settings, Source, Watch, store_in};

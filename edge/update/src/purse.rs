@@ -7,11 +7,15 @@ use crate::machine::Setback;
 use crate::policy::{Allowance, allows};
 use crate::settings::Clock;
 use noderr_part::Folder;
+use noderr_protocol::release::ReleaseRefusal;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What a request and the beginning of its answer take, and what a connection does.
 const REQUEST: u64 = 600;
 const CONNECTION: u64 = 6000;
+/// What asking for metadata may cost at most, which must be left of the month.
+const METADATA: u64 = 100_000;
 /// Bytes of the archive that one byte of TLS goes with.
 const TLS: u64 = 500;
 
@@ -36,6 +40,18 @@ impl Purse {
     /// What releases have cost in this month.
     pub(crate) fn spent(&self) -> u64 {
         self.account.spent_at(self.come())
+    }
+
+    /// Whether the newest metadata may be asked for.
+    pub(crate) fn allows_asking(&self) -> Result<(), Setback> {
+        let asking = |_| {
+            let detail = format!(
+                "{} bytes have come in this month: not enough is left to ask what is released (releases.month_mib)",
+                self.spent()
+            );
+            Setback::refused(ReleaseRefusal::Budget, detail)
+        };
+        self.allows(METADATA, u64::MAX).map_err(asking)
     }
 
     /// Whether so many bytes may be spent on an archive of `whole` bytes.
@@ -63,6 +79,11 @@ impl Purse {
             tracing::warn!(%error, "what releases cost in this month cannot be written down");
         }
     }
+}
+
+/// What releases have cost in this month, as it is written down.
+pub fn spent(data: Arc<Folder>, now: SystemTime) -> u64 {
+    Account::open(data, now).spent_at(0)
 }
 
 /// What ranges of so many bytes cost over the network.

@@ -21,9 +21,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
-/// What asking for metadata may cost at most, which must be left of the month.
-const METADATA: u64 = 100_000;
-
 /// A round of work.
 pub struct Round {
     settings: Settings,
@@ -74,7 +71,7 @@ impl Round {
         let (builders, refreshed) = (Builders::default(), Instant::now());
         let mut round =
             Self { settings, folder, fetcher, trust, store, data, purse, clock, builders, known, refreshed };
-        let begun = match round.purse.allows(METADATA, u64::MAX) {
+        let begun = match round.purse.allows_asking() {
             Ok(()) => round.ask().await,
             refused => refused,
         };

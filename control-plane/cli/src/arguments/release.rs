@@ -59,6 +59,17 @@ pub(crate) enum Release {
         /// The release, as `release list` shows it.
         release: String,
     },
+    /// Let others build artefacts, or not any more. Of a key that is removed nothing counts from then on: withdraw what it has built first.
+    Builders {
+        /// The folder.
+        folder: PathBuf,
+        /// The public half of a key of minisign that may build.
+        #[arg(long, required_unless_present = "remove")]
+        add: Vec<PathBuf>,
+        /// The public half of a key that may build no more.
+        #[arg(long)]
+        remove: Vec<PathBuf>,
+    },
     /// Prepare every role anew, so that it ends later.
     Renew {
         /// The folder.

@@ -4,9 +4,9 @@ use super::Printer;
 use super::folder::open;
 use super::proof::read_secret;
 use crate::arguments::Keys;
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use noderr_archive::builder_in;
-use noderr_releases::{BuilderKey, FileKey, PublicKey, ReleaseKey as _, new_builder};
+use noderr_releases::{BuilderKey, FileKey, PublicKey, ReleaseKey as _, Root, new_builder};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use std::fs::{self, File};
@@ -26,7 +26,19 @@ pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
             replaced(printer, &roles)
         }
         Keys::Revoke { folder, key } => {
-            let roles = open(&folder)?.replace_key(&public(&key)?, None)?;
+            let releases = open(&folder)?;
+            let roles = releases.replace_key(&public(&key)?, None)?;
+            if let Some(root) = releases.coming::<Root>("root")? {
+                for (role, keys) in root.says().roles.iter().filter(|(role, _)| roles.contains(role)) {
+                    if keys.threshold > 1 && keys.keyids.len() == keys.threshold {
+                        eprintln!(
+                            "{role} takes {} keys, and no more are left: with one of them lost, nothing could be changed any more; \
+                             `noderrctl keys rotate` puts another key in the place of one",
+                            keys.threshold
+                        );
+                    }
+                }
+            }
             replaced(printer, &roles)
         }
         Keys::Show { file } => {
@@ -110,6 +122,9 @@ pub(super) fn public(file: &Path) -> anyhow::Result<PublicKey> {
     let place = if is_public { file.to_owned() } else { public_of(file) };
     let bytes = fs::read(&place)
         .with_context(|| format!("cannot read the public half of the key, {}", place.display()))?;
+    if std::str::from_utf8(&bytes).ok().and_then(builder_in).is_some() {
+        bail!("{} is the key of a builder, see `noderrctl release builders`", place.display());
+    }
     serde_json::from_slice(&bytes).with_context(|| format!("{} holds no public key", place.display()))
 }
 

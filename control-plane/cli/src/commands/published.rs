@@ -32,6 +32,9 @@ pub(crate) async fn channels(client: &Client, printer: &Printer, command: Channe
             printer.done(&body, &format!("{release} is what {} should hold", everybody(&channel)))
         }
         Channels::Deactivate { series, channel } => {
+            if let Ok(release) = series.parse::<ReleaseName>() {
+                anyhow::bail!("name what is released without its version: {}", release.series);
+            }
             let series: Series = series.parse()?;
             let body = named(&series, &channel);
             proven(client, async || client.post("/channels/deactivate", &body).await).await?;

@@ -30,16 +30,19 @@ pub(super) async fn deactivate(act: &mut Act, channel: &Channel) -> Result<(), P
     act.require_fresh_proof()?;
     check(channel)?;
     hold_supply(act).await?;
-    change(act, channel, None).await?;
+    if !change(act, channel, None).await? {
+        return Err(Problem::not_found("release in exactly this channel"));
+    }
     act.record("channel.deactivate", subject(channel), &json!({})).await?;
     Ok(())
 }
 
-async fn change(act: &mut Act, channel: &Channel, release: Option<&Candidate>) -> Result<(), Problem> {
+/// Whether anything has changed.
+async fn change(act: &mut Act, channel: &Channel, release: Option<&Candidate>) -> Result<bool, Problem> {
     let by = act.who().actor();
-    set(act, channel, release.map(|release| release.id), &by).await?;
+    let changed = set(act, channel, release.map(|release| release.id), &by).await?;
     tell(act).await?;
-    Ok(())
+    Ok(changed)
 }
 
 async fn set(
@@ -47,14 +50,14 @@ async fn set(
     channel: &Channel,
     release: Option<uuid::Uuid>,
     by: &str,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     let (id, changed) = db::set(connection, channel, release).await?;
     if changed {
         db::note(connection, id, release, by).await?;
         let nodes = db::nodes(connection, channel).await?;
         renew_documents(connection, &nodes).await?;
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// Ends what channels have of releases that were withdrawn.

@@ -31,14 +31,22 @@ pub(super) async fn metadata(connection: &mut PgConnection) -> sqlx::Result<Vec<
     .await
 }
 
-/// The newest version of each role.
-pub(super) async fn versions(connection: &mut PgConnection) -> sqlx::Result<Vec<(String, i64)>> {
-    let rows = sqlx::query!(
-        r#"SELECT role, max(version) AS "version!" FROM release_metadata GROUP BY role ORDER BY role"#
+/// The newest metadata of a role.
+pub(super) struct Newest {
+    pub(super) role: String,
+    pub(super) version: i64,
+    pub(super) sha256: Vec<u8>,
+}
+
+/// The newest metadata of each role.
+pub(super) async fn newest(connection: &mut PgConnection) -> sqlx::Result<Vec<Newest>> {
+    sqlx::query_as!(
+        Newest,
+        r#"SELECT DISTINCT ON (role) role, version, sha256(body) AS "sha256!" FROM release_metadata
+           ORDER BY role, version DESC"#
     )
     .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.role, row.version)).collect())
+    .await
 }
 
 /// The newest timestamp.

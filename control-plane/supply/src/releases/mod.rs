@@ -6,6 +6,7 @@ mod files;
 mod handed_out;
 mod jobs;
 mod publish;
+mod releaser;
 mod routes;
 mod terms;
 mod upload_routes;

@@ -55,6 +55,11 @@ enum Strictness {
     AsItIs,
 }
 
+/// What one publication may have.
+const MOST_ROLES: usize = 256;
+const MOST_TARGETS: usize = 20_000;
+const LONGEST_NAME: usize = 200;
+
 /// Publishes, in a transaction that nobody else publishes in.
 pub(super) async fn publish(
     supply: &Arc<Supply>,
@@ -62,6 +67,17 @@ pub(super) async fn publish(
     publication: Publication,
     by: &str,
 ) -> Result<Published, Problem> {
+    let Publication { metadata, targets } = &publication;
+    if metadata.is_empty() {
+        return Err(not_fit("there is no new metadata in it"));
+    }
+    let is_long = |name: &str| name.len() > LONGEST_NAME;
+    if metadata.len() > MOST_ROLES || targets.len() > MOST_TARGETS {
+        return Err(not_fit(format!("it is more than {MOST_ROLES} roles or {MOST_TARGETS} targets")));
+    }
+    if metadata.iter().any(|new| is_long(&new.role)) || targets.iter().any(|(name, _)| is_long(name)) {
+        return Err(not_fit(format!("a name has {LONGEST_NAME} letters at most")));
+    }
     db::hold_supply(connection).await?;
     let shown = checked_of(supply, connection, publication, Strictness::Fit).await?;
     store(connection, &shown).await?;
@@ -73,7 +89,7 @@ pub(super) async fn publish(
             Noted::Known => false,
             Noted::Another => {
                 return Err(NOT_FIT.because(format!(
-                    "{} was released before, with another artefact: give it another version",
+                    "{} was released before, with another manifest: withdraw it, and give it another version",
                     manifest.release
                 )));
             }

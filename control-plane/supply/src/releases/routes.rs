@@ -2,6 +2,7 @@
 
 use super::db::{self, Metadata, ReleaseRow};
 use super::publish::{Publication, Published};
+use super::releaser::Releaser;
 use super::terms::READ_RELEASES;
 use super::{acts, upload_routes};
 use crate::state::Supply;
@@ -149,6 +150,8 @@ async fn show(
 struct SupplyState {
     /// The newest version of each role.
     versions: BTreeMap<String, i64>,
+    /// SHA-256 of the newest of each role.
+    sha256: BTreeMap<String, String>,
 }
 
 /// Show which versions of signed metadata are published.
@@ -161,7 +164,12 @@ struct SupplyState {
 async fn state(State(supply): State<Arc<Supply>>, who: Principal) -> Result<Json<SupplyState>, Problem> {
     who.require(&READ_RELEASES)?;
     let mut act = supply.kernel.begin(who).await?;
-    Ok(Json(SupplyState { versions: db::versions(&mut act).await?.into_iter().collect() }))
+    let (mut versions, mut sha256) = (BTreeMap::new(), BTreeMap::new());
+    for newest in db::newest(&mut act).await? {
+        sha256.insert(newest.role.clone(), hex::encode(newest.sha256));
+        versions.insert(newest.role, newest.version);
+    }
+    Ok(Json(SupplyState { versions, sha256 }))
 }
 
 /// The public half of the online key.
@@ -257,8 +265,7 @@ struct PublicationDone {
 )]
 async fn put(
     State(supply): State<Arc<Supply>>,
-    who: Principal,
-    Json(new): Json<NewPublication>,
+    Releaser(who, Json(new)): Releaser<Json<NewPublication>>,
 ) -> Result<Json<PublicationDone>, Problem> {
     let metadata = new.metadata.into_iter();
     let publication = Publication {

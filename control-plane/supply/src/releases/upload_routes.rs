@@ -1,5 +1,6 @@
 //! The API of uploads.
 
+use super::releaser::Releaser;
 use super::terms::WRITE_RELEASES;
 use super::uploads::Progress;
 use crate::state::Supply;
@@ -71,19 +72,19 @@ async fn upload_state(
 )]
 async fn upload(
     State(supply): State<Arc<Supply>>,
-    who: Principal,
     Path(archive): Path<HexDigest>,
     headers: HeaderMap,
-    part: Bytes,
+    Releaser(who, part): Releaser<Bytes>,
 ) -> Result<Json<Upload>, Problem> {
-    who.require(&WRITE_RELEASES)?;
     who.require_staff()?;
     if !supply.kernel.database.has_room() {
         return Err(DATABASE.because("the disk is nearly full; archives are taken when there is room"));
     }
     let said = headers.get("content-range").and_then(|said| said.to_str().ok()).and_then(content_range);
     let (offset, length) = said
-        .filter(|(offset, length)| offset.checked_add(part.len() as u64).is_some_and(|end| end <= *length))
+        .filter(|(offset, length)| {
+            *length > 0 && offset.checked_add(part.len() as u64).is_some_and(|end| end <= *length)
+        })
         .ok_or_else(|| BODY.because("Content-Range says where the part stands"))?;
     Ok(Json(supply.uploads.take(&archive, (offset, length), part).await?.into()))
 }

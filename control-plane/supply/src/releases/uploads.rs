@@ -6,7 +6,7 @@ use noderr_kernel::Problem;
 use noderr_objects::{Objects, ObjectsError};
 use noderr_protocol::HexDigest;
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ use tokio::time::timeout;
 
 /// How long an upload may wait for its next part.
 const LONGEST: Duration = Duration::from_secs(86_400);
+/// How many uploads may be begun at a time, and what they leave free of the disk.
+const MOST: usize = 32;
+const LEFT_FREE: u64 = 512 << 20;
 /// How long a request waits for the check of a whole archive, which goes on without it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,8 +39,8 @@ pub(crate) struct Uploads {
     folder: PathBuf,
     objects: Objects,
     largest_gib: u64,
-    /// Held by whoever writes a part: two of one archive would meet.
-    writing: Arc<tokio::sync::Mutex<()>>,
+    /// The lengths of what was begun. Held by whoever writes a part: two of one archive would meet.
+    writing: Arc<tokio::sync::Mutex<BTreeMap<String, u64>>>,
     checking: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -80,8 +83,15 @@ impl Uploads {
                 self.largest_gib
             )));
         }
-        let one = self.writing.clone().lock_owned().await;
+        let mut begun_lengths = self.writing.clone().lock_owned().await;
+        let name = hex::encode(archive.0);
         match self.progress(archive).await? {
+            // The length is said once: nobody else ends what one has begun.
+            Progress::Begun(begun)
+                if begun > 0 && begun_lengths.get(&name).is_some_and(|was| *was != length) =>
+            {
+                return Err(ANOTHER_PART.because("the archive was begun with another length".to_owned()));
+            }
             Progress::Begun(begun) if begun == offset => {}
             Progress::Begun(begun) => {
                 return Err(
@@ -91,22 +101,39 @@ impl Uploads {
             further => return Ok(further),
         }
         let end = offset + part.len() as u64;
-        let path = self.folder.join(hex::encode(archive.0));
+        let (path, this) = (self.folder.join(&name), self.clone());
+        // Goes on to its end whoever waits: the next part finds the file as this one leaves it.
         let written = spawn_blocking(move || {
-            let written = append(&path, offset, &part);
-            drop(one);
-            written
+            this.make_sure_of_room(part.len() as u64)?;
+            begun_lengths.retain(|name, _| this.folder.join(name).exists());
+            if offset == 0 && begun_lengths.len() >= MOST {
+                return Err(io::Error::other("too many uploads are begun; end one of them first"));
+            }
+            begun_lengths.insert(name.clone(), length);
+            append(&path, offset, &part)?;
+            // From now on nobody adds to it.
+            let is_whole = end == length && this.checked().insert(name);
+            drop(begun_lengths);
+            Ok(is_whole)
         });
-        written.await.map_err(io::Error::other).flatten().map_err(unusable)?;
-        if end < length { Ok(Progress::Begun(end)) } else { self.end(archive, length).await }
+        if written.await.map_err(io::Error::other).flatten().map_err(unusable)? {
+            return self.end(archive, length).await;
+        }
+        self.progress(archive).await
     }
 
-    /// Checks and stores what is whole, however long that takes and whoever waits for it.
+    /// Leaves room for what else lives on the disk.
+    fn make_sure_of_room(&self, bytes: u64) -> io::Result<()> {
+        let disk = rustix::fs::statvfs(&self.folder)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes + LEFT_FREE {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    /// Checks and stores what is whole and is noted as being checked, however long that takes and whoever waits for it.
     async fn end(&self, archive: &HexDigest, length: u64) -> Result<Progress, Problem> {
         let (this, expected, name) = (self.clone(), *archive, hex::encode(archive.0));
-        if !self.checked().insert(name.clone()) {
-            return Ok(Progress::Checking(length));
-        }
         let ending = tokio::spawn(async move {
             let stored = this.store(&name, &expected).await;
             this.checked().remove(&name);

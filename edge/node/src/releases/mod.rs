@@ -21,6 +21,8 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn run(shared: Shared) {
+    let spent = noderr_update::spent(shared.data.clone(), source::now(&shared));
+    shared.board.update(|status| status.releases_month_bytes = spent);
     let mut wishes = shared.desired.wishes::<Releases>();
     let mut wish = wishes.next().await;
     while let Some(current) = wish {

@@ -10,7 +10,7 @@ use noderr_update::{
     Allowance, Clock, Fetcher, Reach, Round, Setback, Settings, Source, StoreLimits, ThisBox,
 };
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often a transfer looks whether its release is still named.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -25,12 +25,15 @@ pub(super) async fn begin(shared: &Shared, tier: Option<Tier>) -> Result<Round, 
     let settings = settings(shared, tier);
     let tls = tls(shared).map_err(passing)?;
     let root = root(shared, &settings, &tls).await.map_err(passing)?;
-    let clock = shared.clock.clone();
-    let clock: Clock = Arc::new(move || {
-        UNIX_EPOCH + Duration::from_millis(u64::try_from(clock.now_ms()).unwrap_or_default())
-    });
+    let trusted = shared.clone();
+    let clock: Clock = Arc::new(move || now(&trusted));
     let (data, known) = (shared.data.clone(), shared.known.clone());
     Round::begin(data, settings, Source::Network(tls), &root, clock, known).await
+}
+
+/// The time that the box trusts.
+pub(super) fn now(shared: &Shared) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(shared.clock.now_ms()).unwrap_or_default())
 }
 
 fn settings(shared: &Shared, tier: Option<Tier>) -> Settings {

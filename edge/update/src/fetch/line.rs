@@ -1,6 +1,6 @@
 //! A connection to a server, over which one request is made after another.
 
-use super::meter::{Meter, Metered};
+use super::meter::{HeadBound, Meter, Metered};
 use super::reach::{Reach, origin_of};
 use super::{FetchError, SILENCE};
 use http_body_util::Empty;
@@ -75,6 +75,7 @@ pub(super) struct Dialler {
 pub(super) struct Line {
     origin: (bool, String, u16),
     sender: SendRequest<Empty<Bytes>>,
+    head: HeadBound,
     _driver: AbortOnDropHandle<()>,
 }
 
@@ -96,7 +97,10 @@ impl Line {
             self.sender.ready().await?;
             self.sender.send_request(request).await
         };
-        match timeout_at(Instant::now() + SILENCE, asked).await {
+        self.head.begin();
+        let asked = timeout_at(Instant::now() + SILENCE, asked).await;
+        self.head.end();
+        match asked {
             Err(_) => Err(FetchError::TooSlow(address.text.clone())),
             Ok(answer) => answer.map_err(|error| lost(address, &error)),
         }
@@ -125,22 +129,25 @@ impl Dialler {
             return Err(FetchError::Inside(address.text.clone()));
         }
         let (_, stream) = dial::first_of(&places).await.map_err(|error| lost(address, &error))?;
-        let stream = Metered { stream, meter: self.meter.clone() };
+        let head = HeadBound::default();
+        head.end();
+        let stream = Metered { stream, meter: self.meter.clone(), head: head.clone() };
         if !address.is_tls {
-            return speak(address, stream).await;
+            return speak(address, stream, head).await;
         }
         let wrong = || FetchError::Address(address.text.clone());
         let config = self.tls.clone().ok_or_else(wrong)?;
         let name = ServerName::try_from(address.host.clone()).map_err(|_| wrong())?;
         let stream =
             TlsConnector::from(config).connect(name, stream).await.map_err(|error| lost(address, &error))?;
-        speak(address, stream).await
+        speak(address, stream, head).await
     }
 }
 
 async fn speak(
     address: &Address,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    head: HeadBound,
 ) -> Result<Line, FetchError> {
     let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (sender, connection) = shaken.map_err(|error| lost(address, &error))?;
@@ -149,5 +156,10 @@ async fn speak(
         drop(connection.await);
     });
     let (is_tls, host, port) = address.origin();
-    Ok(Line { origin: (is_tls, host.to_owned(), port), sender, _driver: AbortOnDropHandle::new(driver) })
+    Ok(Line {
+        origin: (is_tls, host.to_owned(), port),
+        sender,
+        head,
+        _driver: AbortOnDropHandle::new(driver),
+    })
 }

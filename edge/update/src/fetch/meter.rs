@@ -25,10 +25,41 @@ impl Meter {
     }
 }
 
+/// What may come before the head of an answer is whole. More than a head has: the first bytes behind it may come with it.
+const HEAD: u64 = 1 << 20;
+
+/// How much may still come before the head of an answer is whole: a server may say `100 Continue` for ever.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HeadBound(Arc<AtomicU64>);
+
+impl HeadBound {
+    /// A head is waited for.
+    pub(super) fn begin(&self) {
+        self.0.store(HEAD, Ordering::Relaxed);
+    }
+
+    /// The head is whole.
+    pub(super) fn end(&self) {
+        self.0.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    fn take(&self, bytes: usize) -> io::Result<()> {
+        let left = self.0.load(Ordering::Relaxed);
+        if left == u64::MAX {
+            return Ok(());
+        }
+        let rest = left.checked_sub(bytes as u64);
+        let rest = rest.ok_or_else(|| io::Error::other("the head of the answer goes on and on"))?;
+        self.0.store(rest, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 /// A connection whose bytes are counted.
 pub(super) struct Metered {
     pub(super) stream: TcpStream,
     pub(super) meter: Meter,
+    pub(super) head: HeadBound,
 }
 
 impl AsyncRead for Metered {
@@ -39,7 +70,9 @@ impl AsyncRead for Metered {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.meter.count(buffer.filled().len() - before);
+        let come = buffer.filled().len() - before;
+        self.meter.count(come);
+        self.head.take(come)?;
         polled
     }
 }

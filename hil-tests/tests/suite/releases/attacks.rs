@@ -232,6 +232,19 @@ async fn a_mirror_that_redirects_never_ends_or_answers_something_else_is_given_u
     Ok(())
 }
 
+#[tokio::test]
+async fn a_mirror_that_only_asks_for_patience_costs_little_and_is_given_up() -> anyhow::Result<()> {
+    let (_place, handout, this) = world().await?;
+    let manifest = handout.release(RELEASE, &noise(300_000, 1))?;
+    let patience = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(200);
+    let (address, _server) = crate::trust::server("", patience.leak(), Duration::ZERO).await?;
+    handout.say_places(&manifest.archive.sha256, &[format!("{address}/x")])?;
+    let brought = this.bring(RELEASE).await?;
+    assert_eq!(brought.stage, Stage::Held);
+    ensure!(brought.spent < manifest.archive.bytes + 2_000_000, "{} bytes were spent", brought.spent);
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_mirror_that_hardly_says_anything_is_given_up() -> anyhow::Result<()> {
     let (_place, handout, this) = world().await?;

@@ -78,6 +78,8 @@ async fn what_is_not_fit_is_refused_before_anything_is_shown() -> anyhow::Result
         // What nobody looks at must not be shown.
         ("no version", json!([signed("root", 5_000_000_000, b"{}")]), &named),
         ("no version", json!([signed(&role, 5_000_000_000, &honest)]), &named),
+        ("no new metadata", json!([]), &json!([])),
+        ("200 letters", json!([signed(&"x".repeat(5000), 1, b"{}")]), &json!([])),
         ("nobody has let", json!([signed("os-9", 1, &honest), signed(&role, 2, &honest)]), &named),
         ("not its to name", json!([signed(other, 2, &elsewhere)]), &named),
         ("says more than is understood", json!([signed(&role, 2, &spoiled)]), &named),
@@ -104,11 +106,74 @@ async fn an_upload_is_the_archive_that_it_goes_by_or_nothing() -> anyhow::Result
     );
     let gap = admin.put_part(&path, vec![0; 10], "bytes 7-16/100").await;
     assert_eq!(gap.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(), Some("upload-offset"));
+    // Somebody else does not end what was begun.
+    admin.put_part(&path, vec![0; 2], "bytes 0-1/3").await?;
+    let other = admin.put_part(&path, vec![0; 1], "bytes 2-2/4").await;
+    assert_eq!(
+        other.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(),
+        Some("upload-offset")
+    );
+    assert_eq!(admin.get(&path).await?["bytes"], 2);
     let huge = admin.put_part(&path, vec![0; 10], &format!("bytes 0-9/{}", u64::MAX)).await;
     assert_eq!(
         huge.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(),
         Some("archive-too-large")
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_has_the_control_plane_read_large_bodies() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (admin, plane) = (&network.lab.admin, &network.lab.control);
+    let wanted = json!({ "name": "reader", "permissions": ["read-nodes"] });
+    let token = admin.post("/tokens", &wanted).await?["secret"].as_str().context("a token")?.to_owned();
+    for path in ["release-metadata".to_owned(), format!("release-archives/{}", "0f".repeat(32))] {
+        let head = format!(
+            "PUT /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: 16000000\r\n\r\n{{"
+        );
+        // The rest never comes.
+        let answer = tokio::time::timeout(SOON, plane.first_line(head.as_bytes())).await??;
+        ensure!(answer.contains(" 403 "), "{path}: {answer}");
+    }
+    Ok(())
+}
+
+/// Copies a folder of releases onto another stick.
+fn copied(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
+    let done = std::process::Command::new("cp").arg("-r").args([from, to]).status()?;
+    ensure!(done.success(), "{} cannot be copied", from.display());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_older_or_went_another_way_is_not_published() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (manager, publisher) = (&network.manager, &network.publisher);
+    let folder = manager.folder.root();
+    let place = tempfile::tempdir()?;
+    let [older, other] = ["older", "other"].map(|name| place.path().join(name));
+    let publish = async |folder: &std::path::Path| {
+        refusal(publisher.ctl(&["release", "publish", &folder.display().to_string()]).await)
+    };
+    copied(folder, &older)?;
+    manager.release("os/generic/1.0.0", &noise(50_000, 1))?;
+    std::fs::rename(folder, &other)?;
+    copied(&older, folder)?;
+    // Another file by the same name, from a copy of the folder.
+    manager.release("os/generic/1.0.0", &noise(50_000, 2))?;
+    manager.publish(publisher).await?;
+    let refused = publish(&other).await?;
+    ensure!(refused.contains("published with other words"), "{refused}");
+    let refused = publish(&older).await?;
+    ensure!(refused.contains("the folder is older"), "{refused}");
+    let again = publisher.ctl(&["release", "publish", &folder.display().to_string()]).await?;
+    ensure!(again.contains("nothing to publish"), "{again}");
+    // A version that was withdrawn is used up.
+    manager.withdraw("os/generic/1.0.0")?;
+    let again = manager.release("os/generic/1.0.0", &noise(50_000, 1));
+    ensure!(again.is_err_and(|error| error.to_string().contains("another version")));
     Ok(())
 }
 
@@ -166,7 +231,8 @@ async fn a_node_gets_what_the_channel_that_is_most_its_own_has() -> anyhow::Resu
         (&["channels", "activate", "models/btc/3.0.0", "--tier", "king"], "a tier is one of"),
         (&["channels", "activate", "models/btc/9.0.0"], "no such release"),
         (&["channels", "activate", "models/btc"], "no release"),
-        (&["channels", "deactivate", "models/btc/1.0.0"], "no release"),
+        (&["channels", "deactivate", "models/btc/1.0.0"], "without its version"),
+        (&["channels", "deactivate", "models/btc", "--tier", "oracle"], "exactly this channel"),
     ] {
         let refused = refusal(publisher.ctl(arguments).await)?;
         ensure!(refused.contains(why), "{arguments:?}: {refused}");

@@ -117,6 +117,35 @@ async fn one_of_three_root_keys_is_taken_away_and_the_control_planes_key_is_anot
 }
 
 #[test]
+fn builders_come_and_go_by_the_word_of_whoever_has_the_targets_key() -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let here = place.path();
+    begun(here)?;
+    ctl(here, "keys new bea --builder", &format!("{PASSPHRASE}\n"))?;
+    let refused = refusal(here, "keys rotate releases bob.pub bea.pub", "")?;
+    assert!(refused.contains("release builders"), "{refused}");
+    let refused = refusal(here, "release builders releases --remove bob.pub", "")?;
+    assert!(refused.contains("nobody would be left"), "{refused}");
+    // Until enough have signed, she builds nothing that counts.
+    fs::write(here.join("image"), "an image of bea's")?;
+    ctl(here, "release builders releases --add bea.pub", "")?;
+    let shown = sign(here, "anna")?;
+    assert!(shown.contains("builders.json"), "{shown}");
+    all_signed(here)?;
+    ctl(here, "release add releases image os/generic/1.1.0 --builder bea", &format!("{PASSPHRASE}\n"))?;
+    sign(here, "olga")?;
+    ctl(here, "release verify releases", "")?;
+    // With bob, all goes that bob has built.
+    ctl(here, "release builders releases --remove bob.pub", "")?;
+    sign(here, "anna")?;
+    let refused = refusal(here, "release verify releases", "")?;
+    assert!(refused.contains(RELEASE) && !refused.contains("os/generic/1.1.0"), "{refused}");
+    ctl(here, &format!("release withdraw releases {RELEASE}"), "")?;
+    sign(here, "olga")?;
+    ctl(here, "release verify releases", "").map(drop)
+}
+
+#[test]
 fn a_copy_of_a_key_is_the_same_key_under_another_passphrase() -> anyhow::Result<()> {
     let place = tempfile::tempdir()?;
     let here = place.path();

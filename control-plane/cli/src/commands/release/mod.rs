@@ -24,6 +24,9 @@ pub(crate) fn run(printer: &Printer, command: Release) -> anyhow::Result<()> {
         Release::Init(init) => prepare::init(printer, &init),
         Release::Add(add) => prepare::add(printer, &open(&add.folder)?, &add),
         Release::Withdraw { folder, release } => prepare::withdraw(printer, &open(&folder)?, &release),
+        Release::Builders { folder, add, remove } => {
+            prepare::builders(printer, &open(&folder)?, &add, &remove)
+        }
         Release::Renew { folder, days } => prepare::renew(printer, &open(&folder)?, days),
         Release::Sign { folder, key, yes } => sign::sign(printer, &open(&folder)?, &key, yes),
         Release::Show { folder } => show(printer, &open(&folder)?),

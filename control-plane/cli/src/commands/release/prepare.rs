@@ -128,6 +128,31 @@ pub(super) fn withdraw(printer: &Printer, releases: &ReleaseFolder, release: &st
     prepared(printer, releases)
 }
 
+pub(super) fn builders(
+    printer: &Printer,
+    releases: &ReleaseFolder,
+    add: &[PathBuf],
+    remove: &[PathBuf],
+) -> anyhow::Result<()> {
+    let mut keys = releases.builders()?.keys;
+    for file in remove {
+        let gone = builder(file)?;
+        ensure!(keys.contains(&gone), "{} is no builder of this network", file.display());
+        keys.retain(|key| *key != gone);
+    }
+    for file in add {
+        let new = builder(file)?;
+        ensure!(!keys.contains(&new), "{} is a builder of this network already", file.display());
+        keys.push(new);
+    }
+    ensure!(!keys.is_empty(), "nobody would be left to build anything: name another with --add");
+    let mut says = releases.next("targets")?;
+    let names = releases.put_target(BUILDERS, &serde_json::to_vec(&Builders { keys })?)?;
+    says.targets.insert(BUILDERS.to_owned(), names);
+    releases.put_draft("targets", &Draft::new(says))?;
+    prepared(printer, releases)
+}
+
 pub(super) fn renew(printer: &Printer, releases: &ReleaseFolder, days: u32) -> anyhow::Result<()> {
     let ends = in_days(days);
     for role in releases.offline_roles()? {

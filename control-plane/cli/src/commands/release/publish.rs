@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
 use noderr_cli::{ApiError, Client};
 use noderr_protocol::release::{BUILDERS, Manifest};
-use noderr_releases::{Artefacts, Draft, ReleaseFolder, Targets};
+use noderr_releases::{Artefacts, Draft, Prepared, Progress, ReleaseFolder, Targets, sha256};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -28,6 +28,7 @@ pub(crate) async fn publish(
     let wrong = releases.check(Timestamp::now(), Artefacts::InTheFolder)?;
     ensure!(wrong.is_empty(), "the folder is not fit to be published: {}", wrong.join("; "));
     let there = client.get("/release-metadata").await?;
+    same_way(releases, &there)?;
     let has = |role: &str| there["versions"][role].as_u64().unwrap_or_default();
     let mut metadata = Vec::new();
     for version in has("root") + 1..=releases.newest_version("root")?.unwrap_or_default() {
@@ -52,6 +53,13 @@ pub(crate) async fn publish(
             upload(client, releases, &releases.manifest(&name.to_string(), &target)?).await?;
         }
     }
+    for Prepared { progress: Progress { role, signed, needed, .. }, .. } in releases.prepared()? {
+        eprintln!("{role} is not published: {signed} of {needed} have signed it");
+    }
+    if metadata.is_empty() {
+        return printer
+            .done(&json!({}), "there is nothing to publish: the control plane has all that is signed");
+    }
     let body = json!({ "metadata": metadata, "targets": targets });
     let done = proven(client, async || client.put("/release-metadata", &body).await).await?;
     let mut said = vec!["published".to_owned()];
@@ -66,6 +74,26 @@ pub(crate) async fn publish(
     }
     let said = said.join("; ");
     printer.done(&done, &said)
+}
+
+/// Refuses a folder that is older than what is published, or has gone another way since.
+fn same_way(releases: &ReleaseFolder, there: &Value) -> anyhow::Result<()> {
+    for role in releases.offline_roles()? {
+        let Some(published) = there["versions"][&role].as_u64() else { continue };
+        let here = releases.newest_version(&role)?.unwrap_or_default();
+        ensure!(
+            here >= published,
+            "{role} is version {here} in the folder and {published} at the control plane: the folder is older; take the \
+             newest, and add there what is new"
+        );
+        let Some(same) = releases.bytes(&role, published)? else { continue };
+        ensure!(
+            there["sha256"][&role] == sha256(&same),
+            "{role} version {published} is published with other words: somebody has published from another copy of the folder; \
+             take that copy, and add there what is new"
+        );
+    }
+    Ok(())
 }
 
 /// The releases that the control plane knows.

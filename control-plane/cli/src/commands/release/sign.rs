@@ -27,8 +27,8 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
         eprint!("sign this? yes or no: ");
         let mut said = String::new();
         std::io::stdin().lock().read_line(&mut said)?;
-        if said.trim() != "yes" {
-            bail!("nothing was signed");
+        if !matches!(said.trim(), "yes" | "y") {
+            bail!("nothing was signed: the answer was not `yes`");
         }
     }
     let unlocked = unlock(key)?;
