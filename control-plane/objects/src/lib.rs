@@ -32,7 +32,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::AsyncReadExt as _;
 
 /// Bytes that are sent to a store at once.
@@ -130,6 +130,18 @@ impl Objects {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let got = self.store.get_opts(&Name::from(name), options).await?;
         Ok(got.into_stream().map(|part| part.map_err(ObjectsError::from)).boxed())
+    }
+
+    /// The names of all objects that were stored before a moment.
+    pub async fn stored_before(&self, then: SystemTime) -> Result<Vec<String>, ObjectsError> {
+        let mut names = Vec::new();
+        let mut all = self.store.list(None);
+        while let Some(object) = all.next().await.transpose()? {
+            if SystemTime::from(object.last_modified) < then {
+                names.push(object.location.to_string());
+            }
+        }
+        Ok(names)
     }
 
     /// Removes an object; one that is not there is gone already.

@@ -227,6 +227,11 @@ impl ControlPlane {
         self.authority.join("ca.pem")
     }
 
+    /// The data folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The folder of the network's authority.
     pub fn authority(&self) -> &Path {
         &self.authority

@@ -4,7 +4,7 @@ use crate::{LIVELY, SOON, lab};
 use noderr_hil::{ControlOptions, Lab, LabOptions, SmallDisk, account, scratch, until};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-async fn owner(lab: &Lab) -> anyhow::Result<PgConnection> {
+pub(crate) async fn owner(lab: &Lab) -> anyhow::Result<PgConnection> {
     Ok(PgConnection::connect(&lab.control.owner_url()?).await?)
 }
 
@@ -18,7 +18,7 @@ async fn partitions(owner: &mut PgConnection) -> anyhow::Result<Vec<String>> {
 }
 
 /// Has the job run now; waits until it has ended.
-async fn run_job(owner: &mut PgConnection, job: &str) -> anyhow::Result<String> {
+pub(crate) async fn run_job(owner: &mut PgConnection, job: &str) -> anyhow::Result<String> {
     let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM job_runs WHERE name = $1")
         .bind(job)
         .fetch_one(&mut *owner)

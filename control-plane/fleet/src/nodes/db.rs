@@ -177,6 +177,11 @@ pub(super) async fn list(connection: &mut PgConnection, filter: NodeFilter) -> s
     .await
 }
 
+/// Whether whoever this connection is for may see a node.
+pub async fn is_seen(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<bool> {
+    Ok(find(connection, node).await?.is_some())
+}
+
 /// Finds a node, if the principal may see it.
 pub(crate) async fn find(connection: &mut PgConnection, node: &NodeId) -> sqlx::Result<Option<Node>> {
     let filter = NodeFilter { id: Some(node.as_bytes().to_vec()), limit: 1, ..NodeFilter::default() };

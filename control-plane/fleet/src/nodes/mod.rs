@@ -10,10 +10,11 @@ mod routes;
 mod terms;
 
 pub(crate) use admission::DatabaseAdmission;
-pub(crate) use db::find as find_node;
 pub(crate) use desired::announce as tell_of_desired;
 pub(crate) use revocation::void_certificates;
 
+pub(crate) use db::find as find_node;
+pub use db::is_seen;
 pub use desired::renew_documents;
 pub use terms::{READ_NODES, WRITE_NODES};
 

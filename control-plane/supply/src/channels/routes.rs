@@ -6,7 +6,7 @@ use crate::releases::READ_RELEASES;
 use crate::state::Supply;
 use axum::extract::State;
 use axum::http::StatusCode;
-use noderr_fleet::nodes::READ_NODES;
+use noderr_fleet::nodes::{READ_NODES, is_seen};
 use noderr_kernel::{Asked, Json, NodePath, PageQuery, Paged, Path, Principal, Problem, Refused};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -235,6 +235,9 @@ async fn of_node(
 ) -> Result<Json<Vec<NodeRelease>>, Problem> {
     who.require(&READ_NODES)?;
     let mut act = supply.kernel.begin(who).await?;
+    if !is_seen(&mut act, &node).await? {
+        return Err(Problem::not_found("node"));
+    }
     let rows = db::of_node(&mut act, &node).await?;
     Ok(Json(rows.into_iter().map(NodeRelease::from).collect()))
 }

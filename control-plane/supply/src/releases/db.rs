@@ -186,13 +186,6 @@ pub(super) async fn unmark_withdrawn(
     .await
 }
 
-/// The archives that were removed from the object store.
-pub(super) async fn removed(connection: &mut PgConnection) -> sqlx::Result<Vec<Vec<u8>>> {
-    sqlx::query_scalar!("SELECT archive_sha256 FROM artefacts WHERE removed_at IS NOT NULL")
-        .fetch_all(connection)
-        .await
-}
-
 /// A release and its artefact.
 pub(super) struct ReleaseRow {
     pub(super) id: Uuid,
@@ -293,13 +286,28 @@ pub(super) async fn unneeded(connection: &mut PgConnection, keep: i64) -> sqlx::
     .await
 }
 
+/// Which of these archives no publication has ever named.
+pub(super) async fn nobodys(
+    connection: &mut PgConnection,
+    archives: &[Vec<u8>],
+) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar!(
+        r#"SELECT sha256 AS "sha256!" FROM unnest($1::bytea[]) sha256
+           WHERE NOT EXISTS (SELECT FROM artefacts WHERE archive_sha256 = sha256)"#,
+        archives
+    )
+    .fetch_all(connection)
+    .await
+}
+
 pub(super) async fn mark_removed(
     connection: &mut PgConnection,
     archive: &[u8],
     removed: bool,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE artefacts SET removed_at = CASE WHEN $2 THEN now() END WHERE archive_sha256 = $1",
+        "UPDATE artefacts SET removed_at = CASE WHEN $2 THEN now() END
+         WHERE archive_sha256 = $1 AND (removed_at IS NULL) = $2",
         archive,
         removed
     )

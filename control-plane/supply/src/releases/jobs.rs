@@ -42,6 +42,9 @@ impl Job<Arc<Supply>> for RenewOnline {
     }
 }
 
+/// How long an archive may lie here that no publication names.
+const UNNAMED: Duration = Duration::from_secs(86_400);
+
 pub(super) struct ForgetArchives;
 
 #[async_trait]
@@ -64,10 +67,19 @@ impl Job<Arc<Supply>> for ForgetArchives {
             supply.objects.remove(&hex::encode(archive)).await?;
             db::mark_removed(&mut tx, archive, true).await?;
         }
+        // Uploaded, and never published.
+        let before = SystemTime::now().checked_sub(UNNAMED).unwrap_or(SystemTime::UNIX_EPOCH);
+        let stored = supply.objects.stored_before(before).await?;
+        let stored: Vec<_> = stored.iter().filter_map(|name| hex::decode(name).ok()).collect();
+        let nobodys = db::nobodys(&mut tx, &stored).await?;
+        for archive in &nobodys {
+            supply.objects.remove(&hex::encode(archive)).await?;
+        }
         let old = db::forget_online(&mut tx).await?;
         tx.commit().await?;
         let uploads = supply.uploads.clone();
         let uploads = tokio::task::spawn_blocking(move || uploads.forget(SystemTime::now())).await??;
-        Ok(format!("{} archives, {uploads} uploads and {old} old signatures are gone", unneeded.len()))
+        let gone = unneeded.len() + nobodys.len();
+        Ok(format!("{gone} archives, {uploads} uploads and {old} old signatures are gone"))
     }
 }

@@ -81,9 +81,8 @@ pub(super) async fn publish(
     db::hold_supply(connection).await?;
     let shown = checked_of(supply, connection, publication, Strictness::Fit).await?;
     store(connection, &shown).await?;
-    let (removed, mut added) = (db::removed(connection).await?, Vec::new());
+    let mut added = Vec::new();
     for (manifest, sha256) in &shown.releases {
-        let archive = manifest.archive.sha256.0.to_vec();
         let is_new = match db::note_release(connection, manifest, sha256, by).await? {
             Noted::New => true,
             Noted::Known => false,
@@ -97,9 +96,6 @@ pub(super) async fn publish(
         if is_new {
             require_archive(supply, manifest).await?;
             added.push(manifest.release.to_string());
-        }
-        if is_new || (removed.contains(&archive) && has_archive(supply, manifest).await?) {
-            db::mark_removed(connection, &archive, false).await?;
         }
     }
     let named: Vec<_> = shown.releases.iter().map(|(manifest, _)| manifest.release.to_string()).collect();

@@ -1,5 +1,6 @@
 //! The API of uploads.
 
+use super::db;
 use super::releaser::Releaser;
 use super::terms::WRITE_RELEASES;
 use super::uploads::Progress;
@@ -58,7 +59,9 @@ async fn upload_state(
     Path(archive): Path<HexDigest>,
 ) -> Result<Json<Upload>, Problem> {
     who.require(&WRITE_RELEASES)?;
-    Ok(Json(supply.uploads.progress(&archive).await?.into()))
+    let progress = supply.uploads.progress(&archive).await?;
+    found_again(&supply, &archive, &progress).await?;
+    Ok(Json(progress.into()))
 }
 
 /// Upload the next part of an archive. `Content-Range` says where it stands, such as `bytes 0-8388607/200000000`.
@@ -86,7 +89,23 @@ async fn upload(
             *length > 0 && offset.checked_add(part.len() as u64).is_some_and(|end| end <= *length)
         })
         .ok_or_else(|| BODY.because("Content-Range says where the part stands"))?;
-    Ok(Json(supply.uploads.take(&archive, (offset, length), part).await?.into()))
+    let progress = supply.uploads.take(&archive, (offset, length), part).await?;
+    found_again(&supply, &archive, &progress).await?;
+    Ok(Json(progress.into()))
+}
+
+/// Notes that an archive is here which was removed once.
+async fn found_again(supply: &Supply, archive: &HexDigest, progress: &Progress) -> Result<(), Problem> {
+    if !matches!(progress, Progress::Stored) {
+        return Ok(());
+    }
+    let mut tx = supply.kernel.database.begin().await?;
+    // Nobody removes it meanwhile.
+    db::hold_supply(&mut tx).await?;
+    if let Progress::Stored = supply.uploads.progress(archive).await? {
+        db::mark_removed(&mut tx, &archive.0, false).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Where a part begins, and how long all is.

@@ -7,6 +7,7 @@ mod damage;
 mod kills;
 mod path;
 mod plane;
+mod retention;
 
 use crate::lab;
 use anyhow::bail;
