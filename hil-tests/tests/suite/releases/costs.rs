@@ -3,7 +3,7 @@
 use super::{refused, world};
 use anyhow::{Context as _, ensure};
 use noderr_hil::manager::noise;
-use noderr_hil::{Bringer, Brought};
+use noderr_hil::{Bringer, Brought, SOON, until};
 use noderr_protocol::release::{ReleaseRefusal, Transfer};
 use noderr_update::Stage;
 use std::time::{Duration, Instant};
@@ -121,15 +121,24 @@ async fn of_two_releases_that_are_wanted_neither_loses_what_has_come_to_the_othe
     for (seed, name) in wanted.iter().enumerate() {
         bytes += handout.release(name, &noise(3_000_000, seed as u64))?.archive.bytes;
     }
-    for (round, name) in wanted.iter().cycle().take(4).enumerate() {
-        handout.break_off(700_000 * (round as u64 + 1));
-        this.bring_of(name, &wanted).await?;
+    handout.dawdle(Some(Duration::from_millis(1)));
+    for name in wanted {
+        let before = handout.sent();
+        // The box is switched off in the middle.
+        let middle = until("the middle of it", SOON, || async {
+            Ok((handout.sent() - before > 1_500_000).then_some(()))
+        });
+        tokio::select! {
+            brought = this.bring_of(name, &wanted) => anyhow::bail!("it has ended before: {:?}", brought?.stage),
+            middle = middle => middle?,
+        }
     }
+    handout.dawdle(None);
     for name in wanted {
         assert_eq!(this.bring_of(name, &wanted).await?.stage, Stage::Held);
     }
     // A chunk has 128 KiB at most, and what broke off was on its way.
-    let most = bytes + 4 * (128 + 64) * 1024;
+    let most = bytes + 2 * (128 + 64) * 1024;
     ensure!(handout.sent() <= most, "{} bytes were sent of {bytes}", handout.sent());
     Ok(())
 }
