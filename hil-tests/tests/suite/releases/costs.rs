@@ -137,8 +137,8 @@ async fn of_two_releases_that_are_wanted_neither_loses_what_has_come_to_the_othe
     for name in wanted {
         assert_eq!(this.bring_of(name, &wanted).await?.stage, Stage::Held);
     }
-    // A chunk has 128 KiB at most, and what broke off was on its way.
-    let most = bytes + 2 * (128 + 64) * 1024;
+    // A range of 1 MiB at most was on its way at each end, and may all have been sent.
+    let most = bytes + 2 * (1024 + 128) * 1024;
     ensure!(handout.sent() <= most, "{} bytes were sent of {bytes}", handout.sent());
     Ok(())
 }
