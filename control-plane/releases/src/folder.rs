@@ -84,15 +84,6 @@ impl ReleaseFolder {
         }
     }
 
-    /// Puts published metadata where it lay elsewhere, byte by byte.
-    pub fn restore(&self, role: &str, version: u64, bytes: &[u8]) -> Result<(), ReleaseError> {
-        let name = match role {
-            "timestamp" => "timestamp.json".to_owned(),
-            role => format!("{version}.{role}.json"),
-        };
-        create(&self.metadata(), &name, bytes)
-    }
-
     /// The bytes of the newest published version of a role.
     pub fn newest_bytes(&self, role: &str) -> Result<Option<(u64, Vec<u8>)>, ReleaseError> {
         let version = match role {

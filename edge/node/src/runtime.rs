@@ -153,8 +153,7 @@ async fn start_parts(
     let begun = spool_folder.clone();
     let epoch = registrar.data.on_disk(move |data| anyhow::Ok(begin_epoch(data, floor, &begun))).await?;
     let budget_bytes = config.storage.spool_mib << 20;
-    registrar.data.ledger().claim("releases", config.releases.store_mib << 20);
-    claim_disk(registrar, budget_bytes);
+    claim_disk(registrar, budget_bytes, config.releases.store_mib << 20);
     let spool =
         Arc::new(Spool::closed(SpoolConfig { budget_bytes, ..SpoolConfig::new(spool_folder, epoch) }));
     let pulse = registrar.data.pulse().clone();
@@ -245,9 +244,10 @@ fn begin_epoch(data: &Folder, floor: u64, spool: &Path) -> u64 {
 
 /// Puts down what the spool may take, and warns of a disk that is too small for all claims: the spool will then be cut short
 /// by the disk instead of by its budget.
-fn claim_disk(registrar: &Registrar, spool_bytes: u64) {
+fn claim_disk(registrar: &Registrar, spool_bytes: u64, release_bytes: u64) {
     let (ledger, data) = (registrar.data.ledger(), registrar.data.root());
     ledger.claim("spool", spool_bytes.saturating_add(noderr_spool::RESERVE));
+    ledger.claim("releases", release_bytes);
     registrar.board.update(|status| status.disk_claims_kib = ledger.claims().values().sum::<u64>() / 1024);
     if let Ok(disk) = Disk::of(data)
         && let Some(excess) = ledger.excess(disk.total)

@@ -14,11 +14,7 @@ use anyhow::bail;
 use noderr_hil::{Bringer, Brought, Handout, Lab, LabOptions, Publisher, ReleaseManager};
 use noderr_protocol::release::ReleaseRefusal;
 use noderr_update::Stage;
-use std::time::Duration;
 use tempfile::TempDir;
-
-/// Longer than what file systems count time in.
-const TIMELESS: Duration = Duration::from_millis(20);
 
 /// A server and a box.
 async fn world() -> anyhow::Result<(TempDir, Handout, Bringer)> {
