@@ -23,6 +23,7 @@ mod proxy;
 mod rig;
 pub mod session;
 mod shared_postgres;
+mod soft_hsm;
 mod tpm;
 pub mod victim;
 mod wait;
@@ -38,6 +39,7 @@ pub use mosquitto::Mosquitto;
 pub use peer::{Papers, Peer, hello};
 pub use proxy::{LinkQuality, Proxy};
 pub use rig::{BoxOptions, ProcessRig, SmallDisk};
+pub use soft_hsm::SoftHsm;
 pub use tpm::{SoftTpm, TpmVendor};
 pub use wait::{SOON, until};
 

@@ -1,4 +1,4 @@
-//! The authority's private key behind [`CaKey`]: here a key in a 0600 file, in `pkcs11` a key in an HSM.
+//! The authority's private key behind [`CaKey`]: here a key in a 0600 file, in `hsm` a key in an HSM.
 
 use crate::OpenError;
 use atomic_write_file::OpenOptions;

@@ -5,8 +5,8 @@
 
 mod authority;
 mod csr;
+mod hsm;
 mod key;
-mod pkcs11;
 mod subject;
 
 #[cfg(test)]
@@ -14,6 +14,6 @@ mod tests;
 
 pub use authority::{Authority, IssueError, Issued, OpenError, ServerIdentity};
 pub use csr::{Csr, CsrError, check_signature};
+pub use hsm::HsmCaKey;
 pub use key::{CaKey, FileKey};
-pub use pkcs11::{Pkcs11Config, Pkcs11Error, Pkcs11Key};
 pub use subject::{NodeCertificate, NodeSubject, SubjectError};

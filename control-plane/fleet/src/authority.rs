@@ -4,7 +4,8 @@
 use crate::settings::{AuthoritySettings, EnrolmentSettings, FleetSettings};
 use anyhow::{Context as _, ensure};
 use noderr_attestation::VendorRoots;
-use noderr_ca::{Authority, CaKey, FileKey, Pkcs11Config, Pkcs11Key};
+use noderr_ca::{Authority, CaKey, FileKey, HsmCaKey};
+use noderr_hsm::{HsmConfig, HsmKey};
 use noderr_kernel::{Database, unix_now};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -41,12 +42,12 @@ fn open_key(settings: &AuthoritySettings, folder: &Path) -> anyhow::Result<Arc<d
     };
     let pin = fs::read_to_string(&hsm.pin_file)
         .with_context(|| format!("authority.pkcs11.pin_file: cannot read {}", hsm.pin_file.display()))?;
-    Ok(Arc::new(Pkcs11Key::open_or_create(Pkcs11Config {
+    Ok(Arc::new(HsmCaKey::new(HsmKey::open_or_create(HsmConfig {
         module: hsm.module.clone(),
         token: hsm.token.clone(),
         key: hsm.key.clone(),
-        pin: pin.trim().to_owned(),
-    })?))
+        pin: pin.trim().into(),
+    })?)))
 }
 
 /// The vendors' certificates in the configured folder.

@@ -25,13 +25,13 @@ pub struct NewRelease {
     pub says: Box<dyn FnOnce(&mut Manifest)>,
 }
 
-/// Whether these bytes are the index that was signed, and one with which a box can fetch the artefact.
-pub fn check_index(manifest: &Manifest, index: &[u8]) -> Result<(), String> {
+/// Reads the index of an archive, if these bytes are the one that was signed, and a box can fetch the artefact with it.
+pub fn check_index(manifest: &Manifest, index: &[u8]) -> Result<Index, String> {
     let Manifest { content, archive, .. } = manifest;
     if sha256(index) != hex::encode(archive.index_sha256.0) {
         return Err("the archive begins with another index than the one that was signed".to_owned());
     }
-    Index::read(index, content, archive).map(drop).map_err(|error| error.to_string())
+    Index::read(index, content, archive).map_err(|error| error.to_string())
 }
 
 impl ReleaseFolder {

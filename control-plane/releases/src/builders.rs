@@ -32,12 +32,15 @@ impl BuilderKey {
         text: &str,
         passphrase: impl FnOnce() -> Result<SecretString, E>,
     ) -> Result<Self, E> {
-        let read = || SecretKeyBox::from_string(text).map_err(unusable);
+        let no_key =
+            |_| ReleaseError::Key("this is not a key of `minisign`, or the file is damaged".to_owned());
+        let read = || SecretKeyBox::from_string(text).map_err(no_key);
         if let Ok(key) = read()?.into_unencrypted_secret_key() {
             return Ok(Self(key));
         }
         let passphrase = passphrase()?.expose_secret().to_owned();
-        Ok(Self(read()?.into_secret_key(Some(passphrase)).map_err(unusable)?))
+        let wrong = |_| ReleaseError::Key("the passphrase is wrong, or the file is damaged".to_owned());
+        Ok(Self(read()?.into_secret_key(Some(passphrase)).map_err(wrong)?))
     }
 
     /// Signs an artefact; `comment` is signed with it.

@@ -1,10 +1,13 @@
 //! Keys that sign releases. A key in a file is encrypted with a passphrase, as PKCS#8 has it: stock tools can read it.
 
 use crate::ReleaseError;
+use pkcs8::der::pem;
 use pkcs8::pkcs5::pbes2;
 use pkcs8::{EncryptedPrivateKeyInfo, LineEnding, PrivateKeyInfo, SecretDocument};
 use rand_core::{OsRng, RngCore as _};
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1, ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey, VerificationAlgorithm,
+};
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +17,11 @@ const HEAD: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x
 const LOG_N: u8 = 14;
 const R: u32 = 8;
 const P: u32 = 8;
+const NOT_A_KEY: &str = "this is not a key that `noderrctl keys new` has made, or the file is damaged";
 const LABEL: &str = "ENCRYPTED PRIVATE KEY";
+/// SubjectPublicKeyInfo around the 65 bytes of a point of P-256.
+const P256: [u8; 26] = *b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00";
+const P256_LABEL: &str = "PUBLIC KEY";
 
 /// Signs metadata, wherever the key is.
 pub trait ReleaseKey {
@@ -38,24 +45,60 @@ struct KeyValue {
 }
 
 impl PublicKey {
-    fn ed25519(raw: &[u8]) -> Self {
+    /// An Ed25519 key, by its 32 bytes.
+    pub fn ed25519(raw: &[u8]) -> Self {
         let keyval = KeyValue { public: hex::encode(raw) };
         Self { keytype: "ed25519".to_owned(), scheme: "ed25519".to_owned(), keyval }
     }
 
-    /// Whether this is written as this tool writes keys: a key that could be written in several ways would have several ids.
-    pub(crate) fn is_sound(&self) -> bool {
+    /// An ECDSA key on P-256, by its uncompressed point: what HSMs have.
+    pub fn p256(point: &[u8]) -> Result<Self, ReleaseError> {
+        let document = [&P256[..], point].concat();
+        let public = pem::encode_string(P256_LABEL, LineEnding::LF, &document)
+            .map_err(|error| ReleaseError::Key(error.to_string()))?;
+        let keyval = KeyValue { public };
+        Ok(Self { keytype: "ecdsa".to_owned(), scheme: "ecdsa-sha2-nistp256".to_owned(), keyval })
+    }
+
+    /// What kind of key it is.
+    pub fn kind(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The key in a line.
+    pub fn written(&self) -> String {
+        self.keyval.public.lines().filter(|line| !line.starts_with("---")).collect()
+    }
+
+    /// The bytes of the key and how it signs, where it is written as this tool writes keys.
+    fn parsed(&self) -> Option<(Vec<u8>, &'static dyn VerificationAlgorithm)> {
         let public = &self.keyval.public;
-        let is_hex =
-            public.len() == 64 && public.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        is_hex && self.keytype == "ed25519" && self.scheme == "ed25519"
+        let (raw, again, algorithm): (_, _, &'static dyn VerificationAlgorithm) = match &*self.keytype {
+            "ed25519" => {
+                let raw = hex::decode(public).ok().filter(|raw| raw.len() == 32)?;
+                let again = Self::ed25519(&raw);
+                (raw, again, &ED25519)
+            }
+            "ecdsa" => {
+                let (_, document) = pem::decode_vec(public.as_bytes()).ok()?;
+                let point = document.strip_prefix(&P256[..]).filter(|point| point.len() == 65)?;
+                (point.to_owned(), Self::p256(point).ok()?, &ECDSA_P256_SHA256_ASN1)
+            }
+            _ => return None,
+        };
+        // A key that could be written in several ways would have several ids.
+        (again == *self).then_some((raw, algorithm))
+    }
+
+    /// Whether this is written as this tool writes keys.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.parsed().is_some()
     }
 
     /// Whether a signature is of this key.
     pub(crate) fn has_signed(&self, bytes: &[u8], signature: &[u8]) -> bool {
-        let Ok(raw) = hex::decode(&self.keyval.public) else { return false };
-        let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, raw);
-        self.scheme == "ed25519" && key.verify(bytes, signature).is_ok()
+        self.parsed()
+            .is_some_and(|(raw, how)| UnparsedPublicKey::new(how, raw).verify(bytes, signature).is_ok())
     }
 
     /// The id of the key: the hash of the key as metadata names it, so that a key has one.
@@ -99,7 +142,7 @@ impl FileKey {
     /// Reads a key from PKCS#8.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReleaseError> {
         let bytes: [u8; 48] =
-            bytes.try_into().map_err(|_| ReleaseError::Key("it is not an Ed25519 key".to_owned()))?;
+            bytes.try_into().map_err(|_| ReleaseError::Key("this is not an Ed25519 key".to_owned()))?;
         Self::from_pkcs8(SecretBox::new(Box::new(bytes)))
     }
 
@@ -131,12 +174,12 @@ impl FileKey {
     /// Reads the text of an encrypted file.
     pub fn from_pem(text: &str, passphrase: &SecretString) -> Result<Self, ReleaseError> {
         let (label, document) =
-            SecretDocument::from_pem(text).map_err(|error| ReleaseError::Key(error.to_string()))?;
+            SecretDocument::from_pem(text).map_err(|_| ReleaseError::Key(NOT_A_KEY.to_owned()))?;
         if label != LABEL {
-            return Err(ReleaseError::Key(format!("the file holds a `{label}`, not an encrypted key")));
+            return Err(ReleaseError::Key(NOT_A_KEY.to_owned()));
         }
         let encrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes())
-            .map_err(|error| ReleaseError::Key(error.to_string()))?;
+            .map_err(|_| ReleaseError::Key(NOT_A_KEY.to_owned()))?;
         let decrypted = encrypted
             .decrypt(passphrase.expose_secret())
             .map_err(|_| ReleaseError::Key("the passphrase is wrong, or the file is damaged".to_owned()))?;

@@ -72,7 +72,7 @@ pub enum ReleaseError {
     #[error("the metadata cannot be written down: {0}")]
     Unwritable(String),
     /// A key cannot be used.
-    #[error("the key cannot be used: {0}")]
+    #[error("{0}")]
     Key(String),
     /// What was published is never replaced.
     #[error("version {version} of {role} is published already; the next one is {}", .version + 1)]

@@ -15,7 +15,7 @@ pub(crate) fn sound(is: bool, otherwise: impl FnOnce() -> String) -> Result<(), 
 /// A key is one that this tool makes, and goes by its own id.
 fn check_keys(keys: &BTreeMap<String, PublicKey>) -> Result<(), String> {
     keys.iter().try_for_each(|(id, key)| {
-        sound(key.is_sound(), || "a key is not an Ed25519 key as this tool writes it".to_owned())?;
+        sound(key.is_sound(), || "a key is not a key as this tool writes it".to_owned())?;
         sound(*id == key.id(), || format!("the key {} goes by the id {id:?} of another", key.id()))
     })
 }

@@ -5,14 +5,9 @@ use std::path::PathBuf;
 
 #[derive(Subcommand)]
 pub(crate) enum Keys {
-    /// Make a key: FILE, encrypted with a passphrase that is asked for, and FILE.pub for everybody.
-    New {
-        /// Where the key is written; nothing may be there yet.
-        file: PathBuf,
-        /// The key of a builder, as `minisign` makes it, in place of one that signs what is released.
-        #[arg(long)]
-        builder: bool,
-    },
+    /// Make a key: FILE, encrypted with a passphrase that is asked for, and FILE.pub for everybody. With --module and --token an
+    /// HSM or a smart card makes the key and keeps it; FILE only says where the key is.
+    New(NewKey),
     /// Write a key into another file, encrypted with another passphrase: a copy for a safe, or in place of a passphrase that
     /// somebody has seen.
     Export {
@@ -43,6 +38,24 @@ pub(crate) enum Keys {
         /// The key's file, or its FILE.pub.
         file: PathBuf,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct NewKey {
+    /// Where the key is written; nothing may be there yet.
+    pub(crate) file: PathBuf,
+    /// The key of a builder, as `minisign` makes it, in place of one that signs what is released.
+    #[arg(long, conflicts_with_all = ["module", "token", "label"])]
+    pub(crate) builder: bool,
+    /// The PKCS#11 library of the vendor of an HSM or a smart card.
+    #[arg(long, requires = "token", value_name = "LIBRARY")]
+    pub(crate) module: Option<PathBuf>,
+    /// The label of the HSM's token; the token's PIN is asked for.
+    #[arg(long, requires = "module", value_name = "LABEL")]
+    pub(crate) token: Option<String>,
+    /// The label of the key on the token, which is made if it is not there; without it, the name of FILE.
+    #[arg(long, requires = "token", value_name = "LABEL")]
+    pub(crate) label: Option<String>,
 }
 
 /// FOLDER is the folder of the releases, on a disk or a stick; it travels between those who sign.

@@ -2,24 +2,19 @@
 
 use super::Printer;
 use super::folder::open;
-use super::proof::read_secret;
-use crate::arguments::Keys;
-use anyhow::{Context as _, bail, ensure};
+use super::hsm::HsmPlace;
+use super::key_files::{ensure_free, new_passphrase, public, public_of, unlock_file, write_pair};
+use crate::arguments::{Keys, NewKey};
+use anyhow::Context as _;
 use noderr_archive::builder_in;
-use noderr_releases::{BuilderKey, FileKey, PublicKey, ReleaseKey as _, Root, new_builder};
-use secrecy::{ExposeSecret as _, SecretString};
+use noderr_releases::{FileKey, ReleaseKey as _, Root, new_builder};
+use secrecy::ExposeSecret as _;
 use serde_json::json;
-use std::fs::{self, File};
-use std::io::{IsTerminal as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-
-/// A passphrase is guessed at by whoever has the file, as often as the machine can.
-const SHORTEST: usize = 12;
+use std::path::Path;
 
 pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
     match command {
-        Keys::New { file, builder } => make(printer, &file, builder),
+        Keys::New(new) => make(printer, new),
         Keys::Export { file, copy } => export(printer, &file, &copy),
         Keys::Rotate { folder, old, new } => {
             let roles = open(&folder)?.replace_key(&public(&old)?, Some(&public(&new)?))?;
@@ -43,7 +38,7 @@ pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
         }
         Keys::Show { file } => {
             let key = public(&file)?;
-            printer.fields(&json!({ "id": key.id(), "key": serde_json::to_value(&key)?["keyval"]["public"] }))
+            printer.fields(&json!({ "id": key.id(), "kind": key.kind(), "key": key.written() }))
         }
     }
 }
@@ -55,95 +50,47 @@ fn replaced(printer: &Printer, roles: &[String]) -> anyhow::Result<()> {
 
 /// Writes a key into another file under another passphrase.
 fn export(printer: &Printer, file: &Path, copy: &Path) -> anyhow::Result<()> {
-    let key = unlock(file)?;
-    let place = public_of(copy);
-    for path in [copy, &place] {
-        ensure!(!path.try_exists()?, "{} exists already, and no key is overwritten", path.display());
-    }
+    ensure_free(copy)?;
+    let key = unlock_file(file)?;
     let passphrase = new_passphrase("passphrase for the copy: ")?;
-    write(copy, key.to_pem(&passphrase)?.expose_secret().as_bytes(), 0o600)?;
-    write(&place, &serde_json::to_vec_pretty(key.public())?, 0o644)?;
+    let (secret, public) = (key.to_pem(&passphrase)?, serde_json::to_vec_pretty(key.public())?);
+    write_pair(copy, secret.expose_secret().as_bytes(), &public)?;
     printer.done(&json!({ "id": key.public().id() }), &format!("{} is the same key", copy.display()))
 }
 
-/// Asks for a passphrase for a new file.
-fn new_passphrase(prompt: &str) -> anyhow::Result<SecretString> {
-    let passphrase = SecretString::from(read_secret(prompt)?);
-    ensure!(
-        passphrase.expose_secret().chars().count() >= SHORTEST,
-        "a passphrase has at least {SHORTEST} characters: whoever has the file can guess at leisure"
-    );
-    if std::io::stdin().is_terminal() {
-        let again = read_secret("the passphrase again: ")?;
-        ensure!(again == passphrase.expose_secret(), "the two passphrases differ");
-    }
-    Ok(passphrase)
-}
-
-fn make(printer: &Printer, file: &Path, builder: bool) -> anyhow::Result<()> {
-    let place = public_of(file);
-    for path in [file, &place] {
-        ensure!(!path.try_exists()?, "{} exists already, and no key is overwritten", path.display());
-    }
-    let passphrase = new_passphrase("passphrase for the new key: ")?;
+fn make(printer: &Printer, new: NewKey) -> anyhow::Result<()> {
+    let NewKey { file, builder, module, token, label } = new;
+    ensure_free(&file)?;
     if builder {
-        let (secret, public) = new_builder(&passphrase)?;
-        write(file, secret.expose_secret().as_bytes(), 0o600)?;
-        write(&place, public.as_bytes(), 0o644)?;
-        let said =
-            format!("{} is the key of a builder; {} is for everybody", file.display(), place.display());
-        return printer.done(&json!({ "builder": builder_in(&public) }), &said);
+        return make_builder(printer, &file);
     }
-    let key = FileKey::generate();
-    write(file, key.to_pem(&passphrase)?.expose_secret().as_bytes(), 0o600)?;
-    write(&place, &serde_json::to_vec_pretty(key.public())?, 0o644)?;
-    let said =
-        format!("{} is the key {}; {} is for everybody", file.display(), key.public().id(), place.display());
-    printer.done(&json!({ "id": key.public().id() }), &said)
+    let id = match (module, token) {
+        (Some(module), Some(token)) => {
+            let named = || file.file_name().map(|name| name.to_string_lossy().into_owned());
+            let key = label.or_else(named).context("the key needs a name")?;
+            let place = HsmPlace { module, token, key };
+            let text = serde_json::to_vec_pretty(&place)?;
+            let key = place.unlock_or_make()?;
+            write_pair(&file, &text, &serde_json::to_vec_pretty(key.public())?)?;
+            key.public().id()
+        }
+        _ => {
+            let (passphrase, key) = (new_passphrase("passphrase for the new key: ")?, FileKey::generate());
+            let (secret, public) = (key.to_pem(&passphrase)?, serde_json::to_vec_pretty(key.public())?);
+            write_pair(&file, secret.expose_secret().as_bytes(), &public)?;
+            key.public().id()
+        }
+    };
+    let public = public_of(&file);
+    let said = format!("{} is the key {id}; {} is for everybody", file.display(), public.display());
+    printer.done(&json!({ "id": id }), &said)
 }
 
-/// Writes a public half where nothing is yet.
-pub(super) fn write_public(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    write(path, bytes, 0o644)
-}
-
-fn write(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
-    let file = File::options().write(true).create_new(true).mode(mode).open(path);
-    let written = file.and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// The public half of a key, by the key's file or by its own.
-pub(super) fn public(file: &Path) -> anyhow::Result<PublicKey> {
-    let is_public = file.extension().is_some_and(|extension| extension == "pub");
-    let place = if is_public { file.to_owned() } else { public_of(file) };
-    let bytes = fs::read(&place)
-        .with_context(|| format!("cannot read the public half of the key, {}", place.display()))?;
-    if std::str::from_utf8(&bytes).ok().and_then(builder_in).is_some() {
-        bail!("{} is the key of a builder, see `noderrctl release builders`", place.display());
-    }
-    serde_json::from_slice(&bytes).with_context(|| format!("{} holds no public key", place.display()))
-}
-
-/// Asks for the passphrase of a key, and reads the key.
-pub(super) fn unlock(file: &Path) -> anyhow::Result<FileKey> {
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
-    let passphrase = read_secret(&format!("passphrase of {}: ", file.display()))?;
-    FileKey::from_pem(&text, &passphrase.into()).with_context(|| file.display().to_string())
-}
-
-/// Reads the key of a builder, and asks for its passphrase if it has one.
-pub(super) fn unlock_builder(file: &Path) -> anyhow::Result<BuilderKey> {
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
-    let asked = || anyhow::Ok(read_secret(&format!("passphrase of {}: ", file.display()))?.into());
-    BuilderKey::from_text(&text, asked).with_context(|| file.display().to_string())
-}
-
-fn public_of(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".pub");
-    name.into()
+fn make_builder(printer: &Printer, file: &Path) -> anyhow::Result<()> {
+    let passphrase = new_passphrase("passphrase for the new key: ")?;
+    let (secret, public) = new_builder(&passphrase)?;
+    write_pair(file, secret.expose_secret().as_bytes(), public.as_bytes())?;
+    let place = public_of(file);
+    let said = format!("{} is the key of a builder; {} is for everybody", file.display(), place.display());
+    printer.done(&json!({ "builder": builder_in(&public) }), &said)
 }

@@ -4,6 +4,8 @@ mod access;
 mod audit;
 mod evidence;
 mod folder;
+mod hsm;
+mod key_files;
 mod keys;
 mod named;
 mod nodes;

@@ -20,6 +20,7 @@ pub(super) fn ctl(place: &Path, arguments: &str, typed: &str) -> anyhow::Result<
     let mut running = Command::new(binary("noderrctl")?)
         .args(arguments.split(' '))
         .current_dir(place)
+        .env("SOFTHSM2_CONF", place.join("softhsm2.conf"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -53,15 +54,20 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-const ADD: &str = "release add releases image os/generic/1.0.0 --hardware x86_64";
-const INIT: &str = "release init releases --root anna.pub --root ben.pub --root cleo.pub --targets anna.pub \
+pub(super) const ADD: &str = "release add releases image os/generic/1.0.0 --hardware x86_64";
+pub(super) const INIT: &str = "release init releases --root anna.pub --root ben.pub --root cleo.pub --targets anna.pub \
                     --os olga.pub --models mo.pub --online plane.pub --builder bob.pub";
 
-/// Makes the keys of everybody. The builder makes a key, and signs an image, with the stock tool.
+/// Makes the keys of everybody, and an image.
 fn keys(here: &Path, image: &[u8]) -> anyhow::Result<()> {
     for name in ["anna", "ben", "cleo", "olga", "mo", "plane"] {
         ctl(here, &format!("keys new {name}"), &format!("{PASSPHRASE}\n"))?;
     }
+    builds(here, image)
+}
+
+/// The builder makes a key, and signs an image, with the stock tool.
+pub(super) fn builds(here: &Path, image: &[u8]) -> anyhow::Result<()> {
     minisign(here, "-G -W -p bob.pub -s bob")?;
     fs::write(here.join("image"), image)?;
     minisign(here, "-S -s bob -m image -t os/generic/1.0.0")
@@ -69,7 +75,7 @@ fn keys(here: &Path, image: &[u8]) -> anyhow::Result<()> {
 
 fn minisign(here: &Path, arguments: &str) -> anyhow::Result<()> {
     let done = Command::new("minisign").args(arguments.split(' ')).current_dir(here).output();
-    let done = done.context("minisign is missing; `./dev setup` installs it")?;
+    let done = done.context("minisign is missing; `./dev test` installs it")?;
     ensure!(done.status.success(), "minisign {arguments}: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())
 }

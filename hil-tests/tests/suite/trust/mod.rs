@@ -3,6 +3,7 @@
 
 mod attacks;
 mod ceremony;
+mod hsm;
 mod rotation;
 mod servers;
 mod world;

@@ -7,7 +7,7 @@ mod sign;
 
 use super::Printer;
 use super::folder::open;
-use super::keys::write_public;
+use super::key_files::write_public;
 use super::proof::proven;
 use crate::arguments::Release;
 use crate::out::say;

@@ -1,7 +1,7 @@
 //! Preparing what is to be signed.
 
 use super::super::Printer;
-use super::super::keys::{public, unlock_builder};
+use super::super::key_files::{public, unlock_builder};
 use super::progress;
 use crate::arguments::{Add, Init};
 use anyhow::{Context as _, ensure};

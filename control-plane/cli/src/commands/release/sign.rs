@@ -1,10 +1,10 @@
 //! Signing what is prepared.
 
 use super::super::Printer;
-use super::super::keys::{public, unlock};
+use super::super::key_files::{public, unlock};
 use super::seen::Seen;
 use anyhow::{bail, ensure};
-use noderr_releases::{Prepared, Progress, ReleaseFolder, ReleaseKey as _};
+use noderr_releases::{Prepared, Progress, ReleaseFolder};
 use serde_json::json;
 use std::io::BufRead as _;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
         key.display()
     );
     let signed: Vec<_> = prepared.iter().map(|prepared| prepared.progress.role.clone()).collect();
-    releases.sign(prepared, &unlocked)?;
+    releases.sign(prepared, &*unlocked)?;
     Seen::keep(key, releases)?;
     let waits = |Prepared { progress: Progress { role, signed, needed, .. }, .. }| {
         format!("{role} takes {} more", needed.saturating_sub(signed))

@@ -1,5 +1,5 @@
-//! The authority's key in an HSM, used over PKCS#11. The key is made in the HSM, signs there, and never
-//! leaves.
+//! A key that an HSM or a smart card keeps, used over PKCS#11: the key is made there, signs there, and never leaves. The
+//! authority's key may be one, and the keys that sign releases.
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::Error as TokenError;
@@ -8,7 +8,7 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use p256::ecdsa::Signature;
-use rcgen::{PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
+use secrecy::{ExposeSecret as _, SecretString};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,36 +17,42 @@ const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x
 /// Tag and length of the OCTET STRING around a point of that curve.
 const POINT: [u8; 2] = [0x04, 0x41];
 
-/// Names the key and the HSM that holds it.
-pub struct Pkcs11Config {
+/// Names the key and the token that holds it.
+pub struct HsmConfig {
     /// The vendor's library.
     pub module: PathBuf,
     /// Label of the token.
     pub token: String,
-    /// Label of the key; a key that is missing is made.
+    /// Label of the key.
     pub key: String,
     /// The user's PIN.
-    pub pin: String,
+    pub pin: SecretString,
 }
 
 /// Why the key cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Pkcs11Error {
+pub enum HsmError {
     /// The library, or the device behind it, refuses.
     #[error("the HSM refuses: {0}")]
     Refused(#[from] TokenError),
     /// No such token.
     #[error("there is no token labelled `{0}`")]
     NoToken(String),
+    /// No such key.
+    #[error("there is no key labelled `{0}` on the token")]
+    NoKey(String),
     /// Only one half of a key, or a key of another kind.
     #[error("the key labelled `{0}` is not a whole ECDSA key on P-256")]
     NotAKey(String),
+    /// The device has answered with something that is no signature.
+    #[error("the HSM has signed with something that is no signature")]
+    NotASignature,
 }
 
-/// A key in an HSM.
-pub struct Pkcs11Key {
+/// An ECDSA key on P-256, in an HSM.
+pub struct HsmKey {
     library: Pkcs11,
-    config: Pkcs11Config,
+    config: HsmConfig,
     public: Vec<u8>,
     /// The open session with the handle of the key; `None` after a failure.
     login: Mutex<Option<Login>>,
@@ -57,16 +63,46 @@ struct Login {
     private: ObjectHandle,
 }
 
-impl Pkcs11Key {
+/// What is done where the token has no key of that name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Refuse,
+    Make,
+}
+
+impl HsmKey {
+    /// Logs in and finds the key.
+    pub fn open(config: HsmConfig) -> Result<Self, HsmError> {
+        Self::log_in(config, Missing::Refuse)
+    }
+
     /// Logs in and finds the key, or makes one where there is none.
-    pub fn open_or_create(config: Pkcs11Config) -> Result<Self, Pkcs11Error> {
+    pub fn open_or_create(config: HsmConfig) -> Result<Self, HsmError> {
+        Self::log_in(config, Missing::Make)
+    }
+
+    fn log_in(config: HsmConfig, missing: Missing) -> Result<Self, HsmError> {
         let library = open_library(&config.module)?;
-        let (session, public, private) = log_in(&library, &config)?;
+        let (session, public, private) = log_in(&library, &config, missing)?;
         let login = Mutex::new(Some(Login { session, private }));
         Ok(Self { library, config, public, login })
     }
 
-    fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>, Pkcs11Error> {
+    /// The public half: a point of the curve, uncompressed.
+    pub fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    /// Signs a message by its SHA-256; the signature is in DER.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, HsmError> {
+        let digest = ring::digest::digest(&ring::digest::SHA256, message);
+        // An HSM gives the two numbers of a signature side by side; certificates and metadata want both in DER.
+        let signature = self.sign_digest(digest.as_ref())?;
+        let signature = Signature::from_slice(&signature).map_err(|_| HsmError::NotASignature)?;
+        Ok(signature.to_der().as_bytes().to_vec())
+    }
+
+    fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>, HsmError> {
         let mut login = self.login.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Login { session, private }) = &*login
             && let Ok(signature) = session.sign(&Mechanism::Ecdsa, *private, digest)
@@ -75,35 +111,12 @@ impl Pkcs11Key {
         }
         // The device may have been restarted, and forgotten the session: one more try with a new one.
         *login = None;
-        let (session, public, private) = log_in(&self.library, &self.config)?;
+        let (session, public, private) = log_in(&self.library, &self.config, Missing::Refuse)?;
         if public != self.public {
-            return Err(Pkcs11Error::NotAKey(self.config.key.clone()));
+            return Err(HsmError::NotAKey(self.config.key.clone()));
         }
         let Login { session, private } = login.insert(Login { session, private });
         Ok(session.sign(&Mechanism::Ecdsa, *private, digest)?)
-    }
-}
-
-impl PublicKeyData for Pkcs11Key {
-    fn der_bytes(&self) -> &[u8] {
-        &self.public
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &PKCS_ECDSA_P256_SHA256
-    }
-}
-
-impl SigningKey for Pkcs11Key {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let digest = ring::digest::digest(&ring::digest::SHA256, message);
-        // An HSM gives the two numbers of a signature side by side; certificates want both in DER.
-        let signature = self.sign_digest(digest.as_ref()).map_err(|error| {
-            tracing::error!(%error, "the HSM did not sign");
-            rcgen::Error::RemoteKeyError
-        })?;
-        let signature = Signature::from_slice(&signature).map_err(|_| rcgen::Error::RemoteKeyError)?;
-        Ok(signature.to_der().as_bytes().to_vec())
     }
 }
 
@@ -113,23 +126,28 @@ fn open_library(module: &Path) -> Result<Pkcs11, TokenError> {
     Ok(library)
 }
 
-fn log_in(library: &Pkcs11, config: &Pkcs11Config) -> Result<(Session, Vec<u8>, ObjectHandle), Pkcs11Error> {
+fn log_in(
+    library: &Pkcs11,
+    config: &HsmConfig,
+    missing: Missing,
+) -> Result<(Session, Vec<u8>, ObjectHandle), HsmError> {
     let mut found = None;
     for slot in library.get_slots_with_token()? {
         if library.get_token_info(slot)?.label() == config.token {
             found = Some(slot);
         }
     }
-    let slot = found.ok_or_else(|| Pkcs11Error::NoToken(config.token.clone()))?;
+    let slot = found.ok_or_else(|| HsmError::NoToken(config.token.clone()))?;
     let session = library.open_rw_session(slot)?;
-    session.login(UserType::User, Some(&AuthPin::new(config.pin.clone().into())))?;
+    session.login(UserType::User, Some(&AuthPin::new(config.pin.expose_secret().to_owned().into())))?;
     let label = Attribute::Label(config.key.clone().into_bytes());
     let find = |class| session.find_objects(&[Attribute::Class(class), label.clone()]);
     let (public, private) = match (&find(ObjectClass::PUBLIC_KEY)?[..], &find(ObjectClass::PRIVATE_KEY)?[..])
     {
-        ([], []) => make(&session, &label)?,
+        ([], []) if missing == Missing::Make => make(&session, &label)?,
+        ([], []) => return Err(HsmError::NoKey(config.key.clone())),
         ([public], [private]) => (*public, *private),
-        _ => return Err(Pkcs11Error::NotAKey(config.key.clone())),
+        _ => return Err(HsmError::NotAKey(config.key.clone())),
     };
     let wanted = [AttributeType::EcParams, AttributeType::EcPoint];
     let (mut curve, mut point) = (Vec::new(), Vec::new());
@@ -142,7 +160,7 @@ fn log_in(library: &Pkcs11, config: &Pkcs11Config) -> Result<(Session, Vec<u8>, 
     }
     match point.strip_prefix(&POINT) {
         Some(point) if point.len() == 65 && curve == P256 => Ok((session, point.to_vec(), private)),
-        _ => Err(Pkcs11Error::NotAKey(config.key.clone())),
+        _ => Err(HsmError::NotAKey(config.key.clone())),
     }
 }
 
