@@ -42,10 +42,16 @@ fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::Bool(value) => if *value { "yes" } else { "no" }.to_owned(),
-        Value::String(text) => harmless(seconds(text).unwrap_or(text)),
+        Value::String(text) => harmless(&seconds(text).unwrap_or_else(|| text.clone())),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(self::text).collect::<Vec<_>>().join(", "),
-        other => harmless(&other.to_string()),
+        Value::Object(fields) if fields.is_empty() => "-".to_owned(),
+        Value::Object(fields) => {
+            let field =
+                |(name, value): (&String, &Value)| format!("{} {}", harmless(name), self::text(value));
+            fields.iter().map(field).collect::<Vec<_>>().join(", ")
+        }
+        Value::Number(number) => number.to_string(),
     }
 }
 
@@ -65,11 +71,11 @@ pub(crate) fn harmless_json(json: &str) -> String {
         .collect()
 }
 
-/// A time of RFC 3339 without its fractions of a second: "2026-01-02T03:04:05".
-fn seconds(text: &str) -> Option<&str> {
+/// A time of RFC 3339 without its fractions of a second: "2026-01-02T03:04:05Z".
+fn seconds(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let is_time = bytes.len() > 19 && bytes[4] == b'-' && bytes[10] == b'T' && text.ends_with('Z');
-    is_time.then(|| &text[..19])
+    is_time.then(|| format!("{}Z", &text[..19]))
 }
 
 #[cfg(test)]
@@ -81,11 +87,11 @@ mod tests {
     fn values_read_like_words() {
         assert_eq!(text(&json!(null)), "-");
         assert_eq!(text(&json!(true)), "yes");
-        assert_eq!(text(&json!("2026-01-02T03:04:05.678901Z")), "2026-01-02T03:04:05");
+        assert_eq!(text(&json!("2026-01-02T03:04:05.678901Z")), "2026-01-02T03:04:05Z");
         assert_eq!(text(&json!(["a", "b"])), "a, b");
         assert_eq!(text(&json!("a\u{1b}[2Jb\nc")), "a\u{fffd}[2Jb\u{fffd}c");
         assert_eq!(cell(&json!("ab".repeat(32)), "id"), "abababababab");
-        assert_eq!(text(&json!({ "label": "c1\u{9b}2J" })), "{\"label\":\"c1\u{fffd}2J\"}");
+        assert_eq!(text(&json!({ "label": "c1\u{9b}2J" })), "label c1\u{fffd}2J");
     }
 
     #[test]

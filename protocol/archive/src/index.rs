@@ -93,6 +93,13 @@ impl Index {
         &self.chunks
     }
 
+    /// The packed bytes of the chunks that another artefact has not; unknown, if that one was cut in another way.
+    pub fn beyond(&self, other: &Self) -> Option<u64> {
+        let is_new = |chunk: &&Chunk| !other.by_hash.contains_key(&chunk.hash);
+        let new = self.chunks.iter().filter(is_new).map(|chunk| u64::from(chunk.packed)).sum();
+        (self.filter == other.filter).then_some(new)
+    }
+
     /// The chunks of the artefact from its beginning to its end: where each stands, and its number among
     /// [`chunks`](Self::chunks). A chunk may stand in several places.
     pub fn places(&self) -> impl Iterator<Item = (u64, usize)> {

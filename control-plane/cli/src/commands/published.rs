@@ -58,12 +58,13 @@ fn everybody(Channel { tier, hardware }: &Channel) -> String {
     format!("nodes{tier}{hardware}")
 }
 
-const RELEASES: [(&str, &str); 8] = [
+const RELEASES: [(&str, &str); 9] = [
     ("kind", "kind"),
     ("name", "name"),
     ("version", "version"),
     ("bytes", "bytes"),
     ("on the way", "archive_bytes"),
+    ("as an update", "update_bytes"),
     ("published", "published_at"),
     ("by", "published_by"),
     ("withdrawn", "withdrawn_at"),

@@ -156,6 +156,31 @@ pub(super) async fn note_release(
     Ok(if known == sha256 { Noted::Known } else { Noted::Another })
 }
 
+/// What travels to a box that holds an earlier version.
+pub(super) struct Update {
+    pub(super) from: String,
+    pub(super) bytes: i64,
+}
+
+pub(super) async fn note_update(
+    connection: &mut PgConnection,
+    release: &ReleaseName,
+    update: Option<&Update>,
+) -> sqlx::Result<()> {
+    let ReleaseName { series, version } = release;
+    sqlx::query!(
+        "UPDATE releases SET update_from = $4, update_bytes = $5 WHERE kind = $1 AND name = $2 AND version = $3",
+        &*series.kind.name(),
+        series.name.as_str(),
+        version.to_string(),
+        update.map(|update| &*update.from),
+        update.map(|update| update.bytes)
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Marks the releases that are not among these names as withdrawn; returns those that were not before.
 pub(super) async fn mark_withdrawn(
     connection: &mut PgConnection,
@@ -203,6 +228,8 @@ pub(super) struct ReleaseRow {
     pub(super) published_by: String,
     pub(super) withdrawn_at: Option<OffsetDateTime>,
     pub(super) removed_at: Option<OffsetDateTime>,
+    pub(super) update_from: Option<String>,
+    pub(super) update_bytes: Option<i64>,
 }
 
 pub(super) async fn list(
@@ -214,7 +241,8 @@ pub(super) async fn list(
     sqlx::query_as!(
         ReleaseRow,
         "SELECT r.id, r.kind, r.name, r.version, a.archive_sha256, a.archive_bytes, a.content_sha256, a.content_bytes,
-           r.security_epoch, r.hardware, r.tiers, r.published_at, r.published_by, r.withdrawn_at, a.removed_at
+           r.security_epoch, r.hardware, r.tiers, r.published_at, r.published_by, r.withdrawn_at, a.removed_at,
+           r.update_from, r.update_bytes
          FROM releases r JOIN artefacts a USING (archive_sha256)
          WHERE ($1::text IS NULL OR r.kind = $1) AND ($2::text IS NULL OR r.name = $2) AND ($3::uuid IS NULL OR r.id < $3)
          ORDER BY r.id DESC LIMIT $4",
@@ -236,7 +264,8 @@ pub(super) async fn find(
     sqlx::query_as!(
         ReleaseRow,
         "SELECT r.id, r.kind, r.name, r.version, a.archive_sha256, a.archive_bytes, a.content_sha256, a.content_bytes,
-           r.security_epoch, r.hardware, r.tiers, r.published_at, r.published_by, r.withdrawn_at, a.removed_at
+           r.security_epoch, r.hardware, r.tiers, r.published_at, r.published_by, r.withdrawn_at, a.removed_at,
+           r.update_from, r.update_bytes
          FROM releases r JOIN artefacts a USING (archive_sha256) WHERE r.kind = $1 AND r.name = $2 AND r.version = $3",
         kind,
         name,
@@ -263,72 +292,4 @@ pub(super) async fn states(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(|row| (row.state, row.nodes)).collect())
-}
-
-/// Archives that nobody needs: of no channel, of no node, and not of the newest `keep` of their names; and what was withdrawn
-/// and is not used any more.
-pub(super) async fn unneeded(connection: &mut PgConnection, keep: i64) -> sqlx::Result<Vec<Vec<u8>>> {
-    sqlx::query_scalar!(
-        "SELECT a.archive_sha256 FROM artefacts a WHERE a.removed_at IS NULL AND NOT EXISTS (
-           SELECT FROM (
-             SELECT r.*, rank() OVER (PARTITION BY r.kind, r.name ORDER BY r.published_at DESC, r.id DESC) AS newest
-             FROM releases r) r
-           WHERE r.archive_sha256 = a.archive_sha256 AND (
-             (r.newest <= $1 AND r.withdrawn_at IS NULL)
-             OR EXISTS (SELECT FROM channels c WHERE c.release_id = r.id)
-             OR EXISTS (SELECT FROM node_releases n JOIN admitted d ON d.id = n.node_id
-                        WHERE n.kind = r.kind AND n.name = r.name AND n.version = r.version
-                          AND n.state IN ('fetching', 'waiting') AND n.reported_at > now() - interval '1 day')
-             OR r.published_at > now() - interval '1 hour'))",
-        keep
-    )
-    .fetch_all(connection)
-    .await
-}
-
-/// Which of these archives no publication has ever named.
-pub(super) async fn nobodys(
-    connection: &mut PgConnection,
-    archives: &[Vec<u8>],
-) -> sqlx::Result<Vec<Vec<u8>>> {
-    sqlx::query_scalar!(
-        r#"SELECT sha256 AS "sha256!" FROM unnest($1::bytea[]) sha256
-           WHERE NOT EXISTS (SELECT FROM artefacts WHERE archive_sha256 = sha256)"#,
-        archives
-    )
-    .fetch_all(connection)
-    .await
-}
-
-pub(super) async fn mark_removed(
-    connection: &mut PgConnection,
-    archive: &[u8],
-    removed: bool,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE artefacts SET removed_at = CASE WHEN $2 THEN now() END
-         WHERE archive_sha256 = $1 AND (removed_at IS NULL) = $2",
-        archive,
-        removed
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Forgets online metadata that no box asks for any more.
-pub(super) async fn forget_online(connection: &mut PgConnection) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
-        "DELETE FROM release_metadata m WHERE role IN ('snapshot', 'timestamp') AND published_at < now() - interval '1 day'
-           AND version < (SELECT max(version) - 10 FROM release_metadata WHERE role = m.role)"
-    )
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
-}
-
-/// Forgets small targets that nobody names any more.
-pub(super) async fn forget_targets(connection: &mut PgConnection, named: &[Vec<u8>]) -> sqlx::Result<()> {
-    sqlx::query_scalar!("SELECT forget_release_targets($1)", named).fetch_one(connection).await?;
-    Ok(())
 }

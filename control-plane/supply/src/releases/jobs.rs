@@ -2,6 +2,7 @@
 
 use super::db;
 use super::publish::renew;
+use super::unneeded;
 use crate::state::Supply;
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
@@ -61,25 +62,25 @@ impl Job<Arc<Supply>> for ForgetArchives {
         let mut tx = supply.kernel.database.begin().await?;
         // Nobody publishes or activates what is being removed.
         db::hold_supply(&mut tx).await?;
-        let unneeded = db::unneeded(&mut tx, supply.settings.keep).await?;
-        for archive in &unneeded {
+        let archives = unneeded::archives(&mut tx, supply.settings.keep).await?;
+        for archive in &archives {
             // Removed before it is marked: what a crash leaves is removed again.
             supply.objects.remove(&hex::encode(archive)).await?;
-            db::mark_removed(&mut tx, archive, true).await?;
+            unneeded::mark_removed(&mut tx, archive, true).await?;
         }
         // Uploaded, and never published.
         let before = SystemTime::now().checked_sub(UNNAMED).unwrap_or(SystemTime::UNIX_EPOCH);
         let stored = supply.objects.stored_before(before).await?;
         let stored: Vec<_> = stored.iter().filter_map(|name| hex::decode(name).ok()).collect();
-        let nobodys = db::nobodys(&mut tx, &stored).await?;
+        let nobodys = unneeded::nobodys(&mut tx, &stored).await?;
         for archive in &nobodys {
             supply.objects.remove(&hex::encode(archive)).await?;
         }
-        let old = db::forget_online(&mut tx).await?;
+        let old = unneeded::forget_online(&mut tx).await?;
         tx.commit().await?;
         let uploads = supply.uploads.clone();
         let uploads = tokio::task::spawn_blocking(move || uploads.forget(SystemTime::now())).await??;
-        let gone = unneeded.len() + nobodys.len();
+        let gone = archives.len() + nobodys.len();
         Ok(format!("{gone} archives, {uploads} uploads and {old} old signatures are gone"))
     }
 }

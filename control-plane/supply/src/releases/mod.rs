@@ -1,6 +1,7 @@
 //! Releases: published by people who sign them elsewhere, checked, stored, handed out, kept and forgotten.
 
 mod acts;
+mod archives;
 mod db;
 mod files;
 mod handed_out;
@@ -9,6 +10,7 @@ mod publish;
 mod releaser;
 mod routes;
 mod terms;
+mod unneeded;
 mod upload_routes;
 mod uploads;
 

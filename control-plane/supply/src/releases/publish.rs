@@ -1,16 +1,16 @@
 //! Publishing what was signed: everything together is checked as a box would, and what is not fit is refused before anything
 //! is shown. What the control plane adds is its word that nothing newer is hidden.
 
+use super::archives;
 use super::db::{self, Metadata, Noted};
 use super::handed_out::{metadata_name, path_of};
-use super::terms::{CHANGED, NO_ARCHIVE, NOT_FIT};
+use super::terms::{CHANGED, NOT_FIT, not_fit};
+use super::unneeded;
 use crate::channels;
 use crate::state::Supply;
 use noderr_kernel::{Problem, notify};
 use noderr_protocol::release::{Manifest, ReleaseName};
-use noderr_releases::{
-    Artefacts, FileKey, ReleaseFolder, ReleaseKey as _, Root, check_index, refresh_online_from,
-};
+use noderr_releases::{Artefacts, FileKey, ReleaseFolder, ReleaseKey as _, Root, refresh_online_from};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -81,6 +81,7 @@ pub(super) async fn publish(
     db::hold_supply(connection).await?;
     let shown = checked_of(supply, connection, publication, Strictness::Fit).await?;
     store(connection, &shown).await?;
+    let manifests: Vec<_> = shown.releases.iter().map(|(manifest, _)| manifest.clone()).collect();
     let mut added = Vec::new();
     for (manifest, sha256) in &shown.releases {
         let is_new = match db::note_release(connection, manifest, sha256, by).await? {
@@ -94,14 +95,16 @@ pub(super) async fn publish(
             }
         };
         if is_new {
-            require_archive(supply, manifest).await?;
+            let index = archives::require_index(supply, manifest).await?;
+            let update = archives::update(supply, manifest, &index, &manifests).await?;
+            db::note_update(connection, &manifest.release, update.as_ref()).await?;
             added.push(manifest.release.to_string());
         }
     }
     let named: Vec<_> = shown.releases.iter().map(|(manifest, _)| manifest.release.to_string()).collect();
     let withdrawn = db::mark_withdrawn(connection, &named).await?;
     let named_again = db::unmark_withdrawn(connection, &named).await?;
-    db::forget_targets(connection, &shown.named).await?;
+    unneeded::forget_targets(connection, &shown.named).await?;
     channels::end_withdrawn(connection, by).await?;
     tell(connection).await?;
     Ok(Published { added, withdrawn, named_again })
@@ -142,31 +145,6 @@ async fn store(connection: &mut PgConnection, shown: &Shown) -> sqlx::Result<()>
 /// Tells every instance, at the commit, that what boxes are shown has changed.
 pub(crate) async fn tell(connection: &mut PgConnection) -> sqlx::Result<()> {
     notify(connection, &CHANGED, "").await
-}
-
-/// Refuses a release whose archive is not there, or is of no use to a box.
-async fn require_archive(supply: &Supply, manifest: &Manifest) -> Result<(), Problem> {
-    let name = hex::encode(manifest.archive.sha256.0);
-    if !has_archive(supply, manifest).await? {
-        return Err(NO_ARCHIVE
-            .because(format!("the archive {name} of {} is not here; upload it first", manifest.release)));
-    }
-    let index = supply.objects.range(&name, 0..manifest.archive.index_bytes).await;
-    let index = index.map_err(|error| Problem::from(anyhow::Error::from(error)))?;
-    let described = manifest.clone();
-    let checked = tokio::task::spawn_blocking(move || check_index(&described, &index)).await;
-    let checked = checked.map_err(|error| Problem::from(anyhow::Error::from(error)))?;
-    checked.map_err(|why| not_fit(format!("{}: {why}", manifest.release)))
-}
-
-async fn has_archive(supply: &Supply, manifest: &Manifest) -> Result<bool, Problem> {
-    let length = supply.objects.length(&hex::encode(manifest.archive.sha256.0)).await;
-    let length = length.map_err(|error| Problem::from(anyhow::Error::from(error)))?;
-    Ok(length == Some(manifest.archive.bytes))
-}
-
-fn not_fit(why: impl std::fmt::Display) -> Problem {
-    NOT_FIT.because(why.to_string())
 }
 
 /// Lays everything out as it would be shown, and checks it.

@@ -44,6 +44,10 @@ struct Release {
     bytes: i64,
     /// Bytes that travel to a box that has nothing of it.
     archive_bytes: i64,
+    /// The version before that was there when this one was published.
+    update_from: Option<String>,
+    /// Bytes that travel to a box that holds that version.
+    update_bytes: Option<i64>,
     /// SHA-256 of the artefact.
     sha256: String,
     /// SHA-256 of the archive.
@@ -73,6 +77,8 @@ impl From<ReleaseRow> for Release {
             version: row.version,
             bytes: row.content_bytes,
             archive_bytes: row.archive_bytes,
+            update_from: row.update_from,
+            update_bytes: row.update_bytes,
             sha256: hex::encode(row.content_sha256),
             archive_sha256: hex::encode(row.archive_sha256),
             security_epoch: row.security_epoch,

@@ -1,6 +1,6 @@
 //! What this feature calls things.
 
-use noderr_kernel::{Kind, Permission, Role, Topic};
+use noderr_kernel::{Kind, Permission, Problem, Role, Topic};
 
 /// Something that boxes are shown has changed.
 pub const CHANGED: Topic = Topic("supply");
@@ -23,6 +23,11 @@ pub const WRITE_RELEASES: Permission = Permission {
 
 pub(super) const NOT_FIT: Kind =
     Kind::new(422, "release-not-fit", "what was signed is not fit to be handed out");
+
+pub(super) fn not_fit(why: impl std::fmt::Display) -> Problem {
+    NOT_FIT.because(why.to_string())
+}
+
 pub(super) const NO_ARCHIVE: Kind =
     Kind::new(409, "archive-missing", "an archive that a release names was not uploaded");
 pub(super) const ANOTHER_PART: Kind = Kind::new(409, "upload-offset", "the upload goes on at another place");

@@ -3,6 +3,7 @@
 use super::db;
 use super::releaser::Releaser;
 use super::terms::WRITE_RELEASES;
+use super::unneeded;
 use super::uploads::Progress;
 use crate::state::Supply;
 use axum::extract::{DefaultBodyLimit, State};
@@ -103,7 +104,7 @@ async fn found_again(supply: &Supply, archive: &HexDigest, progress: &Progress) 
     // Nobody removes it meanwhile.
     db::hold_supply(&mut tx).await?;
     if let Progress::Stored = supply.uploads.progress(archive).await? {
-        db::mark_removed(&mut tx, &archive.0, false).await?;
+        unneeded::mark_removed(&mut tx, &archive.0, false).await?;
     }
     Ok(tx.commit().await?)
 }

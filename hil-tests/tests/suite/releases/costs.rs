@@ -2,10 +2,13 @@
 
 use super::{refused, world};
 use anyhow::{Context as _, ensure};
+use noderr_archive::Index;
 use noderr_hil::manager::noise;
 use noderr_hil::{Bringer, Brought, SOON, until};
-use noderr_protocol::release::{ReleaseRefusal, Transfer};
+use noderr_protocol::release::{Manifest, ReleaseRefusal, Transfer};
+use noderr_releases::check_index;
 use noderr_update::Stage;
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// What was announced.
@@ -24,7 +27,7 @@ async fn of_200_mb_of_which_one_percent_changes_hardly_more_than_that_travels() 
     let mut artefact = noise(180_000_000, 1);
     artefact.extend_from_within(..20_000_000);
     artefact[180_000_000..].iter_mut().for_each(|byte| *byte &= 0x0f);
-    handout.release("os/generic/1.0.0", &artefact)?;
+    let first = handout.release("os/generic/1.0.0", &artefact)?;
     this.folder = Some(handout.manager.folder.objects().parent().context("a folder")?.to_owned());
     assert_eq!(this.bring("os/generic/1.0.0").await?.stage, Stage::Held, "from a stick");
     assert_eq!(handout.sent(), 0);
@@ -46,6 +49,14 @@ async fn of_200_mb_of_which_one_percent_changes_hardly_more_than_that_travels() 
         manifest.archive.bytes,
         handout.sent()
     );
+    let index = |manifest: &Manifest| -> anyhow::Result<Index> {
+        let archive = fs::read(handout.manager.folder.object(&manifest.archive.sha256))?;
+        let length = usize::try_from(manifest.archive.index_bytes)?;
+        check_index(manifest, &archive[..length]).map_err(anyhow::Error::msg)
+    };
+    let new = index(&manifest)?.beyond(&index(&first)?).context("both are cut alike")?;
+    let said = manifest.archive.index_bytes + new;
+    ensure!(said.abs_diff(spent) * 50 <= spent, "the release manager is told {said}, and {spent} travelled");
     ensure!(spent * 20 <= manifest.archive.bytes, "more than 5 % travelled");
     ensure!(cost.abs_diff(spent) * 50 <= spent, "the announcement is off by more than 2 %");
     ensure!(spent >= handout.sent(), "less was counted than was sent");

@@ -49,7 +49,17 @@ async fn three_boxes_hold_what_was_signed_offline_within_seconds() -> anyhow::Re
     }
     let shown = network.publisher.json(&["published", "show", "os/generic/1.0.0"]).await?;
     assert_eq!(shown["nodes"]["held"], 3);
+    ensure!(shown["update_from"].is_null(), "{shown}");
     ensure!(took < GOAL, "it took {took:?}");
+    // What a change costs is said before anybody fetches it.
+    let mut changed = artefact;
+    changed.splice(1_000_000..1_000_000, noise(50_000, 2));
+    network.manager.release("os/generic/1.1.0", &changed)?;
+    network.manager.publish(&network.publisher).await?;
+    let shown = network.publisher.json(&["published", "show", "os/generic/1.1.0"]).await?;
+    assert_eq!(shown["update_from"], "1.0.0");
+    let cost = shown["update_bytes"].as_u64().context("a cost")?;
+    ensure!((50_000..600_000).contains(&cost), "{shown}");
     Ok(())
 }
 
