@@ -268,6 +268,7 @@ impl Bringer {
                 bytes_per_s: None,
                 reach: Reach::Anywhere,
                 store: StoreLimits { bytes: 8 << 30, versions: 3 },
+                stick: None,
                 spread: b"a box".to_vec(),
                 look_again: Duration::from_secs(60),
             },

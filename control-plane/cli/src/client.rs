@@ -102,6 +102,18 @@ impl Client {
         self.call(Method::GET, path, None::<&()>, None).await
     }
 
+    /// GETs a file that the control plane hands out to everybody.
+    pub async fn file(&self, path: &str) -> Result<Vec<u8>, ApiError> {
+        let response = self.http.get(format!("{}{path}", self.base)).send().await;
+        let response = response.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            let detail = format!("{} does not hand {path} out: nothing is published yet", self.base);
+            return Err(ApiError::Refused { status: status.as_u16(), kind: "not-found".to_owned(), detail });
+        }
+        Ok(response.bytes().await.map_err(|error| self.unreachable(&error))?.to_vec())
+    }
+
     /// POSTs a body to a path under `/api/v1`. If the answer is lost, the request is sent once more under the
     /// same key, so that it takes effect once.
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, ApiError> {

@@ -117,7 +117,7 @@ impl ReleaseFolder {
     }
 
     /// Whether an archive is the one that was signed.
-    fn check_object(&self, archive: &Archive) -> Result<(), ReleaseError> {
+    pub(crate) fn check_object(&self, archive: &Archive) -> Result<(), ReleaseError> {
         let path = self.object(&archive.sha256);
         let digest = || {
             if !fs::symlink_metadata(&path)?.is_file() {

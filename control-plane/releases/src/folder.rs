@@ -100,12 +100,7 @@ impl ReleaseFolder {
 
     /// Replaces `timestamp.json`, which alone has no version in its name: it is where everybody begins.
     pub fn publish_timestamp(&self, draft: &Draft<Timestamp>) -> Result<(), ReleaseError> {
-        let folder = self.metadata();
-        remove(&folder.join("timestamp.json.new"))?;
-        create(&folder, "timestamp.json.new", &draft.to_bytes()?)?;
-        let path = folder.join("timestamp.json");
-        let replaced = fs::rename(folder.join("timestamp.json.new"), &path).and_then(|()| sync(&folder));
-        replaced.map_err(|why| ReleaseError::Io { path, why })
+        replace(&self.metadata(), "timestamp.json", &draft.to_bytes()?)
     }
 
     /// The newest timestamp.
@@ -120,12 +115,7 @@ impl ReleaseFolder {
 
     /// Writes a draft down, in place of the one before.
     pub fn put_draft<M: Metadata>(&self, role: &str, draft: &Draft<M>) -> Result<(), ReleaseError> {
-        let (folder, name) = (self.drafts(), format!("{role}.json.new"));
-        remove(&folder.join(&name))?;
-        create(&folder, &name, &draft.to_bytes()?)?;
-        let path = folder.join(format!("{role}.json"));
-        let replaced = fs::rename(folder.join(name), &path).and_then(|()| sync(&folder));
-        replaced.map_err(|why| ReleaseError::Io { path, why })
+        replace(&self.drafts(), &format!("{role}.json"), &draft.to_bytes()?)
     }
 
     /// Forgets a draft.
@@ -231,6 +221,15 @@ fn create(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ReleaseError> {
         sync(folder)
     };
     write().map_err(|why| ReleaseError::Io { path, why })
+}
+
+/// Writes a file in place of the one before, which is there until the new one is whole.
+pub(crate) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ReleaseError> {
+    let (new, path) = (format!("{name}.new"), folder.join(name));
+    remove(&folder.join(&new))?;
+    create(folder, &new, bytes)?;
+    let replaced = fs::rename(folder.join(new), &path).and_then(|()| sync(folder));
+    replaced.map_err(|why| ReleaseError::Io { path, why })
 }
 
 /// A file of a name that nobody has prepared a link for.

@@ -33,6 +33,7 @@ mod rotation;
 mod shelves;
 mod signing;
 mod soundness;
+mod stick;
 mod words;
 
 pub use artefacts::{NewRelease, check_index};
@@ -48,6 +49,7 @@ pub use metadata::{
 pub use online::{refresh_online, refresh_online_from};
 pub use shelves::{shelf_of, shelves};
 pub use signing::{Prepared, Progress};
+pub use stick::OnlineWord;
 
 /// Why a release cannot be made as asked.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +115,9 @@ pub enum ReleaseError {
         /// Why.
         why: noderr_archive::NotTheArtefact,
     },
+    /// What the control plane says is of no use.
+    #[error("what the control plane says cannot be laid on a stick: {0}")]
+    Word(String),
     /// Something is missing that must be published first.
     #[error("{0} is not published yet")]
     Missing(String),

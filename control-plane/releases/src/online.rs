@@ -59,7 +59,7 @@ pub fn refresh_online_from(
 }
 
 /// The newest versions of the targets role and of all below it.
-fn newest_targets(folder: &ReleaseFolder) -> Result<BTreeMap<String, MetaFile>, ReleaseError> {
+pub(crate) fn newest_targets(folder: &ReleaseFolder) -> Result<BTreeMap<String, MetaFile>, ReleaseError> {
     let missing = |role: &str| ReleaseError::Missing(role.to_owned());
     let (mut meta, mut roles) = (BTreeMap::new(), vec!["targets".to_owned()]);
     while let Some(role) = roles.pop() {

@@ -111,6 +111,23 @@ impl Stage {
 }
 
 impl Setback {
+    /// What stands in the way, in words.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Passing(why) => why,
+            Self::Refused { detail, .. } => detail,
+        }
+    }
+
+    /// The same, with what stands in the way besides.
+    #[must_use]
+    pub fn and(self, more: &str) -> Self {
+        match self {
+            Self::Passing(why) => Self::Passing(format!("{why}; {more}")),
+            Self::Refused { why, detail } => Self::Refused { why, detail: format!("{detail}; {more}") },
+        }
+    }
+
     pub(crate) const fn refused(why: ReleaseRefusal, detail: String) -> Self {
         Self::Refused { why, detail }
     }

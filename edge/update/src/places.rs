@@ -85,6 +85,17 @@ impl From<FetchError> for Failed {
 }
 
 impl Place {
+    /// Whether it is a file, which costs nothing.
+    pub(crate) const fn is_local(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+
+    /// Whether it is a file of so many bytes.
+    pub(crate) fn is_there(&self, bytes: u64) -> bool {
+        let Self::File(path) = self else { return false };
+        fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == bytes)
+    }
+
     /// The beginning of the archive, up to the end of its index.
     pub(crate) async fn index(&self, fetcher: &Fetcher, bytes: u64) -> Result<Vec<u8>, Failed> {
         match self {

@@ -3,18 +3,18 @@
 
 use crate::fetch::{Fetcher, Reach};
 use crate::machine::{Event, Setback, Stage};
-use crate::places::{Failed, in_background, place_in, places_of};
+use crate::places::{Failed, Place, in_background, place_in, places_of};
 use crate::plan::Planning;
 use crate::policy::fits;
 use crate::purse::{Purse, cost_of};
 use crate::repository::Repository;
 use crate::settings::{Clock, Known, Settings, Source, Watch, store_in};
-use crate::store::{Signed, Store, StoreError};
+use crate::store::{Gap, Signed, Store, StoreError};
 use crate::trust::{Limits, Trust};
 use crate::way::OnTheWay;
 use noderr_archive::check_builder;
 use noderr_part::Folder;
-use noderr_protocol::release::{BUILDERS, Builders, MAX_MANIFEST, ReleaseName, ReleaseRefusal};
+use noderr_protocol::release::{Archive, BUILDERS, Builders, MAX_MANIFEST, ReleaseName, ReleaseRefusal};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,7 +71,8 @@ impl Round {
         let (builders, refreshed) = (Builders::default(), Instant::now());
         let mut round =
             Self { settings, folder, fetcher, trust, store, data, purse, clock, builders, known, refreshed };
-        let begun = match round.purse.allows_asking() {
+        let allowed = if round.folder.is_some() { Ok(()) } else { round.purse.allows_asking() };
+        let begun = match allowed {
             Ok(()) => round.ask().await,
             refused => refused,
         };
@@ -165,22 +166,15 @@ impl Round {
         let signed = way.signed.clone().ok_or_else(lost)?;
         let archive = signed.manifest.archive.clone();
         way.began = self.purse.come();
-        way.places = match &self.folder {
-            Some(folder) => vec![place_in(folder, &archive.sha256)],
-            None => {
-                let (base, spread) = (&self.settings.control_plane, &self.settings.spread);
-                places_of(&self.fetcher, base, &archive.sha256, spread).await
-            }
-        };
+        way.places = self.places(&archive).await;
         let index = match self.store.index(&signed) {
             Some(index) => index,
             None => self.fetch_index(archive.index_bytes, &signed, way).await?,
         };
         let planning = Planning { store: self.store.clone(), signed, index, wanted: wanted.to_vec() };
         let plan = in_background(move || Ok(planning.plan())).await??;
-        if self.folder.is_none() {
-            let cost = cost_of(plan.requests, plan.bytes);
-            self.purse.allows(cost, archive.bytes)?;
+        if !way.is_local() {
+            self.purse.allows(cost_of(plan.requests, plan.bytes), archive.bytes)?;
         }
         let (known, disk) = (self.known.clone(), self.data.root().to_owned());
         let coming = in_background(move || {
@@ -193,12 +187,26 @@ impl Round {
         if gaps.is_empty() {
             return Ok(Event::Complete);
         }
-        let bytes: u64 = gaps.iter().map(|gap| gap.bytes.end - gap.bytes.start).sum();
-        if self.folder.is_some() {
-            return Ok(Event::Costs(bytes));
+        let bytes = bytes_of(&gaps);
+        let costs = if way.is_local() { bytes } else { cost_of(gaps.len(), bytes) };
+        Ok(Event::Costs(self.come(way) + costs))
+    }
+
+    /// Where an archive lies, the nearest first.
+    async fn places(&self, archive: &Archive) -> Vec<Place> {
+        if let Some(folder) = &self.folder {
+            return vec![place_in(folder, &archive.sha256)];
         }
-        let come = self.purse.come() - way.began;
-        Ok(Event::Costs(come + cost_of(gaps.len(), bytes)))
+        let (base, spread) = (&self.settings.control_plane, &self.settings.spread);
+        let on_stick = self.settings.stick.iter().map(|stick| place_in(stick, &archive.sha256));
+        let mut places: Vec<_> = on_stick.filter(|place| place.is_there(archive.bytes)).collect();
+        places.extend(places_of(&self.fetcher, base, &archive.sha256, spread).await);
+        places
+    }
+
+    /// Bytes that have come of a release, over the network and from a folder.
+    fn come(&self, way: &OnTheWay) -> u64 {
+        way.filled + self.purse.come() - way.began
     }
 
     async fn fetch_index(
@@ -207,11 +215,11 @@ impl Round {
         signed: &Signed,
         way: &mut OnTheWay,
     ) -> Result<Vec<u8>, Setback> {
-        if self.folder.is_none() {
-            self.purse.cover(bytes).await?;
-        }
         loop {
             let place = way.place()?;
+            if !place.is_local() {
+                self.purse.cover(bytes).await?;
+            }
             let why = match place.index(&self.fetcher, bytes).await {
                 Ok(index) if signed.has_index(&index) => return Ok(index),
                 Ok(_) => {
@@ -230,27 +238,36 @@ impl Round {
         let coming = way.coming.clone().ok_or_else(lost)?;
         let Some(gap) = coming.gaps().into_iter().next() else { return Ok(Event::Complete) };
         self.look_again(release, way).await?;
-        if self.folder.is_none() {
-            self.purse.cover(gap.bytes.end - gap.bytes.start).await?;
-        }
-        let (place, before) = (way.place()?, self.purse.come());
         let asked = gap.bytes.end - gap.bytes.start;
+        let place = way.place()?;
+        if !place.is_local() {
+            self.purse.cover(asked).await?;
+        }
+        let before = self.purse.come();
         let filled = place.fill(&self.fetcher, &coming, &gap).await;
         let wasted = self.purse.come() - before > 2 * asked + 64 * 1024;
         match filled {
             Ok(()) | Err(Failed::Place(_)) if wasted => {
                 way.give_up(Setback::Passing("the place sends far more than it was asked for".to_owned()));
             }
-            Ok(()) => way.filled += asked,
+            Ok(()) if place.is_local() => way.filled += asked,
+            Ok(()) => {}
             Err(Failed::Here(setback)) => return Err(setback),
             // What has come of the gap stays; a place that gives something and then breaks off is asked again.
             Err(Failed::Place(Setback::Passing(why))) if coming.gaps().first() != Some(&gap) => {
                 tracing::debug!(why, "a transfer was broken off");
             }
-            Err(Failed::Place(why)) => way.give_up(why),
+            Err(Failed::Place(why)) => {
+                way.give_up(why);
+                if place.is_local() && !way.is_local() {
+                    // What was to come from a stick costs something now.
+                    let gaps = coming.gaps();
+                    let whole = coming.signed().manifest.archive.bytes;
+                    self.purse.allows(cost_of(gaps.len(), bytes_of(&gaps)), whole)?;
+                }
+            }
         }
-        let come = if self.folder.is_some() { way.filled } else { self.purse.come() - way.began };
-        Ok(Event::Came(come))
+        Ok(Event::Came(self.come(way)))
     }
 
     /// Makes sure, now and then, that the release is still what the metadata names. While nobody answers, it is.
@@ -299,6 +316,10 @@ impl Round {
             Err(passing) => Err(passing),
         }
     }
+}
+
+fn bytes_of(gaps: &[Gap]) -> u64 {
+    gaps.iter().map(|gap| gap.bytes.end - gap.bytes.start).sum()
 }
 
 fn lost() -> Setback {

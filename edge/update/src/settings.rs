@@ -27,6 +27,8 @@ pub struct Settings {
     pub reach: Reach,
     /// What the store may take.
     pub store: StoreLimits,
+    /// A folder, such as a stick, in which archives may lie besides.
+    pub stick: Option<PathBuf>,
     /// What tells this box from others, by which they spread over the places of an archive.
     pub spread: Vec<u8>,
     /// How often a transfer looks whether its release is still named.

@@ -17,6 +17,7 @@ pub(crate) struct OnTheWay {
     why: Option<Setback>,
     /// What the meter showed when it began.
     pub(crate) began: u64,
+    /// Bytes that have come from a folder.
     pub(crate) filled: u64,
 }
 
@@ -26,6 +27,11 @@ impl OnTheWay {
         let none =
             || Setback::Passing("neither a mirror nor the control plane hands the archive out".to_owned());
         self.places.first().cloned().ok_or_else(|| self.why.clone().unwrap_or_else(none))
+    }
+
+    /// Whether the place that is asked now costs nothing.
+    pub(crate) fn is_local(&self) -> bool {
+        self.places.first().is_some_and(Place::is_local)
     }
 
     /// Asks a place no more.

@@ -1,5 +1,6 @@
 //! What may differ between boxes.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// What may differ between boxes.
@@ -24,7 +25,7 @@ pub struct BoxOptions {
     /// Seconds for which the control plane must keep saying a time that cannot be right.
     pub clock_patience_s: Option<u32>,
     /// Lines of the section about releases.
-    pub releases: &'static str,
+    pub releases: Cow<'static, str>,
 }
 
 impl BoxOptions {
@@ -39,6 +40,6 @@ impl BoxOptions {
         unprivileged: false,
         follows_papers: false,
         clock_patience_s: None,
-        releases: "",
+        releases: Cow::Borrowed(""),
     };
 }

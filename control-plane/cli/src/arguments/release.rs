@@ -124,6 +124,14 @@ pub(crate) enum Release {
         #[arg(long)]
         archives: bool,
     },
+    /// Lay on a stick what boxes without a network need: what is published, what the control plane says of it, and the archives that
+    /// channels have. Boxes take it for a week.
+    Stick {
+        /// The folder.
+        folder: PathBuf,
+        /// A folder on the stick, which is made.
+        stick: PathBuf,
+    },
     /// Fetch the public half of the control plane's key, for `release init --online`.
     OnlineKey {
         /// Where it is written; nothing may be there yet.

@@ -1,6 +1,7 @@
 //! The settings of releases.
 
 use anyhow::ensure;
+use noderr_update::StoreLimits;
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -20,6 +21,8 @@ pub(crate) struct Releases {
     pub(crate) never_whole: bool,
     /// Words for this hardware, beside the architecture.
     pub(crate) hardware: Vec<String>,
+    /// Folder where a stick with releases is mounted when it is put in.
+    pub(crate) stick: Option<PathBuf>,
     /// Whether mirrors may stand in the network that the box stands in.
     pub(crate) private_places: bool,
     /// File with further root certificates, PEM, for mirrors.
@@ -41,6 +44,7 @@ impl Default for Releases {
             kib_per_s: None,
             never_whole: false,
             hardware: Vec::new(),
+            stick: None,
             private_places: false,
             place_roots: None,
             root: None,
@@ -51,6 +55,16 @@ impl Default for Releases {
 }
 
 impl Releases {
+    /// What releases may take on disk.
+    pub(crate) const fn store_limits(&self) -> StoreLimits {
+        StoreLimits { bytes: self.store_mib << 20, versions: self.versions }
+    }
+
+    /// Words that releases may name for this box: its architecture, and what stands in the file.
+    pub(crate) fn words(&self) -> Vec<String> {
+        std::iter::once(std::env::consts::ARCH.to_owned()).chain(self.hardware.iter().cloned()).collect()
+    }
+
     /// Refuses settings that cannot work, naming the field.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         ensure!((1..=1 << 30).contains(&self.store_mib), "releases.store_mib must be 1 to {}", 1 << 30);

@@ -4,6 +4,7 @@
 mod alone;
 mod report;
 mod source;
+mod stick;
 
 pub(crate) use source::hardware_fact;
 
@@ -66,6 +67,7 @@ async fn keep_at_it(work: Arc<Work>, given_up: CancellationToken) {
     let mut soon = Backoff::new(Duration::from_secs(5), Duration::from_secs(900));
     let look_every = Duration::from_secs(work.shared.config.releases.look_every_s);
     loop {
+        let stick = stick::mark(&work.shared);
         let (round, token) = (work.clone(), given_up.clone());
         // Signatures, folders and a slow disk keep a thread of their own busy: the link and the watchdog have the other one.
         let round =
@@ -83,8 +85,10 @@ async fn keep_at_it(work: Arc<Work>, given_up: CancellationToken) {
             }
         };
         let pause = work.alone.pause(&work.shared, pause);
-        if given_up.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-            return;
+        tokio::select! {
+            () = given_up.cancelled() => return,
+            () = stick::comes(&work.shared, stick) => soon.reset(),
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
@@ -96,14 +100,15 @@ impl Work {
             shared: shared.clone(),
             reporter: Reporter::new(shared, wish),
             releases,
-            alone: Alone::default(),
+            alone: Alone::new(shared),
         }
     }
 
     /// One round over everything that is wanted.
     async fn round(&self) -> Stages {
-        let asked = self.alone.wanted(&self.shared, self.releases.tier).await;
-        let wanted = asked.unwrap_or_else(|| self.wanted());
+        let told = self.told();
+        let asked = self.alone.wanted(&self.shared, self.releases.tier, &told).await;
+        let wanted = asked.unwrap_or(told);
         let mut stages: Stages = wanted.iter().map(|release| (release.clone(), Stage::Looking)).collect();
         if wanted.is_empty() {
             self.reporter.show(&stages, self.reporter.spent(), None);
@@ -132,13 +137,13 @@ impl Work {
     }
 
     /// What the control plane has told this node to hold.
-    fn wanted(&self) -> Vec<ReleaseName> {
+    fn told(&self) -> Vec<ReleaseName> {
         self.releases.wanted.iter().filter_map(|named| ReleaseName::try_from(named).ok()).collect()
     }
 
     /// Whether a release is held and whole, while nothing can be asked about it.
     fn is_held(&self, release: &ReleaseName) -> bool {
-        let held = store_in(&self.shared.data, source::store_limits(&self.shared.config)).find(release);
+        let held = store_in(&self.shared.data, self.shared.config.releases.store_limits()).find(release);
         held.is_some_and(|held| self.shared.known.check(&held))
     }
 }

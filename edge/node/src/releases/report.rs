@@ -1,6 +1,5 @@
 //! How far the releases are: for the control plane, and for whoever looks at the box.
 
-use super::source::store_limits;
 use crate::desired::{Wish, Wishes};
 use crate::shared::Shared;
 use crate::status::ReleaseShown;
@@ -110,7 +109,7 @@ impl Reporter {
 
     /// Shows the same on the box's own board.
     fn put_up(&self, stages: &Stages, spent: u64) {
-        let store = store_in(&self.shared.data, store_limits(&self.shared.config));
+        let store = store_in(&self.shared.data, self.shared.config.releases.store_limits());
         let shown = stages.iter().map(|(release, stage)| {
             let (state, detail) = in_words(&stage.state());
             let path = matches!(stage, Stage::Held).then(|| store.find(release)).flatten();

@@ -1,14 +1,13 @@
 //! Where this node's releases come from, what vouches for them, and what the node may take: by its configuration, its papers and
 //! the control plane.
 
+use super::stick;
 use crate::config::Config;
 use crate::shared::Shared;
 use anyhow::Context as _;
 use noderr_protocol::release::{Hardware, Tier};
 use noderr_protocol::{Section, SectionBody as _, Text};
-use noderr_update::{
-    Allowance, Clock, Fetcher, Reach, Round, Setback, Settings, Source, StoreLimits, ThisBox,
-};
+use noderr_update::{Allowance, Clock, Fetcher, Reach, Round, Setback, Settings, Source, ThisBox};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,16 +18,40 @@ const ROOT: &str = "releases/root.json";
 /// The largest root that is taken.
 const LARGEST_ROOT: u64 = 256 * 1024;
 
-/// Begins a round for a node of this tier.
+/// Begins a round for a node of this tier: over the network or, where the network is of no use, with a stick.
 pub(super) async fn begin(shared: &Shared, tier: Option<Tier>) -> Result<Round, Setback> {
-    let passing = |error: anyhow::Error| Setback::Passing(format!("{error:#}"));
     let settings = settings(shared, tier);
+    let stick = settings.stick.clone();
+    let setback = match over_network(shared, settings.clone()).await {
+        Ok(round) => return Ok(round),
+        Err(setback) => setback,
+    };
+    let Some(stick) = stick else { return Err(setback) };
+    match round(shared, settings, Source::Folder(stick)).await {
+        Ok(round) => Ok(round),
+        Err(on_stick) => {
+            tracing::warn!(why = on_stick.why(), "the stick is of no use");
+            Err(setback.and(&format!("the stick is of no use either: {}", on_stick.why())))
+        }
+    }
+}
+
+async fn over_network(shared: &Shared, settings: Settings) -> Result<Round, Setback> {
+    let passing = |error: anyhow::Error| Setback::Passing(format!("{error:#}"));
     let tls = tls(shared).map_err(passing)?;
-    let root = root(shared, &settings, &tls).await.map_err(passing)?;
+    if given_root(shared).await.map_err(passing)?.is_none() {
+        ask_for_root(shared, &settings, &tls).await.map_err(passing)?;
+    }
+    round(shared, settings, Source::Network(tls)).await
+}
+
+async fn round(shared: &Shared, settings: Settings, source: Source) -> Result<Round, Setback> {
+    let root = given_root(shared).await.map_err(|error| Setback::Passing(format!("{error:#}")))?;
+    let root = root.ok_or_else(|| Setback::Passing("this box has no root of releases yet".to_owned()))?;
     let trusted = shared.clone();
     let clock: Clock = Arc::new(move || now(&trusted));
     let (data, known) = (shared.data.clone(), shared.known.clone());
-    Round::begin(data, settings, Source::Network(tls), &root, clock, known).await
+    Round::begin(data, settings, source, &root, clock, known).await
 }
 
 /// The time that the box trusts.
@@ -40,14 +63,15 @@ fn settings(shared: &Shared, tier: Option<Tier>) -> Settings {
     let (config, url) = (&shared.config.releases, &shared.config.control_plane.url);
     Settings {
         control_plane: url.clone(),
-        this: ThisBox { hardware: hardware(&shared.config), tier },
+        this: ThisBox { hardware: shared.config.releases.words(), tier },
         allowance: Allowance {
             month_bytes: config.month_mib.map(|mib| mib << 20),
             never_whole: config.never_whole,
         },
         bytes_per_s: config.kib_per_s.map(|kib| kib << 10),
         reach: reach(shared),
-        store: store_limits(&shared.config),
+        store: shared.config.releases.store_limits(),
+        stick: stick::folder(shared),
         spread: shared.papers.borrow().enrolment.node.as_bytes().to_vec(),
         look_again: LOOK_AGAIN,
     }
@@ -77,51 +101,41 @@ fn tls(shared: &Shared) -> anyhow::Result<Arc<rustls::ClientConfig>> {
 }
 
 /// The root that this box was given: by its configuration, or the first that a control plane ever gave it.
-async fn root(
+async fn given_root(shared: &Shared) -> anyhow::Result<Option<Vec<u8>>> {
+    if let Some(path) = &shared.config.releases.root {
+        let root = std::fs::read(path);
+        return root.map(Some).with_context(|| format!("releases.root: cannot read {}", path.display()));
+    }
+    if let Ok(root) = std::fs::read(shared.data.root().join(ROOT)) {
+        return Ok(Some(root));
+    }
+    let given = shared.papers.borrow().enrolment.release_root.clone();
+    let Some(given) = given else { return Ok(None) };
+    keep_root(shared, given.clone().into_bytes()).await?;
+    Ok(Some(given.into_bytes()))
+}
+
+/// A box that was enrolled before the network had releases asks whom it was enrolled by.
+async fn ask_for_root(
     shared: &Shared,
     settings: &Settings,
     tls: &Arc<rustls::ClientConfig>,
-) -> anyhow::Result<Vec<u8>> {
-    if let Some(path) = &shared.config.releases.root {
-        return std::fs::read(path).with_context(|| format!("releases.root: cannot read {}", path.display()));
-    }
+) -> anyhow::Result<()> {
+    let base = settings.control_plane.trim_end_matches('/');
+    let fetcher = Fetcher::new(tls.clone(), settings.reach.clone());
+    let root = fetcher.all(&format!("{base}/releases/metadata/1.root.json"), LARGEST_ROOT).await;
+    keep_root(shared, root.context("this box has no root of releases yet")?).await
+}
+
+/// Keeps the first root: no later enrolment gives the box another.
+async fn keep_root(shared: &Shared, root: Vec<u8>) -> anyhow::Result<()> {
     let kept = shared.data.root().join(ROOT);
-    if let Ok(root) = std::fs::read(&kept) {
-        return Ok(root);
-    }
-    let given = shared.papers.borrow().enrolment.release_root.clone();
-    let root = match given {
-        Some(root) => root.into_bytes(),
-        // A box that was enrolled before the network had releases asks whom it was enrolled by.
-        None => {
-            let base = settings.control_plane.trim_end_matches('/');
-            let fetcher = Fetcher::new(tls.clone(), settings.reach.clone());
-            let first = fetcher.all(&format!("{base}/releases/metadata/1.root.json"), LARGEST_ROOT).await;
-            first.context("this box has no root of releases yet")?
-        }
-    };
-    let keep = root.clone();
-    shared
-        .data
-        .on_disk(move |_| anyhow::Ok(noderr_update::keep_root(&kept, &keep)?))
-        .await
-        .context("the root of releases cannot be kept")?;
-    Ok(root)
+    let write = shared.data.on_disk(move |_| anyhow::Ok(noderr_update::keep_root(&kept, &root)?));
+    write.await.context("the root of releases cannot be kept")
 }
 
-pub(super) const fn store_limits(config: &Config) -> StoreLimits {
-    let config = &config.releases;
-    StoreLimits { bytes: config.store_mib << 20, versions: config.versions }
-}
-
-/// Words that releases may name for this box.
-pub(super) fn hardware(config: &Config) -> Vec<String> {
-    let own = config.releases.hardware.iter().cloned();
-    std::iter::once(std::env::consts::ARCH.to_owned()).chain(own).collect()
-}
-
-/// The same as a fact of the hello.
+/// Words that releases may name for this box, as a fact of the hello.
 pub(crate) fn hardware_fact(config: &Config) -> Option<Section> {
-    let words: Vec<_> = hardware(config).iter().take(16).map(|word| Text::truncated(word)).collect();
+    let words: Vec<_> = config.releases.words().iter().take(16).map(|word| Text::truncated(word)).collect();
     Hardware { words: words.try_into().ok()? }.section().ok()
 }

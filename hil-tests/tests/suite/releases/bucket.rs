@@ -88,7 +88,7 @@ async fn boxes_fetch_from_a_bucket_by_addresses_that_are_signed() -> anyhow::Res
     let name = hex::encode(manifest.archive.sha256.0);
     ensure!(place.path().join("store/noderr").join(&name).exists(), "the archive is not in the bucket");
     let before = store.asked().len();
-    let options = BoxOptions { releases: "private_places = true", ..BoxOptions::PLAIN };
+    let options = BoxOptions { releases: "private_places = true".into(), ..BoxOptions::PLAIN };
     let (_, rig) = network.lab.online_box("first", &options).await?;
     let held = rig.release_is("os/generic/1.0.0", "held", SOON).await?;
     ensure!(fs::read(held["path"].as_str().context("a path")?)? == artefact, "the box holds something else");

@@ -8,6 +8,7 @@ mod kills;
 mod path;
 mod plane;
 mod retention;
+mod stick;
 
 use crate::lab;
 use anyhow::bail;

@@ -67,7 +67,7 @@ async fn three_boxes_hold_what_was_signed_offline_within_seconds() -> anyhow::Re
 async fn a_box_that_nobody_tells_asks_what_it_should_hold() -> anyhow::Result<()> {
     let network = Network::start(LabOptions::default()).await?;
     let publisher = &network.publisher;
-    let options = BoxOptions { releases: "look_every_s = 1\nask_after_s = 2", ..BoxOptions::PLAIN };
+    let options = BoxOptions { releases: "look_every_s = 1\nask_after_s = 2".into(), ..BoxOptions::PLAIN };
     let (node, rig) = network.lab.online_box("first", &options).await?;
     network.lab.admin.patch(&format!("/nodes/{node}/desired"), &json!({ "tier": "oracle" })).await?;
     for (name, seed) in [("models/btc/1.0.0", 1), ("models/btc/2.0.0", 2), ("models/btc/3.0.0", 3)] {

@@ -4,6 +4,7 @@ mod prepare;
 mod publish;
 mod seen;
 mod sign;
+mod stick;
 
 use super::Printer;
 use super::folder::open;
@@ -32,7 +33,7 @@ pub(crate) fn run(printer: &Printer, command: Release) -> anyhow::Result<()> {
         Release::Show { folder } => show(printer, &open(&folder)?),
         Release::List { folder } => list(printer, &open(&folder)?),
         Release::Verify { folder } => verify(printer, &open(&folder)?),
-        Release::Publish { .. } | Release::OnlineKey { .. } => Ok(()),
+        Release::Publish { .. } | Release::Stick { .. } | Release::OnlineKey { .. } => Ok(()),
         Release::Unpack { folder, release, file } => unpack(printer, &open(&folder)?, &release, &file),
     }
 }
@@ -40,7 +41,7 @@ pub(crate) fn run(printer: &Printer, command: Release) -> anyhow::Result<()> {
 impl Release {
     /// Whether the control plane is asked.
     pub(crate) const fn needs_network(&self) -> bool {
-        matches!(self, Self::Publish { .. } | Self::OnlineKey { .. })
+        matches!(self, Self::Publish { .. } | Self::Stick { .. } | Self::OnlineKey { .. })
     }
 }
 
@@ -50,6 +51,7 @@ pub(crate) async fn run_online(client: &Client, printer: &Printer, command: Rele
         Release::Publish { folder, archives } => {
             publish::publish(client, printer, &open(&folder)?, archives).await
         }
+        Release::Stick { folder, stick } => stick::lay(client, printer, &open(&folder)?, &stick).await,
         Release::OnlineKey { file, next } => {
             let key = if next {
                 proven(client, async || client.post("/release-online-key", &json!({})).await).await?

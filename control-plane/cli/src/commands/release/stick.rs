@@ -1,0 +1,40 @@
+//! Laying on a stick what boxes without a network need.
+
+use super::super::Printer;
+use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
+use noderr_cli::Client;
+use noderr_protocol::release::Beacon;
+use noderr_releases::{OnlineWord, ReleaseFolder};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+pub(super) async fn lay(
+    client: &Client,
+    printer: &Printer,
+    releases: &ReleaseFolder,
+    stick: &Path,
+) -> anyhow::Result<()> {
+    let timestamp = client.file("/releases/metadata/timestamp.json").await?;
+    let snapshot = OnlineWord::snapshot_version(&timestamp)?;
+    let word = OnlineWord {
+        snapshot: client.file(&format!("/releases/metadata/{snapshot}.snapshot.json")).await?,
+        beacon: client.file("/releases/beacon.json").await?,
+        timestamp,
+    };
+    let beacon: Beacon = serde_json::from_slice(&word.beacon).context("the beacon cannot be read")?;
+    ensure!(
+        !beacon.channels.is_empty(),
+        "no channel has a release: see `noderrctl channels activate`, for a stick holds what boxes should hold"
+    );
+    let names = beacon.channels.iter().map(|active| active.release.parse());
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    let place = ReleaseFolder::new(stick);
+    let until = releases.lay_on_stick(&place, &word, &names)?;
+    ensure!(until > Timestamp::now(), "what the control plane says has ended at {until}");
+    let released: BTreeSet<_> = names.iter().map(ToString::to_string).collect();
+    let listed = Vec::from_iter(released.clone()).join(", ");
+    let said = format!("{} holds {listed}; boxes take it until {until}", stick.display());
+    printer.done(&json!({ "releases": released, "until": until.to_string() }), &said)
+}

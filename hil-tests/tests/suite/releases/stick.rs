@@ -1,0 +1,109 @@
+//! Releases that come on a stick: to a box that no network reaches, and to one whose network is dear.
+
+use super::{Network, refused, world};
+use anyhow::{Context as _, ensure};
+use noderr_hil::manager::{noise, refusal};
+use noderr_hil::{BoxOptions, LabOptions, LinkQuality, SOON, until};
+use noderr_protocol::release::ReleaseRefusal;
+use noderr_update::Stage;
+use std::fs;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (manager, publisher) = (&network.manager, &network.publisher);
+    let folder = manager.folder.root().display().to_string();
+    let place = tempfile::tempdir()?;
+    let port = place.path().join("port");
+    let releases = format!("ask_after_s = 1\nstick = \"{}\"", port.display());
+    let options = BoxOptions { releases: releases.into(), ..BoxOptions::PLAIN };
+    let (_, mut rig) = network.lab.online_box("first", &options).await?;
+    manager.release("os/generic/1.0.0", &noise(300_000, 1))?;
+    manager.publish(publisher).await?;
+    let stick = |name: &str| place.path().join(name).display().to_string();
+    let nothing = refusal(publisher.ctl(&["release", "stick", &folder, &stick("empty")]).await)?;
+    ensure!(nothing.contains("no channel has a release"), "{nothing}");
+    publisher.ctl(&["channels", "activate", "os/generic/1.0.0"]).await?;
+    rig.release_is("os/generic/1.0.0", "held", SOON).await?;
+    publisher.ctl(&["release", "stick", &folder, &stick("old")]).await?;
+
+    rig.network(LinkQuality::Down);
+    until("the box to be alone", SOON, || async {
+        Ok((rig.status().await?["online"] == false).then_some(()))
+    })
+    .await?;
+    let spent = rig.status().await?["releases_month_bytes"].as_u64().context("what it has cost")?;
+    let artefact = noise(400_000, 2);
+    manager.release("os/generic/1.1.0", &artefact)?;
+    // What is signed and not published is not the control plane's to vouch for.
+    let early = refusal(publisher.ctl(&["release", "stick", &folder, &stick("early")]).await)?;
+    ensure!(early.contains("something else than the folder has"), "{early}");
+    manager.publish(publisher).await?;
+    publisher.ctl(&["channels", "activate", "os/generic/1.1.0"]).await?;
+    let said = publisher.ctl(&["release", "stick", &folder, &stick("new")]).await?;
+    ensure!(said.contains("holds os/generic/1.1.0; boxes take it until"), "{said}");
+
+    // Plugged in while the box runs.
+    fs::rename(stick("new"), &port)?;
+    let held = rig.release_is("os/generic/1.1.0", "held", SOON).await?;
+    ensure!(fs::read(held["path"].as_str().context("a path")?)? == artefact, "it holds something else");
+    // Another one, on which all is older, leads the box nowhere.
+    fs::rename(&port, stick("new"))?;
+    fs::rename(stick("old"), &port)?;
+    let log = rig.log();
+    until("the other stick to be looked at", SOON, || async {
+        Ok(fs::read_to_string(&log)?.contains("the stick is of no use").then_some(()))
+    })
+    .await?;
+    rig.release_is("os/generic/1.1.0", "held", SOON).await?;
+    // Nor does a start.
+    rig.shut_down().await?;
+    rig.power_on()?;
+    rig.release_is("os/generic/1.1.0", "held", SOON).await?;
+    ensure!(rig.releases().await?.len() == 1, "it holds on to something else besides");
+    let now = rig.status().await?["releases_month_bytes"].as_u64().context("what it has cost")?;
+    ensure!(now - spent < 20_000, "{} bytes went over a network that is down", now - spent);
+    // The network is back, and says the same.
+    rig.network(LinkQuality::Up);
+    rig.status_where("the box to be online", SOON, |status| status["online"] == true).await?;
+    rig.release_is("os/generic/1.1.0", "held", SOON).await.map(drop)
+}
+
+#[tokio::test]
+async fn what_lies_on_a_stick_does_not_come_over_a_dear_network() -> anyhow::Result<()> {
+    let (place, handout, mut this) = world().await?;
+    let artefact = noise(3_000_000, 1);
+    let manifest = handout.release("os/generic/1.0.0", &artefact)?;
+    let archive = handout.manager.folder.object(&manifest.archive.sha256);
+    let stick = place.path().join("stick");
+    fs::create_dir_all(stick.join("objects"))?;
+    let copy = stick.join("objects").join(archive.file_name().context("a name")?);
+    // One byte of the last third is another one.
+    let mut bytes = fs::read(&archive)?;
+    let damaged = bytes.len() * 2 / 3;
+    bytes[damaged] ^= 1;
+    fs::write(&copy, &bytes)?;
+    this.settings.stick = Some(stick);
+
+    // Metadata may come, and no archive.
+    this.settings.allowance.month_bytes = Some(200_000);
+    assert_eq!(refused(&this.bring("os/generic/1.0.0").await?)?, ReleaseRefusal::Budget);
+    assert_eq!(handout.sent(), 0, "what is dear came");
+    // With a budget, what is damaged comes, and what was not read before.
+    this.settings.allowance.month_bytes = None;
+    let brought = this.bring("os/generic/1.0.0").await?;
+    assert_eq!(brought.stage, Stage::Held);
+    assert_eq!(this.held("os/generic/1.0.0")?, artefact);
+    ensure!(handout.sent() < 1_100_000, "{} bytes came that lie on the stick", handout.sent());
+
+    // A whole one costs metadata alone, whatever is left of the budget.
+    let artefact = noise(3_000_000, 2);
+    let manifest = handout.release("os/generic/1.1.0", &artefact)?;
+    let archive = handout.manager.folder.object(&manifest.archive.sha256);
+    fs::copy(&archive, copy.with_file_name(archive.file_name().context("a name")?))?;
+    let before = handout.sent();
+    this.settings.allowance.month_bytes = Some(brought.spent + 150_000);
+    assert_eq!(this.bring("os/generic/1.1.0").await?.stage, Stage::Held);
+    assert_eq!(handout.sent(), before);
+    Ok(())
+}
