@@ -7,7 +7,7 @@ use noderr_cli::Client;
 use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseKind, ReleaseName};
 use noderr_releases::{
     BuilderKey, Draft, FileKey, NewRelease, PublicKey, ReleaseFolder, ReleaseKey as _, Roles, Root, Targets,
-    new_unlocked_builder, shelves,
+    new_unlocked_builder, shelf_of, shelves,
 };
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -111,6 +111,21 @@ impl ReleaseManager {
         Ok(self.folder.add(artefact, new)?)
     }
 
+    /// Names the artefact of the first release again under other names, until there are so many: for figures of metadata.
+    pub fn name_again(&self, releases: usize) -> anyhow::Result<()> {
+        let (first, target) = self.folder.releases()?.into_iter().next().context("there is no release")?;
+        let manifest = self.folder.manifest(&first.to_string(), &target)?;
+        for number in 1..releases {
+            let mut manifest = manifest.clone();
+            manifest.release = format!("models/again-{}/1.{}.0", number % 100, number / 100).parse()?;
+            let (role, name) = (shelf_of(&manifest.release), manifest.release.to_string());
+            let mut says = self.folder.next(&role)?;
+            says.targets.insert(name.clone(), self.folder.put_target(&name, &manifest.to_bytes()?)?);
+            self.folder.put_draft(&role, &Draft::new(says))?;
+        }
+        self.sign()
+    }
+
     /// What a role of a kind says, signed by the keys of the kind, whatever the folder has.
     pub fn signed_by_kind(&self, says: Targets) -> anyhow::Result<Vec<u8>> {
         let mut draft = Draft::new(says);
@@ -120,7 +135,7 @@ impl ReleaseManager {
 
     /// Takes a release back.
     pub fn withdraw(&self, name: &str) -> anyhow::Result<()> {
-        let role = noderr_releases::shelf_of(&name.parse()?);
+        let role = shelf_of(&name.parse()?);
         let mut says = self.folder.next(&role)?;
         ensure!(says.targets.remove(name).is_some(), "there is no {name}");
         self.folder.put_draft(&role, &Draft::new(says))?;

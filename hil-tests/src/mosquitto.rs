@@ -39,20 +39,8 @@ impl Mosquitto {
         authority: &Path,
         change: impl FnOnce(String) -> String,
     ) -> anyhow::Result<Self> {
-        fs::create_dir_all(authority)?;
         fs::create_dir_all(folder)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
-        let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
-        let authority = Authority::open(authority, "demo", key, now)?;
-        let server = authority.issue_server(&["localhost".to_owned()], now, DAY)?;
-        let chain: Vec<_> =
-            server.chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.to_vec())).collect();
-        fs::write(folder.join("ca.pem"), authority.root_pem())?;
-        fs::write(folder.join("server.pem"), pem::encode_many(&chain))?;
-        fs::write(
-            folder.join("server.key"),
-            pem::encode(&pem::Pem::new("PRIVATE KEY", server.key.secret_der())),
-        )?;
+        let (authority, now) = write_server(folder, authority)?;
         fs::write(folder.join("noderr.crl"), authority.revocation_list(&[], 1, now, DAY)?)?;
         fs::write(folder.join("acl"), shown_after("and as `acl`:")?)?;
         let doors = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
@@ -125,6 +113,22 @@ impl Mosquitto {
             self.revocations().display()
         )
     }
+}
+
+/// Writes `server.pem`, `server.key` and `ca.pem` for a server on this machine, with the authority in `authority`, which is made
+/// if need be.
+pub(crate) fn write_server(folder: &Path, authority: &Path) -> anyhow::Result<(Authority, i64)> {
+    fs::create_dir_all(authority)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
+    let key = Arc::new(FileKey::open_or_create(&authority.join("ca.key"))?);
+    let authority = Authority::open(authority, "demo", key, now)?;
+    let server = authority.issue_server(&["localhost".to_owned()], now, DAY)?;
+    let chain: Vec<_> = server.chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.to_vec())).collect();
+    fs::write(folder.join("ca.pem"), authority.root_pem())?;
+    fs::write(folder.join("server.pem"), pem::encode_many(&chain))?;
+    let key = pem::Pem::new("PRIVATE KEY", server.key.secret_der());
+    fs::write(folder.join("server.key"), pem::encode(&key))?;
+    Ok((authority, now))
 }
 
 /// The indented lines that the guide shows after `words`.

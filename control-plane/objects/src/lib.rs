@@ -17,12 +17,13 @@
 //! # }
 //! ```
 
+mod reading;
 mod s3;
 
 pub use s3::Bucket;
 
 use bytes::Bytes;
-use futures_util::stream::{BoxStream, StreamExt as _};
+use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Name;
 use object_store::signer::Signer;
@@ -30,7 +31,7 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, Write
 use reqwest::Method;
 use std::fs;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::AsyncReadExt as _;
@@ -42,6 +43,8 @@ const PART: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// The folder, where the store is one.
+    folder: Option<PathBuf>,
     /// Signs addresses, where the store can be asked by others.
     signer: Option<Arc<dyn Signer>>,
 }
@@ -68,13 +71,13 @@ impl Objects {
         fs::create_dir_all(folder).map_err(|why| ObjectsError::Io { path: folder.to_owned(), why })?;
         // What was acknowledged survives a power cut.
         let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), signer: None })
+        Ok(Self { store: Arc::new(store), folder: Some(folder.to_owned()), signer: None })
     }
 
     /// The objects in a bucket.
     pub fn in_bucket(bucket: &Bucket) -> Result<Self, ObjectsError> {
         let store = Arc::new(bucket.open()?);
-        Ok(Self { store: store.clone(), signer: Some(store) })
+        Ok(Self { store: store.clone(), folder: None, signer: Some(store) })
     }
 
     /// An address at which whoever knows it may read an object for a while, if the store has such addresses.
@@ -86,6 +89,11 @@ impl Objects {
 
     /// The length of an object, if it is there.
     pub async fn length(&self, name: &str) -> Result<Option<u64>, ObjectsError> {
+        if let Some(folder) = &self.folder {
+            let path = folder.join(name);
+            let length = reading::length(path.clone()).await;
+            return length.map_err(|why| ObjectsError::Io { path, why });
+        }
         match self.store.head(&Name::from(name)).await {
             Ok(found) => Ok(Some(found.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -127,6 +135,15 @@ impl Objects {
         name: &str,
         range: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, ObjectsError>>, ObjectsError> {
+        if let Some(folder) = &self.folder {
+            let path = folder.join(name);
+            let failed = {
+                let path = path.clone();
+                move |why| ObjectsError::Io { path: path.clone(), why }
+            };
+            let pieces = reading::stream(path, range).await.map_err(&failed)?;
+            return Ok(pieces.map_err(failed).boxed());
+        }
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let got = self.store.get_opts(&Name::from(name), options).await?;
         Ok(got.into_stream().map(|part| part.map_err(ObjectsError::from)).boxed())

@@ -117,6 +117,7 @@ impl ReleaseFolder {
         check_artefact(source, &manifest, &builders)
             .map_err(|why| ReleaseError::NotTheArtefact { path: artefact.to_owned(), why })?;
         (new.says)(&mut manifest);
+        self.check_epoch(&manifest)?;
         let bytes = manifest.to_bytes().map_err(|error| ReleaseError::Unwritable(error.to_string()))?;
         says.targets.insert(name.clone(), self.put_target(&name, &bytes)?);
         self.put_draft(&role, &Draft::new(says))?;
@@ -187,6 +188,24 @@ impl ReleaseFolder {
     fn newest_of(&self, release: &ReleaseName) -> Result<Option<semver::Version>, ReleaseError> {
         let same = self.releases()?.into_iter().filter(|(name, _)| name.series == release.series);
         Ok(same.map(|(name, _)| name.version).max())
+    }
+
+    /// Boxes that hold what has a greater epoch would not take it.
+    fn check_epoch(&self, manifest: &Manifest) -> Result<(), ReleaseError> {
+        let series = &manifest.release.series;
+        for (name, target) in self.releases()?.into_iter().filter(|(name, _)| name.series == *series) {
+            let other = self.manifest(&name.to_string(), &target)?;
+            if other.release.version < manifest.release.version
+                && other.security_epoch > manifest.security_epoch
+            {
+                return Err(ReleaseError::Epoch {
+                    release: manifest.release.to_string(),
+                    epoch: manifest.security_epoch,
+                    before: format!("{name} has {}", other.security_epoch),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn pack(&self, artefact: &Path) -> Result<Packed, ReleaseError> {

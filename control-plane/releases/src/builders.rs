@@ -1,9 +1,30 @@
 //! Builders: keys of `minisign`, with which whoever built an artefact signs it. The stock tool makes them and reads them too.
 
 use crate::ReleaseError;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Digest as _};
 use minisign::{KeyPair, SecretKey, SecretKeyBox};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::io::Read;
+use std::ops::Range;
+
+/// Where things are in the file of a key: how it is encrypted, its number and the key itself, and behind them their checksum.
+const BYTES: usize = 158;
+const ENCRYPTED_BY: Range<usize> = 2..4;
+const SIGNS_BY: Range<usize> = 0..2;
+const NUMBER_AND_KEY: Range<usize> = 54..126;
+const CHECKSUM: Range<usize> = 126..BYTES;
+
+/// A key without a passphrase, as the stock tool writes it, with the checksum that the tool leaves out and the library asks for.
+fn with_checksum(text: &str) -> Option<String> {
+    let (comment, key) = text.trim_end().split_once('\n')?;
+    let mut bytes = BASE64_STANDARD.decode(key.trim()).ok().filter(|bytes| bytes.len() == BYTES)?;
+    let is_open = bytes[ENCRYPTED_BY] == [0, 0] && bytes[CHECKSUM].iter().all(|byte| *byte == 0);
+    let checksum = Blake2b::<U32>::new().chain_update(&bytes[SIGNS_BY]).chain_update(&bytes[NUMBER_AND_KEY]);
+    bytes[CHECKSUM].copy_from_slice(&checksum.finalize());
+    is_open.then(|| format!("{comment}\n{}\n", BASE64_STANDARD.encode(bytes)))
+}
 
 /// The key of a builder.
 pub struct BuilderKey(SecretKey);
@@ -34,7 +55,8 @@ impl BuilderKey {
     ) -> Result<Self, E> {
         let no_key =
             |_| ReleaseError::Key("this is not a key of `minisign`, or the file is damaged".to_owned());
-        let read = || SecretKeyBox::from_string(text).map_err(no_key);
+        let text = with_checksum(text).unwrap_or_else(|| text.to_owned());
+        let read = || SecretKeyBox::from_string(&text).map_err(no_key);
         if let Ok(key) = read()?.into_unencrypted_secret_key() {
             return Ok(Self(key));
         }

@@ -50,6 +50,7 @@ pub use online::{refresh_online, refresh_online_from};
 pub use shelves::{shelf_of, shelves};
 pub use signing::{Prepared, Progress};
 pub use stick::OnlineWord;
+pub use words::listed;
 
 /// Why a release cannot be made as asked.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +107,18 @@ pub enum ReleaseError {
         release: String,
         /// The newest version of its name.
         newest: String,
+    },
+    /// A security epoch that falls.
+    #[error(
+        "{release} would have the security epoch {epoch}, and {before}: boxes would not take it; raise it with --security-epoch"
+    )]
+    Epoch {
+        /// The release.
+        release: String,
+        /// Its epoch.
+        epoch: u32,
+        /// What an earlier version has.
+        before: String,
     },
     /// A file is not the artefact of its release.
     #[error("{path} is not what it should be: {why}")]

@@ -6,7 +6,7 @@ use crate::folder::ReleaseFolder;
 use crate::key::{PublicKey, ReleaseKey};
 use crate::metadata::{Metadata, RoleKeys, Root, TargetFile, Targets};
 use crate::words::{changes_of_root, changes_of_targets};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a draft is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Progress {
     pub signed: usize,
     /// How many must.
     pub needed: usize,
+    /// The ids of the keys that may sign it and have not.
+    pub waits_for: Vec<String>,
 }
 
 /// A draft as it was read once: what is shown of it is what is signed, whoever changes the file meanwhile.
@@ -30,6 +32,15 @@ pub struct Prepared {
     /// What it changes, a sentence each.
     pub changes: Vec<String>,
     draft: Any,
+}
+
+impl Prepared {
+    fn is_signed_by(&self, key: &PublicKey) -> bool {
+        match &self.draft {
+            Any::Root(draft) => draft.is_signed_by(key),
+            Any::Targets(draft) => draft.is_signed_by(key),
+        }
+    }
 }
 
 /// A draft of one of the two shapes.
@@ -68,11 +79,20 @@ impl Authority {
         self.role.threshold > 0 && self.signed(draft) >= self.role.threshold
     }
 
-    /// Its keys that have signed, each once.
+    /// How many of its keys have signed.
     fn signed<M: Metadata>(&self, draft: &Draft<M>) -> usize {
-        let may = |id: &&str| self.role.keyids.iter().any(|may| may == id);
-        let keys = draft.signed_by().into_iter().filter(may).filter_map(|id| self.keys.get(id));
-        keys.filter(|key| draft.is_signed_by(key)).count()
+        // A key that is named twice counts once.
+        let keys: BTreeSet<_> = self.role.keyids.iter().collect();
+        keys.into_iter().filter(|id| self.has_signed(id, draft)).count()
+    }
+
+    fn has_signed<M: Metadata>(&self, id: &str, draft: &Draft<M>) -> bool {
+        self.keys.get(id).is_some_and(|key| draft.is_signed_by(key))
+    }
+
+    /// Its keys that have not signed.
+    fn waits_for<M: Metadata>(&self, draft: &Draft<M>) -> Vec<String> {
+        self.role.keyids.iter().filter(|id| !self.has_signed(id, draft)).cloned().collect()
     }
 }
 
@@ -160,20 +180,23 @@ impl ReleaseFolder {
     fn progress<M: Metadata>(&self, role: &str, draft: &Draft<M>) -> Result<Progress, ReleaseError> {
         // A root is signed by those who may today and by those who may from then on; most hands are both.
         let authorities = self.authorities(role)?;
-        let so_far = authorities.iter().map(|authority| (authority.signed(draft), authority.role.threshold));
+        let lacks = |authority: &&Authority| authority.role.threshold.saturating_sub(authority.signed(draft));
+        let last = authorities.iter().max_by_key(lacks);
         let (signed, needed) =
-            so_far.max_by_key(|(signed, needed)| needed.saturating_sub(*signed)).unwrap_or_default();
+            last.map_or((0, 0), |authority| (authority.signed(draft), authority.role.threshold));
+        let waits_for =
+            last.filter(|last| lacks(last) > 0).map_or_else(Vec::new, |last| last.waits_for(draft));
         let (version, expires) = (draft.says().version(), draft.says().expires());
         self.check_version(role, version)?;
-        Ok(Progress { role: role.to_owned(), version, expires, signed, needed })
+        Ok(Progress { role: role.to_owned(), version, expires, signed, needed, waits_for })
     }
 
-    /// The drafts that this key may sign.
+    /// The drafts that this key may sign, and has not.
     pub fn prepared_for(&self, key: &PublicKey) -> Result<Vec<Prepared>, ReleaseError> {
         let mut may_sign = Vec::new();
         for prepared in self.prepared()? {
             let may = |authority: &Authority| authority.role.keyids.contains(&key.id());
-            if self.authorities(&prepared.progress.role)?.iter().any(may) {
+            if self.authorities(&prepared.progress.role)?.iter().any(may) && !prepared.is_signed_by(key) {
                 may_sign.push(prepared);
             }
         }

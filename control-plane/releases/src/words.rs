@@ -22,11 +22,20 @@ pub(crate) fn changes_of_targets(
 
 fn of_roles(before: &BTreeMap<String, RoleKeys>, after: &BTreeMap<String, RoleKeys>) -> Vec<String> {
     let mut said = Vec::new();
+    // Shelves have the same keys, and are named together.
+    let mut groups: Vec<(Vec<String>, &RoleKeys, Option<&RoleKeys>)> = Vec::new();
     for (role, keys) in after {
         let had = before.get(role);
-        let of = keys.keyids.len();
+        match groups.iter_mut().find(|(_, same, same_had)| *same == keys && *same_had == had) {
+            Some((roles, ..)) => roles.push(role.clone()),
+            None => groups.push((vec![role.clone()], keys, had)),
+        }
+    }
+    for (roles, keys, had) in groups {
+        let (role, of) = (listed(&roles), keys.keyids.len());
         let as_before = had.is_some_and(|had| had.threshold == keys.threshold && had.keyids.len() == of);
-        said.push(marked(as_before, format!("{role} takes {} of {of} keys", keys.threshold)));
+        let takes = if roles.len() == 1 { "takes" } else { "take" };
+        said.push(marked(as_before, format!("{role} {takes} {} of {of} keys", keys.threshold)));
         for id in &keys.keyids {
             let as_before = had.is_some_and(|had| had.keyids.contains(id));
             said.push(marked(as_before, format!("{id} may sign {role}")));
@@ -89,8 +98,8 @@ pub(crate) fn described(manifest: &Manifest) -> String {
         format!("{} bytes", content.bytes),
         format!("{} on the way", archive.bytes),
         format!("sha256 {}", hex::encode(content.sha256.0)),
-        format!("for {}", listed(hardware, "any hardware")),
-        format!("for {}", listed(tiers, "all tiers")),
+        format!("for {}", alternatives(hardware, "any hardware")),
+        format!("for {}", alternatives(tiers, "all tiers")),
     ];
     said.extend(requires.iter().map(|one| format!("requires {} {} or later", one.series, one.at_least)));
     if *security_epoch > 0 {
@@ -99,7 +108,41 @@ pub(crate) fn described(manifest: &Manifest) -> String {
     said.join(", ")
 }
 
-fn listed(words: &[Word], otherwise: &str) -> String {
+fn alternatives(words: &[Word], otherwise: &str) -> String {
     let words: Vec<_> = words.iter().map(Word::as_str).collect();
     if words.is_empty() { otherwise.to_owned() } else { words.join(" or ") }
+}
+
+/// Roles in a few words: shelves that follow one another are named by the first and the last.
+pub fn listed(roles: &[String]) -> String {
+    let shelf = |role: &str| {
+        let (kind, number) = role.rsplit_once('-')?;
+        Some((kind.to_owned(), number.parse::<u32>().ok()?))
+    };
+    let mut said: Vec<(String, String)> = Vec::new();
+    for role in roles {
+        if let Some((_, last)) = said.last_mut()
+            && let (Some((kind, before)), Some((same, number))) = (shelf(last), shelf(role))
+            && kind == same
+            && number == before + 1
+        {
+            role.clone_into(last);
+            continue;
+        }
+        said.push((role.clone(), role.clone()));
+    }
+    let one =
+        |(first, last): (String, String)| if first == last { first } else { format!("{first} to {last}") };
+    said.into_iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shelves_that_follow_one_another_are_named_by_the_first_and_the_last() {
+        let roles = ["root", "os-0", "os-1", "os-2", "os-4", "models-5", "models-6"].map(str::to_owned);
+        assert_eq!(listed(&roles), "root, os-0 to os-2, os-4, models-5 to models-6");
+    }
 }

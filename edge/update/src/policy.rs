@@ -1,7 +1,7 @@
 //! What a box takes and what it may cost: pure decisions.
 
 use crate::machine::Setback;
-use noderr_protocol::release::{Manifest, ReleaseName, ReleaseRefusal, Tier, Word};
+use noderr_protocol::release::{Manifest, ReleaseName, ReleaseRefusal, Requirement, Tier, Word};
 
 /// What the box is.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +26,7 @@ fn listed(words: &[Word]) -> String {
 }
 
 /// Whether a release is for this box, which holds these others.
-pub(crate) fn fits(manifest: &Manifest, this: &ThisBox, held: &[ReleaseName]) -> Result<(), Setback> {
+pub(crate) fn fits(manifest: &Manifest, this: &ThisBox, held: &[&Manifest]) -> Result<(), Setback> {
     if !manifest.hardware.is_empty() && !this.hardware.iter().any(|word| manifest.runs_on(word)) {
         let detail = format!(
             "{} is for {}, and this box is {} (releases.hardware)",
@@ -42,16 +42,22 @@ pub(crate) fn fits(manifest: &Manifest, this: &ThisBox, held: &[ReleaseName]) ->
             format!("{} is for {}, and this box is in {tier}", manifest.release, listed(&manifest.tiers));
         return Err(Setback::refused(ReleaseRefusal::Tier, detail));
     }
-    let lacks = manifest
-        .requires
-        .iter()
-        .find(|one| !held.iter().any(|held| held.series == one.series && held.version >= one.at_least));
-    match lacks {
-        Some(one) => {
-            let detail = format!("{} requires {} {} or later", manifest.release, one.series, one.at_least);
-            Err(Setback::refused(ReleaseRefusal::Requires, detail))
+    let meets =
+        |one: &Requirement, held: &ReleaseName| held.series == one.series && held.version >= one.at_least;
+    let lacks = manifest.requires.iter().find(|one| !held.iter().any(|held| meets(one, &held.release)));
+    if let Some(one) = lacks {
+        let detail = format!("{} requires {} {} or later", manifest.release, one.series, one.at_least);
+        return Err(Setback::refused(ReleaseRefusal::Requires, detail));
+    }
+    // What mends something that must never run again is not taken back by an older release.
+    let same = held.iter().filter(|held| held.release.series == manifest.release.series);
+    match same.max_by_key(|held| held.security_epoch) {
+        Some(held) if held.security_epoch > manifest.security_epoch => {
+            let (epoch, before) = (manifest.security_epoch, held.security_epoch);
+            let detail = format!("its security epoch is {epoch}, and {} has {before}", held.release);
+            Err(Setback::refused(ReleaseRefusal::Epoch, detail))
         }
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -76,7 +82,7 @@ pub(crate) fn allows(allowance: &Allowance, spent: u64, cost: u64, whole: u64) -
 mod tests {
     use super::*;
     use noderr_protocol::HexDigest;
-    use noderr_protocol::release::{Archive, Content, Requirement};
+    use noderr_protocol::release::{Archive, Content};
 
     fn manifest() -> Manifest {
         let digest = HexDigest([1; 32]);
@@ -86,6 +92,12 @@ mod tests {
             Archive { bytes: 1, sha256: digest, index_bytes: 1, index_sha256: digest },
             String::new(),
         )
+    }
+
+    fn named(release: &str, security_epoch: u32) -> Manifest {
+        let mut manifest = manifest();
+        (manifest.release, manifest.security_epoch) = (release.parse().unwrap(), security_epoch);
+        manifest
     }
 
     fn why(result: Result<(), Setback>) -> ReleaseRefusal {
@@ -120,8 +132,22 @@ mod tests {
             ("os/generic/1.1.9", false),
             ("os/other/2.0.0", false),
         ] {
-            let fit = fits(&manifest, &ThisBox::default(), &[held.parse().unwrap()]);
-            assert_eq!(fit.is_ok(), is_enough, "{held}");
+            let held = named(held, 0);
+            let fit = fits(&manifest, &ThisBox::default(), &[&held]);
+            assert_eq!(fit.is_ok(), is_enough, "{}", held.release);
+        }
+    }
+
+    #[test]
+    fn what_must_never_run_again_is_not_taken() {
+        let manifest = manifest();
+        for (held, epoch, is_taken) in
+            [("models/btc/2.0.0", 1, false), ("models/btc/2.0.0", 0, true), ("models/eth/2.0.0", 1, true)]
+        {
+            let held = named(held, epoch);
+            let fit = fits(&manifest, &ThisBox::default(), &[&held]);
+            assert_eq!(fit.is_ok(), is_taken, "{} {epoch}", held.release);
+            assert!(is_taken || why(fit) == ReleaseRefusal::Epoch);
         }
     }
 

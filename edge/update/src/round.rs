@@ -145,8 +145,8 @@ impl Round {
         }
         check_builder(&signed.manifest, &self.builders).map_err(StoreError::from)?;
         let held = self.store.held();
-        let names: Vec<_> = held.iter().map(|held| held.release().clone()).collect();
-        fits(&signed.manifest, &self.settings.this, &names)?;
+        let manifests: Vec<_> = held.iter().map(|held| &held.signed.manifest).collect();
+        fits(&signed.manifest, &self.settings.this, &manifests)?;
         let key = signed.key();
         if let Some(wrong) = self.known.wrong(&key, &self.builders) {
             return Err(wrong);

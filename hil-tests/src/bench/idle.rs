@@ -4,7 +4,8 @@
 use super::load::sample;
 use super::process::{memory_kib, ticks};
 use anyhow::Context as _;
-use noderr_hil::{BoxOptions, Lab, LabOptions, binary};
+use noderr_hil::manager::noise;
+use noderr_hil::{BoxOptions, Lab, LabOptions, ProcessRig, Publisher, ReleaseManager, binary};
 use noderr_protocol::Lane;
 use noderr_spool::{Spool, SpoolConfig};
 use std::fs;
@@ -17,6 +18,9 @@ const MEASURE: Duration = Duration::from_secs(60);
 /// Samples of a week, one every 10 s, as a node appends them.
 const WEEK: u64 = 7 * 8640;
 const SAMPLES: u64 = 6;
+
+/// Bytes of a release.
+const RELEASE: usize = 20_000_000;
 
 pub(super) async fn run() -> anyhow::Result<()> {
     let folder = noderr_hil::scratch()?;
@@ -64,6 +68,21 @@ async fn after_a_week(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is left of the work on a release once the release is held.
+async fn after_a_release(lab: &Lab, rig: &ProcessRig) -> anyhow::Result<()> {
+    let place = lab.folder().join("manager");
+    fs::create_dir_all(&place)?;
+    let manager = ReleaseManager::for_plane(&place, &lab.admin).await?;
+    let publisher = Publisher::new(lab.control.api_url(), lab.control.root_file(), &lab.admin).await?;
+    manager.release("os/generic/1.0.0", &noise(RELEASE, 1))?;
+    manager.publish(&publisher).await?;
+    publisher.ctl(&["channels", "activate", "os/generic/1.0.0"]).await?;
+    rig.release_is("os/generic/1.0.0", "held", Duration::from_secs(60)).await?;
+    tokio::time::sleep(SETTLE).await;
+    println!("idle node, after a release of {} MB has come", RELEASE / 1_000_000);
+    print_memory(rig.pid().context("the node is off")?)
+}
+
 async fn first_day(lab: &Lab) -> anyhow::Result<()> {
     let program = program()?;
     let options = BoxOptions { program: Some(program.clone()), ..BoxOptions::default() };
@@ -80,5 +99,5 @@ async fn first_day(lab: &Lab) -> anyhow::Result<()> {
     print_memory(pid)?;
     println!("  processor        {:>10.2} % of a core", 100.0 * spent / MEASURE.as_secs_f64());
     println!("  program          {:>10.1} MiB", program as f64 / 1048576.0);
-    Ok(())
+    after_a_release(lab, &rig).await
 }

@@ -134,6 +134,8 @@ fn versions_and_lints_are_declared_once() -> anyhow::Result<()> {
                 && line.split_once('=').is_some_and(|(_, value)| {
                     value.trim().trim_matches('"').starts_with(|first: char| first.is_ascii_digit())
                 });
+            // It has the version of the crate for which it stands in.
+            let names_a_version = names_a_version && !path.ends_with("edge/regex/Cargo.toml");
             assert!(!names_a_version, "{}: `{line}` belongs in the root Cargo.toml", path.display());
         }
     }

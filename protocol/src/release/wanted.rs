@@ -128,6 +128,8 @@ open_enum! {
         Malformed = 9, "malformed";
         /// The release is meant for another tier.
         Tier = 10, "tier";
+        /// The node holds a release with a greater security epoch.
+        Epoch = 11, "epoch";
     }
 }
 

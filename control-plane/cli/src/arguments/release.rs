@@ -102,6 +102,13 @@ pub(crate) enum Release {
         #[arg(long)]
         yes: bool,
     },
+    /// Forget what is prepared of a role and not signed by enough, with the signatures so far.
+    Discard {
+        /// The folder.
+        folder: PathBuf,
+        /// The role, as `release show` names it.
+        role: String,
+    },
     /// Show every role, what is prepared, and who has yet to sign.
     Show {
         /// The folder.

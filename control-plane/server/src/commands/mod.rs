@@ -9,7 +9,12 @@ mod serve;
 use clap::{Parser, Subcommand};
 use noderr_kernel::{Database, Role};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
+
+/// How long work in the background may take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The Noderr control plane.
 #[derive(Parser)]
@@ -87,6 +92,13 @@ enum AdminCommand {
 /// Runs the command; returns what is to be printed.
 pub fn run(arguments: Arguments) -> anyhow::Result<String> {
     let runtime = runtime()?;
+    let said = done(&runtime, arguments);
+    // A file that is being hashed is hashed again at the next start.
+    runtime.shutdown_timeout(FAREWELL);
+    said
+}
+
+fn done(runtime: &Runtime, arguments: Arguments) -> anyhow::Result<String> {
     let config = arguments.config.as_deref();
     match arguments.command {
         Command::Serve => runtime.block_on(serve::serve(config)).map(|()| String::new()),
@@ -109,7 +121,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<String> {
 }
 
 /// Starts the log (text on a terminal, JSON for a collector) and the runtime.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+fn runtime() -> anyhow::Result<Runtime> {
     let filter = EnvFilter::try_from_env("NODERR_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,rumqttd=warn,rumqttc=warn,sqlx=warn,rustls=error"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -118,7 +130,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     } else {
         logs.json().init()
     }
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
 /// Opens the database of a configuration, runs `work`, and closes the database whatever the outcome.

@@ -1,7 +1,7 @@
 //! The link up to the channel of ingest: what a broker can carry without the database behind it. Both brokers
 //! are used through the trait by which the control plane uses them.
 
-use super::line;
+use crate::bench::line;
 use crate::bench::load::{Answer, Manner, connect, drive};
 use noderr_broker::{
     EmbeddedBroker, ExternalBroker, ExternalConfig, Intake, IntakeQueue, Rates, SHARES, Shares, UpEvent,

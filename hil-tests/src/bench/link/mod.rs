@@ -10,8 +10,3 @@ pub(super) async fn run() -> anyhow::Result<()> {
     door::run().await?;
     whole::run().await
 }
-
-/// One line of the table: ours, theirs, and the ratio.
-fn line(what: &str, unit: &str, ours: f64, theirs: f64) {
-    println!("  {what:<44} {ours:>9.1} / {theirs:>9.1} {unit:<6} = {:.2}", ours / theirs);
-}

@@ -1,7 +1,7 @@
 //! The link up to the database: the whole control plane behind either broker. A message counts when the
 //! high-water mark that follows its commit has come back to the node.
 
-use super::line;
+use crate::bench::line;
 use crate::bench::load::{Answer, Manner, Outcome, connect, drive, greet};
 use crate::bench::process::{descendants, memory_kib, ticks};
 use anyhow::Context as _;

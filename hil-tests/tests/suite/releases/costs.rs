@@ -158,19 +158,7 @@ async fn of_two_releases_that_are_wanted_neither_loses_what_has_come_to_the_othe
 async fn the_metadata_of_a_thousand_releases_costs_a_box_little() -> anyhow::Result<()> {
     let (place, handout, this) = world().await?;
     handout.release("models/series-0/1.0.0", &noise(10_000, 1))?;
-    // The same artefact under a thousand names; what is measured is the metadata.
-    let folder = &handout.manager.folder;
-    let (first, target) = folder.releases()?.remove(0);
-    let manifest = folder.manifest(&first.to_string(), &target)?;
-    for number in 2..1000 {
-        let mut manifest = manifest.clone();
-        manifest.release = format!("models/series-{}/1.{}.0", number % 100, number / 100).parse()?;
-        let role = noderr_releases::shelf_of(&manifest.release);
-        let mut says = folder.next(&role)?;
-        let name = manifest.release.to_string();
-        says.targets.insert(name.clone(), folder.put_target(&name, &manifest.to_bytes()?)?);
-        folder.put_draft(&role, &noderr_releases::Draft::new(says))?;
-    }
+    handout.manager.name_again(1000)?;
     let wanted = "models/series-1/1.0.0";
     handout.release(wanted, &noise(10_000, 1))?;
     assert_eq!(this.bring(wanted).await?.stage, Stage::Held);

@@ -87,7 +87,7 @@ async fn what_two_people_sign_on_two_machines_is_believed_by_a_box_without_a_net
     keys(here.path(), &image)?;
     ctl(here.path(), INIT, "")?;
     let shown = sign(here.path(), "anna")?;
-    assert!(shown.contains("root takes 2 of 3 keys") && shown.contains("root takes 1 more"), "{shown}");
+    assert!(shown.contains("root takes 2 of 3 keys") && shown.contains("root waits for one of "), "{shown}");
     // The other one sits elsewhere, and gets the folder on a stick.
     fs::rename(here.path().join("ben"), there.path().join("ben"))?;
     fs::copy(here.path().join("ben.pub"), there.path().join("ben.pub"))?;
@@ -175,12 +175,15 @@ fn mistakes_are_refused_before_anything_is_signed() -> anyhow::Result<()> {
     for key in ["anna", "ben", "mo"] {
         sign(here, key)?;
     }
-    ctl(here, ADD, "")?;
+    let add = format!("{ADD} --security-epoch 3");
+    ctl(here, &add, "")?;
     sign(here, "olga")?;
     fs::write(here.join("other"), b"other bytes")?;
     fs::copy(here.join("image.minisig"), here.join("other.minisig"))?;
     fs::write(here.join("unsigned"), b"nobody's")?;
     minisign(here, "-G -W -p eve.pub -s eve")?;
+    fs::write(here.join("again"), b"mended")?;
+    minisign(here, "-S -s bob -m again -t os/generic/1.0.1")?;
     fs::write(here.join("strange"), b"eve's")?;
     minisign(here, "-S -s eve -m strange -t os/generic/1.0.1")?;
     for (arguments, why) in [
@@ -188,17 +191,51 @@ fn mistakes_are_refused_before_anything_is_signed() -> anyhow::Result<()> {
         ("release add releases image bios/generic/1.0.0", "one of os, models"),
         ("release add releases image os/../1.0.0", "small letters"),
         ("release add releases image os/generic/x", "no version"),
-        ("release add releases nothing os/generic/1.0.1", "cannot read the builder's signature"),
+        ("release add releases nothing os/generic/1.0.1", "cannot read nothing"),
         ("release add releases other os/generic/1.0.1", "under another name"),
         ("release add releases strange os/generic/1.0.1", "signed by another key"),
         ("release add releases unsigned os/generic/1.0.1", "minisign -Sm unsigned"),
         ("release add releases image os/generic/0.9.0", "--older"),
+        ("release add releases again os/generic/1.0.1", "os/generic/1.0.0 has 3"),
         ("release add releases image os/generic/1.0.1 --requires os", "--requires"),
         ("release withdraw releases os/generic/9.0.0", "there is no release"),
     ] {
         assert!(refusal(here, arguments, "")?.contains(why), "{arguments}");
     }
     Ok(())
+}
+
+#[test]
+fn a_wrong_file_is_named_and_a_slip_is_forgotten() -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let here = place.path();
+    keys(here, b"bytes")?;
+    ctl(here, INIT, "")?;
+    for (arguments, why) in [
+        ("release sign releases --key anna.pub", "public half of a key: name the key itself, anna"),
+        ("release sign releases --key bob", "key of a builder"),
+        ("release sign releases --key image", "cannot read the public half"),
+        ("keys export bob copy", "key of a builder"),
+        ("release add releases . os/generic/1.0.0 --builder bob", "not a file"),
+        ("release discard releases root", "without its first root"),
+        ("release discard releases os-8", "nothing is prepared"),
+    ] {
+        let refused = refusal(here, arguments, "yes\na long passphrase\n")?;
+        assert!(refused.contains(why), "{arguments}: {refused}");
+    }
+    for key in ["anna", "ben", "olga", "mo"] {
+        sign(here, key)?;
+    }
+    ctl(here, ADD, "")?;
+    // Who has yet to sign is said by name; a slip is forgotten, and begun anew.
+    assert!(ctl(here, "release show releases", "")?.contains("olga"));
+    let role = shelf_of(&"os/generic/1.0.0".parse()?);
+    ctl(here, &format!("release discard releases {role}"), "")?;
+    assert!(refusal(here, "release sign releases --key olga", "")?.contains("nothing prepared"));
+    // A key of the stock tool without a passphrase signs as well.
+    ctl(here, "release add releases image os/generic/1.0.0 --builder bob", "")?;
+    sign(here, "olga")?;
+    ctl(here, "release verify releases", "").map(drop)
 }
 
 /// What whoever holds the stick writes into a draft.

@@ -5,6 +5,7 @@ mod publish;
 mod seen;
 mod sign;
 mod stick;
+mod waiting;
 
 use super::Printer;
 use super::folder::open;
@@ -19,6 +20,7 @@ use noderr_protocol::release::{Manifest, ReleaseName};
 use noderr_releases::{Artefacts, Metadata, Prepared, Progress, ReleaseFolder, Root, Targets};
 use serde_json::{Value, json};
 use std::path::Path;
+use waiting::Names;
 
 pub(crate) fn run(printer: &Printer, command: Release) -> anyhow::Result<()> {
     match command {
@@ -30,6 +32,7 @@ pub(crate) fn run(printer: &Printer, command: Release) -> anyhow::Result<()> {
         }
         Release::Renew { folder, days } => prepare::renew(printer, &open(&folder)?, days),
         Release::Sign { folder, key, yes } => sign::sign(printer, &open(&folder)?, &key, yes),
+        Release::Discard { folder, role } => prepare::discard(printer, &open(&folder)?, &role),
         Release::Show { folder } => show(printer, &open(&folder)?),
         Release::List { folder } => list(printer, &open(&folder)?),
         Release::Verify { folder } => verify(printer, &open(&folder)?),
@@ -66,10 +69,15 @@ pub(crate) async fn run_online(client: &Client, printer: &Printer, command: Rele
 }
 
 fn progress(releases: &ReleaseFolder) -> anyhow::Result<Vec<Value>> {
+    let names = Names::here();
     let describe = |Prepared { progress, changes, .. }| {
-        let Progress { role, version, expires, signed, needed } = progress;
+        let lacks = names.lacking(&progress);
+        let Progress { role, version, expires, signed, needed, waits_for } = progress;
         let signed = format!("{signed} of {needed}");
-        json!({ "role": role, "version": version, "ends": expires.to_string(), "signed": signed, "changes": changes })
+        json!({
+            "role": role, "version": version, "ends": expires.to_string(), "signed": signed, "lacks": lacks,
+            "waits_for": waits_for, "changes": changes,
+        })
     };
     Ok(releases.prepared()?.into_iter().map(describe).collect())
 }
@@ -90,8 +98,10 @@ fn show(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
     let drafts = progress(releases)?;
     for draft in &drafts {
         if let Some(row) = rows.iter_mut().find(|row| row["role"] == draft["role"]) {
-            (row["prepared"], row["signed"], row["changes"]) =
-                (draft["version"].clone(), draft["signed"].clone(), draft["changes"].clone());
+            row["prepared"] = draft["version"].clone();
+            for field in ["signed", "lacks", "waits_for", "changes"] {
+                row[field] = draft[field].clone();
+            }
         }
     }
     printer.rows(rows, &ROLES)?;
@@ -101,18 +111,22 @@ fn show(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
     for draft in &drafts {
         let role = draft["role"].as_str().unwrap_or_default();
         for change in draft["changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if change.starts_with("as before") {
+                continue;
+            }
             say(&format!(" {role}: {change}"))?;
         }
     }
     Ok(())
 }
 
-const ROLES: [(&str, &str); 5] = [
+const ROLES: [(&str, &str); 6] = [
     ("role", "role"),
-    ("published", "published"),
+    ("version", "published"),
     ("until", "until"),
     ("prepared", "prepared"),
     ("signed", "signed"),
+    ("waits for", "lacks"),
 ];
 
 fn describe(says: &impl Metadata) -> (u64, String) {

@@ -80,12 +80,10 @@ pub(super) fn add(printer: &Printer, releases: &ReleaseFolder, add: &Add) -> any
     let (hardware, tiers) = (words(&add.hardware)?, words(&add.tier)?);
     add.tier.iter().try_for_each(|tier| Tier::named(tier).map(drop))?;
     let requires = add.requires.iter().map(|text| requirement(text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let file = File::open(&add.file).with_context(|| format!("cannot read {}", add.file.display()))?;
+    ensure!(file.metadata()?.is_file(), "{} is not a file", add.file.display());
     let minisig = match &add.builder {
-        Some(key) => {
-            let file = File::open(&add.file);
-            let file = file.with_context(|| format!("cannot read {}", add.file.display()))?;
-            unlock_builder(key)?.sign(BufReader::new(file), &name.to_string())?
-        }
+        Some(key) => unlock_builder(key)?.sign(BufReader::new(file), &name.to_string())?,
         None => signed_beside(&add.file, &name)?,
     };
     let security_epoch = add.security_epoch;
@@ -151,6 +149,22 @@ pub(super) fn builders(
     says.targets.insert(BUILDERS.to_owned(), names);
     releases.put_draft("targets", &Draft::new(says))?;
     prepared(printer, releases)
+}
+
+pub(super) fn discard(printer: &Printer, releases: &ReleaseFolder, role: &str) -> anyhow::Result<()> {
+    let is_known = releases.offline_roles()?.iter().any(|known| known == role);
+    ensure!(
+        is_known && releases.has_draft(role)?,
+        "nothing is prepared of {role}; see `noderrctl release show`"
+    );
+    ensure!(
+        role != "root" || releases.newest_version("root")?.is_some(),
+        "without its first root the folder is none: remove {} instead",
+        releases.root().display()
+    );
+    releases.remove_draft(role)?;
+    printer
+        .done(&serde_json::json!({ "discarded": role }), &format!("nothing is prepared of {role} any more"))
 }
 
 pub(super) fn renew(printer: &Printer, releases: &ReleaseFolder, days: u32) -> anyhow::Result<()> {

@@ -3,8 +3,9 @@
 use super::super::Printer;
 use super::super::key_files::{public, unlock};
 use super::seen::Seen;
+use super::waiting::waiting;
 use anyhow::{bail, ensure};
-use noderr_releases::{Prepared, Progress, ReleaseFolder};
+use noderr_releases::{Prepared, Progress, ReleaseFolder, listed};
 use serde_json::json;
 use std::io::BufRead as _;
 use std::path::Path;
@@ -12,17 +13,12 @@ use std::path::Path;
 pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes: bool) -> anyhow::Result<()> {
     Seen::check(key, releases)?;
     let prepared = releases.prepared_for(&public(key)?)?;
-    ensure!(
-        !prepared.is_empty(),
-        "there is nothing prepared that this key may sign; see `noderrctl release show`"
-    );
-    for Prepared { progress, changes, .. } in &prepared {
-        let Progress { role, version, expires, signed, needed } = progress;
-        eprintln!("{role}, version {version}, ends {expires}, signed by {signed} of {needed}:");
-        for change in changes {
-            eprintln!("  {change}");
-        }
+    if prepared.is_empty() {
+        let waits = waiting(releases)?;
+        let waits = if waits.is_empty() { String::new() } else { format!(" ({})", waits.join("; ")) };
+        bail!("there is nothing prepared that this key may sign and has not signed{waits}");
     }
+    show(&prepared);
     if !yes {
         eprint!("sign this? yes or no: ");
         let mut said = String::new();
@@ -40,10 +36,29 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
     let signed: Vec<_> = prepared.iter().map(|prepared| prepared.progress.role.clone()).collect();
     releases.sign(prepared, &*unlocked)?;
     Seen::keep(key, releases)?;
-    let waits = |Prepared { progress: Progress { role, signed, needed, .. }, .. }| {
-        format!("{role} takes {} more", needed.saturating_sub(signed))
-    };
-    let waits: Vec<_> = releases.prepared()?.into_iter().map(waits).collect();
-    let then = if waits.is_empty() { "nothing waits any more".to_owned() } else { waits.join(", ") };
-    printer.done(&json!({ "signed": signed }), &format!("signed {}; {then}", signed.join(", ")))
+    let waits = waiting(releases)?;
+    let then = if waits.is_empty() { "nothing waits any more".to_owned() } else { waits.join("; ") };
+    printer.done(&json!({ "signed": signed }), &format!("signed {}; {then}", listed(&signed)))
+}
+
+/// Shows what is to be signed: roles that say the same together.
+fn show(prepared: &[Prepared]) {
+    let mut rest: Vec<_> = prepared.iter().collect();
+    while let Some(first) = rest.first().copied() {
+        let Progress { version, expires, signed, needed, .. } = &first.progress;
+        let says = |one: &Prepared| {
+            let Progress { version, expires, signed, needed, .. } = one.progress;
+            (version, expires, signed, needed, one.changes.clone())
+        };
+        let (same, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|one| says(one) == says(first));
+        let roles: Vec<_> = same.iter().map(|one| one.progress.role.clone()).collect();
+        eprintln!("{}, version {version}, ends {expires}, signed by {signed} of {needed}:", listed(&roles));
+        for change in &first.changes {
+            eprintln!("  {change}");
+        }
+        if first.changes.is_empty() {
+            eprintln!("  names nothing");
+        }
+        rest = others;
+    }
 }
