@@ -102,6 +102,8 @@ enum Campaign {
     Planes,
     /// kill -9 of a box in the middle of transfers, 500 times.
     Fetch,
+    /// An artefact of 4.5 GiB, packed, published, fetched and updated (takes 30 GB of disk).
+    Large,
 }
 
 fn main() -> ExitCode {
@@ -130,6 +132,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 Campaign::Kills => campaign::kills(folder.path(), 50, seed).await,
                 Campaign::Outages => campaign::outages(folder.path(), Planes::One, CUT, seed).await,
                 Campaign::Fetch => campaign::fetches(folder.path(), 500, seed).await,
+                Campaign::Large => campaign::large(folder.path(), 4608, seed).await,
                 Campaign::Planes => campaign::outages(folder.path(), Planes::Two, CUT, seed).await,
             }
         }

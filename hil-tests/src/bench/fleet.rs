@@ -1,8 +1,9 @@
 //! A fleet at one control plane: peers with certificates and addresses of their own that behave as nodes do. They hold sessions,
 //! give signs of life, and come back after the control plane was killed. The clients run on the same machine.
 
-use super::process::{memory_kib, ticks};
+use super::process::ticks;
 use anyhow::Context as _;
+use noderr_hil::memory_kib;
 use noderr_hil::{Lab, LabOptions, Mosquitto, Papers, Peer, hello, scratch, until};
 use noderr_part::Backoff;
 use noderr_protocol::{Down, Heartbeat, List, Message as _, Up};

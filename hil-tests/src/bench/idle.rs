@@ -2,9 +2,10 @@
 //! once after it has sent what it kept in a week without a network.
 
 use super::load::sample;
-use super::process::{memory_kib, ticks};
+use super::process::ticks;
 use anyhow::Context as _;
 use noderr_hil::manager::noise;
+use noderr_hil::memory_kib;
 use noderr_hil::{BoxOptions, Lab, LabOptions, ProcessRig, Publisher, ReleaseManager, binary};
 use noderr_protocol::Lane;
 use noderr_spool::{Spool, SpoolConfig};

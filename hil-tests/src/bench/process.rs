@@ -23,10 +23,3 @@ pub(super) fn descendants(pid: u32) -> anyhow::Result<Vec<u32>> {
     }
     Ok(found.split_off(1))
 }
-
-/// The KiB in a line of a process's status, such as `VmRSS:`.
-pub(super) fn memory_kib(pid: u32, what: &str) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(what)).context("no such line")?;
-    Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
-}

@@ -2,8 +2,10 @@
 //! Every campaign prints its seed.
 
 mod fetch;
+mod large;
 
 pub use fetch::{bring, fetches};
+pub use large::large;
 
 use crate::lab::{Lab, LabOptions};
 use crate::proxy::LinkQuality;

@@ -71,6 +71,11 @@ async fn every_database_that_was_kept_is_upgraded_with_all_that_is_in_it() -> an
             .await?;
         }
         assert_eq!((samples, alerts), (inserts("telemetry"), inserts("alerts")));
+        for (path, table) in
+            [("/releases", "releases"), ("/channels", "channels"), ("/deployments", "deployments")]
+        {
+            assert_eq!(count(&plane, path).await?, inserts(table), "{path}");
+        }
         let chain = admin.get("/audit/check").await?.expect(200)?;
         assert_eq!(chain["intact"], json!(true), "{chain}");
 

@@ -3,8 +3,9 @@
 
 use crate::bench::line;
 use crate::bench::load::{Answer, Manner, Outcome, connect, drive, greet};
-use crate::bench::process::{descendants, memory_kib, ticks};
+use crate::bench::process::{descendants, ticks};
 use anyhow::Context as _;
+use noderr_hil::memory_kib;
 use noderr_hil::{ControlOptions, Lab, LabOptions, Mosquitto, Papers, Peer, scratch};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
