@@ -132,7 +132,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 Campaign::Kills => campaign::kills(folder.path(), 50, seed).await,
                 Campaign::Outages => campaign::outages(folder.path(), Planes::One, CUT, seed).await,
                 Campaign::Fetch => campaign::fetches(folder.path(), 500, seed).await,
-                Campaign::Large => campaign::large(folder.path(), 4608, seed).await,
+                Campaign::Large => campaign::large(folder.path(), 4608).await,
                 Campaign::Planes => campaign::outages(folder.path(), Planes::Two, CUT, seed).await,
             }
         }

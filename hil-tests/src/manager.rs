@@ -4,10 +4,10 @@ use crate::binaries::binary;
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_cli::Client;
-use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseKind, ReleaseName};
+use noderr_protocol::release::{Builders, Manifest, ReleaseName};
 use noderr_releases::{
-    BuilderKey, Draft, FileKey, NewRelease, PublicKey, ReleaseFolder, ReleaseKey as _, Roles, Root, Targets,
-    new_unlocked_builder, shelf_of, shelves,
+    BuilderKey, Draft, FileKey, FirstKeys, NewRelease, PublicKey, ReleaseFolder, ReleaseKey as _, Targets,
+    new_unlocked_builder, shelf_of,
 };
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -42,25 +42,14 @@ impl ReleaseManager {
             builder: secret,
             builder_key,
         };
-        let [a, b] = manager.root.each_ref().map(|key| key.public());
-        let roles = Roles {
-            root: (&[a, b], 2),
-            targets: (&[manager.targets.public()], 1),
-            snapshot: (&[online], 1),
-            timestamp: (&[online], 1),
+        let keys = FirstKeys {
+            root: (&manager.root.each_ref().map(|key| key.public()), 2),
+            targets: manager.targets.public(),
+            kinds: [manager.kinds.public(); 2],
+            online,
         };
-        let ends = Timestamp::now() + YEAR;
-        let mut top = Targets::new(1, ends);
-        let builders = serde_json::to_vec(&Builders { keys: vec![manager.builder_key.clone()] })?;
-        top.targets.insert(BUILDERS.to_owned(), manager.folder.put_target(BUILDERS, &builders)?);
-        for kind in ReleaseKind::KNOWN.iter().map(|kind| kind.name()) {
-            top.delegate(&kind, &[&format!("{kind}/*/*")], &[manager.kinds.public()], 1);
-            for (role, says) in shelves(&kind, ends, &[manager.kinds.public()], 1) {
-                manager.folder.put_draft(&role, &Draft::new(says))?;
-            }
-        }
-        manager.folder.put_draft("targets", &Draft::new(top))?;
-        manager.folder.put_draft("root", &Draft::new(Root::new(1, ends, &roles)))?;
+        let builders = Builders { keys: vec![manager.builder_key.clone()] };
+        manager.folder.begin(&keys, &builders, Timestamp::now() + YEAR)?;
         manager.sign()?;
         Ok(manager)
     }
@@ -135,10 +124,7 @@ impl ReleaseManager {
 
     /// Takes a release back.
     pub fn withdraw(&self, name: &str) -> anyhow::Result<()> {
-        let role = shelf_of(&name.parse()?);
-        let mut says = self.folder.next(&role)?;
-        ensure!(says.targets.remove(name).is_some(), "there is no {name}");
-        self.folder.put_draft(&role, &Draft::new(says))?;
+        self.folder.withdraw(&name.parse()?)?;
         self.sign()
     }
 

@@ -103,13 +103,17 @@ impl Client {
     }
 
     /// GETs a file that the control plane hands out to everybody.
-    pub async fn file(&self, path: &str) -> Result<Vec<u8>, ApiError> {
+    pub async fn handed_out(&self, path: &str) -> Result<Vec<u8>, ApiError> {
         let response = self.http.get(format!("{}{path}", self.base)).send().await;
         let response = response.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         if !status.is_success() {
-            let detail = format!("{} does not hand {path} out: nothing is published yet", self.base);
-            return Err(ApiError::Refused { status: status.as_u16(), kind: "not-found".to_owned(), detail });
+            let (kind, detail) = if status == StatusCode::NOT_FOUND {
+                ("not-found", format!("{} hands no {path} out: nothing is published yet", self.base))
+            } else {
+                ("failed", format!("{} does not hand {path} out", self.base))
+            };
+            return Err(ApiError::Refused { status: status.as_u16(), kind: kind.to_owned(), detail });
         }
         Ok(response.bytes().await.map_err(|error| self.unreachable(&error))?.to_vec())
     }

@@ -41,11 +41,23 @@ pub enum HsmError {
     /// No such key.
     #[error("there is no key labelled `{0}` on the token")]
     NoKey(String),
+    /// A key that was to be made.
+    #[error("a key labelled `{0}` is on the token already")]
+    Taken(String),
+    /// A key that others may have copies of.
+    #[error("the token gives copies of the key labelled `{0}`: that is no key that nobody else has")]
+    Extractable(String),
+    /// More than one token.
+    #[error("two tokens are labelled `{0}`: give one of them another label")]
+    TwoTokens(String),
+    /// The key has been replaced.
+    #[error("the token has another key labelled `{0}` than before")]
+    AnotherKey(String),
     /// Only one half of a key, or a key of another kind.
     #[error("the key labelled `{0}` is not a whole ECDSA key on P-256")]
     NotAKey(String),
     /// The device has answered with something that is no signature.
-    #[error("the HSM has signed with something that is no signature")]
+    #[error("the HSM answered with something that is no signature")]
     NotASignature,
 }
 
@@ -63,27 +75,36 @@ struct Login {
     private: ObjectHandle,
 }
 
-/// What is done where the token has no key of that name.
+/// What is expected of the token.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    Refuse,
-    Make,
+enum Expected {
+    /// The key is there.
+    There,
+    /// The key is there, or is made.
+    ThereOrMade,
+    /// The key is not there, and is made.
+    Made,
 }
 
 impl HsmKey {
     /// Logs in and finds the key.
     pub fn open(config: HsmConfig) -> Result<Self, HsmError> {
-        Self::log_in(config, Missing::Refuse)
+        Self::log_in(config, Expected::There)
     }
 
     /// Logs in and finds the key, or makes one where there is none.
     pub fn open_or_create(config: HsmConfig) -> Result<Self, HsmError> {
-        Self::log_in(config, Missing::Make)
+        Self::log_in(config, Expected::ThereOrMade)
     }
 
-    fn log_in(config: HsmConfig, missing: Missing) -> Result<Self, HsmError> {
+    /// Logs in and makes the key, which must not be there yet.
+    pub fn create(config: HsmConfig) -> Result<Self, HsmError> {
+        Self::log_in(config, Expected::Made)
+    }
+
+    fn log_in(config: HsmConfig, expected: Expected) -> Result<Self, HsmError> {
         let library = open_library(&config.module)?;
-        let (session, public, private) = log_in(&library, &config, missing)?;
+        let (session, public, private) = log_in(&library, &config, expected)?;
         let login = Mutex::new(Some(Login { session, private }));
         Ok(Self { library, config, public, login })
     }
@@ -111,9 +132,9 @@ impl HsmKey {
         }
         // The device may have been restarted, and forgotten the session: one more try with a new one.
         *login = None;
-        let (session, public, private) = log_in(&self.library, &self.config, Missing::Refuse)?;
+        let (session, public, private) = log_in(&self.library, &self.config, Expected::There)?;
         if public != self.public {
-            return Err(HsmError::NotAKey(self.config.key.clone()));
+            return Err(HsmError::AnotherKey(self.config.key.clone()));
         }
         let Login { session, private } = login.insert(Login { session, private });
         Ok(session.sign(&Mechanism::Ecdsa, *private, digest)?)
@@ -129,12 +150,12 @@ fn open_library(module: &Path) -> Result<Pkcs11, TokenError> {
 fn log_in(
     library: &Pkcs11,
     config: &HsmConfig,
-    missing: Missing,
+    expected: Expected,
 ) -> Result<(Session, Vec<u8>, ObjectHandle), HsmError> {
     let mut found = None;
     for slot in library.get_slots_with_token()? {
-        if library.get_token_info(slot)?.label() == config.token {
-            found = Some(slot);
+        if library.get_token_info(slot)?.label() == config.token && found.replace(slot).is_some() {
+            return Err(HsmError::TwoTokens(config.token.clone()));
         }
     }
     let slot = found.ok_or_else(|| HsmError::NoToken(config.token.clone()))?;
@@ -144,11 +165,16 @@ fn log_in(
     let find = |class| session.find_objects(&[Attribute::Class(class), label.clone()]);
     let (public, private) = match (&find(ObjectClass::PUBLIC_KEY)?[..], &find(ObjectClass::PRIVATE_KEY)?[..])
     {
-        ([], []) if missing == Missing::Make => make(&session, &label)?,
+        ([], []) if expected != Expected::There => make(&session, &label)?,
         ([], []) => return Err(HsmError::NoKey(config.key.clone())),
+        (_, _) if expected == Expected::Made => return Err(HsmError::Taken(config.key.clone())),
         ([public], [private]) => (*public, *private),
         _ => return Err(HsmError::NotAKey(config.key.clone())),
     };
+    let may_leave = session.get_attributes(private, &[AttributeType::Extractable])?;
+    if may_leave.contains(&Attribute::Extractable(true)) {
+        return Err(HsmError::Extractable(config.key.clone()));
+    }
     let wanted = [AttributeType::EcParams, AttributeType::EcPoint];
     let (mut curve, mut point) = (Vec::new(), Vec::new());
     for attribute in session.get_attributes(public, &wanted)? {

@@ -9,6 +9,7 @@ use crate::words;
 use noderr_archive::{Index, Packed, Unpacked, check_artefact, pack};
 use noderr_protocol::HexDigest;
 use noderr_protocol::release::{BUILDERS, Builders, MAX_MANIFEST, Manifest, ReleaseName};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
@@ -192,20 +193,39 @@ impl ReleaseFolder {
 
     /// Boxes that hold what has a greater epoch would not take it.
     fn check_epoch(&self, manifest: &Manifest) -> Result<(), ReleaseError> {
-        let series = &manifest.release.series;
-        for (name, target) in self.releases()?.into_iter().filter(|(name, _)| name.series == *series) {
-            let other = self.manifest(&name.to_string(), &target)?;
-            if other.release.version < manifest.release.version
-                && other.security_epoch > manifest.security_epoch
-            {
-                return Err(ReleaseError::Epoch {
-                    release: manifest.release.to_string(),
-                    epoch: manifest.security_epoch,
-                    before: format!("{name} has {}", other.security_epoch),
-                });
+        let (this, epoch) = (&manifest.release, manifest.security_epoch);
+        for other in self.ever_named(this)? {
+            let (is_older, before) = (other.release.version < this.version, other.security_epoch);
+            if (is_older && before > epoch) || (!is_older && before < epoch) {
+                let before = format!("{} has {before}", other.release);
+                return Err(ReleaseError::Epoch { release: this.to_string(), epoch, before });
             }
         }
         Ok(())
+    }
+
+    /// The manifests of all releases of a name that were ever published or are prepared: boxes may hold those that are withdrawn.
+    fn ever_named(&self, release: &ReleaseName) -> Result<Vec<Manifest>, ReleaseError> {
+        let mut named: BTreeMap<String, TargetFile> = BTreeMap::new();
+        for role in self.offline_roles()?.into_iter().filter(|role| role != "root") {
+            let drafts = self.draft::<Targets>(&role)?.into_iter();
+            let mut all: Vec<_> = drafts.collect();
+            for version in 1..=self.newest_version(&role)?.unwrap_or_default() {
+                all.extend(self.published::<Targets>(&role, version)?);
+            }
+            for says in all {
+                named.extend(says.says().targets.clone());
+            }
+        }
+        let is_of_series =
+            |name: &str| name.parse::<ReleaseName>().is_ok_and(|other| other.series == release.series);
+        let of_series = named.iter().filter(|(name, _)| is_of_series(name));
+        // What was withdrawn long ago may not be in this copy of the folder any more.
+        let manifests = of_series.map(|(name, target)| match self.manifest(name, target) {
+            Err(ReleaseError::Io { why, .. }) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            manifest => manifest.map(Some),
+        });
+        manifests.filter_map(Result::transpose).collect()
     }
 
     fn pack(&self, artefact: &Path) -> Result<Packed, ReleaseError> {

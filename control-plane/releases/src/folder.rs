@@ -118,13 +118,8 @@ impl ReleaseFolder {
         replace(&self.drafts(), &format!("{role}.json"), &draft.to_bytes()?)
     }
 
-    /// Whether something is prepared of a role.
-    pub fn has_draft(&self, role: &str) -> Result<bool, ReleaseError> {
-        Ok(self.draft_bytes(role)?.is_some())
-    }
-
     /// Forgets a draft.
-    pub fn remove_draft(&self, role: &str) -> Result<(), ReleaseError> {
+    pub(crate) fn remove_draft(&self, role: &str) -> Result<(), ReleaseError> {
         remove(&self.drafts().join(format!("{role}.json")))
     }
 

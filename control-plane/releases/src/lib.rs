@@ -22,6 +22,7 @@
 //! ```
 
 mod artefacts;
+mod begin;
 mod builders;
 mod check;
 mod draft;
@@ -37,6 +38,7 @@ mod stick;
 mod words;
 
 pub use artefacts::{NewRelease, check_index};
+pub use begin::FirstKeys;
 pub use builders::{BuilderKey, new_builder, new_unlocked_builder};
 pub use check::Artefacts;
 pub use draft::Draft;
@@ -49,7 +51,7 @@ pub use metadata::{
 pub use online::{refresh_online, refresh_online_from};
 pub use shelves::{shelf_of, shelves};
 pub use signing::{Prepared, Progress};
-pub use stick::OnlineWord;
+pub use stick::OnlineFiles;
 pub use words::listed;
 
 /// Why a release cannot be made as asked.
@@ -110,7 +112,7 @@ pub enum ReleaseError {
     },
     /// A security epoch that falls.
     #[error(
-        "{release} would have the security epoch {epoch}, and {before}: boxes would not take it; raise it with --security-epoch"
+        "{release} would have the security epoch {epoch}, and {before}: later versions have the same or a greater one, and boxes take no smaller one; see --security-epoch"
     )]
     Epoch {
         /// The release.
@@ -128,9 +130,20 @@ pub enum ReleaseError {
         /// Why.
         why: noderr_archive::NotTheArtefact,
     },
-    /// What the control plane says is of no use.
-    #[error("what the control plane says cannot be laid on a stick: {0}")]
-    Word(String),
+    /// There is no such release.
+    #[error("there is no release {0}; see `noderrctl release list`")]
+    NoRelease(String),
+    /// A role has no draft.
+    #[error("nothing is prepared of {0}; see `noderrctl release show`")]
+    NoDraft(String),
+    /// The draft is all that there is of a role.
+    #[error(
+        "{0} has no version before this draft, and the folder is none without the role: begin the folder anew instead"
+    )]
+    OnlyVersion(String),
+    /// What the control plane has signed does not go onto a stick.
+    #[error("what the control plane hands out cannot be laid on a stick: {0}")]
+    NotForAStick(String),
     /// Something is missing that must be published first.
     #[error("{0} is not published yet")]
     Missing(String),

@@ -160,6 +160,7 @@ impl ReleaseFolder {
                 _ => self.draft(&role)?.map(Any::Targets),
             };
             let Some(draft) = draft else { continue };
+            // A power cut came before the draft was removed.
             if self.is_published(&role)? {
                 continue;
             }
@@ -221,7 +222,12 @@ impl ReleaseFolder {
     }
 
     /// Publishes the drafts that have enough signatures, those above first: nothing is published whose signers are not.
-    fn settle(&self) -> Result<(), ReleaseError> {
+    pub fn settle(&self) -> Result<(), ReleaseError> {
+        for role in self.offline_roles()? {
+            if self.draft_bytes(&role)?.is_some() && self.is_published(&role)? {
+                self.remove_draft(&role)?;
+            }
+        }
         for Prepared { progress, draft, .. } in self.prepared()? {
             if progress.signed < progress.needed || self.waits_for_above(&progress.role)? {
                 continue;
@@ -239,14 +245,10 @@ impl ReleaseFolder {
         self.remove_draft(role)
     }
 
-    /// Whether a draft is published as it is: a power cut came before the draft was removed.
+    /// Whether a draft is published as it is.
     fn is_published(&self, role: &str) -> Result<bool, ReleaseError> {
         let newest = self.newest_version(role)?.unwrap_or_default();
-        let same = self.draft_bytes(role)? == self.bytes(role, newest)?;
-        if same {
-            self.remove_draft(role)?;
-        }
-        Ok(same)
+        Ok(self.draft_bytes(role)? == self.bytes(role, newest)?)
     }
 
     /// A draft is the next version.

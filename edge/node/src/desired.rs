@@ -184,6 +184,13 @@ pub(crate) struct Wish<T> {
     pub(crate) body: Option<T>,
 }
 
+impl<T> Wish<T> {
+    /// The version of the document; 0 if it cannot be read.
+    pub(crate) fn version(&self) -> u64 {
+        self.origin.as_ref().map_or(0, |(version, _)| *version)
+    }
+}
+
 impl<T: SectionBody> Wishes<T> {
     /// The next wish. A section that cannot be read is answered here, and what was in force stays so, over a start too.
     pub(crate) async fn next(&mut self) -> Option<Wish<T>> {

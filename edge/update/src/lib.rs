@@ -6,6 +6,7 @@
 //! release into the [`Store`], where only what was read and checked to its end is a [`VerifiedArtefact`].
 
 mod account;
+mod epochs;
 mod fetch;
 mod machine;
 mod places;
@@ -19,6 +20,7 @@ mod store;
 mod trust;
 mod way;
 
+pub use epochs::Epochs;
 pub use fetch::{Answer, FetchError, Fetcher, Meter, Reach};
 pub use machine::{Setback, Stage};
 pub use policy::{Allowance, ThisBox};

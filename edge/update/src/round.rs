@@ -1,6 +1,7 @@
 //! A round of work: brings the releases that are wanted, one after another. Metadata, connections and indexes live only as
 //! long as the round does.
 
+use crate::epochs::Epochs;
 use crate::fetch::{Fetcher, Reach};
 use crate::machine::{Event, Setback, Stage};
 use crate::places::{Failed, Place, in_background, place_in, places_of};
@@ -30,6 +31,7 @@ pub struct Round {
     store: Store,
     data: Arc<Folder>,
     purse: Purse,
+    epochs: Epochs,
     clock: Clock,
     builders: Builders,
     known: Known,
@@ -67,10 +69,22 @@ impl Round {
         let trust = Trust::open(&data.root().join("releases/trust"), root, repository, limits)?;
         let meter = fetcher.meter().clone();
         let purse = Purse::open(data.clone(), settings.allowance, meter, clock.clone());
-        let store = store_in(&data, settings.store);
+        let (store, epochs) = (store_in(&data, settings.store), Epochs::open(data.clone()));
         let (builders, refreshed) = (Builders::default(), Instant::now());
-        let mut round =
-            Self { settings, folder, fetcher, trust, store, data, purse, clock, builders, known, refreshed };
+        let mut round = Self {
+            settings,
+            folder,
+            fetcher,
+            trust,
+            store,
+            data,
+            purse,
+            epochs,
+            clock,
+            builders,
+            known,
+            refreshed,
+        };
         let allowed = if round.folder.is_some() { Ok(()) } else { round.purse.allows_asking() };
         let begun = match allowed {
             Ok(()) => round.ask().await,
@@ -145,8 +159,9 @@ impl Round {
         }
         check_builder(&signed.manifest, &self.builders).map_err(StoreError::from)?;
         let held = self.store.held();
-        let manifests: Vec<_> = held.iter().map(|held| &held.signed.manifest).collect();
-        fits(&signed.manifest, &self.settings.this, &manifests)?;
+        let names: Vec<_> = held.iter().map(|held| held.release().clone()).collect();
+        fits(&signed.manifest, &self.settings.this, &names)?;
+        self.epochs.allow(&signed.manifest)?;
         let key = signed.key();
         if let Some(wrong) = self.known.wrong(&key, &self.builders) {
             return Err(wrong);
@@ -154,6 +169,7 @@ impl Round {
         if let Some(held) = held.into_iter().find(|held| held.signed.key() == key) {
             let known = self.known.clone();
             if in_background(move || Ok(known.check(&held))).await? {
+                self.epochs.raise(&signed.manifest).await?;
                 return Ok(Event::Found);
             }
         }
@@ -295,6 +311,7 @@ impl Round {
         let coming = way.coming.take().and_then(Arc::into_inner).ok_or_else(lost)?;
         let (store, key, known) = (self.store.clone(), coming.signed().key(), self.known.clone());
         let (signed, wanted) = (coming.signed().clone(), wanted.to_vec());
+        let manifest = signed.manifest.clone();
         let held = in_background(move || {
             let _one = known.hold_store();
             let held = coming.finish(&store);
@@ -306,6 +323,7 @@ impl Round {
         match held.await?.map_err(Setback::from) {
             Ok(()) => {
                 self.known.note_whole(key);
+                self.epochs.raise(&manifest).await?;
                 Ok(Event::Checked)
             }
             Err(wrong @ Setback::Refused { .. }) => {

@@ -45,7 +45,15 @@ impl Active {
     }
 }
 
+/// The largest beacon that is read.
+pub const MAX_BEACON: usize = 256 * 1024;
+
 impl Beacon {
+    /// Reads a beacon.
+    pub fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
     /// What a node should hold: of each series the release of the channel that is most its own.
     pub fn wanted(&self, tier: Option<Tier>, hardware: &[String]) -> Vec<ReleaseName> {
         let mut best: BTreeMap<String, ((bool, bool), ReleaseName)> = BTreeMap::new();

@@ -5,7 +5,7 @@ mod manifest;
 mod name;
 mod wanted;
 
-pub use beacon::{ALL_TIERS, ANY_HARDWARE, Active, Beacon};
+pub use beacon::{ALL_TIERS, ANY_HARDWARE, Active, Beacon, MAX_BEACON};
 pub use manifest::{
     Archive, BUILDERS, Builders, Content, MAX_INDEX, MAX_MANIFEST, Manifest, ManifestError, Requirement,
 };

@@ -45,7 +45,7 @@ pub(crate) struct NewKey {
     /// Where the key is written; nothing may be there yet.
     pub(crate) file: PathBuf,
     /// The key of a builder, as `minisign` makes it, in place of one that signs what is released.
-    #[arg(long, conflicts_with_all = ["module", "token", "label"])]
+    #[arg(long, conflicts_with_all = ["module", "token", "label", "existing"])]
     pub(crate) builder: bool,
     /// The PKCS#11 library of the vendor of an HSM or a smart card.
     #[arg(long, requires = "token", value_name = "LIBRARY")]
@@ -53,9 +53,12 @@ pub(crate) struct NewKey {
     /// The label of the HSM's token; the token's PIN is asked for.
     #[arg(long, requires = "module", value_name = "LABEL")]
     pub(crate) token: Option<String>,
-    /// The label of the key on the token, which is made if it is not there; without it, the name of FILE.
+    /// The label of the key on the token; without it, the name of FILE.
     #[arg(long, requires = "token", value_name = "LABEL")]
     pub(crate) label: Option<String>,
+    /// Take the key that the token has under this label, in place of making one.
+    #[arg(long, requires = "token")]
+    pub(crate) existing: bool,
 }
 
 /// FOLDER is the folder of the releases, on a disk or a stick; it travels between those who sign.

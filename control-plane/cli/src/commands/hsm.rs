@@ -1,7 +1,7 @@
 //! Keys of release managers that an HSM or a smart card keeps: the key's file says only where the key is.
 
 use super::proof::read_secret;
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use noderr_hsm::{HsmConfig, HsmKey};
 use noderr_releases::{PublicKey, ReleaseError, ReleaseKey};
 use serde::{Deserialize, Serialize};
@@ -36,13 +36,15 @@ impl HsmPlace {
         HsmReleaseKey::new(HsmKey::open(self.asked()?)?)
     }
 
-    /// Asks for the PIN, and finds the key or makes one.
-    pub(super) fn unlock_or_make(self) -> anyhow::Result<HsmReleaseKey> {
-        HsmReleaseKey::new(HsmKey::open_or_create(self.asked()?)?)
+    /// Asks for the PIN, and makes the key.
+    pub(super) fn make(self) -> anyhow::Result<HsmReleaseKey> {
+        HsmReleaseKey::new(HsmKey::create(self.asked()?)?)
     }
 
     fn asked(self) -> anyhow::Result<HsmConfig> {
         let Self { module, token, key } = self;
+        ensure!(module.is_absolute(), "{} does not say from the root where the library is", module.display());
+        eprintln!("the key is behind the library {}", module.display());
         let pin = read_secret(&format!("PIN of the token {token}: "))?.into();
         Ok(HsmConfig { module, token, key, pin })
     }

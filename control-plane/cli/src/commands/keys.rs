@@ -59,7 +59,7 @@ fn export(printer: &Printer, file: &Path, copy: &Path) -> anyhow::Result<()> {
 }
 
 fn make(printer: &Printer, new: NewKey) -> anyhow::Result<()> {
-    let NewKey { file, builder, module, token, label } = new;
+    let NewKey { file, builder, module, token, label, existing } = new;
     ensure_free(&file)?;
     if builder {
         return make_builder(printer, &file);
@@ -68,9 +68,11 @@ fn make(printer: &Printer, new: NewKey) -> anyhow::Result<()> {
         (Some(module), Some(token)) => {
             let named = || file.file_name().map(|name| name.to_string_lossy().into_owned());
             let key = label.or_else(named).context("the key needs a name")?;
+            let module =
+                module.canonicalize().with_context(|| format!("there is no {}", module.display()))?;
             let place = HsmPlace { module, token, key };
             let text = serde_json::to_vec_pretty(&place)?;
-            let key = place.unlock_or_make()?;
+            let key = if existing { place.unlock()? } else { place.make()? };
             write_pair(&file, &text, &serde_json::to_vec_pretty(key.public())?)?;
             key.public().id()
         }

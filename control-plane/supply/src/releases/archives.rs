@@ -29,24 +29,24 @@ async fn index(supply: &Supply, manifest: &Manifest) -> Result<Option<Index>, Pr
     checked.map(Some).map_err(|why| not_fit(format!("{}: {why}", manifest.release)))
 }
 
-/// What travels to a box that holds the version before, if there is one here.
-pub(super) async fn update(
+/// What travels to a box that holds the version before, if there is one here that can be compared.
+pub(super) async fn cost_of_update(
     supply: &Supply,
     manifest: &Manifest,
     new: &Index,
-    named: &[Manifest],
-) -> Result<Option<Update>, Problem> {
+    named: &[(Manifest, Vec<u8>)],
+) -> Option<Update> {
     let is_before = |other: &&Manifest| {
         let (other, this) = (&other.release, &manifest.release);
         other.series == this.series && other.version < this.version
     };
-    let Some(before) = named.iter().filter(is_before).max_by_key(|other| &other.release.version) else {
-        return Ok(None);
-    };
-    let held = index(supply, before).await?;
-    let beyond = held.and_then(|held| new.beyond(&held));
-    Ok(beyond.map(|chunks| Update {
-        from: before.release.version.to_string(),
-        bytes: i64::try_from(manifest.archive.index_bytes + chunks).unwrap_or(i64::MAX),
-    }))
+    let before = named.iter().map(|(manifest, _)| manifest).filter(is_before);
+    let before = before.max_by_key(|other| &other.release.version)?;
+    // A figure for people keeps nothing from being published.
+    let held = index(supply, before).await.inspect_err(
+        |problem| tracing::warn!(%problem, release = %before.release, "no update can be measured from it"),
+    );
+    let chunks = new.beyond(&held.ok()??)?;
+    let bytes = i64::try_from(manifest.archive.index_bytes + chunks).unwrap_or(i64::MAX);
+    Some(Update { from: before.release.version.to_string(), bytes })
 }

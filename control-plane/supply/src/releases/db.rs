@@ -211,6 +211,17 @@ pub(super) async fn unmark_withdrawn(
     .await
 }
 
+/// Marks an archive that has come again as not removed.
+pub(super) async fn unmark_removed(connection: &mut PgConnection, archive: &[u8]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE artefacts SET removed_at = NULL WHERE archive_sha256 = $1 AND removed_at IS NOT NULL",
+        archive
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// A release and its artefact.
 pub(super) struct ReleaseRow {
     pub(super) id: Uuid,

@@ -66,13 +66,13 @@ impl Job<Arc<Supply>> for ForgetArchives {
         for archive in &archives {
             // Removed before it is marked: what a crash leaves is removed again.
             supply.objects.remove(&hex::encode(archive)).await?;
-            unneeded::mark_removed(&mut tx, archive, true).await?;
+            unneeded::mark_removed(&mut tx, archive).await?;
         }
         // Uploaded, and never published.
         let before = SystemTime::now().checked_sub(UNNAMED).unwrap_or(SystemTime::UNIX_EPOCH);
         let stored = supply.objects.stored_before(before).await?;
         let stored: Vec<_> = stored.iter().filter_map(|name| hex::decode(name).ok()).collect();
-        let nobodys = unneeded::nobodys(&mut tx, &stored).await?;
+        let nobodys = unneeded::never_published(&mut tx, &stored).await?;
         for archive in &nobodys {
             supply.objects.remove(&hex::encode(archive)).await?;
         }

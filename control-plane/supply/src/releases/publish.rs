@@ -81,7 +81,6 @@ pub(super) async fn publish(
     db::hold_supply(connection).await?;
     let shown = checked_of(supply, connection, publication, Strictness::Fit).await?;
     store(connection, &shown).await?;
-    let manifests: Vec<_> = shown.releases.iter().map(|(manifest, _)| manifest.clone()).collect();
     let mut added = Vec::new();
     for (manifest, sha256) in &shown.releases {
         let is_new = match db::note_release(connection, manifest, sha256, by).await? {
@@ -96,7 +95,7 @@ pub(super) async fn publish(
         };
         if is_new {
             let index = archives::require_index(supply, manifest).await?;
-            let update = archives::update(supply, manifest, &index, &manifests).await?;
+            let update = archives::cost_of_update(supply, manifest, &index, &shown.releases).await;
             db::note_update(connection, &manifest.release, update.as_ref()).await?;
             added.push(manifest.release.to_string());
         }

@@ -44,7 +44,7 @@ struct Release {
     bytes: i64,
     /// Bytes that travel to a box that has nothing of it.
     archive_bytes: i64,
-    /// The version before that was there when this one was published.
+    /// The earlier version that `update_bytes` counts from; absent if none was here when this one was published.
     update_from: Option<String>,
     /// Bytes that travel to a box that holds that version.
     update_bytes: Option<i64>,

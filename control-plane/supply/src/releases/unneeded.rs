@@ -24,7 +24,7 @@ pub(super) async fn archives(connection: &mut PgConnection, keep: i64) -> sqlx::
 }
 
 /// Which of these archives no publication has ever named.
-pub(super) async fn nobodys(
+pub(super) async fn never_published(
     connection: &mut PgConnection,
     archives: &[Vec<u8>],
 ) -> sqlx::Result<Vec<Vec<u8>>> {
@@ -37,16 +37,10 @@ pub(super) async fn nobodys(
     .await
 }
 
-pub(super) async fn mark_removed(
-    connection: &mut PgConnection,
-    archive: &[u8],
-    removed: bool,
-) -> sqlx::Result<()> {
+pub(super) async fn mark_removed(connection: &mut PgConnection, archive: &[u8]) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE artefacts SET removed_at = CASE WHEN $2 THEN now() END
-         WHERE archive_sha256 = $1 AND (removed_at IS NULL) = $2",
-        archive,
-        removed
+        "UPDATE artefacts SET removed_at = now() WHERE archive_sha256 = $1 AND removed_at IS NULL",
+        archive
     )
     .execute(connection)
     .await?;

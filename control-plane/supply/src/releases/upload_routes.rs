@@ -3,7 +3,6 @@
 use super::db;
 use super::releaser::Releaser;
 use super::terms::WRITE_RELEASES;
-use super::unneeded;
 use super::uploads::Progress;
 use crate::state::Supply;
 use axum::extract::{DefaultBodyLimit, State};
@@ -104,7 +103,7 @@ async fn found_again(supply: &Supply, archive: &HexDigest, progress: &Progress) 
     // Nobody removes it meanwhile.
     db::hold_supply(&mut tx).await?;
     if let Progress::Stored = supply.uploads.progress(archive).await? {
-        unneeded::mark_removed(&mut tx, &archive.0, false).await?;
+        db::unmark_removed(&mut tx, &archive.0).await?;
     }
     Ok(tx.commit().await?)
 }

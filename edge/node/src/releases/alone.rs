@@ -1,23 +1,24 @@
-//! What the node should hold while nobody tells it: once it has had no session for a while, it asks for the beacon, or looks at a
-//! stick. What it has heard stays so until it is told again.
+//! What the node should hold while it has no session: after a while the node asks for the beacon, and keeps the answer until there
+//! is a session again.
 
-use super::{source, stick};
+use super::source;
 use crate::shared::Shared;
 use anyhow::Context as _;
 use noderr_link::LinkState;
 use noderr_part::Document;
-use noderr_protocol::release::{Beacon, ReleaseName, Tier};
+use noderr_protocol::release::{Beacon, MAX_BEACON, ReleaseName, Tier};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The largest beacon that is read.
-const LARGEST: u64 = 256 * 1024;
-
 /// How long the node has been alone, and what it has heard meanwhile.
 #[derive(Debug)]
-pub(super) struct Alone(Mutex<Silence>);
+pub(super) struct Alone {
+    /// Of the document that the node was told last.
+    desired_version: u64,
+    silence: Mutex<Silence>,
+}
 
 #[derive(Debug)]
 struct Silence {
@@ -25,11 +26,11 @@ struct Silence {
     heard: Heard,
 }
 
-/// What the beacon, or a stick, has said last.
+/// What the beacon has said last, or what has come on a stick.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Heard {
     /// The desired state that was the newest then: one that is newer counts instead.
-    told: u64,
+    desired_version: u64,
     wanted: Option<Vec<String>>,
 }
 
@@ -42,12 +43,14 @@ fn ask_after(shared: &Shared) -> Duration {
 }
 
 impl Alone {
-    pub(super) fn new(shared: &Shared) -> Self {
-        Self(Mutex::new(Silence { since: None, heard: shared.data.read_or_default() }))
+    /// Waits for the disk.
+    pub(super) fn new(shared: &Shared, desired_version: u64) -> Self {
+        let silence = Mutex::new(Silence { since: None, heard: shared.data.read_or_default() });
+        Self { desired_version, silence }
     }
 
     fn silence(&self) -> MutexGuard<'_, Silence> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For how long the node has had no session; not at all where it was turned away.
@@ -66,41 +69,40 @@ impl Alone {
         }
     }
 
-    /// What a node of this tier should hold while it is alone, if anybody has said so since it was told.
-    pub(super) async fn wanted(
-        &self,
-        shared: &Shared,
-        tier: Option<Tier>,
-        told: &[ReleaseName],
-    ) -> Option<Vec<ReleaseName>> {
-        let lasts = self.lasts(shared)?;
-        let heard = self.heard(shared);
-        if lasts < ask_after(shared) {
-            return heard;
-        }
-        let wanted = match beacon(shared).await {
-            Ok(beacon) => Some(beacon.wanted(tier, &shared.config.releases.words())),
-            Err(error) => {
-                tracing::debug!(%error, "no server says what this node should hold");
-                stick::wanted(shared, tier, heard.as_deref().unwrap_or(told))
-            }
-        };
-        if let Some(wanted) = &wanted {
-            self.keep(shared, wanted).await;
-        }
-        wanted.or(heard)
+    /// Whether the node has no session.
+    pub(super) fn is_so(&self, shared: &Shared) -> bool {
+        self.lasts(shared).is_some()
     }
 
-    fn heard(&self, shared: &Shared) -> Option<Vec<ReleaseName>> {
-        let silence = self.silence();
-        let heard = silence.heard.wanted.as_ref().filter(|_| silence.heard.told == shared.desired.version());
+    /// What a node of this tier should hold while it is alone, if the beacon has said so since the node was told. Once there is a
+    /// session again, what was said is forgotten.
+    pub(super) async fn wanted(&self, shared: &Shared, tier: Option<Tier>) -> Option<Vec<ReleaseName>> {
+        if matches!(*shared.link.borrow(), LinkState::Up { .. }) {
+            self.note(shared, Heard::default()).await;
+        }
+        let lasts = self.lasts(shared)?;
+        if lasts >= ask_after(shared) {
+            match beacon(shared).await {
+                Ok(beacon) => {
+                    let wanted = beacon.wanted(tier, &shared.config.releases.words());
+                    self.keep(shared, &wanted).await;
+                    return Some(wanted);
+                }
+                Err(error) => tracing::debug!(%error, "no server says what this node should hold"),
+            }
+        }
+        let heard = self.silence().heard.clone();
+        let heard = heard.wanted.filter(|_| heard.desired_version == self.desired_version);
         heard.map(|names| names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// Keeps what was heard, over a start too: a box does not go back because its cable is cut.
-    async fn keep(&self, shared: &Shared, wanted: &[ReleaseName]) {
+    /// Keeps what the node should hold until it is told again, over a start too: a box does not go back because its cable is cut.
+    pub(super) async fn keep(&self, shared: &Shared, wanted: &[ReleaseName]) {
         let wanted = Some(wanted.iter().map(ToString::to_string).collect());
-        let heard = Heard { told: shared.desired.version(), wanted };
+        self.note(shared, Heard { desired_version: self.desired_version, wanted }).await;
+    }
+
+    async fn note(&self, shared: &Shared, heard: Heard) {
         if std::mem::replace(&mut self.silence().heard, heard.clone()) == heard {
             return;
         }
@@ -113,6 +115,6 @@ impl Alone {
 async fn beacon(shared: &Shared) -> anyhow::Result<Beacon> {
     let base = shared.config.control_plane.url.trim_end_matches('/');
     let fetcher = source::fetcher(shared)?;
-    let bytes = fetcher.all(&format!("{base}/releases/beacon.json"), LARGEST).await?;
-    serde_json::from_slice(&bytes).context("the beacon cannot be read")
+    let bytes = fetcher.all(&format!("{base}/releases/beacon.json"), MAX_BEACON as u64).await?;
+    Beacon::read(&bytes).context("the beacon cannot be read")
 }

@@ -13,12 +13,15 @@ use crate::shared::Shared;
 use alone::Alone;
 use noderr_part::Backoff;
 use noderr_protocol::release::{ReleaseName, Releases};
-use noderr_update::{Stage, store_in};
+use noderr_update::{Epochs, Round, Stage, store_in};
 use report::{Reporter, Stages};
+use source::By;
 use std::sync::Arc;
 use std::time::Duration;
+use stick::{Port, Stick};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn run(shared: Shared) {
@@ -50,9 +53,17 @@ pub(crate) async fn run(shared: Shared) {
                 () = &mut bringing => return,
             }
         };
-        bringing.await;
+        // A disk that does not answer, or a stick, keeps nobody from what is wished next.
+        if timeout(PATIENCE, bringing).await.is_err() {
+            tracing::error!("the work on releases does not end; it is left to itself");
+        }
     }
 }
+
+/// How long work that was given up may take to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a stick that is put in again waits after the one before: a loose contact costs no network.
+const STICK_REST: Duration = Duration::from_secs(20);
 
 /// What is to be done about one wish.
 struct Work {
@@ -66,12 +77,13 @@ struct Work {
 async fn keep_at_it(work: Arc<Work>, given_up: CancellationToken) {
     let mut soon = Backoff::new(Duration::from_secs(5), Duration::from_secs(900));
     let look_every = Duration::from_secs(work.shared.config.releases.look_every_s);
+    let (port, mut not_before) = (Port::new(&work.shared), Instant::now());
     loop {
-        let stick = stick::mark(&work.shared);
-        let (round, token) = (work.clone(), given_up.clone());
+        let stick = port.stick().await;
+        let (round, token, with) = (work.clone(), given_up.clone(), stick.clone());
         // Signatures, folders and a slow disk keep a thread of their own busy: the link and the watchdog have the other one.
         let round =
-            spawn_blocking(move || Handle::current().block_on(token.run_until_cancelled(round.round())));
+            spawn_blocking(move || Handle::current().block_on(token.run_until_cancelled(round.round(with))));
         let pause = match round.await {
             Ok(Some(stages)) if !stages.iter().any(|(_, stage)| matches!(stage, Stage::Waiting(_))) => {
                 soon.reset();
@@ -87,7 +99,10 @@ async fn keep_at_it(work: Arc<Work>, given_up: CancellationToken) {
         let pause = work.alone.pause(&work.shared, pause);
         tokio::select! {
             () = given_up.cancelled() => return,
-            () = stick::comes(&work.shared, stick) => soon.reset(),
+            () = port.another_is_put_in(stick.as_ref(), not_before) => {
+                not_before = Instant::now() + STICK_REST;
+                soon.reset();
+            }
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -95,28 +110,27 @@ async fn keep_at_it(work: Arc<Work>, given_up: CancellationToken) {
 
 impl Work {
     fn new(shared: &Shared, wish: Wish<Releases>) -> Self {
-        let releases = wish.body.clone().unwrap_or_default();
+        let (releases, desired_version) = (wish.body.clone().unwrap_or_default(), wish.version());
         Self {
             shared: shared.clone(),
             reporter: Reporter::new(shared, wish),
             releases,
-            alone: Alone::new(shared),
+            alone: Alone::new(shared, desired_version),
         }
     }
 
     /// One round over everything that is wanted.
-    async fn round(&self) -> Stages {
-        let told = self.told();
-        let asked = self.alone.wanted(&self.shared, self.releases.tier, &told).await;
-        let wanted = asked.unwrap_or(told);
-        let mut stages: Stages = wanted.iter().map(|release| (release.clone(), Stage::Looking)).collect();
-        if wanted.is_empty() {
-            self.reporter.show(&stages, self.reporter.spent(), None);
-            return stages;
+    async fn round(&self, stick: Option<Stick>) -> Stages {
+        let asked = self.alone.wanted(&self.shared, self.releases.tier).await;
+        let mut wanted = asked.unwrap_or_else(|| self.told());
+        if wanted.is_empty() && stick.is_none() {
+            self.reporter.show(&Vec::new(), self.reporter.spent(), None);
+            return Vec::new();
         }
-        let mut round = match source::begin(&self.shared, self.releases.tier).await {
-            Ok(round) => round,
+        let (mut round, by) = match source::begin(&self.shared, self.releases.tier, stick.as_ref()).await {
+            Ok(begun) => begun,
             Err(setback) => {
+                let mut stages = looking(&wanted);
                 let stopped = Stage::stopped(setback);
                 for (release, stage) in &mut stages {
                     *stage = if self.is_held(release) { Stage::Held } else { stopped.clone() };
@@ -125,6 +139,10 @@ impl Work {
                 return stages;
             }
         };
+        if let Some(stick) = stick.filter(|_| by == By::Stick && self.alone.is_so(&self.shared)) {
+            wanted = self.with_offers(&mut round, &stick, wanted).await;
+        }
+        let mut stages = looking(&wanted);
         for number in 0..stages.len() {
             let release = wanted[number].clone();
             let mut watcher = self.reporter.watch(&mut stages, number);
@@ -136,6 +154,33 @@ impl Work {
         stages
     }
 
+    /// What the node should hold beside what a stick offers: an offer counts once it is held, and until then nothing that is
+    /// wanted makes room for it.
+    async fn with_offers(
+        &self,
+        round: &mut Round,
+        stick: &Stick,
+        mut wanted: Vec<ReleaseName>,
+    ) -> Vec<ReleaseName> {
+        let held = store_in(&self.shared.data, self.shared.config.releases.store_limits()).held();
+        let held: Vec<_> = held.iter().map(|held| held.release().clone()).collect();
+        let words = self.shared.config.releases.words();
+        for offered in stick.offers((self.releases.tier, &words), (&wanted, &held)) {
+            let both = [wanted.clone(), vec![offered.clone()]].concat();
+            let mut stages = looking(&both);
+            let mut watcher = self.reporter.watch(&mut stages, both.len() - 1);
+            let stage = round.bring(&offered, &both, &mut watcher).await;
+            if stage == Stage::Held {
+                wanted.retain(|known| known.series != offered.series);
+                wanted.push(offered);
+                self.alone.keep(&self.shared, &wanted).await;
+            } else {
+                tracing::warn!(release = %offered, ?stage, "what the stick offers is not taken");
+            }
+        }
+        wanted
+    }
+
     /// What the control plane has told this node to hold.
     fn told(&self) -> Vec<ReleaseName> {
         self.releases.wanted.iter().filter_map(|named| ReleaseName::try_from(named).ok()).collect()
@@ -144,8 +189,13 @@ impl Work {
     /// Whether a release is held and whole, while nothing can be asked about it.
     fn is_held(&self, release: &ReleaseName) -> bool {
         let held = store_in(&self.shared.data, self.shared.config.releases.store_limits()).find(release);
-        held.is_some_and(|held| self.shared.known.check(&held))
+        let epochs = Epochs::open(self.shared.data.clone());
+        held.is_some_and(|held| epochs.allow(&held.signed.manifest).is_ok() && self.shared.known.check(&held))
     }
+}
+
+fn looking(wanted: &[ReleaseName]) -> Stages {
+    wanted.iter().map(|release| (release.clone(), Stage::Looking)).collect()
 }
 
 /// Not all boxes in the same second.

@@ -1,13 +1,15 @@
 //! Where this node's releases come from, what vouches for them, and what the node may take: by its configuration, its papers and
 //! the control plane.
 
-use super::stick;
+use super::stick::Stick;
 use crate::config::Config;
 use crate::shared::Shared;
 use anyhow::Context as _;
 use noderr_protocol::release::{Hardware, Tier};
 use noderr_protocol::{Section, SectionBody as _, Text};
 use noderr_update::{Allowance, Clock, Fetcher, Reach, Round, Setback, Settings, Source, ThisBox};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,17 +20,28 @@ const ROOT: &str = "releases/root.json";
 /// The largest root that is taken.
 const LARGEST_ROOT: u64 = 256 * 1024;
 
+/// Whose metadata a round goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Network,
+    Stick,
+}
+
 /// Begins a round for a node of this tier: over the network or, where the network is of no use, with a stick.
-pub(super) async fn begin(shared: &Shared, tier: Option<Tier>) -> Result<Round, Setback> {
-    let settings = settings(shared, tier);
-    let stick = settings.stick.clone();
+pub(super) async fn begin(
+    shared: &Shared,
+    tier: Option<Tier>,
+    stick: Option<&Stick>,
+) -> Result<(Round, By), Setback> {
+    let stick = stick.map(|stick| stick.folder.clone());
+    let settings = settings(shared, tier, stick.clone());
     let setback = match over_network(shared, settings.clone()).await {
-        Ok(round) => return Ok(round),
+        Ok(round) => return Ok((round, By::Network)),
         Err(setback) => setback,
     };
     let Some(stick) = stick else { return Err(setback) };
     match round(shared, settings, Source::Folder(stick)).await {
-        Ok(round) => Ok(round),
+        Ok(round) => Ok((round, By::Stick)),
         Err(on_stick) => {
             tracing::warn!(why = on_stick.why(), "the stick is of no use");
             Err(setback.and(&format!("the stick is of no use either: {}", on_stick.why())))
@@ -59,7 +72,7 @@ pub(super) fn now(shared: &Shared) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(u64::try_from(shared.clock.now_ms()).unwrap_or_default())
 }
 
-fn settings(shared: &Shared, tier: Option<Tier>) -> Settings {
+fn settings(shared: &Shared, tier: Option<Tier>, stick: Option<PathBuf>) -> Settings {
     let (config, url) = (&shared.config.releases, &shared.config.control_plane.url);
     Settings {
         control_plane: url.clone(),
@@ -71,7 +84,7 @@ fn settings(shared: &Shared, tier: Option<Tier>) -> Settings {
         bytes_per_s: config.kib_per_s.map(|kib| kib << 10),
         reach: reach(shared),
         store: shared.config.releases.store_limits(),
-        stick: stick::folder(shared),
+        stick,
         spread: shared.papers.borrow().enrolment.node.as_bytes().to_vec(),
         look_again: LOOK_AGAIN,
     }
@@ -106,8 +119,9 @@ async fn given_root(shared: &Shared) -> anyhow::Result<Option<Vec<u8>>> {
         let root = std::fs::read(path);
         return root.map(Some).with_context(|| format!("releases.root: cannot read {}", path.display()));
     }
-    if let Ok(root) = std::fs::read(shared.data.root().join(ROOT)) {
-        return Ok(Some(root));
+    match std::fs::read(shared.data.root().join(ROOT)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        kept => return kept.map(Some).context("the root of releases cannot be read"),
     }
     let given = shared.papers.borrow().enrolment.release_root.clone();
     let Some(given) = given else { return Ok(None) };

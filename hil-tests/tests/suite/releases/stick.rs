@@ -7,6 +7,8 @@ use noderr_hil::{BoxOptions, LabOptions, LinkQuality, SOON, until};
 use noderr_protocol::release::ReleaseRefusal;
 use noderr_update::Stage;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::Result<()> {
@@ -43,6 +45,16 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     let said = publisher.ctl(&["release", "stick", &folder, &stick("new")]).await?;
     ensure!(said.contains("holds os/generic/1.1.0; boxes take it until"), "{said}");
 
+    // A stick whose beacon names what no key has signed moves nothing, neither now nor for the stick that comes after it.
+    lie(Path::new(&stick("old")), &port)?;
+    let log = rig.log();
+    until("the lying stick to be looked at", SOON, || async {
+        Ok(fs::read_to_string(&log)?.contains("what the stick offers is not taken").then_some(()))
+    })
+    .await?;
+    rig.release_is("os/generic/1.0.0", "held", SOON).await?;
+    fs::remove_dir_all(&port)?;
+
     // Plugged in while the box runs.
     fs::rename(stick("new"), &port)?;
     let held = rig.release_is("os/generic/1.1.0", "held", SOON).await?;
@@ -50,7 +62,6 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     // Another one, on which all is older, leads the box nowhere.
     fs::rename(&port, stick("new"))?;
     fs::rename(stick("old"), &port)?;
-    let log = rig.log();
     until("the other stick to be looked at", SOON, || async {
         Ok(fs::read_to_string(&log)?.contains("the stick is of no use").then_some(()))
     })
@@ -67,6 +78,14 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     rig.network(LinkQuality::Up);
     rig.status_where("the box to be online", SOON, |status| status["online"] == true).await?;
     rig.release_is("os/generic/1.1.0", "held", SOON).await.map(drop)
+}
+
+/// A copy of a stick whose beacon names a release of the far future.
+fn lie(stick: &Path, port: &Path) -> anyhow::Result<()> {
+    let copied = Command::new("cp").arg("-r").args([stick, port]).status()?;
+    ensure!(copied.success());
+    let beacon = fs::read_to_string(port.join("beacon.json"))?;
+    Ok(fs::write(port.join("beacon.json"), beacon.replace("1.0.0", "999.0.0"))?)
 }
 
 #[tokio::test]

@@ -217,7 +217,7 @@ fn a_wrong_file_is_named_and_a_slip_is_forgotten() -> anyhow::Result<()> {
         ("release sign releases --key image", "cannot read the public half"),
         ("keys export bob copy", "key of a builder"),
         ("release add releases . os/generic/1.0.0 --builder bob", "not a file"),
-        ("release discard releases root", "without its first root"),
+        ("release discard releases root", "has no version before this draft"),
         ("release discard releases os-8", "nothing is prepared"),
     ] {
         let refused = refusal(here, arguments, "yes\na long passphrase\n")?;

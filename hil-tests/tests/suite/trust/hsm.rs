@@ -21,7 +21,12 @@ async fn a_box_believes_what_keys_in_an_hsm_sign() -> anyhow::Result<()> {
     for name in ["ben", "olga"] {
         ctl(here, &on_token(name), &pin)?;
     }
+    // A key that the token has already is taken only if that is meant.
+    let again = format!("{} --label ben", on_token("other"));
+    assert!(refusal(here, &again, &pin)?.contains("a key labelled `ben` is on the token already"));
+    ctl(here, &format!("{again} --existing"), &pin)?;
     let shown = ctl(here, "keys show ben.pub", "")?;
+    assert_eq!(shown, ctl(here, "keys show other.pub", "")?);
     assert!(shown.contains("ecdsa-sha2-nistp256"), "{shown}");
     builds(here, b"bytes")?;
     ctl(here, INIT, "")?;

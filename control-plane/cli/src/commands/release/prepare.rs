@@ -7,10 +7,8 @@ use crate::arguments::{Add, Init};
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_archive::builder_in;
-use noderr_protocol::release::{
-    BUILDERS, Builders, Manifest, ReleaseKind, ReleaseName, Requirement, Tier, Word,
-};
-use noderr_releases::{Draft, NewRelease, PublicKey, ReleaseFolder, Roles, Root, Targets, shelf_of, shelves};
+use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseName, Requirement, Tier, Word};
+use noderr_releases::{Draft, FirstKeys, NewRelease, PublicKey, ReleaseFolder, Root};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -47,24 +45,13 @@ pub(super) fn init(printer: &Printer, init: &Init) -> anyhow::Result<()> {
     );
     let builders =
         Builders { keys: init.builder.iter().map(|file| builder(file)).collect::<anyhow::Result<_>>()? };
-    let (keys, ends) = (root.iter().collect::<Vec<_>>(), in_days(init.days));
-    let roles = Roles {
-        root: (&keys, init.threshold),
-        targets: (&[&targets], 1),
-        snapshot: (&[&online], 1),
-        timestamp: (&[&online], 1),
+    let keys = FirstKeys {
+        root: (&root.iter().collect::<Vec<_>>(), init.threshold),
+        targets: &targets,
+        kinds: [&os, &models],
+        online: &online,
     };
-    let mut top = Targets::new(1, ends);
-    top.targets.insert(BUILDERS.to_owned(), releases.put_target(BUILDERS, &serde_json::to_vec(&builders)?)?);
-    for (kind, key) in ReleaseKind::KNOWN.iter().map(|kind| kind.name()).zip([&os, &models]) {
-        top.delegate(&kind, &[&format!("{kind}/*/*")], &[key], 1);
-        for (role, says) in shelves(&kind, ends, &[key], 1) {
-            releases.put_draft(&role, &Draft::new(says))?;
-        }
-    }
-    releases.put_draft("targets", &Draft::new(top))?;
-    // Last: with a root, the folder is one.
-    releases.put_draft("root", &Draft::new(Root::new(1, ends, &roles)))?;
+    releases.begin(&keys, &builders, in_days(init.days))?;
     prepared(printer, &releases)
 }
 
@@ -116,13 +103,7 @@ fn requirement(text: &str) -> anyhow::Result<Requirement> {
 }
 
 pub(super) fn withdraw(printer: &Printer, releases: &ReleaseFolder, release: &str) -> anyhow::Result<()> {
-    let role = shelf_of(&release.parse()?);
-    let mut says = releases.next(&role)?;
-    ensure!(
-        says.targets.remove(release).is_some(),
-        "there is no release {release}; see `noderrctl release list`"
-    );
-    releases.put_draft(&role, &Draft::new(says))?;
+    releases.withdraw(&release.parse()?)?;
     prepared(printer, releases)
 }
 
@@ -152,19 +133,8 @@ pub(super) fn builders(
 }
 
 pub(super) fn discard(printer: &Printer, releases: &ReleaseFolder, role: &str) -> anyhow::Result<()> {
-    let is_known = releases.offline_roles()?.iter().any(|known| known == role);
-    ensure!(
-        is_known && releases.has_draft(role)?,
-        "nothing is prepared of {role}; see `noderrctl release show`"
-    );
-    ensure!(
-        role != "root" || releases.newest_version("root")?.is_some(),
-        "without its first root the folder is none: remove {} instead",
-        releases.root().display()
-    );
-    releases.remove_draft(role)?;
-    printer
-        .done(&serde_json::json!({ "discarded": role }), &format!("nothing is prepared of {role} any more"))
+    releases.discard(role)?;
+    printer.done(&serde_json::json!({ "discarded": role }), &format!("{role} has no draft any more"))
 }
 
 pub(super) fn renew(printer: &Printer, releases: &ReleaseFolder, days: u32) -> anyhow::Result<()> {

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// Bytes of an archive that are sent at once.
 const PART: u64 = 8 << 20;
+/// How often a part is sent again.
+const TRIES: u32 = 10;
 /// How often to ask whether an archive was checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -131,7 +133,7 @@ async fn upload(client: &Client, releases: &ReleaseFolder, manifest: &Manifest) 
     let file = releases.object(archive);
     let path = format!("/release-archives/{}", file.file_name().unwrap_or_default().to_string_lossy());
     let mut progress = client.get(&path).await?;
-    let mut seen = BTreeSet::new();
+    let (mut before, mut tries) = (None, 0);
     while progress["stored"] != true {
         let offset = progress["bytes"].as_u64().unwrap_or_default();
         if progress["checking"] == true {
@@ -139,7 +141,8 @@ async fn upload(client: &Client, releases: &ReleaseFolder, manifest: &Manifest) 
             progress = client.get(&path).await?;
             continue;
         }
-        ensure!(seen.insert(offset), "the upload of {} does not get on", manifest.release);
+        tries = if before.replace(offset) == Some(offset) { tries + 1 } else { 0 };
+        ensure!(tries < TRIES, "the upload of {} does not get on", manifest.release);
         let mut part = Vec::new();
         let mut source = File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
         source.seek(SeekFrom::Start(offset))?;
@@ -151,12 +154,18 @@ async fn upload(client: &Client, releases: &ReleaseFolder, manifest: &Manifest) 
         progress = match client.put_part(&path, part, &range).await {
             // Somebody else uploads the same, or another instance has another part of it.
             Err(error) if error.kind() == Some("upload-offset") => client.get(&path).await?,
-            Err(error @ ApiError::Unreachable { .. }) => {
+            // A disk that is behind with writing answers later.
+            Err(error) if is_passing(&error) => {
                 eprintln!("{error}; going on");
+                tokio::time::sleep(CHECK_EVERY).await;
                 client.get(&path).await?
             }
             sent => sent?,
         };
     }
     Ok(())
+}
+
+fn is_passing(error: &ApiError) -> bool {
+    matches!(error, ApiError::Unreachable { .. }) || error.kind() == Some("too-slow")
 }

@@ -14,6 +14,8 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
     Seen::check(key, releases)?;
     let prepared = releases.prepared_for(&public(key)?)?;
     if prepared.is_empty() {
+        // What has enough signatures, and was not published because of a full disk or a power cut, is published now.
+        releases.settle()?;
         let waits = waiting(releases)?;
         let waits = if waits.is_empty() { String::new() } else { format!(" ({})", waits.join("; ")) };
         bail!("there is nothing prepared that this key may sign and has not signed{waits}");

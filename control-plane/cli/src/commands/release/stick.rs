@@ -5,7 +5,7 @@ use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_cli::Client;
 use noderr_protocol::release::Beacon;
-use noderr_releases::{OnlineWord, ReleaseFolder};
+use noderr_releases::{OnlineFiles, ReleaseFolder};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,14 +16,14 @@ pub(super) async fn lay(
     releases: &ReleaseFolder,
     stick: &Path,
 ) -> anyhow::Result<()> {
-    let timestamp = client.file("/releases/metadata/timestamp.json").await?;
-    let snapshot = OnlineWord::snapshot_version(&timestamp)?;
-    let word = OnlineWord {
-        snapshot: client.file(&format!("/releases/metadata/{snapshot}.snapshot.json")).await?,
-        beacon: client.file("/releases/beacon.json").await?,
+    let timestamp = client.handed_out("/releases/metadata/timestamp.json").await?;
+    let snapshot = OnlineFiles::snapshot_version(&timestamp)?;
+    let online = OnlineFiles {
+        snapshot: client.handed_out(&format!("/releases/metadata/{snapshot}.snapshot.json")).await?,
+        beacon: client.handed_out("/releases/beacon.json").await?,
         timestamp,
     };
-    let beacon: Beacon = serde_json::from_slice(&word.beacon).context("the beacon cannot be read")?;
+    let beacon = Beacon::read(&online.beacon).context("the beacon cannot be read")?;
     ensure!(
         !beacon.channels.is_empty(),
         "no channel has a release: see `noderrctl channels activate`, for a stick holds what boxes should hold"
@@ -31,8 +31,7 @@ pub(super) async fn lay(
     let names = beacon.channels.iter().map(|active| active.release.parse());
     let names = names.collect::<Result<Vec<_>, _>>()?;
     let place = ReleaseFolder::new(stick);
-    let until = releases.lay_on_stick(&place, &word, &names)?;
-    ensure!(until > Timestamp::now(), "what the control plane says has ended at {until}");
+    let until = releases.lay_on_stick(&place, &online, &names, Timestamp::now())?;
     let released: BTreeSet<_> = names.iter().map(ToString::to_string).collect();
     let listed = Vec::from_iter(released.clone()).join(", ");
     let said = format!("{} holds {listed}; boxes take it until {until}", stick.display());

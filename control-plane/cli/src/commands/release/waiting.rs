@@ -35,11 +35,14 @@ impl Names {
 }
 
 fn named(file: &Path) -> Option<(String, String)> {
-    if file.extension()? != "pub" || fs::metadata(file).ok()?.len() > 4096 {
+    let found = fs::symlink_metadata(file).ok()?;
+    if file.extension()? != "pub" || !found.is_file() || found.len() > 4096 {
         return None;
     }
     let key: PublicKey = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-    Some((key.id(), file.file_stem()?.to_string_lossy().into_owned()))
+    let name = file.file_stem()?.to_str()?;
+    let is_plain = name.chars().all(|char| char.is_alphanumeric() || "-_.".contains(char));
+    is_plain.then(|| (key.id(), name.to_owned()))
 }
 
 /// What still waits for signatures, a sentence for those of the same people.
