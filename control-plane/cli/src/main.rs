@@ -29,9 +29,22 @@ fn code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("noderrctl: {error:#}");
+            // Folders and servers of others have a say in what goes wrong.
+            let said: Vec<_> = format!("{error:#}").lines().map(table::harmless).collect();
+            eprintln!("noderrctl: {}{}", said.join("\n"), hint(&error));
             code_of(&error)
         }
+    }
+}
+
+/// A token in the environment goes before a login, and may do less.
+fn hint(error: &anyhow::Error) -> &'static str {
+    let refused = error.chain().find_map(|cause| cause.downcast_ref::<ApiError>());
+    let is_about_rights = refused.and_then(ApiError::kind).is_some_and(|kind| kind == "permission");
+    if is_about_rights && std::env::var_os("NODERR_TOKEN").is_some() {
+        "; NODERR_TOKEN goes before a login: unset it to act with yours"
+    } else {
+        ""
     }
 }
 

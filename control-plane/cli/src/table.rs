@@ -56,7 +56,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Replaces characters that would steer the terminal, because nodes send any text they like.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|char| if steers_terminal(char) { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 

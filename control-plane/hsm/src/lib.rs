@@ -34,7 +34,7 @@ pub struct HsmConfig {
 pub enum HsmError {
     /// The library, or the device behind it, refuses.
     #[error("the HSM refuses: {0}")]
-    Refused(#[from] TokenError),
+    Refused(String),
     /// No such token.
     #[error("there is no token labelled `{0}`")]
     NoToken(String),
@@ -59,6 +59,13 @@ pub enum HsmError {
     /// The device has answered with something that is no signature.
     #[error("the HSM answered with something that is no signature")]
     NotASignature,
+}
+
+impl From<TokenError> for HsmError {
+    /// In words: the library's own errors say everything twice where their cause is printed too.
+    fn from(error: TokenError) -> Self {
+        Self::Refused(error.to_string())
+    }
 }
 
 /// An ECDSA key on P-256, in an HSM.

@@ -6,7 +6,7 @@ use crate::folder::{self, ReleaseFolder};
 use crate::metadata::{TargetFile, Targets, sha256};
 use crate::shelves::shelf_of;
 use crate::words;
-use noderr_archive::{Index, Packed, Unpacked, check_artefact, pack};
+use noderr_archive::{Index, Packed, Unpacked, builder_in, check_artefact, pack};
 use noderr_protocol::HexDigest;
 use noderr_protocol::release::{BUILDERS, Builders, MAX_MANIFEST, Manifest, ReleaseName};
 use std::collections::BTreeMap;
@@ -55,8 +55,16 @@ impl ReleaseFolder {
 
     pub(crate) fn builders_of(&self, file: &TargetFile) -> Result<Builders, ReleaseError> {
         let (path, bytes) = self.small_target(BUILDERS, file)?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| ReleaseError::Unreadable { path, why: error.to_string() })
+        let builders: Builders = match serde_json::from_slice(&bytes) {
+            Ok(builders) => builders,
+            Err(error) => return Err(ReleaseError::Unreadable { path, why: error.to_string() }),
+        };
+        // Whoever holds the stick may have written anything between the keys.
+        if builders.keys.iter().any(|key| builder_in(key).as_ref() != Some(key)) {
+            let why = "a builder's key is none as `minisign` writes keys".to_owned();
+            return Err(ReleaseError::Unreadable { path, why });
+        }
+        Ok(builders)
     }
 
     /// The manifest behind a target.
@@ -72,10 +80,7 @@ impl ReleaseFolder {
     /// What is behind a target, in plain words.
     pub(crate) fn described(&self, name: &str, file: &TargetFile) -> String {
         let said = if name == BUILDERS {
-            self.small_target(name, file).map(|(_, bytes)| match serde_json::from_slice(&bytes) {
-                Ok(Builders { keys }) => format!("whoever has one of {}", keys.join(", ")),
-                Err(_) => "nobody, for it is malformed".to_owned(),
-            })
+            self.builders_of(file).map(|Builders { keys }| format!("whoever has one of {}", keys.join(", ")))
         } else {
             self.manifest(name, file).map(|manifest| words::described(&manifest))
         };
@@ -102,8 +107,11 @@ impl ReleaseFolder {
     pub fn add(&self, artefact: &Path, new: NewRelease) -> Result<Manifest, ReleaseError> {
         let (name, role) = (new.name.to_string(), shelf_of(&new.name));
         let mut says = self.next(&role)?;
-        if says.targets.contains_key(&name) || self.was_named(&role, &name)? {
+        if self.was_named(&role, &name)? {
             return Err(ReleaseError::Released(name));
+        }
+        if says.targets.contains_key(&name) {
+            return Err(ReleaseError::Prepared(name));
         }
         if let Some(newest) = self.newest_of(&new.name)?.filter(|newest| *newest >= new.name.version)
             && !new.may_be_older

@@ -59,6 +59,21 @@ impl ReleaseFolder {
         self.put_draft(&role, &Draft::new(says))
     }
 
+    /// Takes a release back that is prepared and not published.
+    pub fn discard_release(&self, release: &ReleaseName) -> Result<(), ReleaseError> {
+        let (role, name) = (shelf_of(release), release.to_string());
+        let published = self.newest::<Targets>(&role)?.map(|targets| targets.says().targets.clone());
+        let published = published.unwrap_or_default();
+        let draft = self.draft::<Targets>(&role)?.filter(|draft| draft.says().targets.contains_key(&name));
+        let draft = draft.filter(|_| !published.contains_key(&name));
+        let mut says = draft.ok_or_else(|| ReleaseError::NoDraft(name.clone()))?.says().clone();
+        says.targets.remove(&name);
+        if says.targets == published && self.newest_version(&role)?.is_some() {
+            return self.discard(&role);
+        }
+        self.put_draft(&role, &Draft::new(says))
+    }
+
     /// Deletes the draft of a role, with the signatures that the draft has.
     pub fn discard(&self, role: &str) -> Result<(), ReleaseError> {
         let is_known = self.offline_roles()?.iter().any(|known| known == role);

@@ -4,6 +4,7 @@ use crate::ReleaseError;
 use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::metadata::{Metadata, Root, Targets};
+use crate::rotation::{delegated_keys, offline_keys_of, online_keys};
 use crate::shelves::shelf_of;
 use crate::signing::Authority;
 use noderr_protocol::release::{Archive, BUILDERS, ReleaseName};
@@ -44,6 +45,8 @@ impl ReleaseFolder {
         }
         let Some(root) = before else { return Ok(vec!["there is no root".to_owned()]) };
         ends(&mut wrong, "root", &root, now);
+        let online = online_keys(root.says());
+        let mut offline: Vec<_> = offline_keys_of(root.says()).cloned().collect();
         let mut seen = BTreeSet::from(["targets".to_owned()]);
         let mut waiting = vec![("targets".to_owned(), Authority::of_root(root.says(), "targets")?)];
         while let Some((role, by)) = waiting.pop() {
@@ -52,6 +55,7 @@ impl ReleaseFolder {
                 continue;
             };
             self.check_targets(&mut wrong, &role, &says, &by, now)?;
+            offline.extend(delegated_keys(says.says()).cloned());
             if artefacts == Artefacts::InTheFolder {
                 self.check_objects(&mut wrong, &says)?;
             }
@@ -62,6 +66,9 @@ impl ReleaseFolder {
                 }
                 waiting.push((below.name.clone(), Authority::of_delegation(says.says(), &below.name)?));
             }
+        }
+        if let Some(both) = offline.into_iter().find(|id| online.contains(id)) {
+            wrong.push(ReleaseError::OnlineToo(both).to_string());
         }
         Ok(wrong)
     }

@@ -161,6 +161,20 @@ impl ReleaseFolder {
         }
     }
 
+    /// Writes a target in place of one that is damaged.
+    pub(crate) fn replace_target(
+        &self,
+        name: &str,
+        file: &TargetFile,
+        bytes: &[u8],
+    ) -> Result<(), ReleaseError> {
+        let place = self.place_of(name, file.hashes.get("sha256").map_or("", String::as_str));
+        match (place.parent(), place.file_name().and_then(OsStr::to_str)) {
+            (Some(folder), Some(last)) => replace(folder, last, bytes),
+            _ => Err(ReleaseError::Unwritable(name.to_owned())),
+        }
+    }
+
     /// Where the folder is.
     pub fn root(&self) -> &Path {
         &self.root

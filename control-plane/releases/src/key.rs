@@ -82,6 +82,8 @@ impl PublicKey {
             "ecdsa" => {
                 let (_, document) = pem::decode_vec(public.as_bytes()).ok()?;
                 let point = document.strip_prefix(&P256[..]).filter(|point| point.len() == 65)?;
+                // A key that is none can never sign: of three there would be two.
+                p256::PublicKey::from_sec1_bytes(point).ok()?;
                 (point.to_owned(), Self::p256(point).ok()?, &ECDSA_P256_SHA256_ASN1)
             }
             _ => return None,

@@ -130,6 +130,14 @@ pub enum ReleaseError {
         /// Why.
         why: noderr_archive::NotTheArtefact,
     },
+    /// A key that signs online would sign offline too.
+    #[error(
+        "{0} is the control plane's key and would sign something else too: the control plane's key lies on a machine with a network"
+    )]
+    OnlineToo(String),
+    /// A release that is prepared.
+    #[error("{0} is prepared already; `noderrctl release discard` takes it back")]
+    Prepared(String),
     /// There is no such release.
     #[error("there is no release {0}; see `noderrctl release list`")]
     NoRelease(String),

@@ -66,6 +66,24 @@ impl Change<'_> {
     }
 }
 
+/// The keys that sign online, on a machine with a network.
+pub(crate) fn online_keys(root: &Root) -> BTreeSet<&String> {
+    let roles = ["snapshot", "timestamp"].into_iter().filter_map(|role| root.roles.get(role));
+    roles.flat_map(|keys| &keys.keyids).collect()
+}
+
+/// The keys that a root has for what is signed offline.
+pub(crate) fn offline_keys_of(root: &Root) -> impl Iterator<Item = &String> {
+    let roles = ["root", "targets"].into_iter().filter_map(|role| root.roles.get(role));
+    roles.flat_map(|keys| &keys.keyids)
+}
+
+/// The keys to which a role delegates.
+pub(crate) fn delegated_keys(targets: &Targets) -> impl Iterator<Item = &String> {
+    let roles = targets.delegations.iter().flat_map(|delegations| &delegations.roles);
+    roles.flat_map(|role| &role.keys.keyids)
+}
+
 impl ReleaseFolder {
     /// Prepares every role that `old` may sign, so that `new` may in its place, or nobody; returns the roles.
     pub fn replace_key(&self, old: &PublicKey, new: Option<&PublicKey>) -> Result<Vec<String>, ReleaseError> {
@@ -88,6 +106,11 @@ impl ReleaseFolder {
         }
         if resigned.is_empty() {
             return Err(ReleaseError::Key("the key signs nothing here".to_owned()));
+        }
+        let online = online_keys(&root);
+        let offline = offline_keys_of(&root).chain(says.values().flat_map(delegated_keys));
+        if let Some(both) = offline.into_iter().find(|id| online.contains(id)) {
+            return Err(ReleaseError::OnlineToo(both.clone()));
         }
         for (role, targets) in says.into_iter().filter(|(role, _)| resigned.contains(role)) {
             self.put_draft(&role, &Draft::new(targets))?;

@@ -97,7 +97,12 @@ impl ReleaseFolder {
             folder::replace(&stick.metadata(), &format!("{version}.{role}.json"), &bytes)?;
         }
         for (name, target) in self.named_targets()? {
-            stick.put_target(&name, &self.small_target(&name, &target)?.1)?;
+            let bytes = self.small_target(&name, &target)?.1;
+            stick.put_target(&name, &bytes)?;
+            // One that is there already may be damaged.
+            if stick.small_target(&name, &target).is_err() {
+                stick.replace_target(&name, &target, &bytes)?;
+            }
         }
         let named = self.published_releases()?;
         self.sweep(stick, releases)?;

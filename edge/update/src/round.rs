@@ -275,7 +275,7 @@ impl Round {
             }
             Err(Failed::Place(why)) => {
                 way.give_up(why);
-                if place.is_local() && !way.is_local() {
+                if place.is_local() && !way.is_local() && !way.places.is_empty() {
                     // What was to come from a stick costs something now.
                     let gaps = coming.gaps();
                     let whole = coming.signed().manifest.archive.bytes;

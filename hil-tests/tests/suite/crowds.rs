@@ -1,8 +1,9 @@
 //! Crowds at the API: strangers who hold connections keep nobody else out.
 
-use crate::lab;
 use crate::raw::{Caller, get, rest};
-use noderr_hil::{ControlOptions, LabOptions};
+use crate::{SOON, lab};
+use noderr_hil::{ControlOptions, LabOptions, until};
+use std::fs;
 use tokio::io::AsyncWriteExt as _;
 
 const PLACES: usize = 8;
@@ -54,6 +55,37 @@ async fn addresses_that_fill_the_house_with_bodies_that_never_end_keep_nobody_el
         assert!(answer.starts_with("HTTP/1.1 200"), "a stranger is kept out: {answer}");
         assert!(lab.admin.get("/operators").await.is_ok(), "an administrator is kept out");
     }
+    drop(held);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_fill_the_house_and_read_nothing_keep_nobody_else_out() -> anyhow::Result<()> {
+    let control = ControlOptions::default()
+        .with("http", format!("connections_per_address = {PLACES}\nconnections = {}", 2 * PLACES));
+    let (_folder, lab) = lab(LabOptions { control, ..LabOptions::default() }).await?;
+    // More than sockets keep for a reader who does not read.
+    let archive = "0f".repeat(32);
+    fs::write(lab.control.folder().join("objects").join(&archive), vec![7; 64 << 20])?;
+    let request = get(&format!("/releases/objects/{archive}"));
+    let mut held = Vec::new();
+    for neighbour in [Caller::new(&lab, [127, 0, 0, 2])?, Caller::new(&lab, [127, 0, 0, 3])?] {
+        for _ in 0..PLACES {
+            let mut slow = neighbour.connect().await?;
+            slow.write_all(request.as_bytes()).await?;
+            held.push(slow);
+        }
+    }
+    let stranger = Caller::new(&lab, [127, 0, 0, 4])?;
+    until("a stranger to be let in", SOON, || async {
+        Ok(stranger
+            .ask(&get("/ready"))
+            .await
+            .ok()
+            .filter(|answer| answer.starts_with("HTTP/1.1 200"))
+            .map(drop))
+    })
+    .await?;
     drop(held);
     Ok(())
 }

@@ -105,12 +105,13 @@ pub(crate) enum Release {
         #[arg(long)]
         yes: bool,
     },
-    /// Forget what is prepared of a role and not signed by enough, with the signatures so far.
+    /// Take back what is prepared and not signed by enough: a release, or the draft of a role with the signatures that it has.
     Discard {
         /// The folder.
         folder: PathBuf,
-        /// The role, as `release show` names it.
-        role: String,
+        /// Releases, such as os/generic/1.4.0, or roles, as `release show` names them.
+        #[arg(required = true)]
+        what: Vec<String>,
     },
     /// Show every role, what is prepared, and who has yet to sign.
     Show {

@@ -7,7 +7,7 @@ use noderr_archive::builder_in;
 use noderr_releases::{BuilderKey, FileKey, PublicKey, ReleaseKey};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::fs::{self, File};
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -71,14 +71,22 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
 /// The public half of a key, by the key's file or by its own.
 pub(super) fn public(file: &Path) -> anyhow::Result<PublicKey> {
     let place = if is_public_half(file) { file.to_owned() } else { public_of(file) };
-    let bytes = fs::read(&place)
+    let bytes = small(&place)
         .with_context(|| format!("cannot read the public half of the key, {}", place.display()))?;
-    if std::str::from_utf8(&bytes).ok().and_then(builder_in).is_some() {
+    if builder_half(file)?.is_some() {
         bail!("{} is the key of a builder, see `noderrctl release builders`", place.display());
     }
     serde_json::from_slice(&bytes)
         .ok()
         .with_context(|| format!("{} holds no public half of a key that signs releases", place.display()))
+}
+
+/// The public half of a builder's key, if the file holds one.
+pub(super) fn builder_half(file: &Path) -> anyhow::Result<Option<String>> {
+    let place = if is_public_half(file) { file.to_owned() } else { public_of(file) };
+    let bytes = small(&place)
+        .with_context(|| format!("cannot read the public half of the key, {}", place.display()))?;
+    Ok(std::str::from_utf8(&bytes).ok().and_then(builder_in))
 }
 
 /// Asks for the passphrase of a key, or for the PIN of the HSM that keeps the key.
@@ -101,14 +109,34 @@ pub(super) fn unlock_file(file: &Path) -> anyhow::Result<FileKey> {
     decrypt(file, &text)
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
+/// The largest file of a key that is read: a stick may hold links and files without end.
+const LARGEST: u64 = 64 * 1024;
+
+fn small(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    ensure!(fs::metadata(file)?.is_file(), "it is no file");
+    File::open(file)?.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn small_text(file: &Path) -> anyhow::Result<String> {
+    let bytes = small(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+    String::from_utf8(bytes).ok().with_context(|| format!("{} is no key", file.display()))
+}
+
+fn ensure_secret(file: &Path) -> anyhow::Result<()> {
     ensure!(
         !is_public_half(file),
         "{} is the public half of a key: name the key itself, {}",
         file.display(),
         file.with_extension("").display()
     );
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+    Ok(())
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    ensure_secret(file)?;
+    let text = small_text(file)?;
     ensure!(
         !text.starts_with("untrusted comment:"),
         "{} is the key of a builder, which signs artefacts: see `noderrctl release add --builder`",
@@ -124,7 +152,13 @@ fn decrypt(file: &Path, text: &str) -> anyhow::Result<FileKey> {
 
 /// Reads the key of a builder, and asks for its passphrase if it has one.
 pub(super) fn unlock_builder(file: &Path) -> anyhow::Result<BuilderKey> {
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+    ensure_secret(file)?;
+    let text = small_text(file)?;
+    ensure!(
+        text.starts_with("untrusted comment:"),
+        "{} is no key of a builder: `noderrctl keys new --builder` makes one, or `minisign -G`",
+        file.display()
+    );
     let asked = || anyhow::Ok(read_secret(&format!("passphrase of {}: ", file.display()))?.into());
     BuilderKey::from_text(&text, asked).with_context(|| file.display().to_string())
 }

@@ -3,7 +3,9 @@
 use super::Printer;
 use super::folder::open;
 use super::hsm::HsmPlace;
-use super::key_files::{ensure_free, new_passphrase, public, public_of, unlock_file, write_pair};
+use super::key_files::{
+    builder_half, ensure_free, new_passphrase, public, public_of, unlock_file, write_pair,
+};
 use crate::arguments::{Keys, NewKey};
 use anyhow::Context as _;
 use noderr_archive::builder_in;
@@ -37,6 +39,9 @@ pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
             replaced(printer, &roles)
         }
         Keys::Show { file } => {
+            if let Some(builder) = builder_half(&file)? {
+                return printer.fields(&json!({ "kind": "builder", "key": builder }));
+            }
             let key = public(&file)?;
             printer.fields(&json!({ "id": key.id(), "kind": key.kind(), "key": key.written() }))
         }

@@ -13,13 +13,15 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 /// How long a request's head may take to arrive, and how long a connection may be idle.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long an answer may take to be written before its reader counts as idle.
+const ANSWERING: Duration = Duration::from_secs(10);
 /// How old a connection may be and still take a further request.
 const LIFE: Duration = Duration::from_secs(60);
 /// How long the request under way may take once its connection is too old, or after a stop.
@@ -44,6 +46,30 @@ impl Once {
 
     fn begin(&self) {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| (self.make)());
+    }
+
+    fn end(&self) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// The answer that a connection is being written, and since when.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Option<(Instant, Once)>>>);
+
+impl Written {
+    fn begin(&self, busy: Once) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), busy));
+    }
+
+    /// Whoever reads slowly, or not at all, keeps nobody else out: after a while the guest counts as idle.
+    fn grow_old(&self) {
+        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, busy)) = &*written
+            && since.elapsed() > ANSWERING
+        {
+            busy.end();
+        }
     }
 }
 
@@ -123,11 +149,21 @@ pub async fn serve(mut gate: Gate, crowd: Crowd, router: Router, stop: Cancellat
     connections.wait().await;
 }
 
+/// Looks now and then whether an answer is old; never ends.
+async fn grows_old(written: &Written) {
+    loop {
+        tokio::time::sleep(ANSWERING / 2).await;
+        written.grow_old();
+    }
+}
+
 async fn converse((stream, peer): TlsConnection, place: Place, router: Router, stop: CancellationToken) {
     let caller = Caller(place.address());
     let busy: Arc<dyn Fn() -> Busy + Send + Sync> = Arc::new(place.busy());
+    let written = Written::default();
+    let writes = written.clone();
     let service = tower::service_fn(move |request: Request<Incoming>| {
-        let (router, busy) = (router.clone(), Once::new(busy.clone()));
+        let (router, busy, written) = (router.clone(), Once::new(busy.clone()), writes.clone());
         let mut request = request.map(|body| Body::new(Arriving { body, busy: busy.clone() }));
         request.extensions_mut().insert(caller);
         if request.body().is_end_stream() {
@@ -137,6 +173,7 @@ async fn converse((stream, peer): TlsConnection, place: Place, router: Router, s
             let answer = router.oneshot(request).await?;
             // Answered without a look at the body.
             busy.begin();
+            written.begin(busy.clone());
             Ok::<_, Infallible>(answer.map(|body| Answering { body, _busy: busy }))
         }
     });
@@ -147,6 +184,7 @@ async fn converse((stream, peer): TlsConnection, place: Place, router: Router, s
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = tokio::time::sleep(LIFE) => None,
+        () = grows_old(&written) => None,
         () = stop.cancelled() => None,
         () = place.out().cancelled() => {
             metrics::counter!("noderr_http_turned_away_total").increment(1);

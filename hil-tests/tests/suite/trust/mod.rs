@@ -4,6 +4,7 @@
 mod attacks;
 mod ceremony;
 mod hsm;
+mod liars;
 mod rotation;
 mod servers;
 mod world;

@@ -13,6 +13,7 @@ use super::key_files::write_public;
 use super::proof::proven;
 use crate::arguments::Release;
 use crate::out::say;
+use crate::table::harmless;
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_cli::Client;
@@ -32,7 +33,7 @@ pub(crate) fn run(printer: &Printer, command: Release) -> anyhow::Result<()> {
         }
         Release::Renew { folder, days } => prepare::renew(printer, &open(&folder)?, days),
         Release::Sign { folder, key, yes } => sign::sign(printer, &open(&folder)?, &key, yes),
-        Release::Discard { folder, role } => prepare::discard(printer, &open(&folder)?, &role),
+        Release::Discard { folder, what } => prepare::discard(printer, &open(&folder)?, &what),
         Release::Show { folder } => show(printer, &open(&folder)?),
         Release::List { folder } => list(printer, &open(&folder)?),
         Release::Verify { folder } => verify(printer, &open(&folder)?),
@@ -114,7 +115,7 @@ fn show(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
             if change.starts_with("as before") {
                 continue;
             }
-            say(&format!(" {role}: {change}"))?;
+            say(&format!(" {role}: {}", harmless(change)))?;
         }
     }
     Ok(())

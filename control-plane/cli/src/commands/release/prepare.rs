@@ -132,9 +132,15 @@ pub(super) fn builders(
     prepared(printer, releases)
 }
 
-pub(super) fn discard(printer: &Printer, releases: &ReleaseFolder, role: &str) -> anyhow::Result<()> {
-    releases.discard(role)?;
-    printer.done(&serde_json::json!({ "discarded": role }), &format!("{role} has no draft any more"))
+pub(super) fn discard(printer: &Printer, releases: &ReleaseFolder, what: &[String]) -> anyhow::Result<()> {
+    for one in what {
+        match one.parse::<ReleaseName>() {
+            Ok(release) => releases.discard_release(&release)?,
+            Err(_) => releases.discard(one)?,
+        }
+    }
+    let said = format!("{} is not prepared any more", what.join(", "));
+    printer.done(&serde_json::json!({ "discarded": what }), &said)
 }
 
 pub(super) fn renew(printer: &Printer, releases: &ReleaseFolder, days: u32) -> anyhow::Result<()> {

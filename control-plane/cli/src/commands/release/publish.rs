@@ -2,12 +2,13 @@
 
 use super::super::Printer;
 use super::super::proof::proven;
-use anyhow::{Context as _, ensure};
+use super::waiting::waiting;
+use anyhow::{Context as _, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
 use noderr_cli::{ApiError, Client};
 use noderr_protocol::release::{BUILDERS, Manifest};
-use noderr_releases::{Artefacts, Draft, Prepared, Progress, ReleaseFolder, Targets, sha256};
+use noderr_releases::{Artefacts, Draft, ReleaseFolder, Targets, sha256};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -30,6 +31,7 @@ pub(crate) async fn publish(
     let wrong = releases.check(Timestamp::now(), Artefacts::InTheFolder)?;
     ensure!(wrong.is_empty(), "the folder is not fit to be published: {}", wrong.join("; "));
     let there = client.get("/release-metadata").await?;
+    same_network(client, releases, &there).await?;
     same_way(releases, &there)?;
     let has = |role: &str| there["versions"][role].as_u64().unwrap_or_default();
     let mut metadata = Vec::new();
@@ -55,8 +57,12 @@ pub(crate) async fn publish(
             upload(client, releases, &releases.manifest(&name.to_string(), &target)?).await?;
         }
     }
-    for Prepared { progress: Progress { role, signed, needed, .. }, .. } in releases.prepared()? {
-        eprintln!("{role} is not published: {signed} of {needed} have signed it");
+    let waits = waiting(releases)?;
+    for sentence in &waits {
+        eprintln!("not published yet: {sentence}");
+    }
+    if metadata.is_empty() && !waits.is_empty() {
+        bail!("nothing is published: what is new lacks signatures");
     }
     if metadata.is_empty() {
         return printer
@@ -76,6 +82,20 @@ pub(crate) async fn publish(
     }
     let said = said.join("; ");
     printer.done(&done, &said)
+}
+
+/// Refuses the folder of another network.
+async fn same_network(client: &Client, releases: &ReleaseFolder, there: &Value) -> anyhow::Result<()> {
+    if there["versions"]["root"].is_null() {
+        return Ok(());
+    }
+    let first = sha256(&client.handed_out("/releases/metadata/1.root.json").await?);
+    let own = releases.first_root().context("the folder has no root that enough have signed")?;
+    ensure!(
+        first == own,
+        "this is the folder of another network: its first root is {own}, and the control plane's is {first}"
+    );
+    Ok(())
 }
 
 /// Refuses a folder that is older than what is published, or has gone another way since.

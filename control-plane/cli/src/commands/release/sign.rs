@@ -4,6 +4,7 @@ use super::super::Printer;
 use super::super::key_files::{public, unlock};
 use super::seen::Seen;
 use super::waiting::waiting;
+use crate::table::harmless;
 use anyhow::{bail, ensure};
 use noderr_releases::{Prepared, Progress, ReleaseFolder, listed};
 use serde_json::json;
@@ -56,7 +57,7 @@ fn show(prepared: &[Prepared]) {
         let roles: Vec<_> = same.iter().map(|one| one.progress.role.clone()).collect();
         eprintln!("{}, version {version}, ends {expires}, signed by {signed} of {needed}:", listed(&roles));
         for change in &first.changes {
-            eprintln!("  {change}");
+            eprintln!("  {}", harmless(change));
         }
         if first.changes.is_empty() {
             eprintln!("  names nothing");
