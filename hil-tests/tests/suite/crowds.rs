@@ -4,7 +4,7 @@ use crate::raw::{Caller, get, rest};
 use crate::{SOON, lab};
 use noderr_hil::{ControlOptions, LabOptions, until};
 use std::fs;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const PLACES: usize = 8;
 
@@ -67,12 +67,16 @@ async fn addresses_that_fill_the_house_and_read_nothing_keep_nobody_else_out() -
     // More than sockets keep for a reader who does not read.
     let archive = "0f".repeat(32);
     fs::write(lab.control.folder().join("objects").join(&archive), vec![7; 64 << 20])?;
-    let request = get(&format!("/releases/objects/{archive}"));
+    let request = get("/ready").replace("/api/v1/ready", &format!("/releases/objects/{archive}"));
     let mut held = Vec::new();
     for neighbour in [Caller::new(&lab, [127, 0, 0, 2])?, Caller::new(&lab, [127, 0, 0, 3])?] {
         for _ in 0..PLACES {
             let mut slow = neighbour.connect().await?;
             slow.write_all(request.as_bytes()).await?;
+            // It is being answered, and reads no more than this.
+            let mut line = [0; 15];
+            slow.read_exact(&mut line).await?;
+            assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 200 OK");
             held.push(slow);
         }
     }
