@@ -42,6 +42,7 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     ensure!(early.contains("something else than the folder has"), "{early}");
     manager.publish(publisher).await?;
     publisher.ctl(&["channels", "activate", "os/generic/1.1.0"]).await?;
+    beacon_names(&network, "os/generic/1.1.0").await?;
     let said = publisher.ctl(&["release", "stick", &folder, &stick("new")]).await?;
     ensure!(said.contains("holds os/generic/1.1.0; boxes take it until"), "{said}");
 
@@ -78,6 +79,15 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     rig.network(LinkQuality::Up);
     rig.status_where("the box to be online", SOON, |status| status["online"] == true).await?;
     rig.release_is("os/generic/1.1.0", "held", SOON).await.map(drop)
+}
+
+/// Waits until the control plane's beacon names a release: a moment after its channel was changed.
+async fn beacon_names(network: &Network, release: &str) -> anyhow::Result<()> {
+    until("the beacon to name it", SOON, || async {
+        let beacon = network.lab.control.shows("/releases/beacon.json").await?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&beacon).contains(release).then_some(()))
+    })
+    .await
 }
 
 /// A copy of a stick whose beacon names a release of the far future.
