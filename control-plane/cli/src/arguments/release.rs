@@ -1,4 +1,4 @@
-//! The commands of a release manager. Only publishing needs a network.
+//! The commands of a release manager. Publishing, the stick and the online key ask the control plane; the others need no network.
 
 use clap::{Args, Subcommand};
 use std::path::PathBuf;

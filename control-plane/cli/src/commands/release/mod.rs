@@ -1,4 +1,5 @@
-//! The commands that prepare, sign and check releases, in a folder and without a network.
+//! The commands about a folder of releases: most work in the folder and without a network; publishing, the stick and the online key ask
+//! the control plane.
 
 mod prepare;
 mod publish;
