@@ -3,7 +3,7 @@
 use super::{Network, refused, world};
 use anyhow::{Context as _, ensure};
 use noderr_hil::manager::{noise, refusal};
-use noderr_hil::{BoxOptions, LabOptions, LinkQuality, SOON, until};
+use noderr_hil::{BoxOptions, LabOptions, LinkQuality, ProcessRig, SOON, until};
 use noderr_protocol::release::ReleaseRefusal;
 use noderr_update::Stage;
 use std::fs;
@@ -30,10 +30,7 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     publisher.ctl(&["release", "stick", &folder, &stick("old")]).await?;
 
     rig.network(LinkQuality::Down);
-    until("the box to be alone", SOON, || async {
-        Ok((rig.status().await?["online"] == false).then_some(()))
-    })
-    .await?;
+    rig.status_where("the box to be alone", SOON, |status| status["online"] == false).await?;
     let spent = rig.status().await?["releases_month_bytes"].as_u64().context("what it has cost")?;
     let artefact = noise(400_000, 2);
     manager.release("os/generic/1.1.0", &artefact)?;
@@ -48,11 +45,7 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
 
     // A stick whose beacon names what no key has signed moves nothing, neither now nor for the stick that comes after it.
     lie(Path::new(&stick("old")), &port)?;
-    let log = rig.log();
-    until("the lying stick to be looked at", SOON, || async {
-        Ok(fs::read_to_string(&log)?.contains("what the stick offers is not taken").then_some(()))
-    })
-    .await?;
+    logged(&rig, "what the stick offers is not taken").await?;
     rig.release_is("os/generic/1.0.0", "held", SOON).await?;
     fs::remove_dir_all(&port)?;
 
@@ -63,10 +56,7 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     // Another one, on which all is older, leads the box nowhere.
     fs::rename(&port, stick("new"))?;
     fs::rename(stick("old"), &port)?;
-    until("the other stick to be looked at", SOON, || async {
-        Ok(fs::read_to_string(&log)?.contains("the stick is of no use").then_some(()))
-    })
-    .await?;
+    logged(&rig, "the stick is of no use").await?;
     rig.release_is("os/generic/1.1.0", "held", SOON).await?;
     // Nor does a start.
     rig.shut_down().await?;
@@ -88,6 +78,12 @@ async fn beacon_names(network: &Network, release: &str) -> anyhow::Result<()> {
         Ok(String::from_utf8_lossy(&beacon).contains(release).then_some(()))
     })
     .await
+}
+
+/// Waits until the node has looked at a stick and said so in its log.
+async fn logged(rig: &ProcessRig, words: &str) -> anyhow::Result<()> {
+    let log = rig.log();
+    until(words, SOON, || async { Ok(fs::read_to_string(&log)?.contains(words).then_some(())) }).await
 }
 
 /// A copy of a stick whose beacon names a release of the far future.

@@ -33,17 +33,7 @@ pub(crate) async fn publish(
     let there = client.get("/release-metadata").await?;
     same_network(client, releases, &there).await?;
     same_way(releases, &there)?;
-    let has = |role: &str| there["versions"][role].as_u64().unwrap_or_default();
-    let mut metadata = Vec::new();
-    for version in has("root") + 1..=releases.newest_version("root")?.unwrap_or_default() {
-        metadata.push(signed(releases, "root", version)?);
-    }
-    for role in releases.offline_roles()?.into_iter().filter(|role| role != "root") {
-        let newest = releases.newest_version(&role)?.unwrap_or_default();
-        if newest > has(&role) {
-            metadata.push(signed(releases, &role, newest)?);
-        }
-    }
+    let metadata = newer(releases, &there)?;
     let (targets, manifests) = targets(releases, &metadata)?;
     let known = known(client).await?;
     for manifest in &manifests {
@@ -70,6 +60,26 @@ pub(crate) async fn publish(
     }
     let body = json!({ "metadata": metadata, "targets": targets });
     let done = proven(client, async || client.put("/release-metadata", &body).await).await?;
+    printer.done(&done, &in_words(&done))
+}
+
+/// The signed metadata that the control plane has not: every root, and the newest of the other roles.
+fn newer(releases: &ReleaseFolder, there: &Value) -> anyhow::Result<Vec<Value>> {
+    let has = |role: &str| there["versions"][role].as_u64().unwrap_or_default();
+    let mut metadata = Vec::new();
+    for version in has("root") + 1..=releases.newest_version("root")?.unwrap_or_default() {
+        metadata.push(signed(releases, "root", version)?);
+    }
+    for role in releases.offline_roles()?.into_iter().filter(|role| role != "root") {
+        let newest = releases.newest_version(&role)?.unwrap_or_default();
+        if newest > has(&role) {
+            metadata.push(signed(releases, &role, newest)?);
+        }
+    }
+    Ok(metadata)
+}
+
+fn in_words(done: &Value) -> String {
     let mut said = vec!["published".to_owned()];
     for (what, field) in [("new", "added"), ("withdrawn", "withdrawn"), ("named again", "named_again")] {
         let names: Vec<_> = done[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -80,8 +90,7 @@ pub(crate) async fn publish(
     if said.len() == 1 {
         said.push("there is no new release".to_owned());
     }
-    let said = said.join("; ");
-    printer.done(&done, &said)
+    said.join("; ")
 }
 
 /// Refuses the folder of another network.
