@@ -13,8 +13,7 @@ pub(crate) async fn run(shared: Shared) {
     loop {
         let now = keeps.now();
         if written.as_ref() != Some(&now) {
-            let document = now.clone();
-            match shared.data.on_disk(move |data| anyhow::Ok(data.write(&document)?)).await {
+            match shared.data.write_on_disk(now.clone()).await {
                 Ok(()) => {
                     backoff.reset();
                     written = Some(now);

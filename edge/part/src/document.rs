@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::task::JoinError;
 
 /// A kind of document; a folder holds at most one document of each kind.
 pub trait Document: Serialize + DeserializeOwned {
@@ -99,6 +101,16 @@ impl Folder {
                 None
             })
             .unwrap_or_default()
+    }
+
+    /// Writes a document, away from the thread on which everything else waits.
+    pub async fn write_on_disk<T: Document + Send + 'static>(
+        self: &Arc<Self>,
+        document: T,
+    ) -> Result<(), DocumentError> {
+        let path = self.root().join(T::FILE);
+        let written = self.on_disk(move |folder| Ok::<_, JoinError>(folder.write(&document))).await;
+        written.unwrap_or_else(|error| Err(DocumentError::Io { path, why: io::Error::other(error) }))
     }
 
     /// Writes a document, whole or not at all.

@@ -87,19 +87,9 @@ impl Account {
 
     async fn set(&mut self, bytes: u64) -> Result<(), DocumentError> {
         let month = Month { bytes, ..self.month.clone() };
-        let written = month.clone();
-        let write = move |data: &Folder| data.write(&written).map_err(Failed);
-        self.data.on_disk(write).await.map_err(|Failed(error)| error)?;
+        self.data.write_on_disk(month.clone()).await?;
         self.month = month;
         Ok(())
-    }
-}
-
-struct Failed(DocumentError);
-
-impl From<tokio::task::JoinError> for Failed {
-    fn from(error: tokio::task::JoinError) -> Self {
-        Self(DocumentError::Io { path: Month::FILE.into(), why: std::io::Error::other(error) })
     }
 }
 

@@ -49,25 +49,10 @@ impl Epochs {
         }
         let mut greatest = self.greatest.clone();
         greatest.epochs.insert(series, manifest.security_epoch);
-        let written = greatest.clone();
-        let write = self.data.on_disk(move |data| -> Result<(), Failed> { Ok(data.write(&written)?) });
-        write.await.map_err(|Failed(why)| Setback::Passing(why))?;
+        let written = self.data.write_on_disk(greatest.clone()).await;
+        written.map_err(|error| Setback::Passing(error.to_string()))?;
         self.greatest = greatest;
         Ok(())
-    }
-}
-
-struct Failed(String);
-
-impl From<noderr_part::DocumentError> for Failed {
-    fn from(error: noderr_part::DocumentError) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<tokio::task::JoinError> for Failed {
-    fn from(error: tokio::task::JoinError) -> Self {
-        Self(error.to_string())
     }
 }
 

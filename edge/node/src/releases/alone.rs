@@ -106,7 +106,7 @@ impl Alone {
         if std::mem::replace(&mut self.silence().heard, heard.clone()) == heard {
             return;
         }
-        if let Err(error) = shared.data.on_disk(move |data| anyhow::Ok(data.write(&heard)?)).await {
+        if let Err(error) = shared.data.write_on_disk(heard).await {
             tracing::warn!(%error, "what was heard of releases counts, and is not on the disk");
         }
     }
