@@ -49,7 +49,7 @@ pub use metadata::{
     Timestamp, sha256,
 };
 pub use online::{refresh_online, refresh_online_from};
-pub use shelves::{shelf_of, shelves};
+pub use shelves::shelf_of;
 pub use signing::{Prepared, Progress};
 pub use stick::OnlineFiles;
 pub use words::listed;

@@ -20,7 +20,7 @@ fn shelf(kind: &str, number: usize) -> String {
 }
 
 /// The role of a kind, which names nothing itself, and the empty shelves below it.
-pub fn shelves(
+pub(crate) fn shelves(
     kind: &str,
     expires: jiff::Timestamp,
     keys: &[&PublicKey],
