@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-const PROGRAMS: [&str; 5] = ["noderr-control", "noderr-node", "noderr-hil", "swtpm", "postgres"];
+const PROGRAMS: [&str; 6] =
+    ["noderr-control", "noderr-node", "noderr-tpm", "noderr-hil", "swtpm", "postgres"];
 
 /// The processes that still run on this folder: control planes, nodes, TPMs, PostgreSQL.
 pub fn leftovers(folder: &Path) -> Vec<Pid> {

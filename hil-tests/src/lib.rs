@@ -8,6 +8,7 @@ pub mod account;
 mod bare_broker;
 mod binaries;
 pub mod campaign;
+mod children;
 mod clock;
 mod control;
 pub mod forgetful;
@@ -32,6 +33,7 @@ mod wait;
 
 pub use bare_broker::{bare_broker, papers_for};
 pub use binaries::binary;
+pub use children::children;
 pub use control::{ControlOptions, ControlPlane};
 pub use handout::{Bringer, Brought, Handout};
 pub use lab::{Lab, LabOptions, demo_operator};

@@ -67,15 +67,6 @@ impl NodeKeys {
             }
         }
     }
-
-    /// Closes the connection to the keys at the end of the process; see [`Tpm::close`].
-    pub fn close(&self) {
-        if let Self::Tpm(tpm) = self
-            && let Err(error) = tpm.close()
-        {
-            tracing::warn!(%error, "the TPM connection was not closed");
-        }
-    }
 }
 
 /// A PKCS#10 request for the TLS key. Its subject is empty: the server decides the name.

@@ -14,7 +14,11 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::sync::Arc;
 use std::time::Duration;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_cert::der::asn1::ObjectIdentifier;
+
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// Papers that can be used.
 #[derive(Debug, Clone)]
@@ -109,13 +113,17 @@ impl Papers {
     }
 
     fn check_leaf(&self, leaf: &CertificateDer<'_>, key: &[u8; 65]) -> Result<(), PapersError> {
-        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| unusable(&error.to_string()))?;
-        if parsed.public_key().subject_public_key.data.as_ref() != key {
+        let parsed =
+            Certificate::from_der(leaf).map_err(|error| unusable(&error.to_string()))?.tbs_certificate;
+        if parsed.subject_public_key_info.subject_public_key.as_bytes() != Some(key) {
             return Err(unusable("it is for another key than this box's"));
         }
         let expected = self.enrolment.node.to_string();
-        let names: Vec<_> =
-            parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok()).collect();
+        let attributes = parsed.subject.0.iter().flat_map(|name| name.0.iter());
+        let names: Vec<_> = attributes
+            .filter(|attribute| attribute.oid == COMMON_NAME)
+            .filter_map(|name| str::from_utf8(name.value.value()).ok())
+            .collect();
         if names == [expected.as_str()] {
             return Ok(());
         }

@@ -10,7 +10,9 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_cert::time::Time;
 
 /// The network's certificate authorities.
 #[derive(Debug, Clone)]
@@ -90,9 +92,9 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 /// From when until when a certificate is valid, in seconds since the Unix epoch.
 pub fn certificate_validity(der: &[u8]) -> Option<RangeInclusive<i64>> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let validity = certificate.validity();
-    Some(validity.not_before.timestamp()..=validity.not_after.timestamp())
+    let validity = Certificate::from_der(der).ok()?.tbs_certificate.validity;
+    let second = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
+    Some(second(validity.not_before)?..=second(validity.not_after)?)
 }
 
 #[derive(Debug)]

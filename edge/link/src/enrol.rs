@@ -1,8 +1,8 @@
 //! The node's side of the enrolment and renewal exchanges.
 
 use crate::https::{CallError, HttpsClient};
-use noderr_identity::tpm::{Evidence, Tpm};
-use noderr_identity::{InDoubt, KeyError, NodeKeys, PapersError, TpmError, certificate_request};
+use noderr_identity::tpm::wire::Evidence;
+use noderr_identity::{InDoubt, KeyError, NodeKeys, PapersError, Tpm, TpmError, certificate_request};
 use noderr_protocol::enrol::{
     ActivationChallenge, BeginRequest, BeginResponse, Enrolled, FinishRequest, Register, RenewChallenge,
     RenewChallengeRequest, RenewProof, RenewRequest, ResultKey, TpmKeys, TpmProof, enrol_binding,

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 
 /// The time between two checks.
 const BEAT: Duration = Duration::from_secs(1);
-/// The time between two questions to the TPM: often enough to notice a failure, seldom enough not to wear the
-/// TPM out.
-const TPM_EVERY: Duration = Duration::from_secs(15);
+/// The time between two questions to the TPM: often enough to notice a failure, seldom enough to neither wear the TPM out nor keep
+/// its library in memory.
+const TPM_EVERY: Duration = Duration::from_secs(30);
 /// With this much free again, a disk counts as no longer full.
 const ROOM_AGAIN: u64 = 2 * TELEMETRY_STOPS_BELOW;
 /// How far the box's own clock may be off before the node raises an alert.
@@ -241,9 +241,13 @@ async fn ask_tpm(keys: NodeKeys, ailment: watch::Sender<Option<String>>) {
             Ok(Err(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
-        let pause = if why.is_some() { BEAT } else { TPM_EVERY };
+        let next = Instant::now() + if why.is_some() { BEAT } else { TPM_EVERY };
         ailment.send_replace(why);
-        tokio::time::sleep(pause).await;
+        // Whoever else asked in vain is a reason to look at once.
+        let failed = tpm.stats().failed;
+        while Instant::now() < next && tpm.stats().failed == failed {
+            tokio::time::sleep(BEAT).await;
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::event_log::read as read_event_log;
 use crate::renewals::Renewals;
 use crate::status::Board;
 use anyhow::{Context as _, bail};
-use noderr_identity::{Enrolment, NodeKeys, Papers, SoftwareKey, Tpm, TpmConfig, TrustRoots, TrustedClock};
+use noderr_identity::{Enrolment, NodeKeys, Papers, SoftwareKey, Tpm, TrustRoots, TrustedClock};
 use noderr_link::{CallError, ExchangeError, HttpsClient, LinkState, ask_time, enrol, renew};
 use noderr_part::{Backoff, Folder};
 use noderr_protocol::IdentityKind;
@@ -40,10 +40,7 @@ pub(crate) fn open_keys(
             tls: SoftwareKey::open_or_create(&data.root().join("software.key"))?,
             results: SoftwareKey::open_or_create(&data.root().join("results.key"))?,
         }),
-        (KeyPlace::Tpm, _) => Ok(NodeKeys::Tpm(Tpm::start(TpmConfig {
-            tcti: config.identity.tcti.clone(),
-            deadline: Duration::from_secs(config.identity.tpm_deadline_s),
-        })?)),
+        (KeyPlace::Tpm, _) => Ok(NodeKeys::Tpm(Tpm::start(config.identity.tpm()?)?)),
     }
 }
 

@@ -79,16 +79,6 @@ fn kept_papers(data: &Folder, configured: Option<&TrustRoots>) -> Option<Papers>
 /// Runs the node until it is told to stop, or a part orders the end; returns why it ends.
 pub(crate) async fn run(config: Arc<Config>) -> anyhow::Result<Ending> {
     let (registrar, papers) = prepare(&config)?;
-    let result = run_parts(&config, &registrar, papers).await;
-    registrar.keys.close();
-    result
-}
-
-async fn run_parts(
-    config: &Arc<Config>,
-    registrar: &Arc<Registrar>,
-    papers: Option<Papers>,
-) -> anyhow::Result<Ending> {
     let mut supervisor = Supervisor::default();
     obey_signals(&supervisor)?;
     let (socket, board) = (config.status.socket.clone(), registrar.board.clone());
@@ -100,13 +90,13 @@ async fn run_parts(
     let papers = match papers {
         Some(papers) => papers,
         None => tokio::select! {
-            enrolled = registrar.enrol_patiently(config) => enrolled?,
+            enrolled = registrar.enrol_patiently(&config) => enrolled?,
             ending = supervisor.ordered() => return Ok(ending),
         },
     };
     tracing::info!(node = %papers.enrolment.node, kind = %papers.enrolment.kind, "this is the node");
     registrar.show(&papers.enrolment);
-    start_parts(config, registrar, papers, &mut supervisor).await?;
+    start_parts(&config, &registrar, papers, &mut supervisor).await?;
 
     let ending = supervisor.ordered().await;
     tracing::info!(?ending, "stopping");

@@ -5,8 +5,8 @@ use super::load::sample;
 use super::process::ticks;
 use anyhow::Context as _;
 use noderr_hil::manager::noise;
-use noderr_hil::memory_kib;
 use noderr_hil::{BoxOptions, Lab, LabOptions, ProcessRig, Publisher, ReleaseManager, binary};
+use noderr_hil::{children, memory_kib};
 use noderr_protocol::Lane;
 use noderr_spool::{Spool, SpoolConfig};
 use std::fs;
@@ -84,6 +84,23 @@ async fn after_a_release(lab: &Lab, rig: &ProcessRig) -> anyhow::Result<()> {
     print_memory(rig.pid().context("the node is off")?)
 }
 
+/// Watches for how long the process that speaks to the TPM is there, and what it takes.
+async fn watch_helper(node: u32) -> anyhow::Result<String> {
+    let (began, mut looks, mut seen, mut most) = (Instant::now(), 0_u32, 0_u32, 0);
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    while began.elapsed() < MEASURE {
+        look.tick().await;
+        looks += 1;
+        for helper in children(node)? {
+            seen += 1;
+            // It may have ended since it was seen.
+            most = most.max(memory_kib(helper, "VmRSS:").unwrap_or_default());
+        }
+    }
+    let share = 100.0 * f64::from(seen) / f64::from(looks);
+    Ok(format!("noderr-tpm       {:>10.1} MiB, there for {share:.0} % of the time", most as f64 / 1024.0))
+}
+
 async fn first_day(lab: &Lab) -> anyhow::Result<()> {
     let program = program()?;
     let options = BoxOptions { program: Some(program.clone()), ..BoxOptions::default() };
@@ -93,11 +110,12 @@ async fn first_day(lab: &Lab) -> anyhow::Result<()> {
     tokio::time::sleep(SETTLE).await;
     let pid = rig.pid().context("the node is off")?;
     let before = ticks(pid)?;
-    tokio::time::sleep(MEASURE).await;
+    let helper = watch_helper(pid).await?;
     let spent = (ticks(pid)? - before) as f64 / rustix::param::clock_ticks_per_second() as f64;
     let program = fs::metadata(program)?.len();
     println!("idle node, a sample every 10 s, a heartbeat every 2 s, over {MEASURE:?}");
     print_memory(pid)?;
+    println!("  {helper}");
     println!("  processor        {:>10.2} % of a core", 100.0 * spent / MEASURE.as_secs_f64());
     println!("  program          {:>10.1} MiB", program as f64 / 1048576.0);
     after_a_release(lab, &rig).await

@@ -3,12 +3,12 @@
 use anyhow::Context as _;
 use std::fs;
 
-/// Processor time so far, in clock ticks.
+/// Processor time so far, in clock ticks, with that of children that have ended.
 pub(super) fn ticks(pid: u32) -> anyhow::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(')').context("no such format")?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
-    Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+    fields[11..15].iter().map(|field| Ok(field.parse::<u64>()?)).sum()
 }
 
 /// The processes that a process has started, and those that they have started.

@@ -292,9 +292,10 @@ impl ProcessRig {
         self.node.as_ref().and_then(Child::id)
     }
 
-    /// Gives the box's folders to nobody, and a copy of the program that nobody can reach.
+    /// Gives the box's folders to nobody, and a copy of the programs that nobody can reach.
     fn give_to_nobody(&mut self) -> anyhow::Result<()> {
         let copy = self.folder.join("noderr-node");
+        fs::copy(self.program.with_file_name("noderr-tpm"), copy.with_file_name("noderr-tpm"))?;
         fs::copy(&self.program, &copy)?;
         self.program = copy;
         for folder in [self.folder.clone(), self.data()] {

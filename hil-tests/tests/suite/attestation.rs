@@ -1,7 +1,9 @@
 //! Attestation of connected boxes: registers that change, boxes that do not answer, and what follows.
 
 use crate::{LIVELY, SOON, lab};
-use noderr_hil::{BoxOptions, ControlOptions, Lab, LabOptions, LinkQuality, ProcessRig, until};
+use anyhow::Context as _;
+use noderr_hil::{BoxOptions, ControlOptions, Lab, LabOptions, LinkQuality, ProcessRig, children, until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -311,4 +313,37 @@ async fn one_tpm_does_not_choose_which_of_its_keys_it_shows() -> anyhow::Result<
     })
     .await?;
     Ok(())
+}
+
+/// The TPM's library is in memory while there is work for it. What hangs or dies there is ended, and costs one answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_that_speaks_to_the_tpm_lives_while_there_is_work_and_may_die_at_any_moment()
+-> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (node, mut rig) = lab.online_box("helper", &LIVELY).await?;
+    let pid = rig.pid().context("the node is off")?;
+    let helpers = || async { children(pid) };
+    let gone = || async { Ok(helpers().await?.is_empty().then_some(())) };
+    until("the process to end", SOON, gone).await?;
+
+    rig.tpm()?.hang()?;
+    let asked = lab.admin.post(&format!("/nodes/{node}/attestations"), &json!({})).await?;
+    let helper = until("the process to hang", SOON, || async { Ok(helpers().await?.pop()) }).await?;
+    let helper = i32::try_from(helper).ok().and_then(Pid::from_raw).context("no process")?;
+    kill_process(helper, Signal::KILL)?;
+    let said = until("an answer", SOON, || async {
+        let newest = lab.admin.list(&format!("/nodes/{node}/attestations"), 20).await?;
+        let of = newest.iter().find(|one| one["challenge"] == asked["challenge"]);
+        Ok(of.filter(|one| !one["verdict"].is_null()).cloned())
+    })
+    .await?;
+    assert_eq!(said["verdict"], "unavailable", "{said}");
+
+    // Whoever hangs is ended with the deadline, so that hanging processes do not pile up.
+    attest(&lab, &node, "unavailable").await?;
+    attest(&lab, &node, "unavailable").await?;
+    assert!(helpers().await?.len() <= 1);
+    rig.tpm()?.unhang()?;
+    attest(&lab, &node, "trusted").await?;
+    until("the process to end", SOON, gone).await
 }

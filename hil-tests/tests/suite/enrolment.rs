@@ -4,7 +4,7 @@ use crate::lab;
 use crate::raw::refused_as;
 use anyhow::Context as _;
 use noderr_cli::Client;
-use noderr_hil::{ControlOptions, Lab, LabOptions, SoftTpm, TpmVendor, until};
+use noderr_hil::{ControlOptions, Lab, LabOptions, SoftTpm, TpmVendor, binary, until};
 use noderr_identity::{NodeKeys, SoftwareKey, Tpm, TpmConfig, certificate_request};
 use noderr_protocol::Base64;
 use noderr_protocol::enrol::{
@@ -27,7 +27,11 @@ impl Cheat {
         vendor.make(state).await?;
         let mut device = SoftTpm::new(state)?;
         device.on().await?;
-        let tpm = Tpm::start(TpmConfig { tcti: device.tcti(), deadline: Duration::from_secs(5) })?;
+        let tpm = Tpm::start(TpmConfig {
+            program: binary("noderr-tpm")?,
+            tcti: device.tcti(),
+            deadline: Duration::from_secs(5),
+        })?;
         Ok(Self { tpm, device, api: lab.control.anonymous()? })
     }
 

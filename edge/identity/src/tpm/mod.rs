@@ -1,22 +1,24 @@
-//! The TPM: one actor thread owns the connection; everybody else asks through [`Tpm`].
+//! The TPM: everybody asks through [`Tpm`]; one thread passes on what is asked to a process that has the TPM's library,
+//! `noderr-tpm`, which lives while there is work.
 //!
 //! A TPM that does not answer costs its callers a deadline and nothing more: they get [`TpmError::Silent`], and
 //! the next call after it came back succeeds. There is no fallback to another key.
 
 mod actor;
-mod device;
-mod failure;
-mod keys;
-mod proof;
+mod helper;
+pub mod wire;
 
 pub use actor::Tpm;
-pub use proof::{Evidence, PublicKeys};
 
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How to reach the TPM.
 #[derive(Debug, Clone)]
 pub struct TpmConfig {
+    /// `noderr-tpm`.
+    pub program: PathBuf,
     /// TCTI string: `device:/dev/tpmrm0` on boxes, `swtpm:host=127.0.0.1,port=2321` on rigs.
     pub tcti: String,
     /// How long one command may take.
@@ -33,11 +35,19 @@ pub struct TpmStats {
 }
 
 /// Why the TPM did not do what it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 pub enum TpmError {
     /// The TCTI string is wrong.
     #[error("`{0}` is not a TPM connection; use `device:/dev/tpmrm0` or `swtpm:host=…,port=…`")]
     Tcti(String),
+    /// The program that speaks to the TPM does not.
+    #[error("{program}: {why}", program = .program.display())]
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// No connection.
     #[error("the TPM cannot be reached: {0}")]
     Unreachable(String),
@@ -51,7 +61,7 @@ pub enum TpmError {
     #[error("the TPM refused to {what}: {why}")]
     Refused {
         /// What the TPM was asked to do.
-        what: &'static str,
+        what: String,
         /// The TPM's response code in words.
         why: String,
     },

@@ -13,14 +13,19 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<String> {
     config.check_token()?;
     config.check_places()?;
     if config.identity.keys == KeyPlace::Tpm {
-        Tpm::check_tcti(&config.identity.tcti)?;
+        Tpm::check(&config.identity.tpm()?)?;
     }
     let keys = match config.identity.keys {
         KeyPlace::Tpm => format!("in the TPM at {}", config.identity.tcti),
         KeyPlace::Software => "in a file (the network must allow software identities)".to_owned(),
     };
+    let stick = config.releases.stick.as_ref().map_or_else(String::new, |folder| {
+        let is_there = folder.join("metadata/timestamp.json").is_file();
+        let now = if is_there { "one is there now" } else { "none is there now" };
+        format!("sticks         at {}, {now}\n", folder.display())
+    });
     Ok(format!(
-        "{}control plane  {}\nkeys           {keys}\ndata           {}, spool up to {} MiB\ntelemetry      every {} s\nok             {}\n",
+        "{}control plane  {}\nkeys           {keys}\ndata           {}, spool up to {} MiB\n{stick}telemetry      every {} s\nok             {}\n",
         warning_of_readers(path, &config),
         config.control_plane.url,
         config.storage.data.display(),

@@ -22,12 +22,10 @@ pub(crate) fn enrol(path: &Path, token: Option<String>) -> anyhow::Result<String
     let named = config.install_token().map(str::to_owned);
     let token =
         token.or(named).context("no install token: pass --token, or set control_plane.install_token")?;
-    let enrolled = super::runtime()?.block_on(async {
+    let Enrolment { node, kind, .. } = super::runtime()?.block_on(async {
         let papers = registrar.enrol_once(token.trim()).await?;
         registrar.keep(&papers).await?;
         anyhow::Ok(papers.enrolment)
-    });
-    registrar.keys.close();
-    let Enrolment { node, kind, .. } = enrolled?;
+    })?;
     Ok(format!("enrolled as {node} ({kind})\n"))
 }

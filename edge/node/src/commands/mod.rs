@@ -12,15 +12,20 @@ pub(crate) use releases::releases;
 pub(crate) use run::run;
 pub(crate) use status::status;
 
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// How long a thread for work that takes its time waits for more of it: some work comes every few seconds, and would keep the
+/// threads of the start-up, each with a stack, for ever.
+const THREAD_WAITS: Duration = Duration::from_secs(1);
+
 /// A runtime of one thread for everything that only waits. Work that takes its time (the disk, the TPM, a
 /// handshake that the TPM signs) has threads of its own.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(THREAD_WAITS).build()?)
 }
 
 /// Starts logging: text on a terminal, JSON for a log collector. `NODERR_LOG` sets the filter, such as

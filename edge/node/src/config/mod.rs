@@ -6,6 +6,7 @@ mod releases;
 pub(crate) use releases::Releases;
 
 use anyhow::Context as _;
+use noderr_identity::TpmConfig;
 use noderr_protocol::enrol::{INSTALL_TOKEN_LENGTH, INSTALL_TOKEN_PREFIX};
 use noderr_protocol::{HostPort, Topics};
 use secrecy::{ExposeSecret, SecretString};
@@ -63,6 +64,18 @@ pub(crate) struct Identity {
     pub(crate) tpm_deadline_s: u64,
     /// A copy of the firmware's event log that the node may read.
     pub(crate) event_log: PathBuf,
+}
+
+impl Identity {
+    /// How the TPM is reached: by `noderr-tpm`, which is installed beside this program.
+    pub(crate) fn tpm(&self) -> anyhow::Result<TpmConfig> {
+        let here = std::env::current_exe().context("cannot tell where this program is")?;
+        Ok(TpmConfig {
+            program: here.with_file_name("noderr-tpm"),
+            tcti: self.tcti.clone(),
+            deadline: Duration::from_secs(self.tpm_deadline_s),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

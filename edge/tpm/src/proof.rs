@@ -1,7 +1,8 @@
 //! What the TPM can prove: its public keys with the vendor's certificate, signatures, quotes, certifications.
 
-use super::failure::Failure;
-use super::keys::Keys;
+use crate::failure::Failure;
+use crate::keys::Keys;
+use noderr_identity::tpm::wire::{Evidence, PublicKeys};
 use noderr_protocol::PcrValue;
 use p256::ecdsa::Signature as EcdsaSignature;
 use tss_esapi::Context;
@@ -20,34 +21,10 @@ use tss_esapi::structures::{
 use tss_esapi::traits::Marshall as _;
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
 
-/// The public side of the box's TPM.
-#[derive(Debug, Clone)]
-pub struct PublicKeys {
-    /// The vendor's certificate of the endorsement key, where the TPM carries one.
-    pub ek_cert: Option<Vec<u8>>,
-    /// Endorsement key, TPMT_PUBLIC.
-    pub ek: Vec<u8>,
-    /// Attestation key, TPMT_PUBLIC.
-    pub ak: Vec<u8>,
-    /// TLS key, TPMT_PUBLIC.
-    pub tls: Vec<u8>,
-    /// TLS key, uncompressed SEC1.
-    pub tls_sec1: [u8; 65],
-}
-
-/// A statement of the TPM with the attestation key's signature.
-#[derive(Debug, Clone)]
-pub struct Evidence {
-    /// TPMS_ATTEST.
-    pub attest: Vec<u8>,
-    /// TPMT_SIGNATURE.
-    pub signature: Vec<u8>,
-}
-
 const RSA: AsymmetricAlgorithmSelection = AsymmetricAlgorithmSelection::Rsa(RsaKeyBits::Rsa2048);
 const ECC: AsymmetricAlgorithmSelection = AsymmetricAlgorithmSelection::Ecc(EccCurve::NistP256);
 
-pub(super) fn public_keys(context: &mut Context, keys: Keys) -> Result<PublicKeys, Failure> {
+pub(crate) fn public_keys(context: &mut Context, keys: Keys) -> Result<PublicKeys, Failure> {
     let (algorithm, ek_cert) = endorsement(context);
     let ek_handle = ek::create_ek_object_2(context, algorithm, None)?;
     let ek_public = context.read_public(ek_handle);
@@ -59,7 +36,7 @@ pub(super) fn public_keys(context: &mut Context, keys: Keys) -> Result<PublicKey
         ek_cert,
         ek: ek_public.marshall()?,
         ak: ak.marshall()?,
-        tls_sec1: sec1(&tls)?,
+        tls_sec1: sec1(&tls)?.to_vec(),
         tls: tls.marshall()?,
     })
 }
@@ -75,7 +52,7 @@ fn endorsement(context: &mut Context) -> (AsymmetricAlgorithmSelection, Option<V
     (RSA, None)
 }
 
-pub(super) fn sign(context: &mut Context, key: KeyHandle, digest: [u8; 32]) -> Result<Vec<u8>, Failure> {
+pub(crate) fn sign(context: &mut Context, key: KeyHandle, digest: [u8; 32]) -> Result<Vec<u8>, Failure> {
     let digest = Digest::try_from(digest.to_vec())?;
     // The key is unrestricted, so the TPM wants no proof that it made the digest itself.
     let ticket = HashcheckTicket::try_from(TPMT_TK_HASHCHECK {
@@ -95,13 +72,13 @@ pub(super) fn sign(context: &mut Context, key: KeyHandle, digest: [u8; 32]) -> R
     Ok(signature.to_der().as_bytes().to_vec())
 }
 
-pub(super) fn activate(
+pub(crate) fn activate(
     context: &mut Context,
     keys: Keys,
-    blob: Vec<u8>,
-    secret: Vec<u8>,
+    blob: &[u8],
+    secret: &[u8],
 ) -> Result<Vec<u8>, Failure> {
-    let (blob, secret) = (IdObject::try_from(blob)?, EncryptedSecret::try_from(secret)?);
+    let (blob, secret) = (IdObject::try_from(blob.to_vec())?, EncryptedSecret::try_from(secret.to_vec())?);
     let (algorithm, _) = endorsement(context);
     let ek_handle = ek::create_ek_object_2(context, algorithm, None)?;
     let activated = activate_with(context, keys, ek_handle, blob, secret);
@@ -162,7 +139,7 @@ fn activate_in(
     })?)
 }
 
-pub(super) fn quote(
+pub(crate) fn quote(
     context: &mut Context,
     keys: Keys,
     binding: [u8; 32],
@@ -178,7 +155,7 @@ pub(super) fn quote(
 }
 
 /// A key's TPMT_PUBLIC, and the attestation key's certification that the key lives in the same TPM.
-pub(super) fn certify(
+pub(crate) fn certify(
     context: &mut Context,
     ak: KeyHandle,
     key: KeyHandle,

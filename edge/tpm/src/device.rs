@@ -1,46 +1,36 @@
 //! The connection to the TPM, made when needed and made again after any failure.
 
-use super::TpmError;
-use super::failure::Failure;
-use super::keys::{self, Keys, Signer};
-use super::proof::{self, Evidence, PublicKeys};
+use crate::failure::Failure;
+use crate::keys::{self, Keys};
+use crate::proof;
+use noderr_identity::TpmError;
+use noderr_identity::tpm::wire::{Evidence, PublicKeys, Signer};
 use noderr_protocol::PcrValue;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use tss_esapi::{Context, TctiNameConf};
 
-pub(super) struct Device {
+pub(crate) struct Device {
     tcti: TctiNameConf,
     /// The device file, when the TCTI is `device:`.
     path: Option<PathBuf>,
     open: Option<Open>,
 }
 
-pub(super) struct Open {
-    pub(super) context: Context,
-    pub(super) keys: Option<Keys>,
+pub(crate) struct Open {
+    pub(crate) context: Context,
+    pub(crate) keys: Option<Keys>,
 }
 
 impl Device {
-    pub(super) fn new(tcti: &str) -> Result<Self, TpmError> {
+    pub(crate) fn new(tcti: &str) -> Result<Self, TpmError> {
         let known = ["device:", "swtpm:", "tabrmd:"].iter().any(|prefix| tcti.starts_with(prefix));
         let parsed = TctiNameConf::from_str(tcti).ok().filter(|_| known);
         let path = tcti.strip_prefix("device:").map(PathBuf::from);
         Ok(Self { tcti: parsed.ok_or_else(|| TpmError::Tcti(tcti.to_owned()))?, path, open: None })
     }
 
-    /// Closes the connection.
-    pub(super) fn close(&mut self) {
-        self.open = None;
-    }
-
-    /// Leaves the connection as it is and makes another when it is needed: nothing more is asked of a connection in whose
-    /// midst something panicked.
-    pub(super) fn forget_connection(&mut self) {
-        std::mem::forget(self.open.take());
-    }
-
-    pub(super) fn public_keys(&mut self, create: bool) -> Result<PublicKeys, TpmError> {
+    pub(crate) fn public_keys(&mut self, create: bool) -> Result<PublicKeys, TpmError> {
         self.with("show its keys", |open| {
             let keys = keys::find(&mut open.context, create)?;
             open.keys = Some(keys);
@@ -48,21 +38,21 @@ impl Device {
         })
     }
 
-    pub(super) fn sign(&mut self, signer: Signer, digest: [u8; 32]) -> Result<Vec<u8>, TpmError> {
+    pub(crate) fn sign(&mut self, signer: Signer, digest: [u8; 32]) -> Result<Vec<u8>, TpmError> {
         self.with("sign", |open| {
             let key = open.keys()?.signer(signer);
             proof::sign(&mut open.context, key, digest)
         })
     }
 
-    pub(super) fn activate(&mut self, blob: Vec<u8>, secret: Vec<u8>) -> Result<Vec<u8>, TpmError> {
+    pub(crate) fn activate(&mut self, blob: &[u8], secret: &[u8]) -> Result<Vec<u8>, TpmError> {
         self.with("activate the credential", |open| {
             let keys = open.keys()?;
-            proof::activate(&mut open.context, keys, blob.clone(), secret.clone())
+            proof::activate(&mut open.context, keys, blob, secret)
         })
     }
 
-    pub(super) fn quote(
+    pub(crate) fn quote(
         &mut self,
         binding: [u8; 32],
         mask: u32,
@@ -73,7 +63,7 @@ impl Device {
         })
     }
 
-    pub(super) fn certify(
+    pub(crate) fn certify(
         &mut self,
         signer: Signer,
         binding: [u8; 32],
@@ -100,8 +90,8 @@ impl Device {
         .map_err(|failure| match failure {
             Failure::Unreachable(why) => TpmError::Unreachable(why),
             Failure::KeysGone => TpmError::KeysGone,
-            Failure::Tss(error) => TpmError::Refused { what, why: error.to_string() },
-            Failure::Unexpected(why) => TpmError::Refused { what, why: why.to_owned() },
+            Failure::Tss(error) => TpmError::Refused { what: what.to_owned(), why: error.to_string() },
+            Failure::Unexpected(why) => TpmError::Refused { what: what.to_owned(), why: why.to_owned() },
         })
     }
 
@@ -144,7 +134,7 @@ impl Open {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::*;
 
     #[test]
     fn a_tpm_that_is_not_there_is_said_to_be_missing() {

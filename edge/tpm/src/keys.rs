@@ -3,7 +3,8 @@
 //! Every key with an empty authorisation has `noDA`: without it each power cut counts as a failed attempt, and after
 //! a few of them the TPM locks itself and refuses to sign.
 
-use super::failure::Failure;
+use crate::failure::Failure;
+use noderr_identity::tpm::wire::Signer;
 use tss_esapi::Context;
 use tss_esapi::attributes::ObjectAttributesBuilder;
 use tss_esapi::constants::CapabilityType;
@@ -24,21 +25,14 @@ const TLS: u32 = 0x8100_4E02;
 const RESULTS: u32 = 0x8100_4E03;
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Keys {
-    pub(super) ak: KeyHandle,
-    pub(super) tls: KeyHandle,
-    pub(super) results: KeyHandle,
-}
-
-/// Which of the unrestricted keys signs.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Signer {
-    Tls,
-    Results,
+pub(crate) struct Keys {
+    pub(crate) ak: KeyHandle,
+    pub(crate) tls: KeyHandle,
+    pub(crate) results: KeyHandle,
 }
 
 impl Keys {
-    pub(super) const fn signer(self, signer: Signer) -> KeyHandle {
+    pub(crate) const fn signer(self, signer: Signer) -> KeyHandle {
         match signer {
             Signer::Tls => self.tls,
             Signer::Results => self.results,
@@ -47,7 +41,7 @@ impl Keys {
 }
 
 /// Finds the keys, or makes and persists those that are missing.
-pub(super) fn find(context: &mut Context, create: bool) -> Result<Keys, Failure> {
+pub(crate) fn find(context: &mut Context, create: bool) -> Result<Keys, Failure> {
     let (ak, tls, results) = (load(context, AK)?, load(context, TLS)?, load(context, RESULTS)?);
     // The node's identity depends on the attestation key and the TLS key; the key of results is certified
     // anew at every renewal, so a new one may take its place.

@@ -1,6 +1,6 @@
 //! What can go wrong inside one operation of the TPM.
 
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Unreachable(String),
     KeysGone,
     Tss(tss_esapi::Error),
