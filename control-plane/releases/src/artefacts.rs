@@ -1,9 +1,10 @@
 //! Artefacts in the folder: packed into archives that go by their hash, and the manifests that describe them.
 
 use crate::ReleaseError;
+use crate::digest::sha256;
 use crate::draft::Draft;
 use crate::folder::{self, ReleaseFolder};
-use crate::metadata::{TargetFile, Targets, sha256};
+use crate::metadata::{TargetFile, Targets};
 use crate::shelves::shelf_of;
 use crate::words;
 use noderr_archive::{Index, Packed, Unpacked, builder_in, check_artefact, pack};

@@ -1,8 +1,9 @@
 //! The folder of what is published: `metadata/` and `targets/`, as servers hand them out and as they travel on a stick.
 
 use crate::ReleaseError;
+use crate::digest::sha256;
 use crate::draft::Draft;
-use crate::metadata::{Metadata, TargetFile, Timestamp, sha256};
+use crate::metadata::{Metadata, TargetFile, Timestamp};
 use rand_core::{OsRng, RngCore as _};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;

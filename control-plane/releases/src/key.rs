@@ -111,7 +111,7 @@ impl PublicKey {
         )]
         let bytes =
             sigstore_tuf::canonical_json::to_canonical_bytes(&serde_json::json!(self)).expect("strings");
-        crate::metadata::sha256(&bytes)
+        crate::digest::sha256(&bytes)
     }
 }
 

@@ -25,6 +25,7 @@ mod artefacts;
 mod begin;
 mod builders;
 mod check;
+mod digest;
 mod draft;
 mod folder;
 mod key;
@@ -41,12 +42,13 @@ pub use artefacts::{NewRelease, check_index};
 pub use begin::FirstKeys;
 pub use builders::{BuilderKey, new_builder, new_unlocked_builder};
 pub use check::Artefacts;
+pub use digest::sha256;
 pub use draft::Draft;
 pub use folder::ReleaseFolder;
 pub use key::{FileKey, PublicKey, ReleaseKey};
 pub use metadata::{
     DelegatedRole, Delegations, MetaFile, Metadata, RoleKeys, Roles, Root, Snapshot, TargetFile, Targets,
-    Timestamp, sha256,
+    Timestamp,
 };
 pub use online::{refresh_online, refresh_online_from};
 pub use shelves::shelf_of;

@@ -1,7 +1,7 @@
 //! What each role says, as The Update Framework writes it down.
 
+use crate::digest::sha256;
 use crate::key::PublicKey;
-use crate::soundness::sound;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,8 +56,12 @@ macro_rules! metadata {
             }
 
             fn check(&self) -> Result<(), String> {
-                sound(self.kind == $type, || format!("it does not say that it is `{}`", $type))?;
-                sound(self.spec_version == SPEC, || format!("it is not of version {SPEC} of the framework"))?;
+                if self.kind != $type {
+                    return Err(format!("it does not say that it is `{}`", $type));
+                }
+                if self.spec_version != SPEC {
+                    return Err(format!("it is not of version {SPEC} of the framework"));
+                }
                 let check: fn(&Self) -> Result<(), String> = $check;
                 check(self)
             }
@@ -278,9 +282,4 @@ impl Timestamp {
         let pin = MetaFile::of(snapshot, bytes);
         Self::of(version, expires, BTreeMap::from([("snapshot.json".to_owned(), pin)]))
     }
-}
-
-/// The SHA-256 of bytes, as metadata writes it.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes))
 }

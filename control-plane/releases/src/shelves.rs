@@ -1,8 +1,9 @@
 //! The shelves of a kind: roles among which its releases are spread by the hash of their names, so that a box that looks for
 //! one release fetches a few of all names.
 
+use crate::digest::sha256;
 use crate::key::PublicKey;
-use crate::metadata::{Targets, sha256};
+use crate::metadata::Targets;
 use noderr_protocol::release::ReleaseName;
 
 /// How many shelves a kind has. Two hexadecimal digits begin the hashes of each.

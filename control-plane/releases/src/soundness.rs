@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The roles of a root, as they are sorted.
 const TOP: [&str; 4] = ["root", "snapshot", "targets", "timestamp"];
 
-pub(crate) fn sound(is: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+fn sound(is: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if is { Ok(()) } else { Err(otherwise()) }
 }
 

@@ -2,15 +2,17 @@
 //! the archives that boxes should hold. Boxes take the stick for as long as the control plane's signatures are good.
 
 use crate::ReleaseError;
+use crate::digest::sha256;
 use crate::draft::Draft;
 use crate::folder::{self, ReleaseFolder};
-use crate::metadata::{Metadata, Root, Snapshot, Targets, Timestamp, sha256};
+use crate::metadata::{Metadata, Root, Snapshot, Targets, Timestamp};
 use crate::online::newest_targets;
 use crate::signing::Authority;
 use noderr_protocol::release::{Manifest, ReleaseName};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::path::Path;
 
 /// What the control plane hands out beside what is published: files that it makes itself.
 pub struct OnlineFiles {
@@ -69,6 +71,24 @@ impl OnlineFiles {
     }
 }
 
+/// A stick comes from strangers: a link on it would lead whoever lays releases on it to write and sweep elsewhere.
+fn refuse_links(path: &Path) -> Result<(), ReleaseError> {
+    let io = |why| ReleaseError::Io { path: path.to_owned(), why };
+    let found = match fs::symlink_metadata(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(io)?,
+    };
+    if found.is_symlink() {
+        return Err(io(io::Error::other("it is a link, which would lead elsewhere; remove it")));
+    }
+    if found.is_dir() {
+        for entry in fs::read_dir(path).map_err(io)? {
+            refuse_links(&entry.map_err(io)?.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn read<M: Metadata>(role: &str, bytes: &[u8]) -> Result<Draft<M>, ReleaseError> {
     Draft::read(bytes)
         .map_err(|why| ReleaseError::NotForAStick(format!("its {role} is not understood: {why}")))
@@ -84,6 +104,9 @@ impl ReleaseFolder {
         now: jiff::Timestamp,
     ) -> Result<jiff::Timestamp, ReleaseError> {
         let (snapshot, until) = online.check(self, now)?;
+        for folder in [stick.metadata(), stick.targets(), stick.objects()] {
+            refuse_links(&folder)?;
+        }
         let mut files = Vec::new();
         for version in 1..=self.newest_version("root")?.unwrap_or_default() {
             files.push(("root".to_owned(), version));

@@ -52,6 +52,18 @@ impl Supply {
             kernel,
         })
     }
+
+    /// Loads what boxes are shown, if it is not what this instance has.
+    pub(crate) async fn reload(&self) -> anyhow::Result<()> {
+        let newest = sqlx::query_scalar!("SELECT generation FROM supply")
+            .fetch_one(self.kernel.database.system())
+            .await?;
+        if newest != self.handed_out.load().generation {
+            self.online.store(Arc::new(online_keys(&self.kernel.database).await?));
+            self.handed_out.store(Arc::new(HandedOut::load(&self.kernel.database).await?));
+        }
+        Ok(())
+    }
 }
 
 impl HasKernel for Supply {
@@ -61,7 +73,7 @@ impl HasKernel for Supply {
 }
 
 /// The online key, made by the first instance, the same for all; and the next one, if there is to be another.
-pub(crate) async fn online_keys(database: &Database) -> anyhow::Result<Vec<FileKey>> {
+async fn online_keys(database: &Database) -> anyhow::Result<Vec<FileKey>> {
     let fresh = FileKey::generate();
     sqlx::query!(
         "INSERT INTO secrets (key, value) VALUES ('releases-online', $1) ON CONFLICT DO NOTHING",

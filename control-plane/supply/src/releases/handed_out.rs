@@ -1,18 +1,17 @@
 //! What boxes are shown, in memory: signed metadata, small targets, and the beacon. Each instance has it whole, and loads it
 //! anew when something has changed.
 
-use crate::state::{Supply, online_keys};
 use bytes::Bytes;
 use noderr_kernel::Database;
 use noderr_protocol::release::{Active, Beacon};
 use noderr_releases::{Draft, Root};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 /// What boxes are shown.
 #[derive(Debug, Default)]
 pub struct HandedOut {
-    generation: i64,
+    /// Grows with every change.
+    pub(crate) generation: i64,
     /// By file name, such as `3.os-2.json`.
     pub(super) metadata: HashMap<String, Bytes>,
     /// By path, such as `os/generic/<hash>.1.4.0`.
@@ -90,16 +89,4 @@ pub(super) fn path_of(name: &str, sha256: &[u8]) -> String {
         Some((folder, last)) => format!("{folder}/{hash}.{last}"),
         None => format!("{hash}.{name}"),
     }
-}
-
-/// Loads what boxes are shown, if it is not what this instance has.
-pub(super) async fn reload(supply: &Arc<Supply>) -> anyhow::Result<()> {
-    let newest = sqlx::query_scalar!("SELECT generation FROM supply")
-        .fetch_one(supply.kernel.database.system())
-        .await?;
-    if newest != supply.handed_out.load().generation {
-        supply.online.store(Arc::new(online_keys(&supply.kernel.database).await?));
-        supply.handed_out.store(Arc::new(HandedOut::load(&supply.kernel.database).await?));
-    }
-    Ok(())
 }

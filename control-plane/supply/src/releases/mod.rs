@@ -35,8 +35,8 @@ pub const FEATURE: Feature<Arc<Supply>> = Feature {
     problems: terms::PROBLEMS,
     settings: &[SettingsSection::of::<ReleasesSettings>()],
     jobs: &[&RenewOnline, &ForgetArchives],
-    listens: &[Listens::any(CHANGED, |supply, _| Box::pin(handed_out::reload(supply)))],
-    catch_up: Some(|supply| Box::pin(handed_out::reload(supply))),
+    listens: &[Listens::any(CHANGED, |supply, _| Box::pin(supply.reload()))],
+    catch_up: Some(|supply| Box::pin(supply.reload())),
     nodes: NodeFeature {
         release_root: Some(|supply| {
             let root = supply.handed_out.load().newest_root()?.to_vec();
