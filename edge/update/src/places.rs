@@ -12,10 +12,15 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// The most places that are tried, and how much a control plane may say of them.
 const MOST: usize = 16;
 const SAID: u64 = 64 * 1024;
+
+/// How long a file may take to give one chunk.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where an archive lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +115,7 @@ impl Place {
             Self::File(path) => {
                 let path = path.clone();
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                in_background(move || read(&open(&path)?, 0, bytes)).await.map_err(Failed::Place)
+                in_time(move || read(&open(&path)?, 0, bytes)).await
             }
         }
     }
@@ -142,12 +147,10 @@ impl Place {
             }
             Self::File(path) => {
                 let (path, mut at) = (path.clone(), gap.bytes.start);
-                let file = in_background(move || open(&path)).await.map_err(Failed::Place)?;
-                let file = Arc::new(file);
+                let file = Arc::new(in_time(move || open(&path)).await?);
                 for number in gap.chunks.clone() {
                     let (file, length) = (file.clone(), coming.packed(number));
-                    let bytes =
-                        in_background(move || read(&file, at, length)).await.map_err(Failed::Place)?;
+                    let bytes = in_time(move || read(&file, at, length)).await?;
                     at += bytes.len() as u64;
                     put(coming, number, bytes).await?;
                 }
@@ -169,6 +172,15 @@ fn read(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, at)?;
     Ok(bytes)
+}
+
+/// Runs what waits for a stick. One that does not answer leaves a thread behind, and is not looked at again before it does.
+async fn in_time<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Failed> {
+    let done = timeout(PATIENCE, in_background(work)).await;
+    done.unwrap_or_else(|_| Err(Setback::Passing("the stick does not answer".to_owned())))
+        .map_err(Failed::Place)
 }
 
 async fn put(coming: &Arc<Coming>, number: usize, packed: Vec<u8>) -> Result<(), Failed> {

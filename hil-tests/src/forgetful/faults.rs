@@ -1,8 +1,9 @@
-//! Faults of the disk: an error in answer to one request, or to every one from then on; syncs that do nothing; a slow head.
+//! Faults of the disk: an error in answer to one request, or to every one from then on; syncs that do nothing; a slow head; no answer
+//! at all.
 
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What a request asks for.
@@ -32,16 +33,21 @@ struct State {
     syncs_are_lost: bool,
     next_sync_fails: bool,
     bytes_per_s: Option<u64>,
+    hangs: bool,
 }
 
 /// The faults of one disk.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Mutex<State>);
+pub(super) struct Faults {
+    state: Mutex<State>,
+    goes_on: Condvar,
+}
 
 impl Faults {
-    /// Counts a request; returns the error that it is answered with, if any.
+    /// Counts a request, and waits for as long as the disk hangs; returns the error that the request is answered with, if any.
     pub(super) fn strike(&self, asks: Asks) -> Option<Errno> {
-        let mut state = self.lock();
+        let state = self.goes_on.wait_while(self.lock(), |state| state.hangs);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
         state.requests += 1;
         let (since, fault) = state.fault?;
         let spared = asks == Asks::Look && matches!(fault.error, Errno::NOSPC | Errno::ROFS);
@@ -84,6 +90,11 @@ impl Faults {
         self.lock().bytes_per_s = bytes_per_s;
     }
 
+    pub(super) fn hang(&self, hangs: bool) {
+        self.lock().hangs = hangs;
+        self.goes_on.notify_all();
+    }
+
     /// How long so many bytes take.
     pub(super) fn takes(&self, bytes: usize) -> Duration {
         let rate = self.lock().bytes_per_s;
@@ -91,7 +102,7 @@ impl Faults {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -80,6 +80,11 @@ impl ForgetfulDisk {
         self.faults.fail_next_sync();
     }
 
+    /// Answers nothing until it is told otherwise, as a disk whose cable is loose.
+    pub fn hang(&self, hangs: bool) {
+        self.faults.hang(hangs);
+    }
+
     /// Reads no faster than this.
     pub fn slow_down(&self, bytes_per_s: Option<u64>) {
         self.faults.slow_down(bytes_per_s);
@@ -88,6 +93,7 @@ impl ForgetfulDisk {
 
 impl Drop for ForgetfulDisk {
     fn drop(&mut self) {
+        self.hang(false);
         // Somebody may still have a file open for a moment.
         if let Some(Err(_)) = self.session.take().map(BackgroundSession::umount_and_join) {
             let done = std::process::Command::new("umount").arg("-l").arg(&self.place).status();

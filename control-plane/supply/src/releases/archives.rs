@@ -5,11 +5,12 @@ use super::terms::{NO_ARCHIVE, not_fit};
 use crate::state::Supply;
 use noderr_archive::Index;
 use noderr_kernel::Problem;
-use noderr_protocol::release::Manifest;
+use noderr_protocol::release::{Manifest, ReleaseName};
 use noderr_releases::check_index;
+use std::sync::Arc;
 
 /// The index of a release's archive; refuses a release whose archive is not there, or is of no use to a box.
-pub(super) async fn require_index(supply: &Supply, manifest: &Manifest) -> Result<Index, Problem> {
+async fn require_index(supply: &Supply, manifest: &Manifest) -> Result<Index, Problem> {
     index(supply, manifest).await?.ok_or_else(|| {
         let name = hex::encode(manifest.archive.sha256.0);
         NO_ARCHIVE.because(format!("the archive {name} of {} is not here; upload it first", manifest.release))
@@ -29,8 +30,19 @@ async fn index(supply: &Supply, manifest: &Manifest) -> Result<Option<Index>, Pr
     checked.map(Some).map_err(|why| not_fit(format!("{}: {why}", manifest.release)))
 }
 
-/// What travels to a box that holds the version before, if there is one here that can be compared.
+/// What travels to a box that holds the version before, if there is one here that can be compared. Refuses a release whose archive
+/// is not there, or is of no use to a box.
 pub(super) async fn cost_of_update(
+    supply: Arc<Supply>,
+    manifest: Manifest,
+    named: Arc<Vec<(Manifest, Vec<u8>)>>,
+) -> Result<(ReleaseName, Option<Update>), Problem> {
+    let new = require_index(&supply, &manifest).await?;
+    let update = cost_beyond(&supply, &manifest, &new, &named).await;
+    Ok((manifest.release, update))
+}
+
+async fn cost_beyond(
     supply: &Supply,
     manifest: &Manifest,
     new: &Index,

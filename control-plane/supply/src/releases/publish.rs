@@ -8,6 +8,7 @@ use super::terms::{CHANGED, NOT_FIT, not_fit};
 use super::unneeded;
 use crate::channels;
 use crate::state::Supply;
+use futures_util::{StreamExt as _, stream};
 use noderr_kernel::{Problem, notify};
 use noderr_protocol::release::{Manifest, ReleaseName};
 use noderr_releases::{Artefacts, FileKey, ReleaseFolder, ReleaseKey as _, Root, refresh_online_from};
@@ -58,7 +59,11 @@ enum Strictness {
 /// What one publication may have.
 const MOST_ROLES: usize = 256;
 const MOST_TARGETS: usize = 20_000;
+const MOST_NEW: usize = 2000;
 const LONGEST_NAME: usize = 200;
+
+/// How many archives are looked at side by side, because a bucket takes its time to answer.
+const AT_ONCE: usize = 16;
 
 /// Publishes, in a transaction that nobody else publishes in.
 pub(super) async fn publish(
@@ -81,26 +86,32 @@ pub(super) async fn publish(
     db::hold_supply(connection).await?;
     let shown = checked_of(supply, connection, publication, Strictness::Fit).await?;
     store(connection, &shown).await?;
-    let mut added = Vec::new();
+    let mut new = Vec::new();
     for (manifest, sha256) in &shown.releases {
-        let is_new = match db::note_release(connection, manifest, sha256, by).await? {
-            Noted::New => true,
-            Noted::Known => false,
+        match db::note_release(connection, manifest, sha256, by).await? {
+            Noted::New => new.push(manifest.clone()),
+            Noted::Known => {}
             Noted::Another => {
                 return Err(NOT_FIT.because(format!(
                     "{} was released before, with another manifest: withdraw it, and give it another version",
                     manifest.release
                 )));
             }
-        };
-        if is_new {
-            let index = archives::require_index(supply, manifest).await?;
-            let update = archives::cost_of_update(supply, manifest, &index, &shown.releases).await;
-            db::note_update(connection, &manifest.release, update.as_ref()).await?;
-            added.push(manifest.release.to_string());
         }
     }
-    let named: Vec<_> = shown.releases.iter().map(|(manifest, _)| manifest.release.to_string()).collect();
+    if new.len() > MOST_NEW {
+        let why = format!("it has {} new releases; sign and publish at most {MOST_NEW} at once", new.len());
+        return Err(not_fit(why));
+    }
+    let all = Arc::new(shown.releases);
+    let looked = new.into_iter().map(|new| archives::cost_of_update(supply.clone(), new, all.clone()));
+    let mut looked = stream::iter(looked).buffered(AT_ONCE);
+    let mut added = Vec::new();
+    while let Some((release, update)) = looked.next().await.transpose()? {
+        db::note_update(connection, &release, update.as_ref()).await?;
+        added.push(release.to_string());
+    }
+    let named: Vec<_> = all.iter().map(|(manifest, _)| manifest.release.to_string()).collect();
     let withdrawn = db::mark_withdrawn(connection, &named).await?;
     let named_again = db::unmark_withdrawn(connection, &named).await?;
     unneeded::forget_targets(connection, &shown.named).await?;

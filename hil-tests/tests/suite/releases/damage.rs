@@ -1,13 +1,11 @@
-//! Disks that are full, take nothing, lose what was not synced, or give back something else.
+//! Disks that are full, take nothing, or give back something else.
 
 use super::{refused, world};
 use anyhow::{Context as _, ensure};
-use noderr_hil::forgetful::{Fault, ForgetfulDisk};
 use noderr_hil::manager::noise;
 use noderr_hil::{Bringer, Handout, SmallDisk, scratch};
 use noderr_protocol::release::ReleaseRefusal;
 use noderr_update::{Stage, StoreLimits, store_in};
-use rustix::io::Errno;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -122,63 +120,5 @@ async fn the_oldest_versions_go_and_never_what_is_wanted() -> anyhow::Result<()>
     handout.release("models/btc/1.0.0", &noise(850_000, 9))?;
     assert_eq!(this.bring("models/btc/1.0.0").await?.stage, Stage::Held);
     assert_eq!(held(), ["models/btc/1.0.0", "os/generic/1.2.0"]);
-    Ok(())
-}
-
-/// Brings a release onto a disk that fails for good from some request on, and then loses what was not synced.
-async fn bring_and_lose_power(
-    handout: &Handout,
-    artefact: &[u8],
-    fault: Option<Fault>,
-    seed: u64,
-) -> anyhow::Result<u64> {
-    let place = scratch()?;
-    let disk = ForgetfulDisk::mount(place.path(), 32)?;
-    let data = place.path().join("data");
-    {
-        let this = Bringer::new(&data, handout)?;
-        let before = disk.requests();
-        disk.plan(fault);
-        let stage = this.bring(RELEASE).await?.stage;
-        let requests = disk.requests() - before;
-        disk.cut(seed);
-        disk.plan(None);
-        drop(this);
-        let this = Bringer::new(&data, handout)?;
-        // Whatever is there is whole, or is not opened.
-        if store_in(&this.data, this.settings.store).find(&RELEASE.parse()?).is_some()
-            && let Ok(bytes) = this.held(RELEASE)
-        {
-            ensure!(bytes == artefact, "something else was opened");
-        } else {
-            ensure!(fault.is_some() || stage != Stage::Held, "what was held is gone");
-        }
-        ensure!(this.bring(RELEASE).await?.stage == Stage::Held, "it is stuck");
-        ensure!(this.held(RELEASE)? == artefact, "something else is held");
-        Ok(requests)
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn power_cuts_and_failing_disks_leave_what_is_whole_or_is_fetched_again() -> anyhow::Result<()> {
-    let place = tempfile::tempdir()?;
-    let handout = Handout::start(place.path()).await?;
-    let artefact = noise(600_000, 1);
-    handout.release(RELEASE, &artefact)?;
-    let mut requests = 0;
-    for seed in 0..8 {
-        let brought = bring_and_lose_power(&handout, &artefact, None, seed).await;
-        requests = brought.with_context(|| format!("seed {seed}"))?;
-    }
-    for after in 0..requests {
-        for error in [Errno::IO, Errno::NOSPC, Errno::ROFS] {
-            if (after + u64::from(error == Errno::ROFS)) % 3 != 0 && after > 40 {
-                continue;
-            }
-            let fault = Fault { after, error, for_good: true };
-            let brought = bring_and_lose_power(&handout, &artefact, Some(fault), after).await;
-            brought.with_context(|| format!("{error} from request {after} of {requests} on"))?;
-        }
-    }
     Ok(())
 }

@@ -7,8 +7,10 @@ mod damage;
 mod kills;
 mod path;
 mod plane;
+mod power;
 mod retention;
 mod stick;
+mod uploads;
 
 use crate::lab;
 use anyhow::bail;

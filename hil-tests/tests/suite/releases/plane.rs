@@ -94,52 +94,6 @@ async fn what_is_not_fit_is_refused_before_anything_is_shown() -> anyhow::Result
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upload_is_the_archive_that_it_goes_by_or_nothing() -> anyhow::Result<()> {
-    let network = Network::start(LabOptions::default()).await?;
-    let (admin, archive) = (&network.lab.admin, "0f".repeat(32));
-    let path = format!("/release-archives/{archive}");
-    let wrong = admin.put_part(&path, vec![0; 10], "bytes 0-9/10").await;
-    assert_eq!(
-        wrong.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(),
-        Some("archive-mismatch")
-    );
-    let gap = admin.put_part(&path, vec![0; 10], "bytes 7-16/100").await;
-    assert_eq!(gap.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(), Some("upload-offset"));
-    // Somebody else does not end what was begun.
-    admin.put_part(&path, vec![0; 2], "bytes 0-1/3").await?;
-    let other = admin.put_part(&path, vec![0; 1], "bytes 2-2/4").await;
-    assert_eq!(
-        other.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(),
-        Some("upload-offset")
-    );
-    assert_eq!(admin.get(&path).await?["bytes"], 2);
-    let huge = admin.put_part(&path, vec![0; 10], &format!("bytes 0-9/{}", u64::MAX)).await;
-    assert_eq!(
-        huge.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(),
-        Some("archive-too-large")
-    );
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_else_has_the_control_plane_read_large_bodies() -> anyhow::Result<()> {
-    let network = Network::start(LabOptions::default()).await?;
-    let (admin, plane) = (&network.lab.admin, &network.lab.control);
-    let wanted = json!({ "name": "reader", "permissions": ["read-nodes"] });
-    let token = admin.post("/tokens", &wanted).await?["secret"].as_str().context("a token")?.to_owned();
-    for path in ["release-metadata".to_owned(), format!("release-archives/{}", "0f".repeat(32))] {
-        let head = format!(
-            "PUT /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
-             content-type: application/json\r\ncontent-length: 16000000\r\n\r\n{{"
-        );
-        // The rest never comes.
-        let answer = tokio::time::timeout(SOON, plane.first_line(head.as_bytes())).await??;
-        ensure!(answer.contains(" 403 "), "{path}: {answer}");
-    }
-    Ok(())
-}
-
 /// Copies a folder of releases onto another stick.
 fn copied(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
     let done = std::process::Command::new("cp").arg("-r").args([from, to]).status()?;

@@ -2,11 +2,13 @@
 
 use super::{Network, refused, world};
 use anyhow::{Context as _, ensure};
+use noderr_hil::forgetful::ForgetfulDisk;
 use noderr_hil::manager::{noise, refusal};
-use noderr_hil::{BoxOptions, LabOptions, LinkQuality, ProcessRig, SOON, until};
+use noderr_hil::{BoxOptions, LabOptions, LinkQuality, ProcessRig, SOON, scratch, until};
 use noderr_protocol::release::ReleaseRefusal;
 use noderr_update::Stage;
-use std::fs;
+use rustix::fs::{Advice, fadvise};
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
@@ -130,5 +132,65 @@ async fn what_lies_on_a_stick_does_not_come_over_a_dear_network() -> anyhow::Res
     this.settings.allowance.month_bytes = Some(brought.spent + 150_000);
     assert_eq!(this.bring("os/generic/1.1.0").await?.stage, Stage::Held);
     assert_eq!(handout.sent(), before);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_hangs_keeps_the_node_from_nothing() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (manager, publisher) = (&network.manager, &network.publisher);
+    let folder = manager.folder.root().display().to_string();
+    let port = scratch()?;
+    let disk = ForgetfulDisk::mount(port.path(), 32)?;
+    disk.hang(true);
+    let releases = format!("ask_after_s = 1\nstick = \"{}\"", port.path().display());
+    let options = BoxOptions { releases: releases.into(), ..BoxOptions::PLAIN };
+    let (_, mut rig) = network.lab.online_box("port", &options).await?;
+    manager.release("os/generic/1.0.0", &noise(300_000, 1))?;
+    manager.publish(publisher).await?;
+    publisher.ctl(&["channels", "activate", "os/generic/1.0.0"]).await?;
+    rig.release_is("os/generic/1.0.0", "held", SOON).await?;
+
+    // Once the port answers, a stick there counts.
+    rig.network(LinkQuality::Down);
+    rig.status_where("the box to be alone", SOON, |status| status["online"] == false).await?;
+    manager.release("os/generic/1.1.0", &noise(300_000, 2))?;
+    manager.publish(publisher).await?;
+    publisher.ctl(&["channels", "activate", "os/generic/1.1.0"]).await?;
+    beacon_names(&network, "os/generic/1.1.0").await?;
+    disk.hang(false);
+    publisher.ctl(&["release", "stick", &folder, &port.path().display().to_string()]).await?;
+    rig.release_is("os/generic/1.1.0", "held", SOON).await?;
+    rig.shut_down().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_come_from_a_stick_that_hangs_comes_over_the_network() -> anyhow::Result<()> {
+    let (_place, handout, mut this) = world().await?;
+    let artefact = noise(3_000_000, 1);
+    let manifest = handout.release("os/generic/1.0.0", &artefact)?;
+    let archive = handout.manager.folder.object(&manifest.archive.sha256);
+    let port = scratch()?;
+    let disk = ForgetfulDisk::mount(port.path(), 32)?;
+    fs::create_dir_all(port.path().join("objects"))?;
+    let copy = port.path().join("objects").join(archive.file_name().context("a name")?);
+    fs::copy(&archive, &copy)?;
+    // All of it would take six seconds: nothing of it is in memory.
+    let copy = File::open(&copy)?;
+    copy.sync_all()?;
+    fadvise(&copy, 0, None, Advice::DontNeed)?;
+    drop(copy);
+    disk.slow_down(Some(500_000));
+    this.settings.stick = Some(port.path().to_owned());
+    let begun = disk.requests();
+    let hang = until("a part to have come", SOON, || async {
+        Ok((disk.requests() > begun + 16).then(|| disk.hang(true)))
+    });
+    let (brought, hung) = tokio::join!(this.bring("os/generic/1.0.0"), hang);
+    hung?;
+    assert_eq!(brought?.stage, Stage::Held);
+    assert_eq!(this.held("os/generic/1.0.0")?, artefact);
+    ensure!(handout.sent() > 100_000, "all of it came from the stick");
+    ensure!(handout.sent() < 2_900_000, "nothing of it came from the stick");
     Ok(())
 }

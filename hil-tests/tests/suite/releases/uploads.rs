@@ -1,0 +1,125 @@
+//! Archives on their way to the control plane.
+
+use super::Network;
+use anyhow::{Context as _, bail, ensure};
+use futures_util::future::try_join_all;
+use noderr_cli::{ApiError, Client};
+use noderr_hil::manager::noise;
+use noderr_hil::{LabOptions, SOON};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::path::PathBuf;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_the_archive_that_it_goes_by_or_nothing() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (admin, archive) = (&network.lab.admin, "0f".repeat(32));
+    let path = format!("/release-archives/{archive}");
+    let wrong = admin.put_part(&path, vec![0; 10], "bytes 0-9/10").await;
+    assert_eq!(
+        wrong.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(),
+        Some("archive-mismatch")
+    );
+    let gap = admin.put_part(&path, vec![0; 10], "bytes 7-16/100").await;
+    assert_eq!(gap.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(), Some("upload-offset"));
+    // Somebody else does not end what was begun.
+    admin.put_part(&path, vec![0; 2], "bytes 0-1/3").await?;
+    let other = admin.put_part(&path, vec![0; 1], "bytes 2-2/4").await;
+    assert_eq!(
+        other.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(),
+        Some("upload-offset")
+    );
+    assert_eq!(admin.get(&path).await?["bytes"], 2);
+    let huge = admin.put_part(&path, vec![0; 10], &format!("bytes 0-9/{}", u64::MAX)).await;
+    assert_eq!(
+        huge.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(),
+        Some("archive-too-large")
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_has_the_control_plane_read_large_bodies() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (admin, plane) = (&network.lab.admin, &network.lab.control);
+    let wanted = json!({ "name": "reader", "permissions": ["read-nodes"] });
+    let token = admin.post("/tokens", &wanted).await?["secret"].as_str().context("a token")?.to_owned();
+    for path in ["release-metadata".to_owned(), format!("release-archives/{}", "0f".repeat(32))] {
+        let head = format!(
+            "PUT /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: 16000000\r\n\r\n{{"
+        );
+        // The rest never comes.
+        let answer = tokio::time::timeout(SOON, plane.first_line(head.as_bytes())).await??;
+        ensure!(answer.contains(" 403 "), "{path}: {answer}");
+    }
+    Ok(())
+}
+
+/// Uploads an archive part by part, beside others who do the same: what another has brought is not brought again.
+async fn upload_beside_others(admin: Client, path: &str, archive: &[u8]) -> anyhow::Result<()> {
+    loop {
+        let state = admin.get(path).await?;
+        if state["stored"] == true {
+            return Ok(());
+        }
+        let begun = usize::try_from(state["bytes"].as_u64().context("how much is there")?)?;
+        if begun == archive.len() {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let end = archive.len().min(begun + 50_000);
+        let range = format!("bytes {begun}-{}/{}", end - 1, archive.len());
+        match admin.put_part(path, archive[begun..end].to_vec(), &range).await {
+            Err(ApiError::Refused { kind, .. }) if kind == "upload-offset" => {}
+            Err(error) => bail!("{error}"),
+            Ok(_) => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_who_upload_one_archive_at_one_moment_make_one_of_it() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let lab = &network.lab;
+    for seed in 0..3 {
+        let archive = noise(600_000, seed);
+        let name = hex::encode(Sha256::digest(&archive));
+        let path = format!("/release-archives/{name}");
+        try_join_all((0..4).map(|_| upload_beside_others(lab.admin.clone(), &path, &archive))).await?;
+        ensure!(fs::read(lab.control.folder().join("objects").join(&name))? == archive, "it is another");
+    }
+    let left = fs::read_dir(lab.control.folder().join("uploads"))?.count();
+    ensure!(left == 0, "{left} uploads are left behind");
+    Ok(())
+}
+
+/// Publishes version 1.`number`.0; returns where its archive lies, and from which version an update was measured.
+async fn published(network: &Network, number: u8) -> anyhow::Result<(PathBuf, Value)> {
+    let mut artefact = noise(300_000, 1);
+    artefact[100] = number;
+    let manifest = network.manager.release(&format!("os/generic/1.{number}.0"), &artefact)?;
+    network.manager.publish(&network.publisher).await?;
+    let release = manifest.release.to_string();
+    let shown = network.publisher.json(&["published", "show", &release]).await?;
+    let archive = hex::encode(manifest.archive.sha256.0);
+    Ok((network.lab.control.folder().join("objects").join(archive), shown["update_from"].clone()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_archive_that_is_damaged_or_gone_keeps_nothing_from_being_published() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    published(&network, 0).await?;
+    let (archive, from) = published(&network, 1).await?;
+    assert_eq!(from, "1.0.0");
+    let mut bytes = fs::read(&archive)?;
+    bytes[20] ^= 1;
+    fs::write(&archive, bytes)?;
+    let (archive, from) = published(&network, 2).await?;
+    assert_eq!(from, Value::Null, "an update was measured from what is damaged");
+    fs::remove_file(&archive)?;
+    let (_, from) = published(&network, 3).await?;
+    assert_eq!(from, Value::Null, "an update was measured from what is gone");
+    Ok(())
+}
