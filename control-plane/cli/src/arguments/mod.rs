@@ -6,7 +6,7 @@ mod release;
 
 pub(crate) use nodes::Nodes;
 pub(crate) use published::{Channel, Channels, Published};
-pub(crate) use release::{Add, Init, Keys, NewKey, Release};
+pub(crate) use release::{Add, AtControlPlane, InFolder, Init, Keys, NewKey, Release};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;

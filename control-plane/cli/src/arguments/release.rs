@@ -64,6 +64,15 @@ pub(crate) struct NewKey {
 /// FOLDER is the folder of the releases, on a disk or a stick; it travels between those who sign.
 #[derive(Subcommand)]
 pub(crate) enum Release {
+    #[command(flatten)]
+    InFolder(InFolder),
+    #[command(flatten)]
+    AtControlPlane(AtControlPlane),
+}
+
+/// What needs no network.
+#[derive(Subcommand)]
+pub(crate) enum InFolder {
     /// Prepare the first root and the roles below it.
     Init(Init),
     /// Prepare a release of an artefact, which is packed into the folder.
@@ -75,12 +84,13 @@ pub(crate) enum Release {
         /// The release, as `release list` shows it.
         release: String,
     },
-    /// Let others build artefacts, or not any more. Of a key that is removed nothing counts from then on: withdraw what it has built first.
+    /// List whose signatures artefacts need; let others build artefacts, or not any more. Of a key that is removed nothing counts from
+    /// then on: withdraw what it has built first.
     Builders {
         /// The folder.
         folder: PathBuf,
         /// The public half of a key of minisign that may build.
-        #[arg(long, required_unless_present = "remove")]
+        #[arg(long)]
         add: Vec<PathBuf>,
         /// The public half of a key that may build no more.
         #[arg(long)]
@@ -118,6 +128,16 @@ pub(crate) enum Release {
         /// The folder.
         folder: PathBuf,
     },
+    /// List the releases.
+    List {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Check everything in the folder: signatures, artefacts, ends.
+    Verify {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Unpack the artefact of a release, with the builder's signature beside it, and check both.
     Unpack {
         /// The folder.
@@ -126,6 +146,19 @@ pub(crate) enum Release {
         release: String,
         /// Where the artefact is written; nothing may be there yet.
         file: PathBuf,
+    },
+}
+
+/// What asks the control plane.
+#[derive(Subcommand)]
+pub(crate) enum AtControlPlane {
+    /// Fetch the public half of the control plane's key, for `release init --online`.
+    OnlineKey {
+        /// Where it is written; nothing may be there yet.
+        file: PathBuf,
+        /// Have the control plane make another key, which it uses once a root names the key.
+        #[arg(long)]
+        next: bool,
     },
     /// Publish the folder: the control plane checks it, and hands it out to nodes.
     Publish {
@@ -142,24 +175,6 @@ pub(crate) enum Release {
         folder: PathBuf,
         /// A folder on the stick, which is made.
         stick: PathBuf,
-    },
-    /// Fetch the public half of the control plane's key, for `release init --online`.
-    OnlineKey {
-        /// Where it is written; nothing may be there yet.
-        file: PathBuf,
-        /// Have the control plane make another key, which it uses once a root names the key.
-        #[arg(long)]
-        next: bool,
-    },
-    /// List the releases.
-    List {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// Check everything in the folder: signatures, artefacts, ends.
-    Verify {
-        /// The folder.
-        folder: PathBuf,
     },
 }
 

@@ -15,7 +15,7 @@ mod published;
 mod release;
 mod work;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, Release};
 use crate::login::Login;
 use crate::out::say;
 use crate::table::{Column, harmless_json, print_fields, print_rows};
@@ -72,7 +72,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let command = match arguments.command {
         Command::Logout => return access::log_out().await,
         Command::Keys(command) => return keys::run(&printer, command),
-        Command::Release(command) if !command.needs_network() => return release::run(&printer, command),
+        Command::Release(Release::InFolder(command)) => return release::run(&printer, command),
         command => command,
     };
     let login = Login::resolve(&arguments.connection)?;
@@ -89,11 +89,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Registers(command) => evidence::registers(&client, &printer, command).await,
         Command::Audit(command) => audit::run(&client, &printer, command).await,
         Command::Work(command) => work::run(&client, &printer, command).await,
-        Command::Release(command) => release::run_online(&client, &printer, command).await,
+        Command::Release(Release::AtControlPlane(command)) => release::ask(&client, &printer, command).await,
         Command::Published(command) => published::published(&client, &printer, command).await,
         Command::Channels(command) => published::channels(&client, &printer, command).await,
         // These were answered before the login was looked up.
-        Command::Completion { .. } | Command::Logout | Command::Keys(_) => Ok(()),
+        Command::Completion { .. }
+        | Command::Logout
+        | Command::Keys(_)
+        | Command::Release(Release::InFolder(_)) => Ok(()),
     }
     .map_err(|error| advise(error, elsewhere.as_deref()))
 }

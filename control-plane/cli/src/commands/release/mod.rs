@@ -12,7 +12,7 @@ use super::Printer;
 use super::folder::open;
 use super::key_files::write_public;
 use super::proof::proven;
-use crate::arguments::Release;
+use crate::arguments::{AtControlPlane, InFolder};
 use crate::out::say;
 use crate::table::harmless;
 use anyhow::{Context as _, ensure};
@@ -24,40 +24,36 @@ use serde_json::{Value, json};
 use std::path::Path;
 use waiting::Names;
 
-pub(crate) fn run(printer: &Printer, command: Release) -> anyhow::Result<()> {
+/// Runs what needs no network.
+pub(crate) fn run(printer: &Printer, command: InFolder) -> anyhow::Result<()> {
     match command {
-        Release::Init(init) => prepare::init(printer, &init),
-        Release::Add(add) => prepare::add(printer, &open(&add.folder)?, &add),
-        Release::Withdraw { folder, release } => prepare::withdraw(printer, &open(&folder)?, &release),
-        Release::Builders { folder, add, remove } => {
+        InFolder::Init(init) => prepare::init(printer, &init),
+        InFolder::Add(add) => prepare::add(printer, &open(&add.folder)?, &add),
+        InFolder::Withdraw { folder, release } => prepare::withdraw(printer, &open(&folder)?, &release),
+        InFolder::Builders { folder, add, remove } if add.is_empty() && remove.is_empty() => {
+            builders(printer, &open(&folder)?)
+        }
+        InFolder::Builders { folder, add, remove } => {
             prepare::builders(printer, &open(&folder)?, &add, &remove)
         }
-        Release::Renew { folder, days } => prepare::renew(printer, &open(&folder)?, days),
-        Release::Sign { folder, key, yes } => sign::sign(printer, &open(&folder)?, &key, yes),
-        Release::Discard { folder, what } => prepare::discard(printer, &open(&folder)?, &what),
-        Release::Show { folder } => show(printer, &open(&folder)?),
-        Release::List { folder } => list(printer, &open(&folder)?),
-        Release::Verify { folder } => verify(printer, &open(&folder)?),
-        Release::Publish { .. } | Release::Stick { .. } | Release::OnlineKey { .. } => Ok(()),
-        Release::Unpack { folder, release, file } => unpack(printer, &open(&folder)?, &release, &file),
-    }
-}
-
-impl Release {
-    /// Whether the control plane is asked.
-    pub(crate) const fn needs_network(&self) -> bool {
-        matches!(self, Self::Publish { .. } | Self::Stick { .. } | Self::OnlineKey { .. })
+        InFolder::Renew { folder, days } => prepare::renew(printer, &open(&folder)?, days),
+        InFolder::Sign { folder, key, yes } => sign::sign(printer, &open(&folder)?, &key, yes),
+        InFolder::Discard { folder, what } => prepare::discard(printer, &open(&folder)?, &what),
+        InFolder::Show { folder } => show(printer, &open(&folder)?),
+        InFolder::List { folder } => list(printer, &open(&folder)?),
+        InFolder::Verify { folder } => verify(printer, &open(&folder)?),
+        InFolder::Unpack { folder, release, file } => unpack(printer, &open(&folder)?, &release, &file),
     }
 }
 
 /// Runs what asks the control plane.
-pub(crate) async fn run_online(client: &Client, printer: &Printer, command: Release) -> anyhow::Result<()> {
+pub(crate) async fn ask(client: &Client, printer: &Printer, command: AtControlPlane) -> anyhow::Result<()> {
     match command {
-        Release::Publish { folder, archives } => {
+        AtControlPlane::Publish { folder, archives } => {
             publish::publish(client, printer, &open(&folder)?, archives).await
         }
-        Release::Stick { folder, stick } => stick::lay(client, printer, &open(&folder)?, &stick).await,
-        Release::OnlineKey { file, next } => {
+        AtControlPlane::Stick { folder, stick } => stick::lay(client, printer, &open(&folder)?, &stick).await,
+        AtControlPlane::OnlineKey { file, next } => {
             let key = if next {
                 proven(client, async || client.post("/release-online-key", &json!({})).await).await?
             } else {
@@ -66,7 +62,6 @@ pub(crate) async fn run_online(client: &Client, printer: &Printer, command: Rele
             write_public(&file, &serde_json::to_vec_pretty(&key["key"])?)?;
             printer.done(&key, &format!("{} is the key of the control plane", file.display()))
         }
-        other => run(printer, other),
     }
 }
 
@@ -133,6 +128,12 @@ const ROLES: [(&str, &str); 6] = [
 
 fn describe(says: &impl Metadata) -> (u64, String) {
     (says.version(), says.expires().to_string())
+}
+
+/// Whose signatures artefacts need.
+fn builders(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
+    let rows = releases.builders()?.keys.into_iter().map(|key| json!({ "builder": key })).collect();
+    printer.rows(rows, &[("builder", "builder")])
 }
 
 fn list(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {

@@ -8,8 +8,8 @@ use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_archive::builder_in;
 use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseName, Requirement, Tier, Word};
-use noderr_releases::{Draft, FirstKeys, NewRelease, PublicKey, ReleaseFolder, Root};
-use serde_json::Value;
+use noderr_releases::{Draft, FirstKeys, NewRelease, PublicKey, ReleaseFolder, Root, listed};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -52,7 +52,7 @@ pub(super) fn init(printer: &Printer, init: &Init) -> anyhow::Result<()> {
         online: &online,
     };
     releases.begin(&keys, &builders, in_days(init.days))?;
-    prepared(printer, &releases)
+    prepare(printer, &releases, || Ok(()))
 }
 
 /// The public key of a builder, from the file that `minisign` or `noderrctl keys new --builder` wrote.
@@ -78,8 +78,8 @@ pub(super) fn add(printer: &Printer, releases: &ReleaseFolder, add: &Add) -> any
         (manifest.security_epoch, manifest.hardware) = (security_epoch, hardware);
         (manifest.tiers, manifest.requires) = (tiers, requires);
     });
-    releases.add(&add.file, NewRelease { name, minisig, may_be_older: add.older, says })?;
-    prepared(printer, releases)
+    let new = NewRelease { name, minisig, may_be_older: add.older, says };
+    prepare(printer, releases, || Ok(releases.add(&add.file, new).map(drop)?))
 }
 
 /// A signature that the builder has made already.
@@ -103,8 +103,8 @@ fn requirement(text: &str) -> anyhow::Result<Requirement> {
 }
 
 pub(super) fn withdraw(printer: &Printer, releases: &ReleaseFolder, release: &str) -> anyhow::Result<()> {
-    releases.withdraw(&release.parse()?)?;
-    prepared(printer, releases)
+    let release = release.parse()?;
+    prepare(printer, releases, || Ok(releases.withdraw(&release)?))
 }
 
 pub(super) fn builders(
@@ -116,7 +116,8 @@ pub(super) fn builders(
     let mut keys = releases.builders()?.keys;
     for file in remove {
         let gone = builder(file)?;
-        ensure!(keys.contains(&gone), "{} is no builder of this network", file.display());
+        let unknown = "is no builder of this network: `release builders` without options lists them";
+        ensure!(keys.contains(&gone), "{} {unknown}", file.display());
         keys.retain(|key| *key != gone);
     }
     for file in add {
@@ -128,8 +129,7 @@ pub(super) fn builders(
     let mut says = releases.next("targets")?;
     let names = releases.put_target(BUILDERS, &serde_json::to_vec(&Builders { keys })?)?;
     says.targets.insert(BUILDERS.to_owned(), names);
-    releases.put_draft("targets", &Draft::new(says))?;
-    prepared(printer, releases)
+    prepare(printer, releases, || Ok(releases.put_draft("targets", &Draft::new(says))?))
 }
 
 pub(super) fn discard(printer: &Printer, releases: &ReleaseFolder, what: &[String]) -> anyhow::Result<()> {
@@ -140,23 +140,25 @@ pub(super) fn discard(printer: &Printer, releases: &ReleaseFolder, what: &[Strin
         }
     }
     let said = format!("{} is not prepared any more", what.join(", "));
-    printer.done(&serde_json::json!({ "discarded": what }), &said)
+    printer.done(&json!({ "discarded": what }), &said)
 }
 
 pub(super) fn renew(printer: &Printer, releases: &ReleaseFolder, days: u32) -> anyhow::Result<()> {
     let ends = in_days(days);
-    for role in releases.offline_roles()? {
-        if role == "root" {
-            let mut root = next_root(releases)?;
-            root.expires = ends;
-            releases.put_draft("root", &Draft::new(root))?;
-        } else {
-            let mut says = releases.next(&role)?;
-            says.expires = ends;
-            releases.put_draft(&role, &Draft::new(says))?;
+    prepare(printer, releases, || {
+        for role in releases.offline_roles()? {
+            if role == "root" {
+                let mut root = next_root(releases)?;
+                root.expires = ends;
+                releases.put_draft("root", &Draft::new(root))?;
+            } else {
+                let mut says = releases.next(&role)?;
+                says.expires = ends;
+                releases.put_draft(&role, &Draft::new(says))?;
+            }
         }
-    }
-    prepared(printer, releases)
+        Ok(())
+    })
 }
 
 /// The next root, as the one before but for its version.
@@ -167,7 +169,25 @@ fn next_root(releases: &ReleaseFolder) -> anyhow::Result<Root> {
     Ok(root)
 }
 
-fn prepared(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
-    let rows = progress(releases)?;
-    printer.done(&Value::Array(rows), "prepared; `noderrctl release show` shows it, `release sign` signs it")
+/// Prepares something, and says whose signatures count no more because their role says something else now.
+fn prepare(
+    printer: &Printer,
+    releases: &ReleaseFolder,
+    work: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let signed_before = signed(releases)?;
+    work()?;
+    let signed_now = signed(releases)?;
+    let void: Vec<_> = signed_before.difference(&signed_now).cloned().collect();
+    let mut said = "prepared; `noderrctl release show` shows it, `release sign` signs it".to_owned();
+    if !void.is_empty() {
+        said.push_str(&format!("\n{} is another draft now: who had signed it signs again", listed(&void)));
+    }
+    printer.done(&json!({ "prepared": progress(releases)?, "signatures_void": void }), &said)
+}
+
+/// The roles whose draft somebody has signed.
+fn signed(releases: &ReleaseFolder) -> anyhow::Result<BTreeSet<String>> {
+    let prepared = releases.prepared()?.into_iter().map(|prepared| prepared.progress);
+    Ok(prepared.filter(|progress| progress.signed > 0).map(|progress| progress.role).collect())
 }

@@ -12,7 +12,10 @@ impl Names {
     /// The public halves that lie here.
     pub(super) fn here() -> Self {
         let entries = fs::read_dir(".").into_iter().flatten().flatten();
-        Self(entries.filter_map(|entry| named(&entry.path())).collect())
+        let mut named: Vec<_> = entries.filter_map(|entry| named(&entry.path())).collect();
+        // Of copies, the one with the shortest name gives the name: the last of these is kept.
+        named.sort_by_key(|(_, name)| std::cmp::Reverse((name.len(), name.clone())));
+        Self(named.into_iter().collect())
     }
 
     /// The name of a key, or the beginning of its id.
