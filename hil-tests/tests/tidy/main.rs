@@ -94,6 +94,7 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "edge/part",
     "edge/spool",
     "edge/tpm",
+    "edge/update",
     "hil-tests",
     "protocol",
     "protocol/archive",

@@ -1,8 +1,8 @@
 //! A connection to a server, over which one request is made after another.
 
+use super::error::FetchError;
 use super::meter::{HeadBound, Meter, Metered};
 use super::reach::{Reach, origin_of};
-use super::{FetchError, SILENCE};
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
@@ -14,10 +14,14 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
+
+/// How long a server may say nothing.
+pub(super) const SILENCE: Duration = Duration::from_secs(20);
 
 /// Where a request goes.
 pub(super) struct Address {

@@ -1,10 +1,12 @@
 //! Bytes from servers that may be slow, endless or hostile: a bound on everything, and no redirection, which could lead to
 //! places that only the box can reach.
 
+mod error;
 mod line;
 mod meter;
 mod reach;
 
+pub use error::FetchError;
 pub use meter::Meter;
 pub use reach::Reach;
 
@@ -12,7 +14,7 @@ use http_body_util::BodyExt as _;
 use hyper::Response;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE};
-use line::{Address, Dialler, Line};
+use line::{Address, Dialler, Line, SILENCE};
 use meter::Pace;
 use rustls::ClientConfig;
 use std::ops::Range;
@@ -20,8 +22,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// How long a server may say nothing.
-const SILENCE: Duration = Duration::from_secs(20);
 /// What a server may take for an answer of any length, beside what the length itself allows.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The slowest server that is put up with: half of the slowest line that a box may have.
@@ -34,52 +34,6 @@ pub struct Fetcher {
     /// The line of the last answer that was read to its end.
     line: Arc<Mutex<Option<Line>>>,
     pace: Option<Arc<Mutex<Pace>>>,
-}
-
-/// Why bytes did not come.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The address cannot be asked.
-    #[error("`{0}` is not an address that can be asked")]
-    Address(String),
-    /// The address leads to what only the box can reach.
-    #[error(
-        "{0} leads into the network that the box stands in; a mirror at home needs releases.private_places = true"
-    )]
-    Inside(String),
-    /// Nobody answers there, or the server's certificate is not of those that are trusted.
-    #[error("cannot reach {address}: {why}")]
-    Unreachable {
-        /// Where.
-        address: String,
-        /// Why.
-        why: String,
-    },
-    /// The server was silent or slow for too long.
-    #[error("{0} is too slow")]
-    TooSlow(String),
-    /// The server does not have it.
-    #[error("{0} is not there")]
-    NotThere(String),
-    /// Something else than what was asked for.
-    #[error("{address} answers {status}")]
-    Answers {
-        /// Where.
-        address: String,
-        /// HTTP status.
-        status: u16,
-    },
-    /// The answer is another part than the one that was asked for, or ends before its end.
-    #[error("{0} does not answer what it was asked")]
-    NotAsked(String),
-    /// The answer goes on beyond its bound.
-    #[error("{address} has more than {bound} bytes to say")]
-    TooLong {
-        /// Where.
-        address: String,
-        /// The bound.
-        bound: u64,
-    },
 }
 
 /// An answer that is arriving. It ends with the connection when it is dropped before its end.
