@@ -14,7 +14,8 @@ use noderr_protocol::HexDigest;
 use noderr_protocol::release::{Manifest, ReleaseName, Tier};
 use noderr_releases::{FileKey, ReleaseKey as _, refresh_online};
 use noderr_update::{
-    Allowance, Known, Reach, Round, Settings, Source, Stage, StoreLimits, ThisBox, Watch, store_in,
+    Allowance, Known, Reach, Round, Settings, Source, Stage, StickFolder, StoreLimits, ThisBox, Watch,
+    store_in,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -297,7 +298,7 @@ impl Bringer {
 
     async fn begin(&self) -> Result<Round, noderr_update::Setback> {
         let source = match &self.folder {
-            Some(folder) => Source::Folder(folder.clone()),
+            Some(folder) => Source::Folder(StickFolder::new(folder.clone())),
             None => Source::Plain,
         };
         let (data, settings) = (self.data.clone(), self.settings.clone());

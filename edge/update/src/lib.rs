@@ -16,6 +16,7 @@ mod purse;
 mod repository;
 mod round;
 mod settings;
+mod stick;
 mod store;
 mod trust;
 mod way;
@@ -28,6 +29,7 @@ pub use purse::spent;
 pub use repository::Repository;
 pub use round::Round;
 pub use settings::{Clock, Known, Settings, Source, Watch, store_in};
+pub use stick::StickFolder;
 pub use store::{
     Coming, Gap, Held, PutError, Signed, Store, StoreError, StoreLimits, VerifiedArtefact, keep_root,
 };

@@ -2,6 +2,7 @@
 
 use crate::fetch::{FetchError, Fetcher};
 use crate::machine::Setback;
+use crate::stick::{StickFolder, open};
 use crate::store::{Coming, Gap};
 use noderr_protocol::HexDigest;
 use noderr_protocol::release::ReleaseRefusal;
@@ -12,23 +13,18 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::timeout;
 
 /// The most places that are tried, and how much a control plane may say of them.
 const MOST: usize = 16;
 const SAID: u64 = 64 * 1024;
 
-/// How long a file may take to give one chunk.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// Where an archive lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Place {
     /// At an address.
     Server(String),
-    /// In a file.
-    File(PathBuf),
+    /// In a file of a stick, at this path.
+    File(StickFolder, PathBuf),
 }
 
 #[derive(Deserialize)]
@@ -61,8 +57,8 @@ pub(crate) async fn places_of(
     places.into_iter().map(Place::Server).collect()
 }
 
-pub(crate) fn place_in(folder: &Path, archive: &HexDigest) -> Place {
-    Place::File(folder.join("objects").join(hex(archive)))
+pub(crate) fn place_in(folder: &StickFolder, archive: &HexDigest) -> Place {
+    Place::File(folder.clone(), Path::new("objects").join(hex(archive)))
 }
 
 /// Each box begins at another place, and has an order of its own for the rest.
@@ -83,6 +79,12 @@ pub(crate) enum Failed {
     Here(Setback),
 }
 
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Place(Setback::Passing(error.to_string()))
+    }
+}
+
 impl From<FetchError> for Failed {
     fn from(error: FetchError) -> Self {
         Self::Place(error.into())
@@ -92,13 +94,14 @@ impl From<FetchError> for Failed {
 impl Place {
     /// Whether it is a file, which costs nothing.
     pub(crate) const fn is_local(&self) -> bool {
-        matches!(self, Self::File(_))
+        matches!(self, Self::File(..))
     }
 
     /// Whether it is a file of so many bytes.
-    pub(crate) fn is_there(&self, bytes: u64) -> bool {
-        let Self::File(path) = self else { return false };
-        fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == bytes)
+    pub(crate) async fn is_there(&self, bytes: u64) -> bool {
+        let Self::File(folder, path) = self.clone() else { return false };
+        let found = folder.ask(move |root| fs::symlink_metadata(root.join(path))).await;
+        found.is_ok_and(|found| found.is_file() && found.len() == bytes)
     }
 
     /// The beginning of the archive, up to the end of its index.
@@ -112,10 +115,10 @@ impl Place {
                 }
                 Ok(index)
             }
-            Self::File(path) => {
+            Self::File(folder, path) => {
                 let path = path.clone();
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                in_time(move || read(&open(&path)?, 0, bytes)).await
+                Ok(folder.ask(move |root| read(&open(&root.join(path))?, 0, bytes)).await?)
             }
         }
     }
@@ -145,12 +148,12 @@ impl Place {
                 while answer.next().await?.is_some() {}
                 Ok(())
             }
-            Self::File(path) => {
+            Self::File(folder, path) => {
                 let (path, mut at) = (path.clone(), gap.bytes.start);
-                let file = Arc::new(in_time(move || open(&path)).await?);
+                let file = Arc::new(folder.ask(move |root| open(&root.join(path))).await?);
                 for number in gap.chunks.clone() {
                     let (file, length) = (file.clone(), coming.packed(number));
-                    let bytes = in_time(move || read(&file, at, length)).await?;
+                    let bytes = folder.ask(move |_| read(&file, at, length)).await?;
                     at += bytes.len() as u64;
                     put(coming, number, bytes).await?;
                 }
@@ -160,27 +163,10 @@ impl Place {
     }
 }
 
-/// Opens a file of a stick, which may hold links and pipes.
-fn open(path: &Path) -> io::Result<File> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    File::open(path)
-}
-
 fn read(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, at)?;
     Ok(bytes)
-}
-
-/// Runs what waits for a stick. One that does not answer leaves a thread behind, and is not looked at again before it does.
-async fn in_time<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Failed> {
-    let done = timeout(PATIENCE, in_background(work)).await;
-    done.unwrap_or_else(|_| Err(Setback::Passing("the stick does not answer".to_owned())))
-        .map_err(Failed::Place)
 }
 
 async fn put(coming: &Arc<Coming>, number: usize, packed: Vec<u8>) -> Result<(), Failed> {

@@ -1,11 +1,11 @@
 //! Where metadata and small targets are asked for: a server, or a folder on a stick.
 
 use crate::fetch::{FetchError, Fetcher};
+use crate::stick::{StickFolder, open};
 use sigstore_tuf::Error;
 use sigstore_tuf::transport::FetchFuture;
-use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 /// A place that hands out metadata, as the release tool lays it out.
 pub enum Repository {
@@ -19,12 +19,7 @@ pub enum Repository {
         targets: String,
     },
     /// A folder, with no network at all.
-    Folder {
-        /// The folder of the metadata.
-        metadata: PathBuf,
-        /// The folder of the targets.
-        targets: PathBuf,
-    },
+    Folder(StickFolder),
 }
 
 impl sigstore_tuf::Repository for Repository {
@@ -32,7 +27,7 @@ impl sigstore_tuf::Repository for Repository {
         Box::pin(async move {
             match self {
                 Self::Server { fetcher, metadata, .. } => ask(fetcher, metadata, name, max_length).await,
-                Self::Folder { metadata, .. } => read(metadata, name, max_length),
+                Self::Folder(folder) => read(folder, "metadata", name, max_length).await,
             }
         })
     }
@@ -41,7 +36,7 @@ impl sigstore_tuf::Repository for Repository {
         Box::pin(async move {
             match self {
                 Self::Server { fetcher, targets, .. } => ask(fetcher, targets, path, max_length).await,
-                Self::Folder { targets, .. } => read(targets, path, max_length),
+                Self::Folder(folder) => read(folder, "targets", path, max_length).await,
             }
         })
     }
@@ -70,21 +65,23 @@ fn quoted(name: &str) -> String {
     quoted
 }
 
-fn read(folder: &Path, name: &str, bound: u64) -> sigstore_tuf::Result<Option<Vec<u8>>> {
-    let path = folder.join(name);
+async fn read(
+    folder: &StickFolder,
+    below: &str,
+    name: &str,
+    bound: u64,
+) -> sigstore_tuf::Result<Option<Vec<u8>>> {
+    let path = Path::new(below).join(name);
     if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
         return Err(Error::transport(format!("{name} leads out of its folder")));
     }
-    let read = || {
-        // A pipe would never end, and a link may lead anywhere.
-        if !fs::symlink_metadata(&path)?.is_file() {
-            return Err(io::Error::other("it is no file"));
-        }
+    let file = path.clone();
+    let read = folder.ask(move |root| {
         let mut bytes = Vec::new();
-        File::open(&path)?.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
-        Ok::<_, io::Error>(bytes)
-    };
-    match read() {
+        open(&root.join(file))?.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    match read.await {
         Ok(bytes) if bytes.len() as u64 > bound => {
             Err(Error::transport(format!("{} has more than {bound} bytes", path.display())))
         }

@@ -10,6 +10,7 @@ use crate::policy::fits;
 use crate::purse::{Purse, cost_of};
 use crate::repository::Repository;
 use crate::settings::{Clock, Known, Settings, Source, Watch, store_in};
+use crate::stick::StickFolder;
 use crate::store::{Gap, Signed, Store, StoreError};
 use crate::trust::{Limits, Trust};
 use crate::way::OnTheWay;
@@ -17,7 +18,6 @@ use noderr_archive::check_builder;
 use noderr_part::Folder;
 use noderr_protocol::release::{Archive, BUILDERS, Builders, MAX_MANIFEST, ReleaseName, ReleaseRefusal};
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 /// A round of work.
 pub struct Round {
     settings: Settings,
-    folder: Option<PathBuf>,
+    folder: Option<StickFolder>,
     fetcher: Fetcher,
     trust: Trust,
     store: Store,
@@ -61,15 +61,14 @@ impl Round {
                 metadata: format!("{base}/releases/metadata"),
                 targets: format!("{base}/releases/targets"),
             },
-            Some(folder) => {
-                Repository::Folder { metadata: folder.join("metadata"), targets: folder.join("targets") }
-            }
+            Some(folder) => Repository::Folder(folder.clone()),
         };
         let limits = Limits { target_bytes: MAX_MANIFEST as u64 };
         let trust = Trust::open(&data.root().join("releases/trust"), root, repository, limits)?;
         let meter = fetcher.meter().clone();
         let purse = Purse::open(data.clone(), settings.allowance, meter, clock.clone());
-        let (store, epochs) = (store_in(&data, settings.store), Epochs::open(data.clone()));
+        let store = store_in(&data, settings.store);
+        let epochs = Epochs::open(data.clone(), &store).await?;
         let (builders, refreshed) = (Builders::default(), Instant::now());
         let mut round = Self {
             settings,
@@ -214,8 +213,13 @@ impl Round {
             return vec![place_in(folder, &archive.sha256)];
         }
         let (base, spread) = (&self.settings.control_plane, &self.settings.spread);
-        let on_stick = self.settings.stick.iter().map(|stick| place_in(stick, &archive.sha256));
-        let mut places: Vec<_> = on_stick.filter(|place| place.is_there(archive.bytes)).collect();
+        let mut places = Vec::new();
+        if let Some(stick) = &self.settings.stick {
+            let on_stick = place_in(stick, &archive.sha256);
+            if on_stick.is_there(archive.bytes).await {
+                places.push(on_stick);
+            }
+        }
         places.extend(places_of(&self.fetcher, base, &archive.sha256, spread).await);
         places
     }

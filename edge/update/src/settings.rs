@@ -3,12 +3,12 @@
 use crate::fetch::Reach;
 use crate::machine::{Setback, Stage};
 use crate::policy::{Allowance, ThisBox};
+use crate::stick::StickFolder;
 use crate::store::{Held, Store, StoreLimits};
 use noderr_part::Folder;
 use noderr_protocol::release::Builders;
 use rustls::ClientConfig;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -27,8 +27,8 @@ pub struct Settings {
     pub reach: Reach,
     /// What the store may take.
     pub store: StoreLimits,
-    /// A folder, such as a stick, in which archives may lie besides.
-    pub stick: Option<PathBuf>,
+    /// A stick, on which archives may lie besides.
+    pub stick: Option<StickFolder>,
     /// What tells this box from others, by which they spread over the places of an archive.
     pub spread: Vec<u8>,
     /// How often a transfer looks whether its release is still named.
@@ -42,7 +42,7 @@ pub enum Source {
     /// The same over plain HTTP: for rehearsals.
     Plain,
     /// A folder, with no network at all.
-    Folder(PathBuf),
+    Folder(StickFolder),
 }
 
 /// Tells the time that the box trusts.

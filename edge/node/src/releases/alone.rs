@@ -15,13 +15,13 @@ use tokio::time::Instant;
 /// How long the node has been alone, and what it has heard meanwhile.
 #[derive(Debug)]
 pub(super) struct Alone {
-    /// Of the document that the node was told last.
-    desired_version: u64,
     silence: Mutex<Silence>,
 }
 
 #[derive(Debug)]
 struct Silence {
+    /// Of the document that the node was told last.
+    desired_version: u64,
     since: Option<Instant>,
     heard: Heard,
 }
@@ -45,8 +45,13 @@ fn ask_after(shared: &Shared) -> Duration {
 impl Alone {
     /// Waits for the disk.
     pub(super) fn new(shared: &Shared, desired_version: u64) -> Self {
-        let silence = Mutex::new(Silence { since: None, heard: shared.data.read_or_default() });
-        Self { desired_version, silence }
+        let heard = shared.data.read_or_default();
+        Self { silence: Mutex::new(Silence { desired_version, since: None, heard }) }
+    }
+
+    /// The node was told the same in a newer document: what was heard since the one before counts on.
+    pub(super) fn told(&self, desired_version: u64) {
+        self.silence().desired_version = desired_version;
     }
 
     fn silence(&self) -> MutexGuard<'_, Silence> {
@@ -91,15 +96,19 @@ impl Alone {
                 Err(error) => tracing::debug!(%error, "no server says what this node should hold"),
             }
         }
-        let heard = self.silence().heard.clone();
-        let heard = heard.wanted.filter(|_| heard.desired_version == self.desired_version);
+        let (told, heard) = {
+            let silence = self.silence();
+            (silence.desired_version, silence.heard.clone())
+        };
+        let heard = heard.wanted.filter(|_| heard.desired_version == told);
         heard.map(|names| names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Keeps what the node should hold until it is told again, over a start too: a box does not go back because its cable is cut.
     pub(super) async fn keep(&self, shared: &Shared, wanted: &[ReleaseName]) {
         let wanted = Some(wanted.iter().map(ToString::to_string).collect());
-        self.note(shared, Heard { desired_version: self.desired_version, wanted }).await;
+        let desired_version = self.silence().desired_version;
+        self.note(shared, Heard { desired_version, wanted }).await;
     }
 
     async fn note(&self, shared: &Shared, heard: Heard) {

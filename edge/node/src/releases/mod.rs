@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) async fn run(shared: Shared) {
     let spent = noderr_update::spent(shared.data.clone(), source::now(&shared));
     shared.board.update(|status| status.releases_month_bytes = spent);
+    // One for all wishes: a stick that hangs goes on hanging.
+    let port = Arc::new(Port::new(&shared));
     let mut wishes = shared.desired.wishes::<Releases>();
     let mut wish = wishes.next().await;
     while let Some(current) = wish {
@@ -35,7 +37,7 @@ pub(crate) async fn run(shared: Shared) {
         let given_up = CancellationToken::new();
         // A part that is dropped leaves no thread behind that goes on bringing.
         let _dropped = given_up.clone().drop_guard();
-        let bringing = keep_at_it(work.clone(), given_up.clone());
+        let bringing = keep_at_it(work.clone(), port.clone(), given_up.clone());
         tokio::pin!(bringing);
         wish = loop {
             tokio::select! {
@@ -43,6 +45,7 @@ pub(crate) async fn run(shared: Shared) {
                     // Another section of the document has changed: what comes goes on coming.
                     Some(newer) if newer.body == work.reporter.body() => {
                         wishes.taken(&newer);
+                        work.alone.told(newer.version());
                         work.reporter.attach(newer);
                     }
                     newer => {
@@ -74,10 +77,10 @@ struct Work {
 }
 
 /// Brings what is wished, tries again what could not be had, and looks now and then whether all is still as it was.
-async fn keep_at_it(work: Arc<Work>, given_up: CancellationToken) {
+async fn keep_at_it(work: Arc<Work>, port: Arc<Port>, given_up: CancellationToken) {
     let mut soon = Backoff::new(Duration::from_secs(5), Duration::from_secs(900));
     let look_every = Duration::from_secs(work.shared.config.releases.look_every_s);
-    let (port, mut not_before) = (Port::new(&work.shared), Instant::now());
+    let mut not_before = Instant::now();
     loop {
         let stick = port.stick().await;
         let (round, token, with) = (work.clone(), given_up.clone(), stick.clone());
@@ -133,7 +136,7 @@ impl Work {
                 let mut stages = looking(&wanted);
                 let stopped = Stage::stopped(setback);
                 for (release, stage) in &mut stages {
-                    *stage = if self.is_held(release) { Stage::Held } else { stopped.clone() };
+                    *stage = if self.is_held(release).await { Stage::Held } else { stopped.clone() };
                 }
                 self.reporter.show(&stages, self.reporter.spent(), report::why(&stopped));
                 return stages;
@@ -165,7 +168,8 @@ impl Work {
         let held = store_in(&self.shared.data, self.shared.config.releases.store_limits()).held();
         let held: Vec<_> = held.iter().map(|held| held.release().clone()).collect();
         let words = self.shared.config.releases.words();
-        for offered in stick.offers((self.releases.tier, &words), (&wanted, &held)) {
+        let offers = stick.offers((self.releases.tier, &words), (&wanted, &held)).await;
+        for offered in offers {
             let both = [wanted.clone(), vec![offered.clone()]].concat();
             let mut stages = looking(&both);
             let mut watcher = self.reporter.watch(&mut stages, both.len() - 1);
@@ -187,9 +191,10 @@ impl Work {
     }
 
     /// Whether a release is held and whole, while nothing can be asked about it.
-    fn is_held(&self, release: &ReleaseName) -> bool {
-        let held = store_in(&self.shared.data, self.shared.config.releases.store_limits()).find(release);
-        let epochs = Epochs::open(self.shared.data.clone());
+    async fn is_held(&self, release: &ReleaseName) -> bool {
+        let store = store_in(&self.shared.data, self.shared.config.releases.store_limits());
+        let Ok(epochs) = Epochs::open(self.shared.data.clone(), &store).await else { return false };
+        let held = store.find(release);
         held.is_some_and(|held| epochs.allow(&held.signed.manifest).is_ok() && self.shared.known.check(&held))
     }
 }

@@ -7,9 +7,10 @@ use crate::shared::Shared;
 use anyhow::Context as _;
 use noderr_protocol::release::{Hardware, Tier};
 use noderr_protocol::{Section, SectionBody as _, Text};
-use noderr_update::{Allowance, Clock, Fetcher, Reach, Round, Setback, Settings, Source, ThisBox};
+use noderr_update::{
+    Allowance, Clock, Fetcher, Reach, Round, Setback, Settings, Source, StickFolder, ThisBox,
+};
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -72,7 +73,7 @@ pub(super) fn now(shared: &Shared) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(u64::try_from(shared.clock.now_ms()).unwrap_or_default())
 }
 
-fn settings(shared: &Shared, tier: Option<Tier>, stick: Option<PathBuf>) -> Settings {
+fn settings(shared: &Shared, tier: Option<Tier>, stick: Option<StickFolder>) -> Settings {
     let (config, url) = (&shared.config.releases, &shared.config.control_plane.url);
     Settings {
         control_plane: url.clone(),

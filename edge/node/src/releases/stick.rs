@@ -3,105 +3,98 @@
 
 use crate::shared::Shared;
 use noderr_protocol::release::{Beacon, MAX_BEACON, ReleaseName, Tier};
+use noderr_update::StickFolder;
 use std::fs::{self, File};
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 /// How often to look whether a stick was put in.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long a stick may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The most releases that are taken of a stick's beacon.
 const MOST: usize = 16;
+/// The longest timestamp that makes a folder a stick.
+const LONGEST_MARK: u64 = 64 * 1024;
 
-/// What tells one stick from another: the file that is written last, and when it was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What tells one stick from another, wherever and however often it is put in: what was signed last, and what it offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Mark {
-    device: u64,
-    file: u64,
-    written_s: i64,
+    timestamp: Vec<u8>,
+    /// Bytes of the beacon, and when it was written.
+    beacon: Option<(u64, SystemTime)>,
 }
 
 /// A stick that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Stick {
-    pub(super) folder: PathBuf,
+    pub(super) folder: StickFolder,
     mark: Mark,
 }
 
 /// Where sticks are put in.
-pub(super) struct Port {
-    folder: Option<PathBuf>,
-    /// Whether a look has not come back yet: there is one at a time, however long it takes.
-    looking: Arc<AtomicBool>,
-}
+pub(super) struct Port(Option<StickFolder>);
 
 impl Port {
     pub(super) fn new(shared: &Shared) -> Self {
-        Self { folder: shared.config.releases.stick.clone(), looking: Arc::default() }
+        Self(shared.config.releases.stick.clone().map(StickFolder::new))
     }
 
     /// The stick that is there now.
     pub(super) async fn stick(&self) -> Option<Stick> {
-        let folder = self.folder.clone()?;
-        if self.looking.swap(true, Ordering::AcqRel) {
-            return None;
-        }
-        let (looked, looking) = (folder.clone(), self.looking.clone());
-        let look = spawn_blocking(move || {
-            let mark = mark(&looked);
-            looking.store(false, Ordering::Release);
-            mark
-        });
-        let mark = timeout(PATIENCE, look).await.ok()?.ok()??;
+        let folder = self.0.clone()?;
+        let mark = folder.ask(mark).await.ok()?;
         Some(Stick { folder, mark })
     }
 
     /// Ends when another stick is put in, but not before a moment; without a setting, never.
     pub(super) async fn another_is_put_in(&self, before: Option<&Stick>, not_before: Instant) {
-        if self.folder.is_none() {
+        if self.0.is_none() {
             return std::future::pending().await;
         }
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let now = self.stick().await;
-            if now.is_some() && now.as_ref() != before {
+            if let Some(now) = self.stick().await
+                && before.is_none_or(|before| before.mark != now.mark)
+            {
                 return tokio::time::sleep_until(not_before).await;
             }
         }
     }
 }
 
-fn mark(folder: &Path) -> Option<Mark> {
-    let timestamp = fs::symlink_metadata(folder.join("metadata/timestamp.json"));
-    let found = timestamp.ok().filter(fs::Metadata::is_file)?;
-    Some(Mark { device: found.dev(), file: found.ino(), written_s: found.mtime() })
+fn mark(folder: &Path) -> io::Result<Mark> {
+    let timestamp = bytes(&folder.join("metadata/timestamp.json"), LONGEST_MARK)?;
+    let beacon = fs::symlink_metadata(folder.join("beacon.json"));
+    let beacon = beacon.ok().and_then(|beacon| Some((beacon.len(), beacon.modified().ok()?)));
+    Ok(Mark { timestamp, beacon })
+}
+
+/// The bytes of a file of a stick, which may hold links and pipes.
+fn bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl Stick {
     /// Releases that the stick offers to a node of this tier, newer than those that the node should hold or holds: whoever puts
-    /// a stick in leads no box back. Waits for the stick.
-    pub(super) fn offers(
+    /// a stick in leads no box back.
+    pub(super) async fn offers(
         &self,
         (tier, words): (Option<Tier>, &[String]),
         (wanted, held): (&[ReleaseName], &[ReleaseName]),
     ) -> Vec<ReleaseName> {
-        let offered = self.beacon().map(|beacon| beacon.wanted(tier, words)).unwrap_or_default();
+        let offered = self.beacon().await.map(|beacon| beacon.wanted(tier, words)).unwrap_or_default();
         newer(wanted, held, offered)
     }
 
-    fn beacon(&self) -> Option<Beacon> {
-        let path = self.folder.join("beacon.json");
-        fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
-        let mut bytes = Vec::new();
-        File::open(path).ok()?.take(MAX_BEACON as u64).read_to_end(&mut bytes).ok()?;
-        Beacon::read(&bytes)
+    async fn beacon(&self) -> Option<Beacon> {
+        let read = self.folder.ask(|folder| bytes(&folder.join("beacon.json"), MAX_BEACON as u64));
+        Beacon::read(&read.await.ok()?)
             .inspect_err(|error| tracing::warn!(%error, "the stick does not say what should be held"))
             .ok()
     }

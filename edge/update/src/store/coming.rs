@@ -5,7 +5,7 @@ use super::{
     ARTEFACT, BUILDERS, Held, INDEX, MANIFEST, MINISIG, Signed, Store, StoreError, VerifiedArtefact, at,
     remove, sync, write,
 };
-use noderr_archive::{Index, NotTheChunk};
+use noderr_archive::{Index, NotTheArtefact, NotTheChunk};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use std::fs::{self, File};
@@ -109,7 +109,7 @@ impl Store {
     pub fn begin(&self, signed: Signed, index: &[u8]) -> Result<Coming, StoreError> {
         let folder = self.coming_folder().join(signed.key());
         if !signed.has_index(index) {
-            return Err(noderr_archive::NotTheArtefact::Mismatched.into());
+            return Err(NotTheArtefact::Mismatched.into());
         }
         let read = Index::read(index, &signed.manifest.content, &signed.manifest.archive)?;
         // What was held and is damaged comes again, where it is damaged.
@@ -246,9 +246,10 @@ impl Coming {
             write(&self.folder.join(name), bytes)?;
         }
         sync(&self.folder)?;
-        let there = Held::read(&self.folder).ok_or(noderr_archive::NotTheArtefact::Mismatched)?;
+        let there = Held::read(&self.folder).ok_or(NotTheArtefact::Mismatched)?;
         let checked = there.open();
-        if let Err(StoreError::Artefact(_)) = &checked {
+        if let Err(StoreError::Artefact(NotTheArtefact::Mismatched | NotTheArtefact::NotBuilt(_))) = &checked
+        {
             // Every chunk is right, and the whole is not: nothing that comes again would mend that.
             remove(&self.folder)?;
         }

@@ -4,7 +4,7 @@ use super::{refused, world};
 use anyhow::{Context as _, ensure};
 use noderr_hil::manager::noise;
 use noderr_hil::{Bringer, Handout, SmallDisk, scratch};
-use noderr_protocol::release::ReleaseRefusal;
+use noderr_protocol::release::{Manifest, ReleaseRefusal};
 use noderr_update::{Stage, StoreLimits, store_in};
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -120,5 +120,33 @@ async fn the_oldest_versions_go_and_never_what_is_wanted() -> anyhow::Result<()>
     handout.release("models/btc/1.0.0", &noise(850_000, 9))?;
     assert_eq!(this.bring("models/btc/1.0.0").await?.stage, Stage::Held);
     assert_eq!(held(), ["models/btc/1.0.0", "os/generic/1.2.0"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_must_never_run_again_is_not_taken_whatever_is_lost() -> anyhow::Result<()> {
+    let (_place, handout, mut this) = world().await?;
+    this.settings.store = StoreLimits { bytes: 8 << 30, versions: 1 };
+    let epoch = |number| move |manifest: &mut Manifest| manifest.security_epoch = number;
+    handout.release_with("os/generic/1.0.0", &noise(100_000, 1), epoch(1))?;
+    handout.release_with("os/generic/1.1.0", &noise(100_000, 2), epoch(2))?;
+    handout.release_with("os/generic/1.2.0", &noise(100_000, 3), epoch(2))?;
+    assert_eq!(this.bring("os/generic/1.1.0").await?.stage, Stage::Held);
+    assert_eq!(refused(&this.bring("os/generic/1.0.0").await?)?, ReleaseRefusal::Epoch);
+    // What is held says so, where the document is lost, or was not written before the power went.
+    let forget = || {
+        for name in ["releases-epochs.json", "releases-epochs.before.json"] {
+            if let Err(error) = fs::remove_file(this.data.root().join(name)) {
+                assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+            }
+        }
+    };
+    forget();
+    assert_eq!(refused(&this.bring("os/generic/1.0.0").await?)?, ReleaseRefusal::Epoch);
+    // The document says so, where nothing is held any more.
+    fs::remove_dir_all(this.data.root().join("releases/held"))?;
+    this.restart();
+    assert_eq!(refused(&this.bring("os/generic/1.0.0").await?)?, ReleaseRefusal::Epoch);
+    assert_eq!(this.bring("os/generic/1.2.0").await?.stage, Stage::Held);
     Ok(())
 }

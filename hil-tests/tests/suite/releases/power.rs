@@ -5,7 +5,7 @@ use anyhow::{Context as _, ensure};
 use noderr_hil::forgetful::{Fault, ForgetfulDisk};
 use noderr_hil::manager::noise;
 use noderr_hil::{Bringer, Handout, scratch};
-use noderr_update::{Stage, StoreLimits, store_in};
+use noderr_update::{Stage, StickFolder, StoreLimits, store_in};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ impl Trial {
     fn bringer(&self, disk: &Path) -> anyhow::Result<Bringer> {
         let mut this = Bringer::new(&disk.join("data"), &self.handout)?;
         this.settings.store = StoreLimits { bytes: 8 << 30, versions: self.versions };
-        this.settings.stick = self.stick.clone();
+        this.settings.stick = self.stick.clone().map(StickFolder::new);
         Ok(this)
     }
 

@@ -6,8 +6,9 @@ use noderr_hil::forgetful::ForgetfulDisk;
 use noderr_hil::manager::{noise, refusal};
 use noderr_hil::{BoxOptions, LabOptions, LinkQuality, ProcessRig, SOON, scratch, until};
 use noderr_protocol::release::ReleaseRefusal;
-use noderr_update::Stage;
+use noderr_update::{Stage, StickFolder};
 use rustix::fs::{Advice, fadvise};
+use serde_json::json;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +22,7 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     let port = place.path().join("port");
     let releases = format!("ask_after_s = 1\nstick = \"{}\"", port.display());
     let options = BoxOptions { releases: releases.into(), ..BoxOptions::PLAIN };
-    let (_, mut rig) = network.lab.online_box("first", &options).await?;
+    let (node, mut rig) = network.lab.online_box("first", &options).await?;
     manager.release("os/generic/1.0.0", &noise(300_000, 1))?;
     manager.publish(publisher).await?;
     let stick = |name: &str| place.path().join(name).display().to_string();
@@ -30,6 +31,9 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     publisher.ctl(&["channels", "activate", "os/generic/1.0.0"]).await?;
     rig.release_is("os/generic/1.0.0", "held", SOON).await?;
     publisher.ctl(&["release", "stick", &folder, &stick("old")]).await?;
+    // What it is told of other matters is no reason to forget what a stick will bring.
+    network.lab.admin.patch(&format!("/nodes/{node}/desired"), &json!({ "sample_every_s": 7 })).await?;
+    rig.status_where("the box to obey", SOON, |status| status["sample_every_s"] == 7).await?;
 
     rig.network(LinkQuality::Down);
     rig.status_where("the box to be alone", SOON, |status| status["online"] == false).await?;
@@ -110,7 +114,7 @@ async fn what_lies_on_a_stick_does_not_come_over_a_dear_network() -> anyhow::Res
     let damaged = bytes.len() * 2 / 3;
     bytes[damaged] ^= 1;
     fs::write(&copy, &bytes)?;
-    this.settings.stick = Some(stick);
+    this.settings.stick = Some(StickFolder::new(stick));
 
     // Metadata may come, and no archive.
     this.settings.allowance.month_bytes = Some(200_000);
@@ -161,6 +165,16 @@ async fn a_port_that_hangs_keeps_the_node_from_nothing() -> anyhow::Result<()> {
     disk.hang(false);
     publisher.ctl(&["release", "stick", &folder, &port.path().display().to_string()]).await?;
     rig.release_is("os/generic/1.1.0", "held", SOON).await?;
+
+    // It hangs again while the stick is there, and what comes over the network comes.
+    disk.hang(true);
+    rig.network(LinkQuality::Up);
+    rig.online(SOON).await?;
+    manager.release("os/generic/1.2.0", &noise(300_000, 3))?;
+    manager.publish(publisher).await?;
+    publisher.ctl(&["channels", "activate", "os/generic/1.2.0"]).await?;
+    rig.release_is("os/generic/1.2.0", "held", 2 * SOON).await?;
+    disk.hang(false);
     rig.shut_down().await
 }
 
@@ -181,7 +195,7 @@ async fn what_does_not_come_from_a_stick_that_hangs_comes_over_the_network() -> 
     fadvise(&copy, 0, None, Advice::DontNeed)?;
     drop(copy);
     disk.slow_down(Some(500_000));
-    this.settings.stick = Some(port.path().to_owned());
+    this.settings.stick = Some(StickFolder::new(port.path().to_owned()));
     let begun = disk.requests();
     let hang = until("a part to have come", SOON, || async {
         Ok((disk.requests() > begun + 16).then(|| disk.hang(true)))

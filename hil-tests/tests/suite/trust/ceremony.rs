@@ -5,7 +5,7 @@ use anyhow::{Context as _, ensure};
 use noderr_hil::binary;
 use noderr_protocol::release::Manifest;
 use noderr_releases::{FileKey, ReleaseFolder, refresh_online};
-use noderr_update::{Limits, Repository, Trust};
+use noderr_update::{Limits, Repository, StickFolder, Trust};
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
@@ -109,7 +109,7 @@ async fn what_two_people_sign_on_two_machines_is_believed_by_a_box_without_a_net
     let folder = ReleaseFolder::new(&here.path().join("releases"));
     let plane = FileKey::from_pem(&fs::read_to_string(here.path().join("plane"))?, &PASSPHRASE.into())?;
     refresh_online(&folder, SystemTime::now().try_into()?, &plane, &plane)?;
-    let repository = Repository::Folder { metadata: folder.metadata(), targets: folder.targets() };
+    let repository = Repository::Folder(StickFolder::new(folder.root().to_owned()));
     let root = fs::read(folder.metadata().join("1.root.json"))?;
     let limits = Limits { target_bytes: 1 << 20 };
     let mut trust = Trust::open(&here.path().join("box"), &root, repository, limits)?;

@@ -3,7 +3,7 @@
 use super::ceremony::{ADD, INIT, PASSPHRASE, builds, ctl, refusal, sign};
 use noderr_hil::SoftHsm;
 use noderr_releases::{FileKey, ReleaseFolder, refresh_online};
-use noderr_update::{Limits, Repository, Trust};
+use noderr_update::{Limits, Repository, StickFolder, Trust};
 use std::fs;
 use std::time::SystemTime;
 
@@ -46,7 +46,7 @@ async fn a_box_believes_what_keys_in_an_hsm_sign() -> anyhow::Result<()> {
     let folder = ReleaseFolder::new(&here.join("releases"));
     let plane = FileKey::from_pem(&fs::read_to_string(here.join("plane"))?, &PASSPHRASE.into())?;
     refresh_online(&folder, SystemTime::now().try_into()?, &plane, &plane)?;
-    let repository = Repository::Folder { metadata: folder.metadata(), targets: folder.targets() };
+    let repository = Repository::Folder(StickFolder::new(folder.root().to_owned()));
     let root = fs::read(folder.metadata().join("1.root.json"))?;
     let mut trust = Trust::open(&here.join("box"), &root, repository, Limits { target_bytes: 1 << 20 })?;
     trust.refresh(SystemTime::now()).await?;

@@ -3,7 +3,7 @@
 
 use super::ceremony::{PASSPHRASE, begun, ctl, refusal, sign};
 use noderr_releases::{FileKey, ReleaseFolder, refresh_online};
-use noderr_update::{Limits, Repository, Trust};
+use noderr_update::{Limits, Repository, StickFolder, Trust};
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ fn vouch(here: &Path, online: &str) -> anyhow::Result<()> {
 /// A box that was given the first root.
 fn box_of(here: &Path) -> anyhow::Result<Trust> {
     let folder = ReleaseFolder::new(&here.join("releases"));
-    let repository = Repository::Folder { metadata: folder.metadata(), targets: folder.targets() };
+    let repository = Repository::Folder(StickFolder::new(folder.root().to_owned()));
     let root = folder.bytes("root", 1)?.unwrap_or_default();
     Ok(Trust::open(&here.join("box"), &root, repository, Limits::default())?)
 }

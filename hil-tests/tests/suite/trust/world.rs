@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use noderr_releases::{
     Draft, FileKey, Metadata, ReleaseFolder, ReleaseKey as _, Roles, Root, Targets, refresh_online,
 };
-use noderr_update::{Fetcher, Limits, Reach, Refusal, Repository, Trust, TrustError};
+use noderr_update::{Fetcher, Limits, Reach, Refusal, Repository, StickFolder, Trust, TrustError};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -170,8 +170,7 @@ impl World {
 
     /// A box without a network, with the folder on a stick.
     pub(super) fn client_of_stick(&self, name: &str) -> anyhow::Result<Trust> {
-        let repository =
-            Repository::Folder { metadata: self.folder.metadata(), targets: self.folder.targets() };
+        let repository = Repository::Folder(StickFolder::new(self.folder.root().to_owned()));
         let shelf = self.place.path().join(name);
         Ok(Trust::open(&shelf, &self.published("1.root.json")?, repository, Limits::default())?)
     }

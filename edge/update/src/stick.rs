@@ -1,0 +1,95 @@
+//! A folder that may hang: a stick, or whatever else is mounted there. It is asked one thing at a time, each with a deadline, and
+//! nothing at all while an answer is overdue: no round waits for it, and no threads pile up behind it.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The folder. Cheap to clone; all clones take turns.
+#[derive(Debug, Clone)]
+pub struct StickFolder {
+    root: PathBuf,
+    patience: Duration,
+    turn: Arc<Semaphore>,
+    /// Whether an answer is overdue.
+    hangs: Arc<AtomicBool>,
+}
+
+impl StickFolder {
+    /// The folder at a path, which need not be there.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root, patience: PATIENCE, turn: Arc::new(Semaphore::new(1)), hangs: Arc::default() }
+    }
+
+    /// Does something with the folder, away from the thread on which everything else waits.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let overdue = || io::Error::new(ErrorKind::TimedOut, "the stick does not answer");
+        if self.hangs.load(Ordering::SeqCst) {
+            return Err(overdue());
+        }
+        let turn = timeout(self.patience, self.turn.clone().acquire_owned()).await.map_err(|_| overdue())?;
+        let turn = turn.map_err(io::Error::other)?;
+        let (root, hangs) = (self.root.clone(), self.hangs.clone());
+        let answer = spawn_blocking(move || {
+            let answer = work(&root);
+            drop(turn);
+            hangs.store(false, Ordering::SeqCst);
+            answer
+        });
+        match timeout(self.patience, answer).await {
+            Ok(answer) => answer.map_err(io::Error::other)?,
+            Err(_) => {
+                self.hangs.store(true, Ordering::SeqCst);
+                // It may have come in this moment.
+                if self.turn.available_permits() > 0 {
+                    self.hangs.store(false, Ordering::SeqCst);
+                }
+                Err(overdue())
+            }
+        }
+    }
+}
+
+/// Opens a file of a stick, which may hold links and pipes.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    File::open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[tokio::test]
+    async fn what_hangs_is_asked_nothing_until_it_answers() {
+        let mut folder = StickFolder::new(PathBuf::from("/"));
+        folder.patience = Duration::from_millis(50);
+        assert!(folder.ask(|root| Ok(root.is_dir())).await.unwrap());
+        let (answer, hung) = channel::<()>();
+        let asked = folder.ask(move |_| Ok(hung.recv().is_ok())).await;
+        assert_eq!(asked.unwrap_err().kind(), ErrorKind::TimedOut);
+        let (started, starts) = channel();
+        assert!(folder.ask(move |_| Ok(started.send(()).is_ok())).await.is_err());
+        assert!(starts.try_recv().is_err(), "it is asked beside what hangs");
+        answer.send(()).unwrap();
+        while folder.hangs.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        assert!(folder.ask(|root| Ok(root.is_dir())).await.unwrap());
+    }
+}
