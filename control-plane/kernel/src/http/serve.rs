@@ -11,7 +11,7 @@ use noderr_front::{Busy, Crowd, Gate, Place, TlsConnection, subnet};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -20,12 +20,15 @@ use tower::ServiceExt as _;
 
 /// How long a request's head may take to arrive, and how long a connection may be idle.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// How long an answer may take to be written before its reader counts as idle.
+/// How long a reader may take nothing of an answer before the reader counts as idle.
 const ANSWERING: Duration = Duration::from_secs(10);
 /// How old a connection may be and still take a further request.
 const LIFE: Duration = Duration::from_secs(60);
-/// How long the request under way may take once its connection is too old, or after a stop.
+/// How long the request under way may take after a stop.
 const FAREWELL: Duration = Duration::from_secs(30);
+/// How long the request under way may take on a connection that is too old while its reader takes nothing: the slowest line that a
+/// node may have takes a piece of an archive in this time.
+const STALLED: Duration = Duration::from_secs(90);
 
 /// The address that a request counts for, as an extension of every request.
 #[derive(Debug, Clone, Copy)]
@@ -53,23 +56,34 @@ impl Once {
     }
 }
 
-/// The answer that a connection is being written, and since when.
+/// The answer that a connection is being written, and when its reader took something of it last.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Option<(Instant, Once)>>>);
 
 impl Written {
-    fn begin(&self, busy: Once) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), busy));
+    /// The reader has taken something: the guest is busy.
+    fn goes_on(&self, busy: &Once) {
+        busy.begin();
+        *self.lock() = Some((Instant::now(), busy.clone()));
     }
 
-    /// Whoever reads slowly, or not at all, keeps nobody else out: after a while the guest counts as idle.
+    /// Whoever reads nothing keeps nobody else out: after a while the guest counts as idle.
     fn grow_old(&self) {
-        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, busy)) = &*written
-            && since.elapsed() > ANSWERING
+        let written = self.lock();
+        if let Some((last, busy)) = &*written
+            && last.elapsed() > ANSWERING
         {
             busy.end();
         }
+    }
+
+    /// Since when the reader has taken nothing.
+    fn rests_since(&self) -> Option<Instant> {
+        self.lock().as_ref().map(|(last, _)| *last)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Once)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,7 +120,8 @@ impl HttpBody for Arriving {
 /// A response body that keeps its guest busy until the body is written.
 struct Answering {
     body: Body,
-    _busy: Once,
+    busy: Once,
+    written: Written,
 }
 
 impl HttpBody for Answering {
@@ -117,7 +132,12 @@ impl HttpBody for Answering {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_ready() {
+            // The next piece is asked for when there is room for it: the ones before are on their way.
+            self.written.goes_on(&self.busy);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -172,9 +192,8 @@ async fn converse((stream, peer): TlsConnection, place: Place, router: Router, s
         async move {
             let answer = router.oneshot(request).await?;
             // Answered without a look at the body.
-            busy.begin();
-            written.begin(busy.clone());
-            Ok::<_, Infallible>(answer.map(|body| Answering { body, _busy: busy }))
+            written.goes_on(&busy);
+            Ok::<_, Infallible>(answer.map(|body| Answering { body, busy, written }))
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -186,21 +205,41 @@ async fn converse((stream, peer): TlsConnection, place: Place, router: Router, s
         () = tokio::time::sleep(LIFE) => None,
         () = grows_old(&written) => None,
         () = stop.cancelled() => None,
-        () = place.out().cancelled() => {
-            metrics::counter!("noderr_http_turned_away_total").increment(1);
-            return;
-        }
+        () = place.out().cancelled() => return turned_away(),
     };
     let ended = match ended {
-        Some(ended) => Ok(ended),
+        Some(ended) => Some(ended),
         None => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(FAREWELL, connection).await
+            tokio::select! {
+                ended = connection => Some(ended),
+                () = stalls(&written, &stop) => None,
+                () = place.out().cancelled() => return turned_away(),
+            }
         }
     };
     match ended {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "an HTTP connection ended early"),
-        Err(_) => tracing::debug!(%peer, "a request that took too long was cut off"),
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%peer, %error, "an HTTP connection ended early"),
+        None => tracing::debug!(%peer, "a request that took too long was cut off"),
+    }
+}
+
+fn turned_away() {
+    metrics::counter!("noderr_http_turned_away_total").increment(1);
+}
+
+/// Ends when the request under way is to be cut off: its reader takes nothing any more, or there was a stop.
+async fn stalls(written: &Written, stop: &CancellationToken) {
+    let begun = Instant::now();
+    let stalled = async {
+        while written.rests_since().unwrap_or(begun).max(begun).elapsed() < STALLED {
+            written.grow_old();
+            tokio::time::sleep(ANSWERING / 2).await;
+        }
+    };
+    tokio::select! {
+        () = stalled => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(FAREWELL).await } => {}
     }
 }
