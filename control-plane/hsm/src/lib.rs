@@ -45,7 +45,9 @@ pub enum HsmError {
     #[error("a key labelled `{0}` is on the token already")]
     Taken(String),
     /// A key that others may have copies of.
-    #[error("the token gives copies of the key labelled `{0}`: that is no key that nobody else has")]
+    #[error(
+        "somebody else may have a copy of the key labelled `{0}`: the token gives copies, or did not make the key itself"
+    )]
     Extractable(String),
     /// More than one token.
     #[error("two tokens are labelled `{0}`: give one of them another label")]
@@ -72,6 +74,7 @@ impl From<TokenError> for HsmError {
 pub struct HsmKey {
     library: Pkcs11,
     config: HsmConfig,
+    copies: Copies,
     public: Vec<u8>,
     /// The open session with the handle of the key; `None` after a failure.
     login: Mutex<Option<Login>>,
@@ -93,6 +96,13 @@ enum Expected {
     Made,
 }
 
+/// What becomes of a key of which there may be copies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Copies {
+    Refused,
+    Warned,
+}
+
 impl HsmKey {
     /// Logs in and finds the key.
     pub fn open(config: HsmConfig) -> Result<Self, HsmError> {
@@ -111,9 +121,11 @@ impl HsmKey {
 
     fn log_in(config: HsmConfig, expected: Expected) -> Result<Self, HsmError> {
         let library = open_library(&config.module)?;
-        let (session, public, private) = log_in(&library, &config, expected)?;
+        // The authority's key, once it is in use, is used on: without it no box would have a certificate.
+        let copies = if expected == Expected::ThereOrMade { Copies::Warned } else { Copies::Refused };
+        let (session, public, private) = log_in(&library, &config, expected, copies)?;
         let login = Mutex::new(Some(Login { session, private }));
-        Ok(Self { library, config, public, login })
+        Ok(Self { library, config, copies, public, login })
     }
 
     /// The public half: a point of the curve, uncompressed.
@@ -139,7 +151,7 @@ impl HsmKey {
         }
         // The device may have been restarted, and forgotten the session: one more try with a new one.
         *login = None;
-        let (session, public, private) = log_in(&self.library, &self.config, Expected::There)?;
+        let (session, public, private) = log_in(&self.library, &self.config, Expected::There, self.copies)?;
         if public != self.public {
             return Err(HsmError::AnotherKey(self.config.key.clone()));
         }
@@ -158,6 +170,7 @@ fn log_in(
     library: &Pkcs11,
     config: &HsmConfig,
     expected: Expected,
+    copies: Copies,
 ) -> Result<(Session, Vec<u8>, ObjectHandle), HsmError> {
     let mut found = None;
     for slot in library.get_slots_with_token()? {
@@ -178,9 +191,11 @@ fn log_in(
         ([public], [private]) => (*public, *private),
         _ => return Err(HsmError::NotAKey(config.key.clone())),
     };
-    let may_leave = session.get_attributes(private, &[AttributeType::Extractable])?;
-    if may_leave.contains(&Attribute::Extractable(true)) {
-        return Err(HsmError::Extractable(config.key.clone()));
+    if may_leave(&session, private)? {
+        if copies == Copies::Refused {
+            return Err(HsmError::Extractable(config.key.clone()));
+        }
+        tracing::warn!(key = config.key, "the token may give copies of this key, or was given it");
     }
     let wanted = [AttributeType::EcParams, AttributeType::EcPoint];
     let (mut curve, mut point) = (Vec::new(), Vec::new());
@@ -195,6 +210,15 @@ fn log_in(
         Some(point) if point.len() == 65 && curve == P256 => Ok((session, point.to_vec(), private)),
         _ => Err(HsmError::NotAKey(config.key.clone())),
     }
+}
+
+/// Whether somebody else may have a copy of a key: the token says that it gives copies, or was given one, or does not say.
+fn may_leave(session: &Session, private: ObjectHandle) -> Result<bool, TokenError> {
+    let wanted = [AttributeType::Extractable, AttributeType::NeverExtractable, AttributeType::Local];
+    let said = session.get_attributes(private, &wanted)?;
+    let is_copied =
+        [Attribute::Extractable(true), Attribute::NeverExtractable(false), Attribute::Local(false)];
+    Ok(!said.contains(&Attribute::Extractable(false)) || is_copied.iter().any(|is| said.contains(is)))
 }
 
 fn make(session: &Session, label: &Attribute) -> Result<(ObjectHandle, ObjectHandle), TokenError> {

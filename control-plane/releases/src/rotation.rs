@@ -92,7 +92,7 @@ impl ReleaseFolder {
         let mut root = self.coming::<Root>("root")?.ok_or_else(missing)?.says().clone();
         let mut resigned: BTreeSet<_> = change.in_root(&mut root)?.into_iter().collect();
         let root_changes = !resigned.is_empty();
-        let mut says = BTreeMap::new();
+        let mut says = Vec::new();
         for role in self.offline_roles()?.into_iter().filter(|role| role != "root") {
             let mut targets: Targets = self.next(&role)?;
             let changed = targets.delegations.as_mut().map(|all| change.in_delegations(all)).transpose()?;
@@ -102,17 +102,19 @@ impl ReleaseFolder {
                 resigned.insert(role.clone());
             }
             resigned.extend(changed);
-            says.insert(role, targets);
+            says.push((role, targets));
         }
         if resigned.is_empty() {
             return Err(ReleaseError::Key("the key signs nothing here".to_owned()));
         }
         let online = online_keys(&root);
-        let offline = offline_keys_of(&root).chain(says.values().flat_map(delegated_keys));
+        let offline =
+            offline_keys_of(&root).chain(says.iter().flat_map(|(_, targets)| delegated_keys(targets)));
         if let Some(both) = offline.into_iter().find(|id| online.contains(id)) {
             return Err(ReleaseError::OnlineToo(both.clone()));
         }
-        for (role, targets) in says.into_iter().filter(|(role, _)| resigned.contains(role)) {
+        // Those who say who signs come last: where a power cut ends this halfway, the same command finds the rest to do.
+        for (role, targets) in says.into_iter().rev().filter(|(role, _)| resigned.contains(role)) {
             self.put_draft(&role, &Draft::new(targets))?;
         }
         if root_changes {

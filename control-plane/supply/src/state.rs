@@ -24,6 +24,7 @@ pub struct Supply {
     pub(crate) online: ArcSwap<Vec<FileKey>>,
     /// What boxes are shown, in memory.
     pub(crate) handed_out: ArcSwap<HandedOut>,
+    reloading: tokio::sync::Mutex<()>,
 }
 
 impl Supply {
@@ -47,6 +48,7 @@ impl Supply {
             uploads,
             online: ArcSwap::from_pointee(online),
             handed_out: ArcSwap::from_pointee(handed_out),
+            reloading: tokio::sync::Mutex::default(),
             public_url: http.public_url.trim_end_matches('/').to_owned(),
             settings,
             kernel,
@@ -55,6 +57,8 @@ impl Supply {
 
     /// Loads what boxes are shown, if it is not what this instance has.
     pub(crate) async fn reload(&self) -> anyhow::Result<()> {
+        // One at a time, so that an older picture never takes the place of a newer one.
+        let _one = self.reloading.lock().await;
         let newest = sqlx::query_scalar!("SELECT generation FROM supply")
             .fetch_one(self.kernel.database.system())
             .await?;

@@ -20,6 +20,9 @@ use std::process::ExitCode;
 struct Arguments {
     /// How to reach the TPM, such as `device:/dev/tpmrm0`.
     tcti: String,
+    /// The version of noderr-node, which must be this program's own.
+    #[arg(long, value_name = "VERSION")]
+    node: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // Who hangs with the TPM does not see that its input has ended.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .context("cannot tie its end to that of noderr-node")?;
+    let own = env!("CARGO_PKG_VERSION");
+    if let Some(other) = arguments.node.as_ref().filter(|node| *node != own) {
+        anyhow::bail!("this is version {own}, and noderr-node is {other}: start noderr-node again");
+    }
     let device = Device::new(&arguments.tcti)?;
     anyhow::ensure!(!io::stdin().is_terminal(), "noderr-node starts this program; it says nothing to people");
     serve(device)

@@ -2,6 +2,7 @@
 
 use noderr_protocol::release::{Manifest, ReleaseName};
 use sqlx::PgConnection;
+use std::collections::HashMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -94,21 +95,22 @@ pub(super) async fn put_target(
     Ok(())
 }
 
-/// Whether a release is known.
-pub(super) enum Noted {
-    New,
-    Known,
-    /// There is another one of that name.
-    Another,
+/// Every release that was ever published, with the hash of its manifest.
+pub(super) async fn released(connection: &mut PgConnection) -> sqlx::Result<HashMap<String, Vec<u8>>> {
+    let rows =
+        sqlx::query!(r#"SELECT kind || '/' || name || '/' || version AS "release!", sha256 FROM releases"#)
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(|row| (row.release, row.sha256)).collect())
 }
 
-/// Notes a release that the metadata names.
+/// Notes a release that the metadata names for the first time.
 pub(super) async fn note_release(
     connection: &mut PgConnection,
     manifest: &Manifest,
     sha256: &[u8],
     by: &str,
-) -> sqlx::Result<Noted> {
+) -> sqlx::Result<()> {
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     let (content, archive) = (&manifest.content, &manifest.archive);
     sqlx::query!(
@@ -126,9 +128,9 @@ pub(super) async fn note_release(
         words.iter().map(|word| word.as_str().to_owned()).collect::<Vec<_>>()
     };
     let ReleaseName { series, version } = &manifest.release;
-    let done = sqlx::query!(
+    sqlx::query!(
         "INSERT INTO releases (id, kind, name, version, sha256, archive_sha256, security_epoch, hardware, tiers, published_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (kind, name, version) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         Uuid::now_v7(),
         &*series.kind.name(),
         series.name.as_str(),
@@ -142,18 +144,7 @@ pub(super) async fn note_release(
     )
     .execute(&mut *connection)
     .await?;
-    if done.rows_affected() == 1 {
-        return Ok(Noted::New);
-    }
-    let known = sqlx::query_scalar!(
-        "SELECT sha256 FROM releases WHERE kind = $1 AND name = $2 AND version = $3",
-        &*series.kind.name(),
-        series.name.as_str(),
-        version.to_string()
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    Ok(if known == sha256 { Noted::Known } else { Noted::Another })
+    Ok(())
 }
 
 /// What travels to a box that holds an earlier version.

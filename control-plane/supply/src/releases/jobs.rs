@@ -10,6 +10,7 @@ use noderr_kernel::Job;
 use noderr_releases::{Draft, Metadata as _, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
 
 /// A timestamp with less than this left is renewed: of seven days, one has gone.
 const LEFT: Duration = Duration::from_secs(6 * 86_400);
@@ -43,6 +44,8 @@ impl Job<Arc<Supply>> for RenewOnline {
     }
 }
 
+/// How long the removal of one archive may take: less than the database lets a transaction wait.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long an archive may lie here that no publication names.
 const UNNAMED: Duration = Duration::from_secs(86_400);
 
@@ -59,28 +62,59 @@ impl Job<Arc<Supply>> for ForgetArchives {
     }
 
     async fn run(&self, supply: &Arc<Supply>) -> anyhow::Result<String> {
-        let mut tx = supply.kernel.database.begin().await?;
-        // Nobody publishes or activates what is being removed.
-        db::hold_supply(&mut tx).await?;
-        let archives = unneeded::archives(&mut tx, supply.settings.keep).await?;
-        for archive in &archives {
-            // Removed before it is marked: what a crash leaves is removed again.
-            supply.objects.remove(&hex::encode(archive)).await?;
-            unneeded::mark_removed(&mut tx, archive).await?;
+        let mut gone = 0;
+        for archive in needless(supply).await? {
+            gone += usize::from(remove_needless(supply, &archive).await?);
         }
         // Uploaded, and never published.
         let before = SystemTime::now().checked_sub(UNNAMED).unwrap_or(SystemTime::UNIX_EPOCH);
         let stored = supply.objects.stored_before(before).await?;
-        let stored: Vec<_> = stored.iter().filter_map(|name| hex::decode(name).ok()).collect();
-        let nobodys = unneeded::never_published(&mut tx, &stored).await?;
-        for archive in &nobodys {
-            supply.objects.remove(&hex::encode(archive)).await?;
+        for archive in stored.iter().filter_map(|name| hex::decode(name).ok()) {
+            gone += usize::from(remove_nobodys(supply, &archive).await?);
         }
-        let old = unneeded::forget_online(&mut tx).await?;
-        tx.commit().await?;
+        let old = unneeded::forget_online(&mut *supply.kernel.database.system().acquire().await?).await?;
         let uploads = supply.uploads.clone();
         let uploads = tokio::task::spawn_blocking(move || uploads.forget(SystemTime::now())).await??;
-        let gone = archives.len() + nobodys.len();
         Ok(format!("{gone} archives, {uploads} uploads and {old} old signatures are gone"))
     }
+}
+
+async fn needless(supply: &Supply) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut tx = supply.kernel.database.begin().await?;
+    Ok(unneeded::archives(&mut tx, supply.settings.keep).await?)
+}
+
+/// Removes an archive that nobody needs, unless somebody needs the archive by now. One archive at a time holds what publications and
+/// channels wait for, and for a while only.
+async fn remove_needless(supply: &Supply, archive: &[u8]) -> anyhow::Result<bool> {
+    let mut tx = supply.kernel.database.begin().await?;
+    db::hold_supply(&mut tx).await?;
+    if !unneeded::archives(&mut tx, supply.settings.keep).await?.iter().any(|needless| needless == archive) {
+        return Ok(false);
+    }
+    // Removed before it is marked: what a crash leaves is removed again.
+    remove(supply, archive).await?;
+    unneeded::mark_removed(&mut tx, archive).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Removes an archive that no publication has ever named.
+async fn remove_nobodys(supply: &Supply, archive: &[u8]) -> anyhow::Result<bool> {
+    let mut tx = supply.kernel.database.begin().await?;
+    if unneeded::is_published(&mut tx, archive).await? {
+        return Ok(false);
+    }
+    db::hold_supply(&mut tx).await?;
+    if unneeded::is_published(&mut tx, archive).await? {
+        return Ok(false);
+    }
+    remove(supply, archive).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn remove(supply: &Supply, archive: &[u8]) -> anyhow::Result<()> {
+    let removed = timeout(PATIENCE, supply.objects.remove(&hex::encode(archive))).await;
+    Ok(removed.context("the store of archives does not answer")??)
 }

@@ -23,17 +23,13 @@ pub(super) async fn archives(connection: &mut PgConnection, keep: i64) -> sqlx::
     .await
 }
 
-/// Which of these archives no publication has ever named.
-pub(super) async fn never_published(
-    connection: &mut PgConnection,
-    archives: &[Vec<u8>],
-) -> sqlx::Result<Vec<Vec<u8>>> {
+/// Whether a publication has ever named an archive.
+pub(super) async fn is_published(connection: &mut PgConnection, archive: &[u8]) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
-        r#"SELECT sha256 AS "sha256!" FROM unnest($1::bytea[]) sha256
-           WHERE NOT EXISTS (SELECT FROM artefacts WHERE archive_sha256 = sha256)"#,
-        archives
+        r#"SELECT EXISTS (SELECT FROM artefacts WHERE archive_sha256 = $1) AS "is!""#,
+        archive
     )
-    .fetch_all(connection)
+    .fetch_one(connection)
     .await
 }
 

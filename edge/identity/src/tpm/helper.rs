@@ -71,7 +71,7 @@ impl Drop for Helper {
 /// environment, where an install token may be.
 fn program(config: &TpmConfig) -> Command {
     let mut command = Command::new(&config.program);
-    command.arg(&config.tcti).process_group(0).env_clear();
+    command.args(["--node", env!("CARGO_PKG_VERSION"), &config.tcti]).process_group(0).env_clear();
     for kept in ["TSS2_LOG", "RUST_BACKTRACE"] {
         command.envs(std::env::var_os(kept).map(|value| (kept, value)));
     }
