@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(40);
+/// The most bytes of one file that a control plane hands out of releases: a beacon of every channel.
+const MOST_HANDED_OUT: usize = 4 << 20;
+
 /// The header with the key by which a repeated request is recognised.
 const KEY: &str = "idempotency-key";
 
@@ -115,7 +118,15 @@ impl Client {
             };
             return Err(ApiError::Refused { status: status.as_u16(), kind: kind.to_owned(), detail });
         }
-        Ok(response.bytes().await.map_err(|error| self.unreachable(&error))?.to_vec())
+        let (mut response, mut bytes) = (response, Vec::new());
+        while let Some(more) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            bytes.extend_from_slice(&more);
+            if bytes.len() > MOST_HANDED_OUT {
+                let detail = format!("{} hands more out as {path} than there can be", self.base);
+                return Err(ApiError::Refused { status: status.as_u16(), kind: "failed".to_owned(), detail });
+            }
+        }
+        Ok(bytes)
     }
 
     /// POSTs a body to a path under `/api/v1`. If the answer is lost, the request is sent once more under the

@@ -31,7 +31,7 @@ fn code(result: anyhow::Result<()>) -> ExitCode {
         Err(error) => {
             // Folders and servers of others have a say in what goes wrong.
             let said: Vec<_> = format!("{error:#}").lines().map(table::harmless).collect();
-            eprintln!("noderrctl: {}{}", said.join("\n"), hint(&error));
+            eprintln!("noderrctl: {}{}", said.join("\n  "), hint(&error));
             code_of(&error)
         }
     }

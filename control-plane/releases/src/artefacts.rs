@@ -7,9 +7,12 @@ use crate::folder::{self, ReleaseFolder};
 use crate::metadata::{TargetFile, Targets};
 use crate::shelves::shelf_of;
 use crate::words;
-use noderr_archive::{Index, Packed, Unpacked, builder_in, check_artefact, pack};
+use noderr_archive::{
+    Index, NotTheArtefact, Packed, Unpacked, builder_in, check_artefact, check_builder, pack,
+};
 use noderr_protocol::HexDigest;
 use noderr_protocol::release::{BUILDERS, Builders, MAX_MANIFEST, Manifest, ReleaseName};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
@@ -72,10 +75,33 @@ impl ReleaseFolder {
     pub fn manifest(&self, name: &str, file: &TargetFile) -> Result<Manifest, ReleaseError> {
         let (path, bytes) = self.small_target(name, file)?;
         let manifest = Manifest::read(&bytes).map_err(|error| error.to_string()).and_then(|manifest| {
-            let is_of_name = manifest.release.to_string() == name;
-            if is_of_name { Ok(manifest) } else { Err(format!("it is of {}", manifest.release)) }
+            if manifest.release.to_string() != name {
+                return Err(format!("it is of {}", manifest.release));
+            }
+            // A later node may obey what this tool does not show.
+            let written: Value = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+            let read = serde_json::to_value(&manifest).map_err(|error| error.to_string())?;
+            if says_no_more(&written, &read) {
+                Ok(manifest)
+            } else {
+                Err("it says more than is understood".to_owned())
+            }
         });
         manifest.map_err(|why| ReleaseError::Unreadable { path, why })
+    }
+
+    /// Whether what a role names is what boxes will take, as far as can be said without the artefacts.
+    pub(crate) fn check_named(
+        &self,
+        name: &str,
+        file: &TargetFile,
+        builders: &Builders,
+    ) -> Result<(), ReleaseError> {
+        if name == BUILDERS {
+            return self.builders_of(file).map(drop);
+        }
+        let not_built = |error: NotTheArtefact| ReleaseError::NotBuilt(name.to_owned(), error.to_string());
+        check_builder(&self.manifest(name, file)?, builders).map_err(not_built)
     }
 
     /// What is behind a target, in plain words.
@@ -289,5 +315,19 @@ impl ReleaseFolder {
             file.sync_all()
         };
         write().map_err(|why| ReleaseError::Io { path: into.to_owned(), why })
+    }
+}
+
+/// Whether everything that was written was read: what was not written has its usual value.
+fn says_no_more(written: &Value, read: &Value) -> bool {
+    match (written, read) {
+        (Value::Object(written), Value::Object(read)) => {
+            written.iter().all(|(name, value)| read.get(name).is_some_and(|read| says_no_more(value, read)))
+        }
+        (Value::Array(written), Value::Array(read)) => {
+            written.len() == read.len()
+                && written.iter().zip(read).all(|(one, other)| says_no_more(one, other))
+        }
+        (written, read) => written == read,
     }
 }

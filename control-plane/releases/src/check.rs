@@ -7,7 +7,7 @@ use crate::metadata::{Metadata, Root, Targets};
 use crate::rotation::{delegated_keys, offline_keys_of, online_keys};
 use crate::shelves::shelf_of;
 use crate::signing::Authority;
-use noderr_protocol::release::{Archive, BUILDERS, ReleaseName};
+use noderr_protocol::release::{Archive, BUILDERS, Builders, ReleaseName};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -48,13 +48,17 @@ impl ReleaseFolder {
         let online = online_keys(root.says());
         let mut offline: Vec<_> = offline_keys_of(root.says()).cloned().collect();
         let mut seen = BTreeSet::from(["targets".to_owned()]);
+        let builders =
+            self.newest::<Targets>("targets")?.and_then(|says| says.says().targets.get(BUILDERS).cloned());
+        // Where there are none, or they cannot be read, that is said of them, and nothing was built by anybody.
+        let builders = builders.and_then(|file| self.builders_of(&file).ok()).unwrap_or_default();
         let mut waiting = vec![("targets".to_owned(), Authority::of_root(root.says(), "targets")?)];
         while let Some((role, by)) = waiting.pop() {
             let Some(says) = self.newest::<Targets>(&role)? else {
                 wrong.push(format!("{role} is not published"));
                 continue;
             };
-            self.check_targets(&mut wrong, &role, &says, &by, now)?;
+            self.check_targets(&mut wrong, &role, &says, (&by, &builders), now)?;
             offline.extend(delegated_keys(says.says()).cloned());
             if artefacts == Artefacts::InTheFolder {
                 self.check_objects(&mut wrong, &says)?;
@@ -78,7 +82,7 @@ impl ReleaseFolder {
         wrong: &mut Vec<String>,
         role: &str,
         says: &Draft<Targets>,
-        by: &Authority,
+        (by, builders): (&Authority, &Builders),
         now: jiff::Timestamp,
     ) -> Result<(), ReleaseError> {
         if !by.is_met(says) {
@@ -95,12 +99,7 @@ impl ReleaseFolder {
                 wrong.push(format!("{role} names {name}, which is not its to name"));
                 continue;
             }
-            let fit = if is_builders {
-                self.builders_of(target).map(drop)
-            } else {
-                self.manifest(name, target).map(drop)
-            };
-            match fit {
+            match self.check_named(name, target, builders) {
                 Ok(()) => {}
                 Err(ReleaseError::Io { why, .. }) if why.kind() == io::ErrorKind::NotFound => {
                     wrong.push(format!("{name}, which {role} names, is missing"));

@@ -154,6 +154,9 @@ pub enum ReleaseError {
     /// What the control plane has signed does not go onto a stick.
     #[error("what the control plane hands out cannot be laid on a stick: {0}")]
     NotForAStick(String),
+    /// No builder of the network has signed an artefact, or not under this name.
+    #[error("boxes would not take {0}: {1}")]
+    NotBuilt(String, String),
     /// Something is missing that must be published first.
     #[error("{0} is not published yet")]
     Missing(String),

@@ -206,6 +206,11 @@ impl ReleaseFolder {
 
     /// Signs drafts as they were read, and publishes what has enough signatures then.
     pub fn sign(&self, prepared: Vec<Prepared>, key: &dyn ReleaseKey) -> Result<(), ReleaseError> {
+        for one in &prepared {
+            if let Any::Targets(draft) = &one.draft {
+                self.check_new(&one.progress.role, draft.says())?;
+            }
+        }
         for Prepared { progress, draft, .. } in prepared {
             match draft {
                 Any::Root(mut draft) => {
@@ -219,6 +224,15 @@ impl ReleaseFolder {
             }
         }
         self.settle()
+    }
+
+    /// Nobody signs what cannot be shown, or what no box would take: its version would be used up.
+    fn check_new(&self, role: &str, says: &Targets) -> Result<(), ReleaseError> {
+        let before =
+            self.newest::<Targets>(role)?.map(|before| before.says().targets.clone()).unwrap_or_default();
+        let builders = self.builders()?;
+        let mut new = says.targets.iter().filter(|(name, file)| before.get(*name) != Some(file));
+        new.try_for_each(|(name, file)| self.check_named(name, file, &builders))
     }
 
     /// Publishes the drafts that have enough signatures, those above first: nothing is published whose signers are not.

@@ -273,9 +273,10 @@ impl Round {
             Ok(()) if place.is_local() => way.filled += asked,
             Ok(()) => {}
             Err(Failed::Here(setback)) => return Err(setback),
-            // What has come of the gap stays; a place that gives something and then breaks off is asked again.
+            // What has come of the gap stays; a place that breaks off after something is asked again, after the others.
             Err(Failed::Place(Setback::Passing(why))) if coming.gaps().first() != Some(&gap) => {
                 tracing::debug!(why, "a transfer was broken off");
+                way.ask_others_first();
             }
             Err(Failed::Place(why)) => {
                 way.give_up(why);

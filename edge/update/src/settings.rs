@@ -6,7 +6,7 @@ use crate::policy::{Allowance, ThisBox};
 use crate::stick::StickFolder;
 use crate::store::{Held, Store, StoreLimits};
 use noderr_part::Folder;
-use noderr_protocol::release::Builders;
+use noderr_protocol::release::{Builders, ReleaseName};
 use rustls::ClientConfig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,6 +106,11 @@ impl Known {
                 false
             }
         }
+    }
+
+    /// The release of this name that was read and checked, by what was signed: something else may lie there under its name.
+    pub fn find(&self, store: &Store, release: &ReleaseName) -> Option<Held> {
+        store.held().into_iter().find(|held| held.release() == release && self.is_whole(&held.signed.key()))
     }
 
     pub(crate) fn note_whole(&self, key: String) {

@@ -34,6 +34,13 @@ impl OnTheWay {
         self.places.first().is_some_and(Place::is_local)
     }
 
+    /// Asks the other servers first, if there are any: this one broke off.
+    pub(crate) fn ask_others_first(&mut self) {
+        if !self.is_local() && !self.places.is_empty() {
+            self.places.rotate_left(1);
+        }
+    }
+
     /// Asks a place no more.
     pub(crate) fn give_up(&mut self, why: Setback) {
         tracing::warn!(place = ?self.places.first(), ?why, "a place of an archive is of no use");

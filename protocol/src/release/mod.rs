@@ -11,6 +11,6 @@ pub use manifest::{
 };
 pub use name::{ReleaseKind, ReleaseName, ReleaseNameError, Series, Tier, Word};
 pub use wanted::{
-    Hardware, NamedRelease, RefusedRelease, ReleaseRefusal, ReleaseReport, ReleaseState, Releases,
-    ReleasesReport, Transfer,
+    Hardware, MOST_RELEASES, NamedRelease, RefusedRelease, ReleaseRefusal, ReleaseReport, ReleaseState,
+    Releases, ReleasesReport, Transfer,
 };

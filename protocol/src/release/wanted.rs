@@ -6,6 +6,9 @@ use crate::sections::SectionBody;
 use crate::{List, Text};
 use serde::{Deserialize, Serialize};
 
+/// The most releases that a box is told to hold, and reports on.
+pub const MOST_RELEASES: usize = 16;
+
 /// A release by its parts, as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedRelease {

@@ -36,4 +36,8 @@ pub(super) const NOT_THE_ARCHIVE: Kind =
 pub(super) const TOO_LARGE: Kind =
     Kind::new(413, "archive-too-large", "the archive is larger than one may be");
 
-pub(super) const PROBLEMS: &[Kind] = &[NOT_FIT, NO_ARCHIVE, ANOTHER_PART, NOT_THE_ARCHIVE, TOO_LARGE];
+pub(super) const TOO_MANY: Kind = Kind::new(429, "too-many-uploads", "too many uploads are begun");
+pub(super) const NO_ROOM: Kind = Kind::new(507, "no-room", "the disk of the control plane is nearly full");
+
+pub(super) const PROBLEMS: &[Kind] =
+    &[NOT_FIT, NO_ARCHIVE, ANOTHER_PART, NOT_THE_ARCHIVE, TOO_LARGE, TOO_MANY, NO_ROOM];

@@ -1,7 +1,7 @@
 //! Archives arrive part by part: an upload that was interrupted goes on where it was. What is whole and has the hash that it
 //! goes by becomes an object.
 
-use super::terms::{ANOTHER_PART, NOT_THE_ARCHIVE, TOO_LARGE};
+use super::terms::{ANOTHER_PART, NO_ROOM, NOT_THE_ARCHIVE, TOO_LARGE, TOO_MANY};
 use noderr_kernel::Problem;
 use noderr_objects::{Objects, ObjectsError};
 use noderr_protocol::HexDigest;
@@ -104,19 +104,22 @@ impl Uploads {
         let (path, this) = (self.folder.join(&name), self.clone());
         // Goes on to its end whoever waits: the next part finds the file as this one leaves it.
         let written = spawn_blocking(move || {
-            this.make_sure_of_room(part.len() as u64)?;
+            this.make_sure_of_room(part.len() as u64).map_err(|why| match why.kind() {
+                ErrorKind::StorageFull => NO_ROOM.because("archives are taken when there is room".to_owned()),
+                _ => unusable(why),
+            })?;
             begun_lengths.retain(|name, _| this.folder.join(name).exists());
             if offset == 0 && begun_lengths.len() >= MOST {
-                return Err(io::Error::other("too many uploads are begun; end one of them first"));
+                return Err(TOO_MANY.because(format!("{MOST} are begun: end one of them, or wait for a day")));
             }
             begun_lengths.insert(name.clone(), length);
-            append(&path, offset, &part)?;
+            append(&path, offset, &part).map_err(unusable)?;
             // From now on nobody adds to it.
             let is_whole = end == length && this.checked().insert(name);
             drop(begun_lengths);
             Ok(is_whole)
         });
-        if written.await.map_err(io::Error::other).flatten().map_err(unusable)? {
+        if written.await.map_err(unusable)?? {
             return self.end(archive, length).await;
         }
         self.progress(archive).await

@@ -74,6 +74,11 @@ impl Alone {
         }
     }
 
+    /// Whether something else than the control plane has said what the node should hold.
+    pub(super) fn has_heard(&self) -> bool {
+        self.silence().heard.wanted.is_some()
+    }
+
     /// Whether the node has no session.
     pub(super) fn is_so(&self, shared: &Shared) -> bool {
         self.lasts(shared).is_some()

@@ -11,6 +11,7 @@ pub(crate) use source::hardware_fact;
 use crate::desired::Wish;
 use crate::shared::Shared;
 use alone::Alone;
+use noderr_link::LinkState;
 use noderr_part::Backoff;
 use noderr_protocol::release::{ReleaseName, Releases};
 use noderr_update::{Epochs, Round, Stage, store_in};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stick::{Port, Stick};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -99,16 +101,50 @@ async fn keep_at_it(work: Arc<Work>, port: Arc<Port>, given_up: CancellationToke
                 soon.pause()
             }
         };
-        let pause = work.alone.pause(&work.shared, pause);
-        tokio::select! {
-            () = given_up.cancelled() => return,
-            () = port.another_is_put_in(stick.as_ref(), not_before) => {
-                not_before = Instant::now() + STICK_REST;
-                soon.reset();
-            }
-            () = tokio::time::sleep(pause) => {}
+        if wait(&work, &given_up, pause, port.another_is_put_in(stick.as_ref(), not_before)).await {
+            not_before = Instant::now() + STICK_REST;
+            soon.reset();
+        }
+        if given_up.is_cancelled() {
+            return;
         }
     }
+}
+
+/// Waits for the next round: a pause, or less where there is a reason; returns whether that is another stick.
+async fn wait(
+    work: &Work,
+    given_up: &CancellationToken,
+    pause: Duration,
+    another_stick: impl Future<Output = ()>,
+) -> bool {
+    let end = Instant::now() + pause;
+    tokio::pin!(another_stick);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let pause = work.alone.pause(&work.shared, left);
+        tokio::select! {
+            () = given_up.cancelled() => return false,
+            () = &mut another_stick => return true,
+            // What the beacon or a stick has said ends with a session; without one, the time begins after which to ask.
+            is_up = turns(work.shared.link.clone()) => if is_up && work.alone.has_heard() {
+                return false;
+            },
+            () = tokio::time::sleep(pause) => return false,
+        }
+    }
+}
+
+/// Ends when a session begins, or ends; returns whether there is one.
+async fn turns(mut link: watch::Receiver<LinkState>) -> bool {
+    let is_up = |state: &LinkState| matches!(state, LinkState::Up { .. });
+    let was_up = is_up(&link.borrow_and_update());
+    let has_turned = link.wait_for(|state| is_up(state) != was_up).await.is_ok();
+    if !has_turned {
+        // Nobody looks after the link any more.
+        std::future::pending::<()>().await;
+    }
+    !was_up
 }
 
 impl Work {

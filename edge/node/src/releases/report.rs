@@ -5,7 +5,7 @@ use crate::shared::Shared;
 use crate::status::ReleaseShown;
 use noderr_protocol::Phase;
 use noderr_protocol::release::{
-    NamedRelease, ReleaseName, ReleaseReport, ReleaseState, Releases, ReleasesReport,
+    MOST_RELEASES, NamedRelease, ReleaseName, ReleaseReport, ReleaseState, Releases, ReleasesReport,
 };
 use noderr_update::{Stage, Watch, store_in};
 use std::mem::discriminant;
@@ -90,7 +90,7 @@ impl Reporter {
             runs: None,
             state: stage.state(),
         };
-        let reports: Vec<_> = stages.iter().map(report).collect();
+        let reports: Vec<_> = stages.iter().map(report).take(MOST_RELEASES).collect();
         let is = |state: fn(&Stage) -> bool| stages.iter().any(|(_, stage)| state(stage));
         let phase = match () {
             () if is(|stage| stage.is_under_way() || matches!(stage, Stage::Waiting(_))) => Phase::Working,
@@ -112,7 +112,8 @@ impl Reporter {
         let store = store_in(&self.shared.data, self.shared.config.releases.store_limits());
         let shown = stages.iter().map(|(release, stage)| {
             let (state, detail) = in_words(&stage.state());
-            let path = matches!(stage, Stage::Held).then(|| store.find(release)).flatten();
+            let path =
+                matches!(stage, Stage::Held).then(|| self.shared.known.find(&store, release)).flatten();
             let path = path.map(|held| held.path());
             ReleaseShown { release: release.to_string(), state: state.to_owned(), detail, path }
         });

@@ -2,7 +2,7 @@
 //! trusted no more than what a server sends, and a stick that does not answer is no stick.
 
 use crate::shared::Shared;
-use noderr_protocol::release::{Beacon, MAX_BEACON, ReleaseName, Tier};
+use noderr_protocol::release::{Beacon, MAX_BEACON, MOST_RELEASES, ReleaseName, Tier};
 use noderr_update::StickFolder;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -12,8 +12,6 @@ use tokio::time::Instant;
 
 /// How often to look whether a stick was put in.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// The most releases that are taken of a stick's beacon.
-const MOST: usize = 16;
 /// The longest timestamp that makes a folder a stick.
 const LONGEST_MARK: u64 = 64 * 1024;
 
@@ -106,7 +104,7 @@ fn newer(wanted: &[ReleaseName], held: &[ReleaseName], offered: Vec<ReleaseName>
         let mut held = held.iter().filter(|known| known.series == offered.series);
         same.all(|known| known.version < offered.version) && held.all(|held| held.version <= offered.version)
     };
-    offered.into_iter().filter(is_newer).take(MOST).collect()
+    offered.into_iter().filter(is_newer).take(MOST_RELEASES).collect()
 }
 
 #[cfg(test)]

@@ -47,8 +47,9 @@ impl Seen {
             let found = now.versions.get(role).copied().unwrap_or_default();
             ensure!(
                 found >= *version,
-                "{role} was published in version {version} when this key signed last, and the folder has version {found}: \
-                 it is an older copy"
+                "{role} was in version {version} in the folder that this key signed last, and this folder has version {found}: \
+                 it is an older copy. If the other was thrown away unpublished, compare this one with what is published, and move \
+                 the key's .seen file away"
             );
         }
         Ok(())

@@ -6,10 +6,15 @@ use super::seen::Seen;
 use super::waiting::waiting;
 use crate::table::harmless;
 use anyhow::{bail, ensure};
+use jiff::Timestamp;
 use noderr_releases::{Prepared, Progress, ReleaseFolder, listed};
 use serde_json::json;
 use std::io::BufRead as _;
 use std::path::Path;
+use std::time::Duration;
+
+/// As long as `release renew` takes, and a little.
+const TEN_YEARS: Duration = Duration::from_secs(3660 * 86_400);
 
 pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes: bool) -> anyhow::Result<()> {
     Seen::check(key, releases)?;
@@ -22,6 +27,10 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
         bail!("there is nothing prepared that this key may sign and has not signed{waits}");
     }
     show(&prepared);
+    for Prepared { progress: Progress { role, expires, .. }, .. } in &prepared {
+        let is_sound = *expires > Timestamp::now() && *expires < Timestamp::now() + TEN_YEARS;
+        ensure!(is_sound, "{role} would end at {expires}: prepare it anew with `noderrctl release renew`");
+    }
     if !yes {
         eprint!("sign this? yes or no: ");
         let mut said = String::new();
