@@ -43,9 +43,7 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     // What is signed and not published is not the control plane's to vouch for.
     let early = refusal(publisher.ctl(&["release", "stick", &folder, &stick("early")]).await)?;
     ensure!(early.contains("something else than the folder has"), "{early}");
-    manager.publish(publisher).await?;
-    publisher.ctl(&["channels", "activate", "os/generic/1.1.0"]).await?;
-    beacon_names(&network, "os/generic/1.1.0").await?;
+    activated(&network, "os/generic/1.1.0").await?;
     let said = publisher.ctl(&["release", "stick", &folder, &stick("new")]).await?;
     ensure!(said.contains("holds os/generic/1.1.0; boxes take it until"), "{said}");
 
@@ -77,8 +75,10 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     rig.release_is("os/generic/1.1.0", "held", SOON).await.map(drop)
 }
 
-/// Waits until the control plane's beacon names a release: a moment after its channel was changed.
-async fn beacon_names(network: &Network, release: &str) -> anyhow::Result<()> {
+/// Publishes what is signed, gives a release to a channel, and waits until the control plane's beacon names it, a moment later.
+async fn activated(network: &Network, release: &str) -> anyhow::Result<()> {
+    network.manager.publish(&network.publisher).await?;
+    network.publisher.ctl(&["channels", "activate", release]).await?;
     until("the beacon to name it", SOON, || async {
         let beacon = network.lab.control.shows("/releases/beacon.json").await?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&beacon).contains(release).then_some(()))
@@ -151,17 +151,14 @@ async fn a_port_that_hangs_keeps_the_node_from_nothing() -> anyhow::Result<()> {
     let options = BoxOptions { releases: releases.into(), ..BoxOptions::PLAIN };
     let (_, mut rig) = network.lab.online_box("port", &options).await?;
     manager.release("os/generic/1.0.0", &noise(300_000, 1))?;
-    manager.publish(publisher).await?;
-    publisher.ctl(&["channels", "activate", "os/generic/1.0.0"]).await?;
+    activated(&network, "os/generic/1.0.0").await?;
     rig.release_is("os/generic/1.0.0", "held", SOON).await?;
 
     // Once the port answers, a stick there counts.
     rig.network(LinkQuality::Down);
     rig.status_where("the box to be alone", SOON, |status| status["online"] == false).await?;
     manager.release("os/generic/1.1.0", &noise(300_000, 2))?;
-    manager.publish(publisher).await?;
-    publisher.ctl(&["channels", "activate", "os/generic/1.1.0"]).await?;
-    beacon_names(&network, "os/generic/1.1.0").await?;
+    activated(&network, "os/generic/1.1.0").await?;
     disk.hang(false);
     publisher.ctl(&["release", "stick", &folder, &port.path().display().to_string()]).await?;
     rig.release_is("os/generic/1.1.0", "held", SOON).await?;
@@ -171,8 +168,7 @@ async fn a_port_that_hangs_keeps_the_node_from_nothing() -> anyhow::Result<()> {
     rig.network(LinkQuality::Up);
     rig.online(SOON).await?;
     manager.release("os/generic/1.2.0", &noise(300_000, 3))?;
-    manager.publish(publisher).await?;
-    publisher.ctl(&["channels", "activate", "os/generic/1.2.0"]).await?;
+    activated(&network, "os/generic/1.2.0").await?;
     rig.release_is("os/generic/1.2.0", "held", 2 * SOON).await?;
     disk.hang(false);
     rig.shut_down().await
