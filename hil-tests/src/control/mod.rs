@@ -9,8 +9,8 @@ pub use options::ControlOptions;
 use crate::binaries::binary;
 use crate::clock::faketime;
 use crate::ports::free_ports;
-use crate::wait::{SOON, ask_to_stop, start_logged, until};
-use anyhow::{Context as _, ensure};
+use crate::wait::{SOON, ask_to_stop, start_logged};
+use anyhow::{Context as _, bail, ensure};
 use noderr_cli::Client;
 use options::configuration;
 use rustix::process::{Signal, kill_process};
@@ -19,7 +19,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
@@ -76,12 +76,11 @@ impl ControlPlane {
         self.clock_offset(Some(offset))?;
         self.spawn()?;
         self.clock_offset(None)?;
-        let doors = [self.api, self.broker];
-        until("the control plane to listen", SOON, || async {
-            for door in doors {
+        self.answers("listen", async |control| {
+            for door in [control.api, control.broker] {
                 tokio::net::TcpStream::connect(door).await?;
             }
-            Ok(Some(()))
+            Ok(())
         })
         .await
     }
@@ -104,25 +103,32 @@ impl ControlPlane {
     }
 
     async fn ready(&mut self) -> anyhow::Result<()> {
-        let deadline = std::time::Instant::now() + SOON;
-        loop {
-            if let Some(status) = self.process.as_mut().and_then(|process| process.try_wait().transpose()) {
+        self.answers("be ready", async |control| Ok(control.anonymous()?.get("/ready").await.map(drop)?))
+            .await
+    }
+
+    /// Waits until the control plane does what is asked of it, and fails with the end of its log.
+    async fn answers(
+        &mut self,
+        what: &str,
+        asked: impl AsyncFn(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + SOON;
+        while let Err(error) = asked(self).await {
+            let ended =
+                self.process.as_mut().and_then(|process| process.try_wait().transpose()).transpose()?;
+            if ended.is_some() || Instant::now() > deadline {
                 let log = fs::read_to_string(self.log()).unwrap_or_default();
-                let tail: Vec<_> = log.lines().rev().take(5).collect();
-                anyhow::bail!("the control plane ended ({}): {}", status?, tail.join("\n"));
+                let tail = log.lines().rev().take(20).collect::<Vec<_>>();
+                let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+                let state = ended.map_or_else(|| "runs".to_owned(), |status| format!("ended: {status}"));
+                bail!(
+                    "waited for the control plane to {what} ({error:#}); it {state}, and its log ends with\n{tail}"
+                );
             }
-            if let Ok(client) = self.anonymous()
-                && client.get("/ready").await.is_ok()
-            {
-                return Ok(());
-            }
-            ensure!(
-                std::time::Instant::now() < deadline,
-                "the control plane is not ready; see {}",
-                self.log().display()
-            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        Ok(())
     }
 
     /// Moves the broker to another port, from the next start on.
