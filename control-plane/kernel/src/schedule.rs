@@ -94,7 +94,7 @@ async fn keep_running(kernel: Arc<Kernel>, job: Arc<dyn BoundJob>) {
             known = say(make_known(&kernel, &*job).await);
         } else if let Ok(Some(run)) = lease(&kernel, &*job).await.inspect_err(warn) {
             let outcome = run_once(&kernel, &job, run).await;
-            say(release(&kernel, &*job, run, &outcome).await);
+            say(release(&kernel, &*job, run, outcome).await);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -108,23 +108,23 @@ fn warn(error: &sqlx::Error) {
     tracing::warn!(%error, "the schedule of jobs cannot be read or written");
 }
 
-/// Makes one run, to its end or to the end of its lease; returns the outcome.
-async fn run_once(kernel: &Arc<Kernel>, job: &Arc<dyn BoundJob>, run: i64) -> String {
+/// Makes one run, to its end or to the end of its lease; returns the outcome, or why the run has failed.
+async fn run_once(kernel: &Arc<Kernel>, job: &Arc<dyn BoundJob>, run: i64) -> Result<String, String> {
     let running = job.clone();
     // The job has a task of its own, so that a job that panics has failed and does no other harm.
     let mut running = AbortOnDropHandle::new(tokio::spawn(async move { running.run().await }));
     let ended = tokio::select! {
         ended = &mut running => ended,
-        () = tokio::time::sleep(LONGEST) => return failed(&**job, "took too long"),
-        () = lease_lost(kernel, &**job, run) => return failed(&**job, "lost its lease"),
+        () = tokio::time::sleep(LONGEST) => return Err(failed(&**job, "took too long")),
+        () = lease_lost(kernel, &**job, run) => return Err(failed(&**job, "lost its lease")),
     };
     match ended {
         Ok(Ok(outcome)) => {
             metrics::counter!("noderr_job_runs_total", "job" => job.name(), "outcome" => "done").increment(1);
-            outcome
+            Ok(outcome)
         }
-        Ok(Err(error)) => failed(&**job, &format!("failed: {error:#}")),
-        Err(error) => failed(&**job, &format!("panicked: {error}")),
+        Ok(Err(error)) => Err(failed(&**job, &format!("failed: {error:#}"))),
+        Err(error) => Err(failed(&**job, &format!("panicked: {error}"))),
     }
 }
 
@@ -186,15 +186,30 @@ async fn lease_lost(kernel: &Kernel, job: &dyn BoundJob, run: i64) {
     }
 }
 
-async fn release(kernel: &Kernel, job: &dyn BoundJob, run: i64, outcome: &str) -> sqlx::Result<()> {
+/// Gives the lease back. What has failed is tried again after a twentieth of the interval.
+async fn release(
+    kernel: &Kernel,
+    job: &dyn BoundJob,
+    run: i64,
+    ended: Result<String, String>,
+) -> sqlx::Result<()> {
+    let has_failed = ended.is_err();
+    let outcome = ended.unwrap_or_else(|why| why);
     let mut tx = kernel.database.begin().await?;
-    sqlx::query!("UPDATE job_runs SET finished_at = now(), outcome = $2 WHERE id = $1", run, outcome)
-        .execute(&mut *tx)
-        .await?;
     sqlx::query!(
-        "UPDATE jobs SET leased_by = NULL, leased_until = NULL WHERE name = $1 AND leased_by = $2",
+        "UPDATE job_runs SET finished_at = now(), outcome = $2 WHERE id = $1",
+        run,
+        outcome.as_str()
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE jobs SET leased_by = NULL, leased_until = NULL,
+           next_run_at = CASE WHEN $3 THEN now() + make_interval(secs => every_s / 20.0) ELSE next_run_at END
+         WHERE name = $1 AND leased_by = $2",
         job.name(),
-        kernel.instance
+        kernel.instance,
+        has_failed
     )
     .execute(&mut *tx)
     .await?;

@@ -58,7 +58,7 @@ async fn two_planes_share_nodes_changes_revocations_and_jobs() -> anyhow::Result
     assert_eq!(overlapping, 0, "a job never runs twice at once");
     let too_often: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM (SELECT started_at - lag(started_at) OVER (PARTITION BY name ORDER BY started_at) AS since,
-         name FROM job_runs) r JOIN jobs j USING (name) WHERE since < make_interval(secs => j.every_s * 0.9)",
+         name FROM job_runs WHERE outcome NOT LIKE 'failed%') r JOIN jobs j USING (name) WHERE since < make_interval(secs => j.every_s * 0.9)",
     )
     .fetch_one(&lab.database)
     .await?;
@@ -109,6 +109,6 @@ async fn two_planes_behind_one_mosquitto_do_nothing_twice_and_stand_in_for_each_
         rig.status_where("the change to arrive", SOON, |status| status["paused"] == true).await?;
         assert_eq!(account::drained(&lab.database, node, rig).await?.missing, 0);
     }
-    assert_eq!(held().await?, [16]);
-    Ok(())
+    // Chance may have given all four boxes to the one that is left.
+    until("all shares to be its own", SOON, || async { Ok((held().await? == [16]).then_some(())) }).await
 }

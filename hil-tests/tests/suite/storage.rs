@@ -107,6 +107,21 @@ async fn time_that_jumps_makes_nothing_old_at_once() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fails_is_tried_again_long_before_its_next_time() -> anyhow::Result<()> {
+    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let mut owner = owner(&lab).await?;
+    let next = "SELECT extract(epoch FROM next_run_at - now())::float8 / every_s FROM jobs WHERE name = 'forget-expired'";
+    run_job(&mut owner, "forget-expired").await?;
+    let after_success: f64 = sqlx::query_scalar(next).fetch_one(&mut owner).await?;
+    owner.execute("ALTER TABLE retention_clock RENAME TO clock_of_nobody").await?;
+    let outcome = run_job(&mut owner, "forget-expired").await?;
+    assert!(outcome.starts_with("failed: "), "{outcome}");
+    let after_failure: f64 = sqlx::query_scalar(next).fetch_one(&mut owner).await?;
+    assert!(after_success > 0.9 && after_failure <= 0.05, "{after_success} {after_failure} of the interval");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn beyond_its_quota_a_node_leaves_one_counted_gap_until_the_next_day() -> anyhow::Result<()> {
     const QUOTA: i64 = 40;
     let control = ControlOptions::default().with("telemetry", format!("node_rows_per_day = {QUOTA}"));
