@@ -136,6 +136,13 @@ impl ReleaseManager {
         Ok(draft.to_bytes()?)
     }
 
+    /// Another builder in the place of the one that has built so far.
+    pub fn replace_builder(&mut self) -> anyhow::Result<()> {
+        (self.builder, self.builder_key) = new_unlocked_builder()?;
+        self.folder.set_builders(&Builders { keys: vec![self.builder_key.clone()] })?;
+        self.sign()
+    }
+
     /// Takes a release back.
     pub fn withdraw(&self, name: &str) -> anyhow::Result<()> {
         self.folder.withdraw(&name.parse()?)?;

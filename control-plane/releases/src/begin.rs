@@ -1,12 +1,12 @@
-//! How a folder begins, and how something is taken back: a release that is out, or a draft that nobody wants.
+//! How a folder begins.
 
 use crate::ReleaseError;
 use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::key::PublicKey;
 use crate::metadata::{Roles, Root, Targets};
-use crate::shelves::{shelf_of, shelves};
-use noderr_protocol::release::{BUILDERS, Builders, ReleaseKind, ReleaseName};
+use crate::shelves::shelves;
+use noderr_protocol::release::{BUILDERS, Builders, ReleaseKind};
 
 /// Who signs what from the first root on.
 pub struct FirstKeys<'a> {
@@ -47,44 +47,5 @@ impl ReleaseFolder {
         self.put_draft("targets", &Draft::new(top))?;
         // Last: with a root, the folder is one.
         self.put_draft("root", &Draft::new(Root::new(1, ends, &roles)))
-    }
-
-    /// Prepares the withdrawal of a release.
-    pub fn withdraw(&self, release: &ReleaseName) -> Result<(), ReleaseError> {
-        let role = shelf_of(release);
-        let mut says = self.next(&role)?;
-        if says.targets.remove(&release.to_string()).is_none() {
-            return Err(ReleaseError::NoRelease(release.to_string()));
-        }
-        self.put_draft(&role, &Draft::new(says))
-    }
-
-    /// Takes a release back that is prepared and not published.
-    pub fn discard_release(&self, release: &ReleaseName) -> Result<(), ReleaseError> {
-        let (role, name) = (shelf_of(release), release.to_string());
-        let published = self.newest::<Targets>(&role)?.map(|targets| targets.says().targets.clone());
-        let published = published.unwrap_or_default();
-        let draft = self.draft::<Targets>(&role)?.filter(|draft| draft.says().targets.contains_key(&name));
-        let draft = draft.filter(|_| !published.contains_key(&name));
-        let mut says = draft.ok_or_else(|| ReleaseError::NoDraft(name.clone()))?.says().clone();
-        says.targets.remove(&name);
-        if says.targets == published && self.newest_version(&role)?.is_some() {
-            return self.discard(&role);
-        }
-        self.put_draft(&role, &Draft::new(says))
-    }
-
-    /// Deletes the draft of a role, with the signatures that the draft has.
-    pub fn discard(&self, role: &str) -> Result<(), ReleaseError> {
-        let is_known = self.offline_roles()?.iter().any(|known| known == role);
-        if !is_known || self.draft_bytes(role)?.is_none() {
-            return Err(ReleaseError::NoDraft(role.to_owned()));
-        }
-        if self.newest_version(role)?.is_none() {
-            return Err(ReleaseError::OnlyVersion(role.to_owned()));
-        }
-        self.remove_draft(role)?;
-        // A role below may have waited for this one alone.
-        self.settle()
     }
 }

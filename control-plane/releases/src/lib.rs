@@ -24,12 +24,14 @@
 mod artefacts;
 mod begin;
 mod builders;
+mod changes;
 mod check;
 mod digest;
 mod draft;
 mod folder;
 mod key;
 mod metadata;
+mod named;
 mod online;
 mod rotation;
 mod shelves;
@@ -38,9 +40,10 @@ mod soundness;
 mod stick;
 mod words;
 
-pub use artefacts::{NewRelease, check_index};
+pub use artefacts::check_index;
 pub use begin::FirstKeys;
 pub use builders::{BuilderKey, new_builder, new_unlocked_builder};
+pub use changes::NewRelease;
 pub use check::Artefacts;
 pub use digest::sha256;
 pub use draft::Draft;
@@ -140,6 +143,11 @@ pub enum ReleaseError {
     /// A release that is prepared.
     #[error("{0} is prepared already; `noderrctl release discard` takes it back")]
     Prepared(String),
+    /// A withdrawal that is prepared.
+    #[error(
+        "the withdrawal of {0} is prepared already: it waits for signatures; see `noderrctl release show`"
+    )]
+    Withdrawing(String),
     /// There is no such release.
     #[error("there is no release {0}; see `noderrctl release list`")]
     NoRelease(String),

@@ -6,10 +6,11 @@ use super::hsm::HsmPlace;
 use super::key_files::{
     builder_half, ensure_free, new_passphrase, public, public_of, unlock_file, write_pair,
 };
+use super::release::prepare;
 use crate::arguments::{Keys, NewKey};
 use anyhow::Context as _;
 use noderr_archive::builder_in;
-use noderr_releases::{FileKey, ReleaseKey as _, Root, new_builder};
+use noderr_releases::{FileKey, PublicKey, ReleaseFolder, ReleaseKey as _, Root, new_builder};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use std::path::Path;
@@ -19,24 +20,12 @@ pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
         Keys::New(new) => make(printer, new),
         Keys::Export { file, copy } => export(printer, &file, &copy),
         Keys::Rotate { folder, old, new } => {
-            let roles = open(&folder)?.replace_key(&public(&old)?, Some(&public(&new)?))?;
-            replaced(printer, &roles)
+            let (releases, old, new) = (open(&folder)?, public(&old)?, public(&new)?);
+            prepare(printer, &releases, || Ok(releases.replace_key(&old, Some(&new))?))
         }
         Keys::Revoke { folder, key } => {
-            let releases = open(&folder)?;
-            let roles = releases.replace_key(&public(&key)?, None)?;
-            if let Some(root) = releases.coming::<Root>("root")? {
-                for (role, keys) in root.says().roles.iter().filter(|(role, _)| roles.contains(role)) {
-                    if keys.threshold > 1 && keys.keyids.len() == keys.threshold {
-                        eprintln!(
-                            "{role} takes {} keys, and no more are left: with one of them lost, nothing could be changed any more; \
-                             `noderrctl keys rotate` puts another key in the place of one",
-                            keys.threshold
-                        );
-                    }
-                }
-            }
-            replaced(printer, &roles)
+            let (releases, key) = (open(&folder)?, public(&key)?);
+            prepare(printer, &releases, || revoke(&releases, &key))
         }
         Keys::Show { file } => {
             if let Some(builder) = builder_half(&file)? {
@@ -48,9 +37,19 @@ pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
     }
 }
 
-fn replaced(printer: &Printer, roles: &[String]) -> anyhow::Result<()> {
-    let said = format!("prepared {}; `noderrctl release sign`, and publish", roles.join(", "));
-    printer.done(&json!({ "prepared": roles }), &said)
+fn revoke(releases: &ReleaseFolder, key: &PublicKey) -> anyhow::Result<Vec<String>> {
+    let changed = releases.replace_key(key, None)?;
+    let root = releases.coming::<Root>("root")?.context("a folder has a root")?;
+    for (role, keys) in root.says().roles.iter().filter(|(role, _)| changed.contains(role)) {
+        if keys.threshold > 1 && keys.keyids.len() == keys.threshold {
+            eprintln!(
+                "{role} takes {} keys, and no more are left: with one of them lost, nothing could be changed any more; \
+                 `noderrctl keys rotate` puts another key in the place of one",
+                keys.threshold
+            );
+        }
+    }
+    Ok(changed)
 }
 
 /// Writes a key into another file under another passphrase.

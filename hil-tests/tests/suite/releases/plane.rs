@@ -6,6 +6,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use noderr_cli::{ApiError, Client};
 use noderr_hil::manager::{noise, refusal};
 use noderr_hil::{BoxOptions, ControlPlane, LabOptions, SOON, until};
+use noderr_protocol::release::Manifest;
 use noderr_releases::{Draft, FileKey, Targets, Timestamp};
 use serde_json::{Value, json};
 
@@ -131,12 +132,11 @@ async fn a_folder_that_is_older_or_went_another_way_is_not_published() -> anyhow
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_no_box_could_use_is_refused_although_everybody_has_signed() -> anyhow::Result<()> {
+/// What a control plane says to a release that everybody has signed unseen, and whose manifest is spoilt.
+async fn spoilt(spoil: fn(&mut Manifest)) -> anyhow::Result<String> {
     let network = Network::start(LabOptions::default()).await?;
     let (admin, folder) = (&network.lab.admin, &network.manager.folder);
     let name = "os/generic/1.0.0";
-    let spoil = |manifest: &mut noderr_protocol::release::Manifest| manifest.archive.index_sha256.0[0] ^= 1;
     let manifest = network.manager.release_with(name, &noise(50_000, 1), spoil)?;
     let archive = std::fs::read(folder.object(&manifest.archive.sha256))?;
     let path = format!("/release-archives/{}", hex::encode(manifest.archive.sha256.0));
@@ -151,8 +151,21 @@ async fn an_archive_that_no_box_could_use_is_refused_although_everybody_has_sign
     let shelf = folder.bytes(&role, 2)?.context("the shelf")?;
     let (_, bytes) = folder.small_target(name, &folder.releases()?.remove(0).1)?;
     let targets = json!([{ "name": name, "body": BASE64_STANDARD.encode(bytes) }]);
-    let refused = put(admin, json!([signed(&role, 2, &shelf)]), targets).await?;
+    put(admin, json!([signed(&role, 2, &shelf)]), targets).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_no_box_could_use_is_refused_although_everybody_has_signed() -> anyhow::Result<()> {
+    let refused = spoilt(|manifest| manifest.archive.index_sha256.0[0] ^= 1).await?;
     ensure!(refused.contains("another index"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_builder_has_built_is_refused_although_everybody_has_signed() -> anyhow::Result<()> {
+    let refused =
+        spoilt(|manifest| manifest.minisig = manifest.minisig.replacen("1.0.0", "1.0.1", 1)).await?;
+    ensure!(refused.contains("boxes would not take os/generic/1.0.0"), "{refused}");
     Ok(())
 }
 
@@ -256,6 +269,13 @@ async fn what_is_published_at_one_instance_is_shown_by_all_and_renewed_by_one() 
     assert!(shown(&second, &format!("objects/{archive}")).await?.is_some());
     // Two days later, a timestamp of seven days is renewed: once, however many instances there are.
     second.stop().await?;
+    // While PostgreSQL has a connection of the one, the other leaves PostgreSQL running, whose clock would stay as it is.
+    let others = "SELECT count(DISTINCT application_name) FROM pg_stat_activity WHERE application_name LIKE 'noderr-control %'";
+    until("the connections of the second one to end", SOON, || async {
+        let others: i64 = sqlx::query_scalar(others).fetch_one(&network.lab.database).await?;
+        Ok((others <= 1).then_some(()))
+    })
+    .await?;
     network.lab.control.stop().await?;
     for plane in [&mut network.lab.control, &mut second] {
         plane.start_at("+2d").await?;
@@ -269,9 +289,29 @@ async fn what_is_published_at_one_instance_is_shown_by_all_and_renewed_by_one() 
         )
     };
     until("the timestamp to be renewed", SOON, || async {
-        Ok((!versions().await?.is_empty()).then_some(()))
+        let asked = "SELECT outcome FROM job_runs WHERE name = 'renew-online-roles' ORDER BY id";
+        let runs: Vec<Option<String>> = sqlx::query_scalar(asked).fetch_all(&network.lab.database).await?;
+        ensure!(!versions().await?.is_empty(), "the runs of the job: {runs:?}");
+        Ok(Some(()))
     })
     .await?;
     assert_eq!(versions().await?.len(), 1, "it was renewed by more than one");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_withdrawn_does_not_go_out_before() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (manager, publisher) = (&network.manager, &network.publisher);
+    let release = "os/generic/1.0.0";
+    manager.release(release, &noise(50_000, 1))?;
+    manager.folder.withdraw(&release.parse()?)?;
+    let refused = refusal(manager.publish(publisher).await)?;
+    ensure!(refused.contains("is to be withdrawn"), "{refused}");
+    ensure!(publisher.ctl(&["published", "list"]).await?.lines().all(|line| !line.contains(release)));
+    // Signed by all, the two versions go out together, and no box was ever told of the first.
+    manager.sign()?;
+    manager.publish(publisher).await?;
+    ensure!(channels_of_beacon(&network.lab.control).await?.is_empty());
     Ok(())
 }

@@ -135,11 +135,17 @@ fn builders_come_and_go_by_the_word_of_whoever_has_the_targets_key() -> anyhow::
     ctl(here, "release add releases image os/generic/1.1.0 --builder bea", &format!("{PASSPHRASE}\n"))?;
     sign(here, "olga")?;
     ctl(here, "release verify releases", "")?;
-    // With bob, all goes that bob has built.
-    ctl(here, "release builders releases --remove bob.pub", "")?;
+    // With bob, all goes that bob has built, and whoever takes bob away hears of it before anybody signs.
+    let warned = ctl(here, "release builders releases --remove bob.pub", "")?;
+    assert!(warned.contains(RELEASE) && warned.contains("was built by none"), "{warned}");
+    assert!(!warned.contains("os/generic/1.1.0"), "{warned}");
     sign(here, "anna")?;
     let refused = refusal(here, "release verify releases", "")?;
     assert!(refused.contains(RELEASE) && !refused.contains("os/generic/1.1.0"), "{refused}");
+    ctl(here, &format!("release withdraw releases {RELEASE}"), "")?;
+    let again = refusal(here, &format!("release withdraw releases {RELEASE}"), "")?;
+    assert!(again.contains("prepared already"), "{again}");
+    ctl(here, &format!("release discard releases {RELEASE}"), "")?;
     ctl(here, &format!("release withdraw releases {RELEASE}"), "")?;
     sign(here, "olga")?;
     ctl(here, "release verify releases", "").map(drop)

@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 use waiting::Names;
 
+pub(super) use prepare::prepare;
+
 /// Runs what needs no network.
 pub(crate) fn run(printer: &Printer, command: InFolder) -> anyhow::Result<()> {
     match command {

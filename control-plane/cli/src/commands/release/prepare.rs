@@ -7,8 +7,8 @@ use crate::arguments::{Add, Init};
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_archive::builder_in;
-use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseName, Requirement, Tier, Word};
-use noderr_releases::{Draft, FirstKeys, NewRelease, PublicKey, ReleaseFolder, Root, listed};
+use noderr_protocol::release::{Builders, Manifest, ReleaseName, Requirement, Tier, Word};
+use noderr_releases::{FirstKeys, NewRelease, PublicKey, ReleaseFolder, Root, listed, shelf_of};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -52,7 +52,7 @@ pub(super) fn init(printer: &Printer, init: &Init) -> anyhow::Result<()> {
         online: &online,
     };
     releases.begin(&keys, &builders, in_days(init.days))?;
-    prepare(printer, &releases, || Ok(()))
+    prepare(printer, &releases, || Ok(releases.offline_roles()?))
 }
 
 /// The public key of a builder, from the file that `minisign` or `noderrctl keys new --builder` wrote.
@@ -79,7 +79,7 @@ pub(super) fn add(printer: &Printer, releases: &ReleaseFolder, add: &Add) -> any
         (manifest.tiers, manifest.requires) = (tiers, requires);
     });
     let new = NewRelease { name, minisig, may_be_older: add.older, says };
-    prepare(printer, releases, || Ok(releases.add(&add.file, new).map(drop)?))
+    prepare(printer, releases, || Ok(vec![shelf_of(&releases.add(&add.file, new)?.release)]))
 }
 
 /// A signature that the builder has made already.
@@ -104,7 +104,10 @@ fn requirement(text: &str) -> anyhow::Result<Requirement> {
 
 pub(super) fn withdraw(printer: &Printer, releases: &ReleaseFolder, release: &str) -> anyhow::Result<()> {
     let release = release.parse()?;
-    prepare(printer, releases, || Ok(releases.withdraw(&release)?))
+    prepare(printer, releases, || {
+        releases.withdraw(&release)?;
+        Ok(vec![shelf_of(&release)])
+    })
 }
 
 pub(super) fn builders(
@@ -126,18 +129,32 @@ pub(super) fn builders(
         keys.push(new);
     }
     ensure!(!keys.is_empty(), "nobody would be left to build anything: name another with --add");
-    let mut says = releases.next("targets")?;
-    let names = releases.put_target(BUILDERS, &serde_json::to_vec(&Builders { keys })?)?;
-    says.targets.insert(BUILDERS.to_owned(), names);
-    prepare(printer, releases, || Ok(releases.put_draft("targets", &Draft::new(says))?))
+    let mut orphans = Vec::new();
+    prepare(printer, releases, || {
+        orphans = releases.set_builders(&Builders { keys })?;
+        Ok(vec!["targets".to_owned()])
+    })?;
+    if !orphans.is_empty() {
+        let orphans: Vec<_> = orphans.iter().map(ToString::to_string).collect();
+        eprintln!(
+            "{} was built by none of those who may build from then on: no box holds or takes it once this is published. \
+             Release a new version first, built by one who stays, or withdraw it.",
+            listed(&orphans)
+        );
+    }
+    Ok(())
 }
 
 pub(super) fn discard(printer: &Printer, releases: &ReleaseFolder, what: &[String]) -> anyhow::Result<()> {
-    for one in what {
-        match one.parse::<ReleaseName>() {
-            Ok(release) => releases.discard_release(&release)?,
-            Err(_) => releases.discard(one)?,
-        }
+    for (number, one) in what.iter().enumerate() {
+        let discarded = match one.parse::<ReleaseName>() {
+            Ok(release) => releases.discard_release(&release),
+            Err(_) => releases.discard(one),
+        };
+        discarded.with_context(|| match number {
+            0 => "nothing was discarded".to_owned(),
+            _ => format!("{} is discarded, and the rest is not", listed(&what[..number])),
+        })?;
     }
     let said = format!("{} is not prepared any more", what.join(", "));
     printer.done(&json!({ "discarded": what }), &said)
@@ -146,40 +163,23 @@ pub(super) fn discard(printer: &Printer, releases: &ReleaseFolder, what: &[Strin
 pub(super) fn renew(printer: &Printer, releases: &ReleaseFolder, days: u32) -> anyhow::Result<()> {
     let ends = in_days(days);
     prepare(printer, releases, || {
-        for role in releases.offline_roles()? {
-            if role == "root" {
-                let mut root = next_root(releases)?;
-                root.expires = ends;
-                releases.put_draft("root", &Draft::new(root))?;
-            } else {
-                let mut says = releases.next(&role)?;
-                says.expires = ends;
-                releases.put_draft(&role, &Draft::new(says))?;
-            }
-        }
-        Ok(())
+        releases.renew(ends)?;
+        Ok(releases.offline_roles()?)
     })
 }
 
-/// The next root, as the one before but for its version.
-fn next_root(releases: &ReleaseFolder) -> anyhow::Result<Root> {
-    let root = releases.coming::<Root>("root")?.context("a folder has a root")?;
-    let mut root = root.says().clone();
-    root.version = releases.newest_version("root")?.unwrap_or_default() + 1;
-    Ok(root)
-}
-
-/// Prepares something, and says whose signatures count no more because their role says something else now.
-fn prepare(
+/// Prepares roles, and says whose signatures count no more because their role says something else now.
+pub(in crate::commands) fn prepare(
     printer: &Printer,
     releases: &ReleaseFolder,
-    work: impl FnOnce() -> anyhow::Result<()>,
+    work: impl FnOnce() -> anyhow::Result<Vec<String>>,
 ) -> anyhow::Result<()> {
     let signed_before = signed(releases)?;
-    work()?;
+    let roles = work()?;
     let signed_now = signed(releases)?;
     let void: Vec<_> = signed_before.difference(&signed_now).cloned().collect();
-    let mut said = "prepared; `noderrctl release show` shows it, `release sign` signs it".to_owned();
+    let mut said =
+        format!("prepared {}; `noderrctl release show` shows it, `release sign` signs it", listed(&roles));
     if !void.is_empty() {
         said.push_str(&format!("\n{} is another draft now: who had signed it signs again", listed(&void)));
     }

@@ -36,6 +36,15 @@ pub(crate) async fn publish(
     let metadata = newer(releases, &there)?;
     let (targets, manifests) = targets(releases, &metadata)?;
     let known = known(client).await?;
+    let meant: BTreeSet<_> = releases.releases()?.into_iter().map(|(name, _)| name.to_string()).collect();
+    let names = manifests.iter().map(|manifest| manifest.release.to_string());
+    let regretted: Vec<_> = names.filter(|name| !known.contains(name) && !meant.contains(name)).collect();
+    ensure!(
+        regretted.is_empty(),
+        "{} would go out, and is to be withdrawn: the withdrawal waits for signatures (`noderrctl release sign`), or is taken \
+         back by `noderrctl release discard`",
+        regretted.join(", ")
+    );
     for manifest in &manifests {
         // What was published before was sent before, and may have been removed since.
         if !known.contains(&manifest.release.to_string()) {

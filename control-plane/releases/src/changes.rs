@@ -1,0 +1,145 @@
+//! What a release manager prepares for those who sign: a release, its withdrawal, other builders, later ends; and how what was prepared
+//! is taken back.
+
+use crate::ReleaseError;
+use crate::draft::Draft;
+use crate::folder::ReleaseFolder;
+use crate::metadata::{Root, Targets};
+use crate::shelves::shelf_of;
+use jiff::Timestamp;
+use noderr_archive::{Packed, check_artefact};
+use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseName};
+use std::fs::File;
+use std::path::Path;
+
+/// A release that is to be added, beside what its artefact says of itself.
+pub struct NewRelease {
+    /// What it will be called.
+    pub name: ReleaseName,
+    /// The signature of the builder, as `minisign` writes it.
+    pub minisig: String,
+    /// Whether a version below the newest is meant.
+    pub may_be_older: bool,
+    /// What it says beside what its artefact says.
+    pub says: Box<dyn FnOnce(&mut Manifest)>,
+}
+
+impl ReleaseFolder {
+    /// Packs an artefact, and prepares its release for those who sign.
+    pub fn add(&self, artefact: &Path, new: NewRelease) -> Result<Manifest, ReleaseError> {
+        let (name, role) = (new.name.to_string(), shelf_of(&new.name));
+        let mut says = self.next(&role)?;
+        if self.was_named(&role, &name)? {
+            return Err(ReleaseError::Released(name));
+        }
+        if says.targets.contains_key(&name) {
+            return Err(ReleaseError::Prepared(name));
+        }
+        if let Some(newest) = self.newest_of(&new.name)?.filter(|newest| *newest >= new.name.version)
+            && !new.may_be_older
+        {
+            return Err(ReleaseError::GoesBack { release: name, newest: newest.to_string() });
+        }
+        let io = |why| ReleaseError::Io { path: artefact.to_owned(), why };
+        let builders = self.builders()?;
+        let Packed { content, archive } = self.pack(artefact)?;
+        let source = File::open(artefact).map_err(io)?;
+        let mut manifest = Manifest::new(new.name, content, archive, new.minisig);
+        check_artefact(source, &manifest, &builders)
+            .map_err(|why| ReleaseError::NotTheArtefact { path: artefact.to_owned(), why })?;
+        (new.says)(&mut manifest);
+        self.check_epoch(&manifest)?;
+        let bytes = manifest.to_bytes().map_err(|error| ReleaseError::Unwritable(error.to_string()))?;
+        says.targets.insert(name.clone(), self.put_target(&name, &bytes)?);
+        self.put_draft(&role, &Draft::new(says))?;
+        Ok(manifest)
+    }
+
+    /// Prepares the withdrawal of a release.
+    pub fn withdraw(&self, release: &ReleaseName) -> Result<(), ReleaseError> {
+        let role = shelf_of(release);
+        let mut says = self.next(&role)?;
+        if says.targets.remove(&release.to_string()).is_none() {
+            let published = self.newest::<Targets>(&role)?;
+            let is_out = published.is_some_and(|out| out.says().targets.contains_key(&release.to_string()));
+            let name = release.to_string();
+            return Err(if is_out { ReleaseError::Withdrawing(name) } else { ReleaseError::NoRelease(name) });
+        }
+        self.put_draft(&role, &Draft::new(says))
+    }
+
+    /// Prepares that these may build, and nobody else; returns the releases that none of them has built: boxes hold them no more.
+    pub fn set_builders(&self, builders: &Builders) -> Result<Vec<ReleaseName>, ReleaseError> {
+        let mut says = self.next("targets")?;
+        let bytes =
+            serde_json::to_vec(builders).map_err(|error| ReleaseError::Unwritable(error.to_string()))?;
+        says.targets.insert(BUILDERS.to_owned(), self.put_target(BUILDERS, &bytes)?);
+        self.put_draft("targets", &Draft::new(says))?;
+        self.built_by_nobody(builders)
+    }
+
+    /// The releases that are or will be named, and that none of these builders has built.
+    fn built_by_nobody(&self, builders: &Builders) -> Result<Vec<ReleaseName>, ReleaseError> {
+        let mut orphans = Vec::new();
+        for (release, file) in self.releases()? {
+            match self.check_named(&release.to_string(), &file, builders) {
+                Err(ReleaseError::NotBuilt(..)) => orphans.push(release),
+                checked => checked?,
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// Prepares that everything that is signed offline ends at another time.
+    pub fn renew(&self, ends: Timestamp) -> Result<(), ReleaseError> {
+        for role in self.offline_roles()? {
+            if role == "root" {
+                let coming =
+                    self.coming::<Root>(&role)?.ok_or_else(|| ReleaseError::Missing(role.clone()))?;
+                let version = self.newest_version(&role)?.unwrap_or_default() + 1;
+                let mut root = coming.says().clone();
+                (root.version, root.expires) = (version, ends);
+                self.put_draft(&role, &Draft::new(root))?;
+            } else {
+                let mut says = self.next(&role)?;
+                says.expires = ends;
+                self.put_draft(&role, &Draft::new(says))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a release back that is prepared and not published, or a withdrawal.
+    pub fn discard_release(&self, release: &ReleaseName) -> Result<(), ReleaseError> {
+        let (role, name) = (shelf_of(release), release.to_string());
+        let published = self.newest::<Targets>(&role)?.map(|targets| targets.says().targets.clone());
+        let published = published.unwrap_or_default();
+        let draft = self.draft::<Targets>(&role)?;
+        let mut says = draft.ok_or_else(|| ReleaseError::NoDraft(name.clone()))?.says().clone();
+        let prepared = match published.get(&name) {
+            Some(out) => says.targets.insert(name.clone(), out.clone()).is_none(),
+            None => says.targets.remove(&name).is_some(),
+        };
+        if !prepared {
+            return Err(ReleaseError::NoDraft(name));
+        }
+        if says.targets == published && self.newest_version(&role)?.is_some() {
+            return self.discard(&role);
+        }
+        self.put_draft(&role, &Draft::new(says))
+    }
+
+    /// Deletes the draft of a role, with the signatures that the draft has.
+    pub fn discard(&self, role: &str) -> Result<(), ReleaseError> {
+        let is_known = self.offline_roles()?.iter().any(|known| known == role);
+        if !is_known || self.draft_bytes(role)?.is_none() {
+            return Err(ReleaseError::NoDraft(role.to_owned()));
+        }
+        if self.newest_version(role)?.is_none() {
+            return Err(ReleaseError::OnlyVersion(role.to_owned()));
+        }
+        self.remove_draft(role)?;
+        // A role below may have waited for this one alone.
+        self.settle()
+    }
+}
