@@ -14,8 +14,8 @@ use noderr_protocol::HexDigest;
 use noderr_protocol::release::{Manifest, ReleaseName, Tier};
 use noderr_releases::{FileKey, ReleaseKey as _, refresh_online};
 use noderr_update::{
-    Allowance, Known, Reach, Round, Settings, Source, Stage, StickFolder, StoreLimits, ThisBox, Watch,
-    store_in,
+    Allowance, Known, LastWord, Reach, Round, Settings, Source, Stage, StickFolder, StoreLimits, ThisBox,
+    Watch, store_in,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -289,20 +289,30 @@ impl Bringer {
         let release: ReleaseName = release.parse()?;
         let wanted = wanted.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>()?;
         let mut notes = Notes(Vec::new(), 0);
-        let stage = match self.begin().await {
+        let stage = match self.begin(&wanted).await {
             Ok(mut round) => round.bring(&release, &wanted, &mut notes).await,
             Err(setback) => Stage::stopped(setback),
         };
         Ok(Brought { stage, stages: notes.0, spent: notes.1 })
     }
 
-    async fn begin(&self) -> Result<Round, noderr_update::Setback> {
+    /// Whether the box holds a release, as far as it knows while nobody can be asked.
+    pub async fn holds_alone(&self, release: &str) -> anyhow::Result<bool> {
+        let (data, settings) = (self.data.clone(), self.settings.clone());
+        match LastWord::open(data, settings, &self.root, self.known.clone()).await {
+            Ok(mut word) => Ok(word.is_held(&release.parse()?).await),
+            Err(_) => Ok(false),
+        }
+    }
+
+    async fn begin(&self, wanted: &[ReleaseName]) -> Result<Round, noderr_update::Setback> {
         let source = match &self.folder {
             Some(folder) => Source::Folder(StickFolder::new(folder.clone())),
             None => Source::Plain,
         };
         let (data, settings) = (self.data.clone(), self.settings.clone());
-        Round::begin(data, settings, source, &self.root, Arc::new(SystemTime::now), self.known.clone()).await
+        let (clock, known) = (Arc::new(SystemTime::now), self.known.clone());
+        Round::begin(data, settings, source, &self.root, clock, known, wanted).await
     }
 
     /// Forgets what was checked, as a start does.

@@ -19,7 +19,7 @@ impl Document for Greatest {
 }
 
 /// The epochs of a box.
-pub struct Epochs {
+pub(crate) struct Epochs {
     data: Arc<Folder>,
     greatest: Greatest,
 }
@@ -27,7 +27,7 @@ pub struct Epochs {
 impl Epochs {
     /// What was written down last, and what is held: it may have come a moment before a power cut, or the document may be lost. Waits
     /// for the disk.
-    pub async fn open(data: Arc<Folder>, store: &Store) -> Result<Self, Setback> {
+    pub(crate) async fn open(data: Arc<Folder>, store: &Store) -> Result<Self, Setback> {
         let mut epochs = Self { greatest: data.read_or_default(), data };
         for held in store.held() {
             epochs.raise(&held.signed.manifest).await?;
@@ -36,7 +36,7 @@ impl Epochs {
     }
 
     /// Refuses a release that must never run again.
-    pub fn allow(&self, manifest: &Manifest) -> Result<(), Setback> {
+    pub(crate) fn allow(&self, manifest: &Manifest) -> Result<(), Setback> {
         let series = manifest.release.series.to_string();
         let greatest = self.greatest.epochs.get(&series).copied().unwrap_or_default();
         if manifest.security_epoch >= greatest {

@@ -21,13 +21,12 @@ mod store;
 mod trust;
 mod way;
 
-pub use epochs::Epochs;
 pub use fetch::{Answer, FetchError, Fetcher, Meter, Reach};
 pub use machine::{Setback, Stage};
 pub use policy::{Allowance, ThisBox};
 pub use purse::spent;
 pub use repository::Repository;
-pub use round::Round;
+pub use round::{LastWord, Round};
 pub use settings::{Clock, Known, Settings, Source, Watch, store_in};
 pub use stick::StickFolder;
 pub use store::{

@@ -90,7 +90,7 @@ impl Known {
     }
 
     /// Whether every byte of what is held is what was signed: read and checked once since the start. Waits for the disk.
-    pub fn check(&self, held: &Held) -> bool {
+    pub(crate) fn check(&self, held: &Held) -> bool {
         let key = held.signed.key();
         if self.is_whole(&key) {
             return true;

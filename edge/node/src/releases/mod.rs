@@ -14,7 +14,7 @@ use alone::Alone;
 use noderr_link::LinkState;
 use noderr_part::Backoff;
 use noderr_protocol::release::{ReleaseName, Releases};
-use noderr_update::{Epochs, Round, Stage, store_in};
+use noderr_update::{Round, Stage, store_in};
 use report::{Reporter, Stages};
 use source::By;
 use std::sync::Arc;
@@ -166,18 +166,24 @@ impl Work {
             self.reporter.show(&Vec::new(), self.reporter.spent(), None);
             return Vec::new();
         }
-        let (mut round, by) = match source::begin(&self.shared, self.releases.tier, stick.as_ref()).await {
-            Ok(begun) => begun,
-            Err(setback) => {
-                let mut stages = looking(&wanted);
-                let stopped = Stage::stopped(setback);
-                for (release, stage) in &mut stages {
-                    *stage = if self.is_held(release).await { Stage::Held } else { stopped.clone() };
+        let (mut round, by) =
+            match source::begin(&self.shared, self.releases.tier, stick.as_ref(), &wanted).await {
+                Ok(begun) => begun,
+                Err(setback) => {
+                    let mut stages = looking(&wanted);
+                    let stopped = Stage::stopped(setback);
+                    let mut word = source::last_word(&self.shared, self.releases.tier).await;
+                    for (release, stage) in &mut stages {
+                        let is_held = match &mut word {
+                            Some(word) => word.is_held(release).await,
+                            None => false,
+                        };
+                        *stage = if is_held { Stage::Held } else { stopped.clone() };
+                    }
+                    self.reporter.show(&stages, self.reporter.spent(), report::why(&stopped));
+                    return stages;
                 }
-                self.reporter.show(&stages, self.reporter.spent(), report::why(&stopped));
-                return stages;
-            }
-        };
+            };
         if let Some(stick) = stick.filter(|_| by == By::Stick && self.alone.is_so(&self.shared)) {
             wanted = self.with_offers(&mut round, &stick, wanted).await;
         }
@@ -214,6 +220,12 @@ impl Work {
                 wanted.retain(|known| known.series != offered.series);
                 wanted.push(offered);
                 self.alone.keep(&self.shared, &wanted).await;
+                if let Err(setback) = round.learn(&wanted).await {
+                    tracing::warn!(
+                        why = setback.why(),
+                        "what a stick brought is not kept for the next start"
+                    );
+                }
             } else {
                 tracing::warn!(release = %offered, ?stage, "what the stick offers is not taken");
             }
@@ -224,14 +236,6 @@ impl Work {
     /// What the control plane has told this node to hold.
     fn told(&self) -> Vec<ReleaseName> {
         self.releases.wanted.iter().filter_map(|named| ReleaseName::try_from(named).ok()).collect()
-    }
-
-    /// Whether a release is held and whole, while nothing can be asked about it.
-    async fn is_held(&self, release: &ReleaseName) -> bool {
-        let store = store_in(&self.shared.data, self.shared.config.releases.store_limits());
-        let Ok(epochs) = Epochs::open(self.shared.data.clone(), &store).await else { return false };
-        let held = store.find(release);
-        held.is_some_and(|held| epochs.allow(&held.signed.manifest).is_ok() && self.shared.known.check(&held))
     }
 }
 

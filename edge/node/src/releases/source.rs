@@ -5,10 +5,10 @@ use super::stick::Stick;
 use crate::config::Config;
 use crate::shared::Shared;
 use anyhow::Context as _;
-use noderr_protocol::release::{Hardware, Tier};
+use noderr_protocol::release::{Hardware, ReleaseName, Tier};
 use noderr_protocol::{Section, SectionBody as _, Text};
 use noderr_update::{
-    Allowance, Clock, Fetcher, Reach, Round, Setback, Settings, Source, StickFolder, ThisBox,
+    Allowance, Clock, Fetcher, LastWord, Reach, Round, Setback, Settings, Source, StickFolder, ThisBox,
 };
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -33,15 +33,16 @@ pub(super) async fn begin(
     shared: &Shared,
     tier: Option<Tier>,
     stick: Option<&Stick>,
+    wanted: &[ReleaseName],
 ) -> Result<(Round, By), Setback> {
     let stick = stick.map(|stick| stick.folder.clone());
     let settings = settings(shared, tier, stick.clone());
-    let setback = match over_network(shared, settings.clone()).await {
+    let setback = match over_network(shared, settings.clone(), wanted).await {
         Ok(round) => return Ok((round, By::Network)),
         Err(setback) => setback,
     };
     let Some(stick) = stick else { return Err(setback) };
-    match round(shared, settings, Source::Folder(stick)).await {
+    match round(shared, settings, Source::Folder(stick), wanted).await {
         Ok(round) => Ok((round, By::Stick)),
         Err(on_stick) => {
             tracing::warn!(why = on_stick.why(), "the stick is of no use");
@@ -50,22 +51,35 @@ pub(super) async fn begin(
     }
 }
 
-async fn over_network(shared: &Shared, settings: Settings) -> Result<Round, Setback> {
+/// What the release keys said last, while nobody can be asked; None where nothing was kept.
+pub(super) async fn last_word(shared: &Shared, tier: Option<Tier>) -> Option<LastWord> {
+    let root = given_root(shared).await.ok().flatten()?;
+    let settings = settings(shared, tier, None);
+    let word = LastWord::open(shared.data.clone(), settings, &root, shared.known.clone()).await;
+    word.inspect_err(|setback| tracing::warn!(why = setback.why(), "nothing vouches for what is held")).ok()
+}
+
+async fn over_network(shared: &Shared, settings: Settings, wanted: &[ReleaseName]) -> Result<Round, Setback> {
     let passing = |error: anyhow::Error| Setback::Passing(format!("{error:#}"));
     let tls = tls(shared).map_err(passing)?;
     if given_root(shared).await.map_err(passing)?.is_none() {
         ask_for_root(shared, &settings, &tls).await.map_err(passing)?;
     }
-    round(shared, settings, Source::Network(tls)).await
+    round(shared, settings, Source::Network(tls), wanted).await
 }
 
-async fn round(shared: &Shared, settings: Settings, source: Source) -> Result<Round, Setback> {
+async fn round(
+    shared: &Shared,
+    settings: Settings,
+    source: Source,
+    wanted: &[ReleaseName],
+) -> Result<Round, Setback> {
     let root = given_root(shared).await.map_err(|error| Setback::Passing(format!("{error:#}")))?;
     let root = root.ok_or_else(|| Setback::Passing("this box has no root of releases yet".to_owned()))?;
     let trusted = shared.clone();
     let clock: Clock = Arc::new(move || now(&trusted));
     let (data, known) = (shared.data.clone(), shared.known.clone());
-    Round::begin(data, settings, source, &root, clock, known).await
+    Round::begin(data, settings, source, &root, clock, known, wanted).await
 }
 
 /// The time that the box trusts.

@@ -123,7 +123,7 @@ impl Store {
         Self { root: root.to_owned(), limits }
     }
 
-    fn held_folder(&self) -> PathBuf {
+    pub(crate) fn held_folder(&self) -> PathBuf {
         self.root.join("held")
     }
 

@@ -24,7 +24,7 @@ impl<R: Repository> Repository for Guard<R> {
     }
 }
 
-fn each_key_once(metadata: &[u8]) -> sigstore_tuf::Result<()> {
+pub(super) fn each_key_once(metadata: &[u8]) -> sigstore_tuf::Result<()> {
     // What is no JSON is refused by whoever reads it for its meaning.
     let Ok(metadata) = serde_json::from_slice::<Value>(metadata) else { return Ok(()) };
     let signed = &metadata["signed"];

@@ -1,12 +1,22 @@
-//! Where trusted metadata is kept: one file a role, each written whole or not at all. What is read again is checked again,
-//! so a folder that was tampered with costs at most the knowledge of what was there.
+//! Where trusted metadata is kept: the chain of roots, and one file a role, each written whole or not at all. What is read again is
+//! checked again from the root that the box was given, so a folder that was tampered with costs at most the knowledge of what
+//! was there.
 
+use super::guard::each_key_once;
 use atomic_write_file::AtomicWriteFile;
 use sigstore_tuf::MetadataStore;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// How the TUF client calls the roots of the chain.
+const ROOTS: &str = "root_history/";
+
+/// How the TUF client calls the root that follows one of this version.
+pub(super) fn root_after(version: u64) -> String {
+    format!("{ROOTS}{}.root.json", version + 1)
+}
 
 /// The first error of the disk. The TUF client goes on without a copy on the disk; the box must not, until it has opened the folder
 /// again: what is not on the disk can be rolled back.
@@ -32,7 +42,7 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        fs::create_dir_all(folder.join("roots"))?;
         Ok(Self { folder: folder.to_owned(), failure: Failure::default() })
     }
 
@@ -40,13 +50,11 @@ impl Kept {
         self.failure.clone()
     }
 
-    /// The newest trusted root, if there is one that can be read.
-    pub(super) fn root(&self) -> io::Result<Option<Vec<u8>>> {
-        read(&self.folder.join("root.json"))
-    }
-
-    /// The file of a role. Earlier versions of metadata and copies of targets are not kept.
+    /// The file of a role, or a root of the chain. Earlier versions of other metadata and copies of targets are not kept.
     fn place(&self, name: &str) -> Option<PathBuf> {
+        if let Some(root) = name.strip_prefix(ROOTS) {
+            return (!root.contains('/')).then(|| self.folder.join("roots").join(root));
+        }
         let is_versioned = name.split_once('.').is_some_and(|(version, _)| version.parse::<u64>().is_ok());
         (!name.contains('/') && !is_versioned).then(|| self.folder.join(name))
     }
@@ -55,7 +63,9 @@ impl Kept {
 impl MetadataStore for Kept {
     fn load(&self, name: &str) -> sigstore_tuf::Result<Option<Vec<u8>>> {
         let Some(place) = self.place(name) else { return Ok(None) };
-        read(&place).map_err(|source| failed(&place, source))
+        let kept = read(&place).map_err(|source| failed(&place, source))?;
+        kept.as_deref().map_or(Ok(()), each_key_once)?;
+        Ok(kept)
     }
 
     fn store(&self, name: &str, bytes: &[u8]) -> sigstore_tuf::Result<()> {

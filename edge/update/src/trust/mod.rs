@@ -6,14 +6,16 @@ mod error;
 mod floor;
 mod guard;
 mod kept;
+mod last_word;
 
 pub use error::{Refusal, TrustError};
 
 use floor::Keeper;
 use guard::Guard;
 use kept::{Failure, Kept};
+use last_word::LastWord;
 use sigstore_tuf::{TargetFile, TrustedMetadataSet, Updater, UpdaterConfig};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const KIB: u64 = 1024;
@@ -31,10 +33,22 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    fn config(self) -> UpdaterConfig {
+        let mut config = UpdaterConfig::default();
+        config.target_max_length = self.target_bytes;
+        (config.root_max_length, config.timestamp_max_length) = (256 * KIB, 16 * KIB);
+        (config.snapshot_max_length, config.targets_max_length) = (256 * KIB, 1024 * KIB);
+        config
+    }
+}
+
 /// The metadata that this box trusts. Lives only while there is something to ask.
 pub struct Trust {
+    folder: PathBuf,
     updater: Updater,
-    floor: Keeper,
+    /// None where nobody is asked.
+    floor: Option<Keeper>,
     failure: Failure,
     /// Whether the last refresh ended well: what it left behind otherwise is not to be believed.
     refreshed: bool,
@@ -67,8 +81,8 @@ impl Target {
 }
 
 impl Trust {
-    /// Opens what the box trusts already, in `folder`. `root` is the root that came with the image or the enrolment; a later
-    /// one in the folder, which the box has reached by a chain of signatures, goes before it.
+    /// Opens what the box trusts already, in `folder`. `root` is the root that came with the image or the enrolment; later ones in the
+    /// folder count as far as a chain of signatures leads to them.
     pub fn open(
         folder: &Path,
         root: &[u8],
@@ -79,22 +93,28 @@ impl Trust {
         let store = Kept::open(folder).map_err(TrustError::Disk)?;
         let failure = store.failure();
         let floor = Keeper::open(folder).map_err(TrustError::Disk)?;
-        let version = |root: &[u8]| TrustedMetadataSet::from_root(root).map(|trusted| trusted.root().version);
-        let given = version(root)?;
-        let kept = store.root().unwrap_or_else(|error| {
-            // The floor knows how far the chain must lead.
-            tracing::warn!(%error, "the newest root cannot be read; its chain begins anew");
-            None
-        });
-        let kept = kept.filter(|kept| version(kept).is_ok_and(|kept| kept > given));
-        let mut config = UpdaterConfig::default();
-        config.target_max_length = limits.target_bytes;
-        (config.root_max_length, config.timestamp_max_length) = (256 * KIB, 16 * KIB);
-        (config.snapshot_max_length, config.targets_max_length) = (256 * KIB, 1024 * KIB);
-        let updater = Updater::new(Guard(repository), kept.as_deref().unwrap_or(root))?
-            .with_config(config)
-            .with_store(store);
-        Ok(Self { updater, floor, failure, refreshed: false })
+        let updater = Updater::new(Guard(repository), root)?.with_config(limits.config()).with_store(store);
+        Ok(Self { folder: folder.to_owned(), updater, floor: Some(floor), failure, refreshed: false })
+    }
+
+    /// What was [kept](Self::keep_last_word) in `folder`, while nobody can be asked. Targets are the manifests of what is held in
+    /// the folder `held`.
+    pub(crate) fn of_last_word(
+        folder: &Path,
+        held: PathBuf,
+        root: &[u8],
+        limits: Limits,
+    ) -> Result<Self, TrustError> {
+        crypto::install();
+        let (word, root) = LastWord::open(folder, held, root)?;
+        let updater = Updater::new(word, &root)?.with_config(limits.config());
+        let failure = Failure::default();
+        Ok(Self { folder: folder.to_owned(), updater, floor: None, failure, refreshed: false })
+    }
+
+    /// Keeps what the metadata says now, after a [`refresh`](Self::refresh), and who may build, for when nobody can be asked.
+    pub(crate) fn keep_last_word(&self, builders: &[u8]) -> Result<(), TrustError> {
+        last_word::keep(&self.folder, self.updater.trusted(), builders).map_err(TrustError::Disk)
     }
 
     /// Asks for the newest metadata. What comes is on the disk before this returns: what is forgotten could be rolled back.
@@ -103,7 +123,9 @@ impl Trust {
         let refreshed = self.updater.refresh(timestamp(now)?).await;
         self.on_disk()?;
         refreshed?;
-        self.floor.raise(self.updater.trusted())?;
+        if let Some(floor) = &mut self.floor {
+            floor.raise(self.updater.trusted())?;
+        }
         self.refreshed = true;
         Ok(())
     }

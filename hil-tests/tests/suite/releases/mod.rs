@@ -5,6 +5,7 @@ mod bucket;
 mod costs;
 mod damage;
 mod kills;
+mod offline;
 mod path;
 mod plane;
 mod power;

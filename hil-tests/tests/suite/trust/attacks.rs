@@ -35,6 +35,31 @@ async fn arbitrary_software_is_signed_by_nobody_who_may() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
+async fn whoever_writes_to_a_box_s_disk_gives_it_no_other_root() -> anyhow::Result<()> {
+    let (world, other) = (World::new().await?, World::new().await?);
+    for version in 2..=3 {
+        world.publish_root(version, |_| {})?;
+        other.publish_root(version, |_| {})?;
+    }
+    let mut trust = world.client("box")?;
+    trust.refresh(SystemTime::now()).await?;
+    let shelf = world.shelf("box");
+    // The chain of another network in place of this one's, and nothing that remembers how far the box was.
+    fs::remove_file(shelf.join("floor"))?;
+    for root in ["1.root.json", "2.root.json", "3.root.json"] {
+        fs::write(shelf.join("roots").join(root), other.published(root)?)?;
+    }
+    fs::write(shelf.join("root.json"), other.published("3.root.json")?)?;
+    let mut trust = world.client_of(&shelf, &other.address)?;
+    assert_eq!(refused(trust.refresh(SystemTime::now()).await)?, Refusal::NotSigned);
+    // What was spoilt is mended by asking.
+    let mut trust = world.client("box")?;
+    trust.refresh(SystemTime::now()).await?;
+    assert_eq!(trust.root_version(), 3);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_role_names_nothing_beyond_its_delegation() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.publish_os(2, |os| os.name("models/btc/1.0.0", b"from the keys of the OS"))?;

@@ -154,9 +154,14 @@ impl World {
         fs::read(self.folder.metadata().join(name)).with_context(|| name.to_owned())
     }
 
+    /// Where a box keeps what it trusts.
+    pub(super) fn shelf(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
     /// A box that was given the first root, and asks the server.
     pub(super) fn client(&self, name: &str) -> anyhow::Result<Trust> {
-        self.client_of(&self.place.path().join(name), &self.address)
+        self.client_of(&self.shelf(name), &self.address)
     }
 
     pub(super) fn client_of(&self, shelf: &Path, address: &str) -> anyhow::Result<Trust> {
@@ -171,8 +176,7 @@ impl World {
     /// A box without a network, with the folder on a stick.
     pub(super) fn client_of_stick(&self, name: &str) -> anyhow::Result<Trust> {
         let repository = Repository::Folder(StickFolder::new(self.folder.root().to_owned()));
-        let shelf = self.place.path().join(name);
-        Ok(Trust::open(&shelf, &self.published("1.root.json")?, repository, Limits::default())?)
+        Ok(Trust::open(&self.shelf(name), &self.published("1.root.json")?, repository, Limits::default())?)
     }
 }
 

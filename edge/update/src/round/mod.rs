@@ -1,25 +1,27 @@
 //! A round of work: brings the releases that are wanted, one after another. Metadata, connections and indexes live only as
 //! long as the round does.
 
+mod begin;
+
+pub use begin::LastWord;
+
 use crate::epochs::Epochs;
-use crate::fetch::{Fetcher, Reach};
+use crate::fetch::Fetcher;
 use crate::machine::{Event, Setback, Stage};
 use crate::places::{Failed, Place, in_background, place_in, places_of};
 use crate::plan::Planning;
 use crate::policy::fits;
 use crate::purse::{Purse, cost_of};
-use crate::repository::Repository;
-use crate::settings::{Clock, Known, Settings, Source, Watch, store_in};
+use crate::settings::{Clock, Known, Settings, Watch};
 use crate::stick::StickFolder;
 use crate::store::{Gap, Signed, Store, StoreError};
-use crate::trust::{Limits, Trust};
+use crate::trust::Trust;
 use crate::way::OnTheWay;
 use noderr_archive::check_builder;
 use noderr_part::Folder;
-use noderr_protocol::release::{Archive, BUILDERS, Builders, MAX_MANIFEST, ReleaseName, ReleaseRefusal};
+use noderr_protocol::release::{Archive, Builders, ReleaseName, ReleaseRefusal};
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
 use tokio::time::Instant;
 
 /// A round of work.
@@ -33,89 +35,13 @@ pub struct Round {
     purse: Purse,
     epochs: Epochs,
     clock: Clock,
-    builders: Builders,
+    /// Who may build, read and as it was signed.
+    builders: (Builders, Vec<u8>),
     known: Known,
     refreshed: Instant,
 }
 
 impl Round {
-    /// Begins a round: asks for the newest metadata. `root` is the root that the box was given.
-    pub async fn begin(
-        data: Arc<Folder>,
-        settings: Settings,
-        source: Source,
-        root: &[u8],
-        clock: Clock,
-        known: Known,
-    ) -> Result<Self, Setback> {
-        let (fetcher, folder) = match source {
-            Source::Network(tls) => (Fetcher::new(tls, settings.reach.clone()), None),
-            Source::Plain => (Fetcher::plain(settings.reach.clone()), None),
-            Source::Folder(folder) => (Fetcher::plain(Reach::Anywhere), Some(folder)),
-        };
-        let fetcher = fetcher.at_most(settings.bytes_per_s);
-        let base = settings.control_plane.trim_end_matches('/');
-        let repository = match &folder {
-            None => Repository::Server {
-                fetcher: fetcher.clone(),
-                metadata: format!("{base}/releases/metadata"),
-                targets: format!("{base}/releases/targets"),
-            },
-            Some(folder) => Repository::Folder(folder.clone()),
-        };
-        let limits = Limits { target_bytes: MAX_MANIFEST as u64 };
-        let trust = Trust::open(&data.root().join("releases/trust"), root, repository, limits)?;
-        let meter = fetcher.meter().clone();
-        let purse = Purse::open(data.clone(), settings.allowance, meter, clock.clone());
-        let store = store_in(&data, settings.store);
-        let epochs = Epochs::open(data.clone(), &store).await?;
-        let (builders, refreshed) = (Builders::default(), Instant::now());
-        let mut round = Self {
-            settings,
-            folder,
-            fetcher,
-            trust,
-            store,
-            data,
-            purse,
-            epochs,
-            clock,
-            builders,
-            known,
-            refreshed,
-        };
-        let allowed = if round.folder.is_some() { Ok(()) } else { round.purse.allows_asking() };
-        let begun = match allowed {
-            Ok(()) => round.ask().await,
-            refused => refused,
-        };
-        // What was asked in vain has cost something too.
-        round.purse.settle().await;
-        begun.map(|()| round)
-    }
-
-    /// Asks for the newest metadata, and who may build.
-    async fn ask(&mut self) -> Result<(), Setback> {
-        self.refresh().await?;
-        let builders = self.trust.target(BUILDERS, self.now()).await?;
-        let builders = self.trust.read(&builders).await?;
-        let malformed = |error: serde_json::Error| {
-            Setback::refused(ReleaseRefusal::Malformed, format!("the builders cannot be read: {error}"))
-        };
-        self.builders = serde_json::from_slice(&builders).map_err(malformed)?;
-        Ok(())
-    }
-
-    async fn refresh(&mut self) -> Result<(), Setback> {
-        self.trust.refresh(self.now()).await?;
-        self.refreshed = Instant::now();
-        Ok(())
-    }
-
-    fn now(&self) -> SystemTime {
-        (self.clock)()
-    }
-
     /// What releases have cost in this month.
     pub fn spent(&self) -> u64 {
         self.purse.spent()
@@ -152,17 +78,17 @@ impl Round {
         let malformed =
             |error: String| Setback::refused(ReleaseRefusal::Malformed, format!("its manifest: {error}"));
         let signed =
-            Signed::read(bytes, self.builders.clone()).map_err(|error| malformed(error.to_string()))?;
+            Signed::read(bytes, self.builders.0.clone()).map_err(|error| malformed(error.to_string()))?;
         if signed.manifest.release != *release {
             return Err(malformed(format!("it is of {}", signed.manifest.release)));
         }
-        check_builder(&signed.manifest, &self.builders).map_err(StoreError::from)?;
+        check_builder(&signed.manifest, &self.builders.0).map_err(StoreError::from)?;
         let held = self.store.held();
         let names: Vec<_> = held.iter().map(|held| held.release().clone()).collect();
         fits(&signed.manifest, &self.settings.this, &names)?;
         self.epochs.allow(&signed.manifest)?;
         let key = signed.key();
-        if let Some(wrong) = self.known.wrong(&key, &self.builders) {
+        if let Some(wrong) = self.known.wrong(&key, &self.builders.0) {
             return Err(wrong);
         }
         if let Some(held) = held.into_iter().find(|held| held.signed.key() == key) {
@@ -333,7 +259,7 @@ impl Round {
             }
             Err(wrong @ Setback::Refused { .. }) => {
                 // It would come again, and be as wrong again.
-                self.known.note_wrong(key, self.builders.clone(), wrong.clone());
+                self.known.note_wrong(key, self.builders.0.clone(), wrong.clone());
                 Err(wrong)
             }
             Err(passing) => Err(passing),

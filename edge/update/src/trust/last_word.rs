@@ -1,0 +1,109 @@
+//! The last word of the release keys: all that was believed together when somebody could be asked, in one file, whole or not at all.
+//! While nobody can be asked, what the box holds is held against it. It is checked again from the root that the box was given
+//! and does not end: what was released stays so until somebody says otherwise.
+
+use super::error::TrustError;
+use super::guard::each_key_once;
+use super::kept::Kept;
+use atomic_write_file::AtomicWriteFile;
+use noderr_protocol::release::{BUILDERS, MAX_MANIFEST};
+use serde::{Deserialize, Serialize};
+use sigstore_tuf::transport::FetchFuture;
+use sigstore_tuf::{Error, MetadataStore as _, Repository, TrustedMetadataSet};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+const FILE: &str = "last-word.json";
+
+/// What was believed together, by the names of the files.
+#[derive(Debug, Serialize, Deserialize)]
+struct Words {
+    /// The version of the root under which it was.
+    root: u64,
+    files: BTreeMap<String, String>,
+}
+
+/// Keeps what is believed now, and who may build.
+pub(super) fn keep(folder: &Path, trusted: &TrustedMetadataSet, builders: &[u8]) -> io::Result<()> {
+    let mut files = BTreeMap::from([(BUILDERS.to_owned(), text(builders.to_vec())?)]);
+    let pinned = trusted.snapshot().into_iter().flat_map(|snapshot| snapshot.meta.keys());
+    // Roles that nobody has asked for may lie there from an earlier time.
+    let is_loaded =
+        |name: &&String| name.strip_suffix(".json").is_some_and(|role| trusted.targets_role(role).is_some());
+    let roles = pinned.filter(is_loaded).map(String::as_str);
+    for name in roles.chain(["timestamp.json", "snapshot.json"]) {
+        files.insert(name.to_owned(), text(fs::read(folder.join(name))?)?);
+    }
+    let words = serde_json::to_vec(&Words { root: trusted.root().version, files })?;
+    let place = folder.join(FILE);
+    // What is there already needs no new copy: the disk of a box wears out.
+    if fs::read(&place).is_ok_and(|there| there == words) {
+        return Ok(());
+    }
+    let mut file = AtomicWriteFile::open(&place)?;
+    file.write_all(&words)?;
+    file.commit()
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
+/// What a box shows itself in place of a server: the last word, and the manifests of what it holds.
+pub(super) struct LastWord {
+    files: BTreeMap<String, String>,
+    held: PathBuf,
+}
+
+impl LastWord {
+    /// What was kept in a folder, and the root under which it was believed, as far as the kept chain leads there from `root`.
+    pub(super) fn open(folder: &Path, held: PathBuf, root: &[u8]) -> Result<(Self, Vec<u8>), TrustError> {
+        let words = fs::read(folder.join(FILE)).map_err(TrustError::Disk)?;
+        let words: Words = serde_json::from_slice(&words).map_err(|error| TrustError::Disk(error.into()))?;
+        let kept = Kept::open(folder).map_err(TrustError::Disk)?;
+        let mut trusted = TrustedMetadataSet::from_root(root)?;
+        while trusted.root().version < words.root {
+            let Some(next) = kept.load(&super::kept::root_after(trusted.root().version))? else { break };
+            trusted.update_root(&next)?;
+        }
+        Ok((Self { files: words.files, held }, trusted.root_bytes().to_vec()))
+    }
+
+    /// The manifest of something that is held, which goes by its hash in both places: `<hash>.<name>` here, `<hash>/` there.
+    fn manifest(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let Some((hash, _)) = name.split_once('.') else { return Ok(None) };
+        if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        match File::open(self.held.join(hash).join("manifest.json")) {
+            Ok(file) => file.take(MAX_MANIFEST as u64 + 1).read_to_end(&mut bytes).map(|_| Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Repository for LastWord {
+    fn fetch_metadata<'a>(&'a self, name: &'a str, _max_length: u64) -> FetchFuture<'a> {
+        let unversioned = name.split_once('.').filter(|(version, _)| version.parse::<u64>().is_ok());
+        let name = unversioned.map_or(name, |(_, name)| name);
+        let found = self.files.get(name).map(|text| text.clone().into_bytes());
+        Box::pin(async move {
+            found.as_deref().map_or(Ok(()), each_key_once)?;
+            Ok(found)
+        })
+    }
+
+    fn fetch_target<'a>(&'a self, path: &'a str, _max_length: u64) -> FetchFuture<'a> {
+        Box::pin(async move {
+            if path.split_once('.').is_some_and(|(_, name)| name == BUILDERS) {
+                return Ok(self.files.get(BUILDERS).map(|text| text.clone().into_bytes()));
+            }
+            self.manifest(path).map_err(|error| Error::transport(error.to_string()))
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! What a box believes of what it holds, while nobody can be asked. The attacker has written to the disk; or a builder is not trusted
+//! any more.
+
+use super::{Network, refused, world};
+use anyhow::{Context as _, ensure};
+use noderr_hil::manager::noise;
+use noderr_hil::{BoxOptions, Bringer, Handout, LabOptions, LinkQuality, SOON};
+use noderr_protocol::release::ReleaseRefusal;
+use noderr_update::Stage;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const RELEASE: &str = "os/generic/1.0.0";
+
+/// Puts what another network has released under the same name in the place of what a box holds.
+async fn swap(data: &Path) -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let handout = Handout::start(&place.path().join("server")).await?;
+    let other = Bringer::new(&place.path().join("box"), &handout)?;
+    handout.release(RELEASE, &noise(200_000, 66))?;
+    assert_eq!(other.bring(RELEASE).await?.stage, Stage::Held);
+    let held = data.join("releases/held");
+    fs::remove_dir_all(&held)?;
+    let copied =
+        Command::new("cp").arg("-r").args([&other.data.root().join("releases/held"), &held]).status()?;
+    ensure!(copied.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_box_believes_the_last_word_of_the_keys_and_nothing_that_lies_beside_the_artefact()
+-> anyhow::Result<()> {
+    let (_place, mut handout, mut this) = world().await?;
+    let artefact = noise(300_000, 1);
+    handout.release(RELEASE, &artefact)?;
+    ensure!(!this.holds_alone(RELEASE).await?, "nothing was ever said");
+    assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held);
+    this.restart();
+    ensure!(this.holds_alone(RELEASE).await?, "what was signed is not believed after a start");
+    ensure!(!this.holds_alone("os/generic/1.0.1").await?);
+
+    swap(this.data.root()).await?;
+    this.restart();
+    ensure!(!this.holds_alone(RELEASE).await?, "a box believes what no key of its network has signed");
+    // With a network, what was signed comes again.
+    assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held);
+    assert_eq!(this.held(RELEASE)?, artefact);
+    ensure!(this.holds_alone(RELEASE).await?);
+
+    // A refresh that ends halfway takes nothing away: a newer timestamp is here, and what it names is not.
+    handout.release("os/generic/1.1.0", &noise(100_000, 2))?;
+    handout.lie("metadata/3.snapshot.json", Vec::new());
+    ensure!(matches!(this.bring(RELEASE).await?.stage, Stage::Waiting(_)));
+    this.restart();
+    ensure!(this.holds_alone(RELEASE).await?, "half a refresh has cost what was known");
+    handout.be_honest();
+
+    // Who may build no more has built nothing that a box holds.
+    handout.manager.replace_builder()?;
+    handout.refresh()?;
+    assert_eq!(refused(&this.bring(RELEASE).await?)?, ReleaseRefusal::NotBuilt);
+    this.restart();
+    ensure!(!this.holds_alone(RELEASE).await?, "a builder who is not trusted any more is believed offline");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_last_word_itself_is_checked_from_the_root_that_the_box_was_given() -> anyhow::Result<()> {
+    let (_place, handout, mut this) = world().await?;
+    handout.release(RELEASE, &noise(300_000, 1))?;
+    assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held);
+    // All that another network says, and what it released, in the place of everything that was believed.
+    let place = tempfile::tempdir()?;
+    let foreign = Handout::start(&place.path().join("server")).await?;
+    let other = Bringer::new(&place.path().join("box"), &foreign)?;
+    foreign.release(RELEASE, &noise(200_000, 66))?;
+    assert_eq!(other.bring(RELEASE).await?.stage, Stage::Held);
+    ensure!(other.holds_alone(RELEASE).await?);
+    let releases = this.data.root().join("releases");
+    fs::remove_dir_all(&releases)?;
+    let copied =
+        Command::new("cp").arg("-r").args([&other.data.root().join("releases"), &releases]).status()?;
+    ensure!(copied.success());
+    this.restart();
+    ensure!(!this.holds_alone(RELEASE).await?, "a box believes another network");
+    // One word that somebody has changed is not believed either.
+    let (_place, handout, mut this) = world().await?;
+    handout.release(RELEASE, &noise(300_000, 1))?;
+    assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held);
+    let word = this.data.root().join("releases/trust/last-word.json");
+    let text = fs::read_to_string(&word)?;
+    ensure!(text.contains("1.0.0"), "{text}");
+    fs::write(&word, text.replace("1.0.0", "1.0.1"))?;
+    this.restart();
+    ensure!(!this.holds_alone(RELEASE).await?, "a word is believed that no key has signed");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_that_starts_without_a_network_shows_what_was_signed_as_held_and_nothing_else()
+-> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (_, mut rig) = network.lab.online_box("alone", &BoxOptions::PLAIN).await?;
+    network.manager.release(RELEASE, &noise(300_000, 1))?;
+    network.manager.publish(&network.publisher).await?;
+    network.publisher.ctl(&["channels", "activate", RELEASE]).await?;
+    rig.release_is(RELEASE, "held", SOON).await?;
+    rig.shut_down().await?;
+    rig.network(LinkQuality::Down);
+    rig.power_on()?;
+    let held = rig.release_is(RELEASE, "held", SOON).await?;
+    ensure!(held["path"].is_string(), "{held}");
+    rig.shut_down().await?;
+    swap(&rig.data()).await?;
+    rig.power_on()?;
+    let shown = rig.release_is(RELEASE, "waiting", SOON).await?;
+    ensure!(shown["path"].is_null(), "{shown}");
+    rig.network(LinkQuality::Up);
+    let held = rig.release_is(RELEASE, "held", SOON).await?;
+    let path = held["path"].as_str().context("a path")?;
+    ensure!(fs::read(path)? == noise(300_000, 1), "it holds something else");
+    Ok(())
+}
