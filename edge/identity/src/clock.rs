@@ -86,7 +86,8 @@ impl TrustedClock {
 
     /// What to remember for the next start; `None` if no time was vouched for since this start.
     pub fn last_seen(&self) -> Option<LastSeen> {
-        let (vouched_ms, system_ahead_ms) = (self.now_ms(), self.system_offset_ms());
+        let floor_ms = self.state.read().unwrap_or_else(PoisonError::into_inner).floor_ms;
+        let (vouched_ms, system_ahead_ms) = (self.now_ms().max(floor_ms), self.system_offset_ms());
         self.is_vouched().then_some(LastSeen { vouched_ms, system_ahead_ms })
     }
 
@@ -111,7 +112,9 @@ impl TrustedClock {
                 return Err(InDoubt { said_ms, believed_ms: state.now_ms(at), patience: self.patience });
             }
         }
-        *state = State { at, unix_ms: said_ms, floor_ms: said_ms, vouched: true, doubt: None };
+        // A little back is put up with and is no new floor: else a little would be added to a little with each start.
+        let floor_ms = if doubt.is_some() { said_ms } else { said_ms.max(state.floor_ms) };
+        *state = State { at, unix_ms: said_ms, floor_ms, vouched: true, doubt: None };
         Ok(())
     }
 
@@ -148,7 +151,8 @@ impl State {
             return said_ms >= self.floor_ms.saturating_sub(TOLERANCE_MS);
         }
         let believed_ms = self.now_ms(at);
-        (believed_ms.saturating_sub(TOLERANCE_MS)..=believed_ms.saturating_add(AHEAD_MS)).contains(&said_ms)
+        let earliest_ms = believed_ms.max(self.floor_ms).saturating_sub(TOLERANCE_MS);
+        (earliest_ms..=believed_ms.saturating_add(AHEAD_MS)).contains(&said_ms)
     }
 
     /// The doubt with one more answer: the doubt that there is, if the answer agrees with it, and else a new one.
@@ -293,5 +297,22 @@ mod tests {
     #[test]
     fn nobody_turns_a_clock_back_behind_the_build() {
         assert_eq!(insist(&clock(NOW), Instant::now(), NOT_BEFORE_MS - 2 * YEAR, 600), None);
+    }
+
+    #[test]
+    fn no_number_of_starts_and_answers_leads_further_back_than_one_does() {
+        let minute = 60_000;
+        let mut last = LastSeen { vouched_ms: NOW, system_ahead_ms: 0 };
+        for _ in 0..10 {
+            let clock = TrustedClock::new(last, PATIENCE);
+            for back in [59, 118, 177] {
+                // What cannot be right is not believed, which is what this is about.
+                let believed = clock.vouch(NOW - back * minute).is_ok();
+                assert_eq!(believed, back == 59, "{back} minutes back");
+            }
+            assert!(clock.now_ms() >= NOW - 60 * minute);
+            last = clock.last_seen().unwrap();
+            assert!(last.vouched_ms >= NOW, "the floor has sunk");
+        }
     }
 }

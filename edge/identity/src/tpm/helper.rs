@@ -8,6 +8,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// How long it may take to find out whether there is a TPM.
+const LONGEST_CHECK: Duration = Duration::from_secs(60);
 /// How long a helper that was asked to end may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -20,7 +22,22 @@ pub(super) struct Helper {
 impl Helper {
     /// Refuses a TCTI with which no TPM can be reached, and a box without the program.
     pub(super) fn check(config: &TpmConfig) -> Result<(), TpmError> {
-        let ended = program(config).stdin(Stdio::null()).output().map_err(|error| missing(config, &error))?;
+        let mut command = program(config);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let failed = |error: io::Error| missing(config, &error);
+        let mut process = command.spawn().map_err(failed)?;
+        if let Some(pipe) = &mut process.stdout {
+            // Nothing is said, so this waits for the end of the pipe.
+            let ended =
+                (Until { pipe, deadline: Instant::now() + LONGEST_CHECK }).read_to_end(&mut Vec::new());
+            if ended.is_err() {
+                process.kill().map_err(failed)?;
+                process.wait().map_err(failed)?;
+                let why = "it does not reach the TPM within a minute".to_owned();
+                return Err(TpmError::Program { program: config.program.clone(), why });
+            }
+        }
+        let ended = process.wait_with_output().map_err(failed)?;
         if ended.status.success() {
             return Ok(());
         }
