@@ -62,12 +62,36 @@ pub(crate) struct Status {
     pub(crate) failing: Vec<String>,
 }
 
+/// How a release stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Standing {
+    Looking,
+    Fetching,
+    Checking,
+    Held,
+    Waiting,
+    Refused,
+}
+
+impl Standing {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Looking => "looking",
+            Self::Fetching => "fetching",
+            Self::Checking => "checking",
+            Self::Held => "held",
+            Self::Waiting => "waiting",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// What has become of one release.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ReleaseShown {
     pub(crate) release: String,
-    /// `held`, `fetching`, `waiting` or `refused`.
-    pub(crate) state: String,
+    pub(crate) state: Standing,
     /// In words.
     pub(crate) detail: String,
     /// Where its bytes lie.
@@ -131,6 +155,10 @@ impl Status {
             "desired",
             format!("version {}{}", self.desired_version, if self.paused { ", paused" } else { "" }),
         );
+        for ReleaseShown { release, state, detail, .. } in &self.releases {
+            let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+            line("release", format!("{release} {}{detail}", state.as_str()));
+        }
         line("software", format!("{}, up {} s", self.software, self.uptime_s));
         if let Some(why) = &self.quarantine {
             line("quarantine", format!("no work for this node: {why}; ask the network"));

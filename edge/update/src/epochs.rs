@@ -1,7 +1,7 @@
 //! The greatest security epoch of each series that this box has held. What is below is not taken, whatever has become of what was
 //! held.
 
-use crate::machine::Setback;
+use crate::setback::Setback;
 use crate::store::Store;
 use noderr_part::{Document, Folder};
 use noderr_protocol::release::{Manifest, ReleaseRefusal};

@@ -8,6 +8,7 @@
 mod account;
 mod epochs;
 mod fetch;
+mod known;
 mod machine;
 mod places;
 mod plan;
@@ -15,6 +16,7 @@ mod policy;
 mod purse;
 mod repository;
 mod round;
+mod setback;
 mod settings;
 mod stick;
 mod store;
@@ -22,12 +24,14 @@ mod trust;
 mod way;
 
 pub use fetch::{Answer, FetchError, Fetcher, Meter, Reach};
-pub use machine::{Setback, Stage};
+pub use known::Known;
+pub use machine::Stage;
 pub use policy::{Allowance, ThisBox};
 pub use purse::spent;
 pub use repository::Repository;
 pub use round::{LastWord, Round};
-pub use settings::{Clock, Known, Settings, Source, Watch, store_in};
+pub use setback::Setback;
+pub use settings::{Clock, Settings, Source, Watch, store_in};
 pub use stick::StickFolder;
 pub use store::{
     Coming, Gap, Held, PutError, Signed, Store, StoreError, StoreLimits, VerifiedArtefact, keep_root,

@@ -1,7 +1,7 @@
 //! Where an archive lies: on servers that nobody has to trust, over which the boxes spread, or in a folder.
 
 use crate::fetch::{FetchError, Fetcher};
-use crate::machine::Setback;
+use crate::setback::Setback;
 use crate::stick::{StickFolder, open};
 use crate::store::{Coming, Gap};
 use noderr_protocol::HexDigest;
@@ -108,7 +108,7 @@ impl Place {
     pub(crate) async fn index(&self, fetcher: &Fetcher, bytes: u64) -> Result<Vec<u8>, Failed> {
         match self {
             Self::Server(address) => {
-                let mut answer = fetcher.range(address, 0..bytes).await?;
+                let mut answer = fetcher.range(address, 0..bytes, false).await?;
                 let mut index = Vec::new();
                 while let Some(more) = answer.next().await? {
                     index.extend_from_slice(&more);
@@ -129,10 +129,11 @@ impl Place {
         fetcher: &Fetcher,
         coming: &Arc<Coming>,
         gap: &Gap,
+        of_many: bool,
     ) -> Result<(), Failed> {
         match self {
             Self::Server(address) => {
-                let mut answer = fetcher.range(address, gap.bytes.clone()).await?;
+                let mut answer = fetcher.range(address, gap.bytes.clone(), of_many).await?;
                 let mut waiting = Vec::new();
                 for number in gap.chunks.clone() {
                     let length = coming.packed(number);

@@ -1,7 +1,7 @@
 //! What a release takes before it is begun: what must go for it, what the box has of it, what the rest is. Nothing is changed on
 //! the disk until that is known and allowed.
 
-use crate::machine::Setback;
+use crate::setback::Setback;
 use crate::store::{Coming, Held, Signed, Store, lacking};
 use noderr_part::Disk;
 use noderr_protocol::release::ReleaseName;

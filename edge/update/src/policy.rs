@@ -1,6 +1,6 @@
 //! What a box takes and what it may cost: pure decisions.
 
-use crate::machine::Setback;
+use crate::setback::Setback;
 use noderr_protocol::release::{Manifest, ReleaseName, ReleaseRefusal, Requirement, Tier, Word};
 
 /// What the box is.

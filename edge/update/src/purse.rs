@@ -3,8 +3,8 @@
 
 use crate::account::Account;
 use crate::fetch::Meter;
-use crate::machine::Setback;
 use crate::policy::{Allowance, allows};
+use crate::setback::Setback;
 use crate::settings::Clock;
 use noderr_part::Folder;
 use noderr_protocol::release::ReleaseRefusal;

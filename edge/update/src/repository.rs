@@ -1,10 +1,10 @@
 //! Where metadata and small targets are asked for: a server, or a folder on a stick.
 
 use crate::fetch::{FetchError, Fetcher};
-use crate::stick::{StickFolder, open};
+use crate::stick::StickFolder;
 use sigstore_tuf::Error;
 use sigstore_tuf::transport::FetchFuture;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Component, Path};
 
 /// A place that hands out metadata, as the release tool lays it out.
@@ -75,13 +75,7 @@ async fn read(
     if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
         return Err(Error::transport(format!("{name} leads out of its folder")));
     }
-    let file = path.clone();
-    let read = folder.ask(move |root| {
-        let mut bytes = Vec::new();
-        open(&root.join(file))?.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    });
-    match read.await {
+    match folder.read(path.clone(), bound.saturating_add(1)).await {
         Ok(bytes) if bytes.len() as u64 > bound => {
             Err(Error::transport(format!("{} has more than {bound} bytes", path.display())))
         }

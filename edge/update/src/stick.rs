@@ -1,8 +1,10 @@
 //! A folder that may hang: a stick, or whatever else is mounted there. It is asked one thing at a time, each with a deadline, and
 //! nothing at all while an answer is overdue: no round waits for it, and no threads pile up behind it.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +30,16 @@ impl StickFolder {
     /// The folder at a path, which need not be there.
     pub fn new(root: PathBuf) -> Self {
         Self { root, patience: PATIENCE, turn: Arc::new(Semaphore::new(1)), hangs: Arc::default() }
+    }
+
+    /// The beginning of a file, so many bytes at most.
+    pub async fn read(&self, file: PathBuf, most: u64) -> io::Result<Vec<u8>> {
+        let read = self.ask(move |root| {
+            let mut bytes = Vec::new();
+            open(&root.join(file))?.take(most).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        read.await
     }
 
     /// Does something with the folder, away from the thread on which everything else waits.
@@ -62,18 +74,35 @@ impl StickFolder {
     }
 }
 
-/// Opens a file of a stick, which may hold links and pipes.
+/// Opens a file of a stick, which may hold links, and pipes that nobody writes to.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    File::open(path)
+    let no_file = || io::Error::other("it is no file");
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::LOOP) => return Err(no_file()),
+        file => File::from(file?),
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, mkfifoat};
     use std::sync::mpsc::channel;
+
+    #[tokio::test]
+    async fn links_and_pipes_are_no_files() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("file"), b"12345").unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", place.path().join("link")).unwrap();
+        mkfifoat(CWD, place.path().join("pipe"), Mode::RUSR).unwrap();
+        let folder = StickFolder::new(place.path().to_owned());
+        assert_eq!(folder.read("file".into(), 3).await.unwrap(), b"123");
+        for none in ["link", "pipe", "nothing"] {
+            assert!(folder.read(none.into(), 3).await.is_err(), "{none}");
+        }
+    }
 
     #[tokio::test]
     async fn what_hangs_is_asked_nothing_until_it_answers() {

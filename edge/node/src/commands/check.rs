@@ -24,8 +24,12 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<String> {
         let now = if is_there { "one is there now" } else { "none is there now" };
         format!("sticks         at {}, {now}\n", folder.display())
     });
+    let releases = &config.releases;
+    let month = releases.month_mib.map_or_else(|| "any number of".to_owned(), |mib| mib.to_string());
+    let bounds = format!("up to {} MiB on disk, {month} MiB a month over the network", releases.store_mib);
+    let words = releases.words().join(", ");
     Ok(format!(
-        "{}control plane  {}\nkeys           {keys}\ndata           {}, spool up to {} MiB\n{stick}telemetry      every {} s\nok             {}\n",
+        "{}control plane  {}\nkeys           {keys}\ndata           {}, spool up to {} MiB\nreleases       {bounds}, for {words}\n{stick}telemetry      every {} s\nok             {}\n",
         warning_of_readers(path, &config),
         config.control_plane.url,
         config.storage.data.display(),

@@ -1,7 +1,7 @@
 //! `noderr-node releases`: which releases the running node holds, fetches or refuses.
 
 use super::status::ask;
-use crate::status::ReleaseShown;
+use crate::status::{ReleaseShown, Standing};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ const NOT_ALL: u8 = 3;
 
 pub(crate) fn releases(path: &Path, json: bool) -> anyhow::Result<(String, ExitCode)> {
     let (status, _) = ask(path)?;
-    let is_all = status.releases.iter().all(|release| release.state == "held");
+    let is_all = status.releases.iter().all(|release| release.state == Standing::Held);
     let code = if is_all { ExitCode::SUCCESS } else { NOT_ALL.into() };
     if json {
         return Ok((format!("{}\n", serde_json::to_string_pretty(&status.releases)?), code));
@@ -20,7 +20,7 @@ pub(crate) fn releases(path: &Path, json: bool) -> anyhow::Result<(String, ExitC
     }
     let mut said = String::new();
     for ReleaseShown { release, state, detail, path } in &status.releases {
-        said += &format!("{release}  {state}");
+        said += &format!("{release}  {}", state.as_str());
         if !detail.is_empty() {
             said += &format!("  {detail}");
         }

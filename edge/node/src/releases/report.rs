@@ -2,7 +2,7 @@
 
 use crate::desired::{Wish, Wishes};
 use crate::shared::Shared;
-use crate::status::ReleaseShown;
+use crate::status::{ReleaseShown, Standing};
 use noderr_protocol::Phase;
 use noderr_protocol::release::{
     MOST_RELEASES, NamedRelease, ReleaseName, ReleaseReport, ReleaseState, Releases, ReleasesReport,
@@ -115,7 +115,7 @@ impl Reporter {
             let path =
                 matches!(stage, Stage::Held).then(|| self.shared.known.find(&store, release)).flatten();
             let path = path.map(|held| held.path());
-            ReleaseShown { release: release.to_string(), state: state.to_owned(), detail, path }
+            ReleaseShown { release: release.to_string(), state, detail, path }
         });
         let shown = shown.collect();
         self.shared.board.update(|status| {
@@ -134,17 +134,17 @@ pub(super) fn why(stage: &Stage) -> Option<String> {
     }
 }
 
-fn in_words(state: &ReleaseState) -> (&'static str, String) {
+fn in_words(state: &ReleaseState) -> (Standing, String) {
     match state {
-        ReleaseState::Waiting(why) => ("waiting", why.to_string()),
-        ReleaseState::Looking => ("looking", String::new()),
-        ReleaseState::Checking => ("checking", String::new()),
+        ReleaseState::Waiting(why) => (Standing::Waiting, why.to_string()),
+        ReleaseState::Looking => (Standing::Looking, String::new()),
+        ReleaseState::Checking => (Standing::Checking, String::new()),
         ReleaseState::Fetching(transfer) => {
-            ("fetching", format!("{} of {} bytes", transfer.fetched_bytes, transfer.cost_bytes))
+            (Standing::Fetching, format!("{} of {} bytes", transfer.fetched_bytes, transfer.cost_bytes))
         }
-        ReleaseState::Held => ("held", String::new()),
+        ReleaseState::Held => (Standing::Held, String::new()),
         ReleaseState::Refused(refused) => {
-            ("refused", format!("{}: {}", refused.why.name(), &*refused.detail))
+            (Standing::Refused, format!("{}: {}", refused.why.name(), &*refused.detail))
         }
     }
 }

@@ -4,12 +4,12 @@
 use crate::shared::Shared;
 use noderr_protocol::release::{Beacon, MAX_BEACON, MOST_RELEASES, ReleaseName, Tier};
 use noderr_update::StickFolder;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::Path;
+use std::fs;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
+/// The file that says what a stick offers.
+const BEACON: &str = "beacon.json";
 /// How often to look whether a stick was put in.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The longest timestamp that makes a folder a stick.
@@ -41,8 +41,10 @@ impl Port {
     /// The stick that is there now.
     pub(super) async fn stick(&self) -> Option<Stick> {
         let folder = self.0.clone()?;
-        let mark = folder.ask(mark).await.ok()?;
-        Some(Stick { folder, mark })
+        let timestamp = folder.read("metadata/timestamp.json".into(), LONGEST_MARK).await.ok()?;
+        let beacon = folder.ask(|root| fs::symlink_metadata(root.join(BEACON))).await;
+        let beacon = beacon.ok().and_then(|beacon| Some((beacon.len(), beacon.modified().ok()?)));
+        Some(Stick { folder, mark: Mark { timestamp, beacon } })
     }
 
     /// Ends when another stick is put in, but not before a moment; without a setting, never.
@@ -61,23 +63,6 @@ impl Port {
     }
 }
 
-fn mark(folder: &Path) -> io::Result<Mark> {
-    let timestamp = bytes(&folder.join("metadata/timestamp.json"), LONGEST_MARK)?;
-    let beacon = fs::symlink_metadata(folder.join("beacon.json"));
-    let beacon = beacon.ok().and_then(|beacon| Some((beacon.len(), beacon.modified().ok()?)));
-    Ok(Mark { timestamp, beacon })
-}
-
-/// The bytes of a file of a stick, which may hold links and pipes.
-fn bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 impl Stick {
     /// Releases that the stick offers to a node of this tier, newer than those that the node should hold or holds: whoever puts
     /// a stick in leads no box back.
@@ -91,8 +76,8 @@ impl Stick {
     }
 
     async fn beacon(&self) -> Option<Beacon> {
-        let read = self.folder.ask(|folder| bytes(&folder.join("beacon.json"), MAX_BEACON as u64));
-        Beacon::read(&read.await.ok()?)
+        let beacon = self.folder.read(BEACON.into(), MAX_BEACON as u64).await.ok()?;
+        Beacon::read(&beacon)
             .inspect_err(|error| tracing::warn!(%error, "the stick does not say what should be held"))
             .ok()
     }

@@ -22,10 +22,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// What a server may take for an answer of any length, beside what the length itself allows.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The slowest server that is put up with: half of the slowest line that a box may have.
+/// The time over which the speed of a server is looked at.
+const SPELL: Duration = Duration::from_secs(60);
+/// The slowest server that is put up with, in bytes a second: half of the slowest line that a box may have.
 const SLOWEST: u64 = 2000;
+/// The slowest server that is put up with while there are others to ask.
+const SLOWEST_OF_MANY: u64 = 32_000;
 
 /// Asks servers for bytes, over one connection for as long as it is one server. Cheap to clone.
 #[derive(Clone)]
@@ -41,10 +43,34 @@ pub struct Answer<'a> {
     fetcher: &'a Fetcher,
     address: Address,
     response: Response<Incoming>,
-    deadline: Instant,
+    spell: Spell,
     line: Option<Line>,
     left: u64,
     bound: u64,
+}
+
+/// A time in which so much must come: whoever sends a little now and then is slow too, however much was asked for.
+#[derive(Debug)]
+struct Spell {
+    least: u64,
+    due: u64,
+    ends: Instant,
+}
+
+impl Spell {
+    fn begin(bytes_per_s: u64, now: Instant) -> Self {
+        let least = bytes_per_s * SPELL.as_secs();
+        Self { least, due: least, ends: now + SPELL }
+    }
+
+    /// So much has come; and of our own will, nothing comes for a while.
+    fn come(&mut self, bytes: u64, now: Instant, rest: Duration) {
+        self.due = self.due.saturating_sub(bytes);
+        if self.due == 0 {
+            (self.due, self.ends) = (self.least, now + SPELL);
+        }
+        self.ends += rest;
+    }
 }
 
 impl Fetcher {
@@ -86,10 +112,19 @@ impl Fetcher {
         Ok(all)
     }
 
-    /// The bytes of a range, as they come.
-    pub async fn range(&self, address: &str, range: Range<u64>) -> Result<Answer<'_>, FetchError> {
+    /// The bytes of a range, as they come. A server that is one of many must be faster.
+    pub async fn range(
+        &self,
+        address: &str,
+        range: Range<u64>,
+        of_many: bool,
+    ) -> Result<Answer<'_>, FetchError> {
         let bound = range.end.saturating_sub(range.start);
-        self.ask(address, Some(range), bound).await
+        let mut answer = self.ask(address, Some(range), bound).await?;
+        if of_many {
+            answer.spell = Spell::begin(SLOWEST_OF_MANY, Instant::now());
+        }
+        Ok(answer)
     }
 
     async fn ask(
@@ -99,7 +134,6 @@ impl Fetcher {
         bound: u64,
     ) -> Result<Answer<'_>, FetchError> {
         let address = Address::of(address)?;
-        let deadline = Instant::now() + PATIENCE + Duration::from_secs(bound / SLOWEST);
         let kept = self.slot().take().filter(|line| line.leads_to(&address));
         let asked = match kept {
             Some(mut line) => line.ask(&address, range.as_ref()).await.ok().map(|response| (line, response)),
@@ -117,7 +151,8 @@ impl Fetcher {
         let said = response.headers().get(CONTENT_LENGTH);
         let said = said.and_then(|said| said.to_str().ok()?.parse::<u64>().ok());
         let left = if range.is_some() { bound } else { said.unwrap_or(bound) };
-        let answer = Answer { fetcher: self, address, response, deadline, line: Some(line), left, bound };
+        let spell = Spell::begin(SLOWEST, Instant::now());
+        let answer = Answer { fetcher: self, address, response, spell, line: Some(line), left, bound };
         answer.check(range.as_ref())?;
         if said.is_some_and(|said| said > bound) {
             return Err(answer.too_long());
@@ -154,7 +189,7 @@ impl Answer<'_> {
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
-            let soon = self.deadline.min(Instant::now() + SILENCE);
+            let soon = self.spell.ends.min(Instant::now() + SILENCE);
             let Ok(frame) = timeout_at(soon, self.response.body_mut().frame()).await else {
                 return Err(FetchError::TooSlow(self.address.text.clone()));
             };
@@ -166,16 +201,18 @@ impl Answer<'_> {
             let Ok(bytes) = frame.into_data() else { continue };
             let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return Err(self.too_long()) };
             self.left = left;
-            self.rest(bytes.len() as u64).await;
+            let (come, now) = (bytes.len() as u64, Instant::now());
+            let rest = self.rest_after(come, now);
+            self.spell.come(come, now, rest);
+            tokio::time::sleep(rest).await;
             return Ok(Some(bytes));
         }
     }
 
-    /// Waits until more may come.
-    async fn rest(&self, bytes: u64) {
-        let Some(pace) = &self.fetcher.pace else { return };
-        let wait = pace.lock().unwrap_or_else(PoisonError::into_inner).after(bytes, Instant::now());
-        tokio::time::sleep(wait).await;
+    /// How long to wait until more may come.
+    fn rest_after(&self, bytes: u64, now: Instant) -> Duration {
+        let Some(pace) = &self.fetcher.pace else { return Duration::ZERO };
+        pace.lock().unwrap_or_else(PoisonError::into_inner).after(bytes, now)
     }
 
     /// The answer is read to its end: its line is free for the next one.
@@ -190,5 +227,25 @@ impl Answer<'_> {
 
     fn too_long(&self) -> FetchError {
         FetchError::TooLong { address: self.address.text.clone(), bound: self.bound }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_little_now_and_then_is_not_enough_and_our_own_rest_does_not_count() {
+        let now = Instant::now();
+        let mut spell = Spell::begin(2000, now);
+        let later = |seconds| now + Duration::from_secs(seconds);
+        for second in 1..60 {
+            spell.come(100, later(second), Duration::ZERO);
+        }
+        assert_eq!(spell.ends, later(60), "a dribble has bought time");
+        spell.come(120_000, later(59), Duration::ZERO);
+        assert_eq!(spell.ends, later(119), "who is fast enough is waited for");
+        spell.come(1, later(60), Duration::from_secs(30));
+        assert_eq!(spell.ends, later(149), "the box's own pace is held against the server");
     }
 }

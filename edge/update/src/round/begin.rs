@@ -3,10 +3,12 @@
 use super::Round;
 use crate::epochs::Epochs;
 use crate::fetch::{Fetcher, Reach};
-use crate::machine::{Event, Setback};
+use crate::known::Known;
+use crate::machine::Event;
 use crate::purse::Purse;
 use crate::repository::Repository;
-use crate::settings::{Clock, Known, Settings, Source, store_in};
+use crate::setback::Setback;
+use crate::settings::{Clock, Settings, Source, store_in};
 use crate::stick::StickFolder;
 use crate::trust::{Limits, Refusal, Trust, TrustError};
 use crate::way::OnTheWay;

@@ -7,12 +7,14 @@ pub use begin::LastWord;
 
 use crate::epochs::Epochs;
 use crate::fetch::Fetcher;
-use crate::machine::{Event, Setback, Stage};
+use crate::known::Known;
+use crate::machine::{Event, Stage};
 use crate::places::{Failed, Place, in_background, place_in, places_of};
 use crate::plan::Planning;
 use crate::policy::fits;
 use crate::purse::{Purse, cost_of};
-use crate::settings::{Clock, Known, Settings, Watch};
+use crate::setback::Setback;
+use crate::settings::{Clock, Settings, Watch};
 use crate::stick::StickFolder;
 use crate::store::{Gap, Signed, Store, StoreError};
 use crate::trust::Trust;
@@ -107,7 +109,7 @@ impl Round {
         let signed = way.signed.clone().ok_or_else(lost)?;
         let archive = signed.manifest.archive.clone();
         way.began = self.purse.come();
-        way.places = self.places(&archive).await;
+        way.ask_at(self.places(&archive).await);
         let index = match self.store.index(&signed) {
             Some(index) => index,
             None => self.fetch_index(archive.index_bytes, &signed, way).await?,
@@ -190,7 +192,8 @@ impl Round {
             self.purse.cover(asked).await?;
         }
         let before = self.purse.come();
-        let filled = place.fill(&self.fetcher, &coming, &gap).await;
+        let of_many = !place.is_local() && way.has_others();
+        let filled = place.fill(&self.fetcher, &coming, &gap, of_many).await;
         let wasted = self.purse.come() - before > 2 * asked + 64 * 1024;
         match filled {
             Ok(()) | Err(Failed::Place(_)) if wasted => {
@@ -199,8 +202,9 @@ impl Round {
             Ok(()) if place.is_local() => way.filled += asked,
             Ok(()) => {}
             Err(Failed::Here(setback)) => return Err(setback),
-            // What has come of the gap stays; a place that breaks off after something is asked again, after the others.
-            Err(Failed::Place(Setback::Passing(why))) if coming.gaps().first() != Some(&gap) => {
+            // What has come of the gap stays; a place that breaks off after something, or is slow while there are others, is asked again
+            // after the others.
+            Err(Failed::Place(Setback::Passing(why))) if of_many || coming.gaps().first() != Some(&gap) => {
                 tracing::debug!(why, "a transfer was broken off");
                 way.ask_others_first();
             }
