@@ -5,8 +5,9 @@ use crate::digest::sha256;
 use crate::draft::Draft;
 use crate::metadata::{Metadata, TargetFile, Timestamp};
 use rand_core::{OsRng, RngCore as _};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -54,23 +55,28 @@ impl ReleaseFolder {
 
     /// The newest version of a role, by the names of the files.
     pub fn newest_version(&self, role: &str) -> Result<Option<u64>, ReleaseError> {
+        Ok(self.versions(role)?.last().copied())
+    }
+
+    /// The versions of a role that are published, the oldest first. A file of a number far ahead is one more, and no reason to count up
+    /// to it.
+    pub(crate) fn versions(&self, role: &str) -> Result<BTreeSet<u64>, ReleaseError> {
         let folder = self.metadata();
         let failed = |why| ReleaseError::Io { path: folder.clone(), why };
         let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
             entries => entries.map_err(failed)?,
         };
         let suffix = format!(".{role}.json");
-        let mut newest = None;
+        let mut versions = BTreeSet::new();
         for entry in entries {
             let name = entry.map_err(failed)?.file_name();
             let version = name.to_str().and_then(|name| name.strip_suffix(&suffix)?.parse::<u32>().ok());
             // A number is written in one way.
             let version = version.filter(|version| name.to_str() == Some(&format!("{version}{suffix}")));
-            let version = version.map(u64::from);
-            newest = newest.max(version);
+            versions.extend(version.map(u64::from));
         }
-        Ok(newest)
+        Ok(versions)
     }
 
     /// Publishes a version of a role, which is never replaced afterwards.
@@ -187,15 +193,18 @@ const LARGEST: u64 = 4 << 20;
 
 /// The bytes of a file, if it is there. A stick may hold links, pipes and files without end.
 pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let found = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        found => found?,
+    let no_file = || io::Error::other("it is no file, or too large");
+    let file = match open(path, OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => return Err(no_file()),
+        file => File::from(file?),
     };
+    let found = file.metadata()?;
     if !found.is_file() || found.len() > LARGEST {
-        return Err(io::Error::other("it is no file, or too large"));
+        return Err(no_file());
     }
     let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+    file.take(LARGEST).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
 

@@ -57,7 +57,7 @@ pub use online::{refresh_online, refresh_online_from};
 pub use shelves::shelf_of;
 pub use signing::{Prepared, Progress};
 pub use stick::OnlineFiles;
-pub use words::listed;
+pub use words::{Sentence, listed};
 
 /// Why a release cannot be made as asked.
 #[derive(Debug, thiserror::Error)]

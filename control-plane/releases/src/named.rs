@@ -12,7 +12,7 @@ use std::io;
 impl ReleaseFolder {
     /// Whether a role has ever named a target: what was withdrawn does not come back as something else.
     pub(crate) fn was_named(&self, role: &str, name: &str) -> Result<bool, ReleaseError> {
-        for version in 1..=self.newest_version(role)?.unwrap_or_default() {
+        for version in self.versions(role)? {
             let published = self.published::<Targets>(role, version)?;
             if published.is_some_and(|published| published.says().targets.contains_key(name)) {
                 return Ok(true);
@@ -95,7 +95,7 @@ impl ReleaseFolder {
         for role in self.offline_roles()?.into_iter().filter(|role| role != "root") {
             let drafts = self.draft::<Targets>(&role)?.into_iter();
             let mut all: Vec<_> = drafts.collect();
-            for version in 1..=self.newest_version(&role)?.unwrap_or_default() {
+            for version in self.versions(&role)? {
                 all.extend(self.published::<Targets>(&role, version)?);
             }
             for says in all {

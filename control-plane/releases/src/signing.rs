@@ -5,7 +5,7 @@ use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::key::{PublicKey, ReleaseKey};
 use crate::metadata::{Metadata, RoleKeys, Root, TargetFile, Targets};
-use crate::words::{changes_of_root, changes_of_targets};
+use crate::words::{Sentence, changes_of_root, changes_of_targets};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a draft is.
@@ -29,8 +29,8 @@ pub struct Progress {
 pub struct Prepared {
     /// How far it is.
     pub progress: Progress,
-    /// What it changes, a sentence each.
-    pub changes: Vec<String>,
+    /// What it says, and what of that is new.
+    pub says: Vec<Sentence>,
     draft: Any,
 }
 
@@ -164,7 +164,7 @@ impl ReleaseFolder {
             if self.is_published(&role)? {
                 continue;
             }
-            let (progress, changes) = match &draft {
+            let (progress, says) = match &draft {
                 Any::Root(draft) => {
                     (self.progress(&role, draft)?, changes_of_root(self.newest(&role)?, draft))
                 }
@@ -173,7 +173,7 @@ impl ReleaseFolder {
                     (self.progress(&role, draft)?, changes_of_targets(self.newest(&role)?, draft, describe))
                 }
             };
-            all.push(Prepared { progress, changes, draft });
+            all.push(Prepared { progress, says, draft });
         }
         Ok(all)
     }

@@ -4,9 +4,32 @@ use crate::draft::Draft;
 use crate::metadata::{RoleKeys, Root, TargetFile, Targets};
 use noderr_protocol::release::{Manifest, Word};
 use std::collections::BTreeMap;
+use std::fmt;
+
+/// A sentence of what a draft says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentence {
+    /// The sentence.
+    pub words: String,
+    /// Whether what is published says so too. That is shown as well: what the draft is compared with is no better than the folder.
+    pub as_before: bool,
+}
+
+impl Sentence {
+    fn new(words: String) -> Self {
+        Self { words, as_before: false }
+    }
+}
+
+impl fmt::Display for Sentence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.as_before { "as before: " } else { "" })?;
+        f.write_str(&self.words)
+    }
+}
 
 /// What a root says, a sentence each, marked where the one before says so too.
-pub(crate) fn changes_of_root(before: Option<Draft<Root>>, draft: &Draft<Root>) -> Vec<String> {
+pub(crate) fn changes_of_root(before: Option<Draft<Root>>, draft: &Draft<Root>) -> Vec<Sentence> {
     let before = before.map(|before| before.says().roles.clone()).unwrap_or_default();
     of_roles(&before, &draft.says().roles)
 }
@@ -16,11 +39,11 @@ pub(crate) fn changes_of_targets(
     before: Option<Draft<Targets>>,
     draft: &Draft<Targets>,
     describe: impl Fn(&str, &TargetFile) -> String,
-) -> Vec<String> {
+) -> Vec<Sentence> {
     of_targets(before.as_ref().map(Draft::says), draft.says(), describe)
 }
 
-fn of_roles(before: &BTreeMap<String, RoleKeys>, after: &BTreeMap<String, RoleKeys>) -> Vec<String> {
+fn of_roles(before: &BTreeMap<String, RoleKeys>, after: &BTreeMap<String, RoleKeys>) -> Vec<Sentence> {
     let mut said = Vec::new();
     // Shelves have the same keys, and are named together.
     let mut groups: Vec<(Vec<String>, &RoleKeys, Option<&RoleKeys>)> = Vec::new();
@@ -35,16 +58,16 @@ fn of_roles(before: &BTreeMap<String, RoleKeys>, after: &BTreeMap<String, RoleKe
         let (role, of) = (listed(&roles), keys.keyids.len());
         let as_before = had.is_some_and(|had| had.threshold == keys.threshold && had.keyids.len() == of);
         let takes = if roles.len() == 1 { "takes" } else { "take" };
-        said.push(marked(as_before, format!("{role} {takes} {} of {of} keys", keys.threshold)));
+        said.push(Sentence { as_before, words: format!("{role} {takes} {} of {of} keys", keys.threshold) });
         for id in &keys.keyids {
             let as_before = had.is_some_and(|had| had.keyids.contains(id));
-            said.push(marked(as_before, format!("{id} may sign {role}")));
+            said.push(Sentence { as_before, words: format!("{id} may sign {role}") });
         }
         let gone = had.into_iter().flat_map(|had| &had.keyids).filter(|id| !keys.keyids.contains(id));
-        said.extend(gone.map(|id| format!("{id} may sign {role} no more")));
+        said.extend(gone.map(|id| Sentence::new(format!("{id} may sign {role} no more"))));
     }
     let gone = before.keys().filter(|role| !after.contains_key(*role));
-    said.extend(gone.map(|role| format!("{role} is gone")));
+    said.extend(gone.map(|role| Sentence::new(format!("{role} is gone"))));
     said
 }
 
@@ -52,7 +75,7 @@ fn of_targets(
     before: Option<&Targets>,
     after: &Targets,
     describe: impl Fn(&str, &TargetFile) -> String,
-) -> Vec<String> {
+) -> Vec<Sentence> {
     let roles = |targets: Option<&Targets>| {
         let delegations = targets.and_then(|targets| targets.delegations.as_ref());
         let roles = delegations.into_iter().flat_map(|delegations| &delegations.roles);
@@ -68,27 +91,24 @@ fn of_targets(
             [] => format!("names whose hash begins with {}", role.path_hash_prefixes.join(", ")),
             paths => paths.join(", "),
         };
-        said.push(marked(as_before, format!("{} may name {names}", role.name)));
+        said.push(Sentence { as_before, words: format!("{} may name {names}", role.name) });
     }
     let none = BTreeMap::new();
     let had = before.map_or(&none, |before| &before.targets);
     for (name, target) in &after.targets {
         said.push(match had.get(name) {
-            None => format!("adds {name}: {}", describe(name, target)),
-            Some(before) if before != target => {
-                format!("CHANGES {name}: {} instead of {}", describe(name, target), describe(name, before))
-            }
-            Some(_) => marked(true, format!("{name}: {}", describe(name, target))),
+            None => Sentence::new(format!("adds {name}: {}", describe(name, target))),
+            Some(before) if before != target => Sentence::new(format!(
+                "CHANGES {name}: {} instead of {}",
+                describe(name, target),
+                describe(name, before)
+            )),
+            Some(_) => Sentence { as_before: true, words: format!("{name}: {}", describe(name, target)) },
         });
     }
     let gone = had.keys().filter(|name| !after.targets.contains_key(*name));
-    said.extend(gone.map(|name| format!("withdraws {name}")));
+    said.extend(gone.map(|name| Sentence::new(format!("withdraws {name}"))));
     said
-}
-
-/// What is as it was is said too: what it is compared with is no better than the folder.
-fn marked(as_before: bool, sentence: String) -> String {
-    if as_before { format!("as before: {sentence}") } else { sentence }
 }
 
 /// What a release is, in plain words.

@@ -35,16 +35,22 @@ pub(super) async fn next_online_key(supply: &Supply, act: &mut Act) -> Result<Fi
     db::hold_supply(act).await?;
     // One that no root names yet is the next one still: nobody signs with a key that was thrown away.
     let keys = supply.online.load();
-    if let [_, next] = &keys[..]
-        && !supply.handed_out.load().root_names(&next.public().id())
-    {
-        return FileKey::from_bytes(next.to_bytes()).map_err(|error| anyhow::Error::from(error).into());
-    }
-    tell(act).await?;
-    // Secrets are the control plane's own: the principal's role sees none of them.
-    let mut own = supply.kernel.database.begin().await?;
-    let key = state::next_online_key(&mut own).await?;
+    let unused = match &keys[..] {
+        [_, next] if !supply.handed_out.load().root_names(&next.public().id()) => Some(next),
+        _ => None,
+    };
+    let key = match unused {
+        Some(next) => FileKey::from_bytes(next.to_bytes()).map_err(anyhow::Error::from)?,
+        None => {
+            tell(act).await?;
+            // Secrets are the control plane's own: the principal's role sees none of them. A crash between the two leaves a key that
+            // nobody has heard of, and that whoever asks next gets, on record.
+            let mut own = supply.kernel.database.begin().await?;
+            let key = state::next_online_key(&mut own).await?;
+            own.commit().await?;
+            key
+        }
+    };
     act.record("release.online-key", key.public().id(), &json!({})).await?;
-    own.commit().await?;
     Ok(key)
 }

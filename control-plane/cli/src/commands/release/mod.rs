@@ -18,9 +18,12 @@ use crate::table::harmless;
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_cli::Client;
-use noderr_protocol::release::{Manifest, ReleaseName};
+use noderr_protocol::release::{Manifest, ReleaseName, Word};
 use noderr_releases::{Artefacts, Metadata, Prepared, Progress, ReleaseFolder, Root, Targets};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use waiting::Names;
 
@@ -62,20 +65,26 @@ pub(crate) async fn ask(client: &Client, printer: &Printer, command: AtControlPl
                 client.get("/release-online-key").await?
             };
             write_public(&file, &serde_json::to_vec_pretty(&key["key"])?)?;
-            printer.done(&key, &format!("{} is the key of the control plane", file.display()))
+            let id = key["id"].as_str().unwrap_or_default();
+            let which = if next { "next key" } else { "key" };
+            printer.done(&key, &format!("{} is the control plane's {which}, {id}", file.display()))
         }
     }
 }
 
 fn progress(releases: &ReleaseFolder) -> anyhow::Result<Vec<Value>> {
     let names = Names::here();
-    let describe = |Prepared { progress, changes, .. }| {
+    let describe = |Prepared { progress, says, .. }| {
+        let words = |as_before| -> Vec<_> {
+            let said = says.iter().filter(|sentence| sentence.as_before == as_before);
+            said.map(|sentence| sentence.words.as_str()).collect()
+        };
         let lacks = names.lacking(&progress);
         let Progress { role, version, expires, signed, needed, waits_for } = progress;
         let signed = format!("{signed} of {needed}");
         json!({
             "role": role, "version": version, "ends": expires.to_string(), "signed": signed, "lacks": lacks,
-            "waits_for": waits_for, "changes": changes,
+            "waits_for": waits_for, "changes": words(false), "as_before": words(true),
         })
     };
     Ok(releases.prepared()?.into_iter().map(describe).collect())
@@ -98,7 +107,7 @@ fn show(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
     for draft in &drafts {
         if let Some(row) = rows.iter_mut().find(|row| row["role"] == draft["role"]) {
             row["prepared"] = draft["version"].clone();
-            for field in ["signed", "lacks", "waits_for", "changes"] {
+            for field in ["signed", "lacks", "waits_for", "changes", "as_before"] {
                 row[field] = draft[field].clone();
             }
         }
@@ -110,9 +119,6 @@ fn show(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
     for draft in &drafts {
         let role = draft["role"].as_str().unwrap_or_default();
         for change in draft["changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            if change.starts_with("as before") {
-                continue;
-            }
             say(&format!(" {role}: {}", harmless(change)))?;
         }
     }
@@ -140,10 +146,25 @@ fn builders(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
 
 fn list(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
     let mut rows = Vec::new();
-    for (name, target) in releases.published_releases()? {
+    let published: BTreeSet<_> =
+        releases.published_releases()?.into_iter().map(|(name, _)| name.to_string()).collect();
+    let coming = releases.releases()?;
+    let stays: BTreeSet<_> = coming.iter().map(|(name, _)| name.to_string()).collect();
+    let going =
+        releases.published_releases()?.into_iter().filter(|(name, _)| !stays.contains(&name.to_string()));
+    for (name, target) in coming.iter().cloned().chain(going) {
         let manifest = releases.manifest(&name.to_string(), &target)?;
+        let state = match (published.contains(&name.to_string()), stays.contains(&name.to_string())) {
+            (true, true) => "signed",
+            (true, false) => "to be withdrawn",
+            _ => "prepared",
+        };
+        let for_whom: Vec<_> = manifest.hardware.iter().chain(&manifest.tiers).map(Word::as_str).collect();
         rows.push(json!({
             "release": name,
+            "state": state,
+            "for": if for_whom.is_empty() { "all".to_owned() } else { for_whom.join(", ") },
+            "epoch": manifest.security_epoch,
             "bytes": manifest.content.bytes,
             "travels": manifest.archive.bytes,
             "sha256": manifest.content.sha256,
@@ -151,7 +172,15 @@ fn list(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
     }
     printer.rows(
         rows,
-        &[("release", "release"), ("bytes", "bytes"), ("on the way", "travels"), ("sha256", "sha256")],
+        &[
+            ("release", "release"),
+            ("state", "state"),
+            ("for", "for"),
+            ("epoch", "epoch"),
+            ("bytes", "bytes"),
+            ("on the way", "travels"),
+            ("sha256", "sha256"),
+        ],
     )
 }
 
@@ -161,8 +190,8 @@ fn unpack(printer: &Printer, releases: &ReleaseFolder, release: &str, file: &Pat
     let mut minisig = file.as_os_str().to_owned();
     minisig.push(".minisig");
     let minisig = Path::new(&minisig);
-    std::fs::write(minisig, &manifest.minisig)
-        .with_context(|| format!("cannot write {}", minisig.display()))?;
+    let write = || File::create_new(minisig)?.write_all(manifest.minisig.as_bytes());
+    write().with_context(|| format!("cannot write {}", minisig.display()))?;
     printer.done(
         &json!({ "file": file, "minisig": minisig }),
         &format!(

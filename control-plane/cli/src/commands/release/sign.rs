@@ -3,7 +3,7 @@
 use super::super::Printer;
 use super::super::key_files::{public, unlock};
 use super::seen::Seen;
-use super::waiting::waiting;
+use super::waiting::{Names, waiting};
 use crate::table::harmless;
 use anyhow::{bail, ensure};
 use jiff::Timestamp;
@@ -55,20 +55,21 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
 
 /// Shows what is to be signed: roles that say the same together.
 fn show(prepared: &[Prepared]) {
+    let names = Names::here();
     let mut rest: Vec<_> = prepared.iter().collect();
     while let Some(first) = rest.first().copied() {
         let Progress { version, expires, signed, needed, .. } = &first.progress;
         let says = |one: &Prepared| {
             let Progress { version, expires, signed, needed, .. } = one.progress;
-            (version, expires, signed, needed, one.changes.clone())
+            (version, expires, signed, needed, one.says.clone())
         };
         let (same, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|one| says(one) == says(first));
         let roles: Vec<_> = same.iter().map(|one| one.progress.role.clone()).collect();
         eprintln!("{}, version {version}, ends {expires}, signed by {signed} of {needed}:", listed(&roles));
-        for change in &first.changes {
-            eprintln!("  {}", harmless(change));
+        for sentence in &first.says {
+            eprintln!("  {}", names.in_words(&harmless(&sentence.to_string())));
         }
-        if first.changes.is_empty() {
+        if first.says.is_empty() {
             eprintln!("  names nothing");
         }
         rest = others;

@@ -23,6 +23,13 @@ impl Names {
         self.0.get(id).cloned().unwrap_or_else(|| id.chars().take(12).collect())
     }
 
+    /// A sentence with the names of keys beside their ids.
+    pub(super) fn in_words(&self, sentence: &str) -> String {
+        let named =
+            |said: String, (id, name): (&String, &String)| said.replace(id, &format!("{name} ({id})"));
+        self.0.iter().fold(sentence.to_owned(), named)
+    }
+
     /// Whose signatures are lacking, in words; nothing if none is.
     pub(super) fn lacking(&self, progress: &Progress) -> String {
         let Progress { signed, needed, waits_for, .. } = progress;
