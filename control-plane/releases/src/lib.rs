@@ -53,7 +53,7 @@ pub use metadata::{
     DelegatedRole, Delegations, MetaFile, Metadata, RoleKeys, Roles, Root, Snapshot, TargetFile, Targets,
     Timestamp,
 };
-pub use online::{refresh_online, refresh_online_from};
+pub use online::{refresh_online, refresh_online_from, timestamp_with};
 pub use shelves::shelf_of;
 pub use signing::{Prepared, Progress};
 pub use stick::OnlineFiles;

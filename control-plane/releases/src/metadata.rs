@@ -105,6 +105,9 @@ metadata! {
     Timestamp, "timestamp", |_| Ok(()), {
         /// `snapshot.json`, and nothing else.
         meta: BTreeMap<String, MetaFile>,
+        /// The beacon of that time: what channels have, which the framework knows nothing of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        beacon: Option<TargetFile>,
     }
 }
 
@@ -280,6 +283,18 @@ impl Timestamp {
     pub fn new(version: u64, expires: jiff::Timestamp, snapshot: (u64, &[u8])) -> Self {
         let (snapshot, bytes) = snapshot;
         let pin = MetaFile::of(snapshot, bytes);
-        Self::of(version, expires, BTreeMap::from([("snapshot.json".to_owned(), pin)]))
+        Self::of(version, expires, BTreeMap::from([("snapshot.json".to_owned(), pin)]), None)
+    }
+
+    /// The same snapshot, later.
+    #[must_use]
+    pub(crate) fn again(&self, version: u64, expires: jiff::Timestamp) -> Self {
+        Self::of(version, expires, self.meta.clone(), self.beacon.clone())
+    }
+
+    /// With this beacon.
+    #[must_use]
+    pub fn with_beacon(self, beacon: &[u8]) -> Self {
+        Self { beacon: Some(TargetFile::of(beacon.len() as u64, sha256(beacon))), ..self }
     }
 }

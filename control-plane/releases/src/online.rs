@@ -21,16 +21,16 @@ pub fn refresh_online(
     snapshot: &dyn ReleaseKey,
     timestamp: &dyn ReleaseKey,
 ) -> Result<(), ReleaseError> {
-    refresh_online_from(1, folder, now, snapshot, timestamp)
+    refresh_online_from(1, folder, now, (snapshot, timestamp), None)
 }
 
-/// The same with versions of at least `least`.
+/// The same with versions of at least `least`, and with what channels have.
 pub fn refresh_online_from(
     least: u64,
     folder: &ReleaseFolder,
     now: jiff::Timestamp,
-    snapshot: &dyn ReleaseKey,
-    timestamp: &dyn ReleaseKey,
+    (snapshot, timestamp): (&dyn ReleaseKey, &dyn ReleaseKey),
+    beacon: Option<&[u8]>,
 ) -> Result<(), ReleaseError> {
     let before: Option<Draft<Snapshot>> = folder.newest("snapshot")?;
     let meta = newest_targets(folder)?;
@@ -53,9 +53,27 @@ pub fn refresh_online_from(
     };
     let version = (folder.timestamp()?.map_or(0, |before| before.says().version()) + 1).max(least);
     let pinned = (newest.says().version(), &newest.to_bytes()?[..]);
-    let mut draft = Draft::new(Timestamp::new(version, now + TIMESTAMP, pinned));
+    let says = Timestamp::new(version, now + TIMESTAMP, pinned);
+    let mut draft = Draft::new(match beacon {
+        Some(beacon) => says.with_beacon(beacon),
+        None => says,
+    });
     draft.sign(timestamp)?;
     folder.publish_timestamp(&draft)
+}
+
+/// A timestamp of the same snapshot as the one before, with what channels have now.
+pub fn timestamp_with(
+    beacon: &[u8],
+    before: &Draft<Timestamp>,
+    least: u64,
+    now: jiff::Timestamp,
+    key: &dyn ReleaseKey,
+) -> Result<Draft<Timestamp>, ReleaseError> {
+    let version = (before.says().version() + 1).max(least);
+    let mut draft = Draft::new(before.says().again(version, now + TIMESTAMP).with_beacon(beacon));
+    draft.sign(key)?;
+    Ok(draft)
 }
 
 /// The newest versions of the targets role and of all below it.

@@ -5,7 +5,7 @@ use crate::ReleaseError;
 use crate::digest::sha256;
 use crate::draft::Draft;
 use crate::folder::{self, ReleaseFolder};
-use crate::metadata::{Metadata, Root, Snapshot, Targets, Timestamp};
+use crate::metadata::{Metadata, Root, Snapshot, TargetFile, Targets, Timestamp};
 use crate::online::newest_targets;
 use crate::signing::Authority;
 use noderr_protocol::release::{Manifest, ReleaseName};
@@ -54,6 +54,14 @@ impl OnlineFiles {
         let pinned = timestamp.says().meta.get("snapshot.json").and_then(|pinned| pinned.hashes.clone());
         let is_pinned = pinned.is_none_or(|hashes| hashes.get("sha256") == Some(&sha256(&self.snapshot)));
         ensure(is_pinned, "the snapshot is not the one that the timestamp names")?;
+        let is_named =
+            timestamp.says().beacon.as_ref().is_some_and(|named| {
+                *named == TargetFile::of(self.beacon.len() as u64, sha256(&self.beacon))
+            });
+        ensure(
+            is_named,
+            "channels have changed in this moment, or the control plane has not signed what they have: try again",
+        )?;
         ensure(
             snapshot.says().meta == newest_targets(folder)?,
             "it is about something else than the folder has: publish the folder, or take its newest copy",

@@ -25,8 +25,8 @@ fn listed(words: &[Word]) -> String {
     words.iter().map(Word::as_str).collect::<Vec<_>>().join(" or ")
 }
 
-/// Whether a release is for this box, which holds these others.
-pub(crate) fn fits(manifest: &Manifest, this: &ThisBox, held: &[ReleaseName]) -> Result<(), Setback> {
+/// Whether a release is for this box.
+pub(crate) fn fits(manifest: &Manifest, this: &ThisBox) -> Result<(), Setback> {
     if !manifest.hardware.is_empty() && !this.hardware.iter().any(|word| manifest.runs_on(word)) {
         let detail = format!(
             "{} is for {}, and this box is {} (releases.hardware)",
@@ -42,14 +42,18 @@ pub(crate) fn fits(manifest: &Manifest, this: &ThisBox, held: &[ReleaseName]) ->
             format!("{} is for {}, and this box is in {tier}", manifest.release, listed(&manifest.tiers));
         return Err(Setback::refused(ReleaseRefusal::Tier, detail));
     }
-    let meets =
-        |one: &Requirement, held: &ReleaseName| held.series == one.series && held.version >= one.at_least;
-    let lacks = manifest.requires.iter().find(|one| !held.iter().any(|held| meets(one, held)));
-    if let Some(one) = lacks {
-        let detail = format!("{} requires {} {} or later", manifest.release, one.series, one.at_least);
-        return Err(Setback::refused(ReleaseRefusal::Requires, detail));
-    }
     Ok(())
+}
+
+/// Whether one release is what another requires.
+pub(crate) fn meets(one: &Requirement, held: &ReleaseName) -> bool {
+    held.series == one.series && held.version >= one.at_least
+}
+
+/// What another release requires is not held.
+pub(crate) fn lacks(manifest: &Manifest, one: &Requirement) -> Setback {
+    let detail = format!("{} requires {} {} or later", manifest.release, one.series, one.at_least);
+    Setback::refused(ReleaseRefusal::Requires, detail)
 }
 
 /// Whether so many bytes may come, of an archive of `whole` bytes, after so many in this month.
@@ -103,28 +107,25 @@ pub(crate) mod tests {
         let this =
             ThisBox { hardware: vec!["aarch64".to_owned(), "pi5".to_owned()], tier: Some(Tier::Oracle) };
         let mut manifest = manifest();
-        assert!(fits(&manifest, &this, &[]).is_ok());
+        assert!(fits(&manifest, &this).is_ok());
         manifest.hardware = vec!["x86_64".parse().unwrap()];
-        assert_eq!(why(fits(&manifest, &this, &[])), ReleaseRefusal::Hardware);
+        assert_eq!(why(fits(&manifest, &this)), ReleaseRefusal::Hardware);
         manifest.hardware.push("pi5".parse().unwrap());
-        assert!(fits(&manifest, &this, &[]).is_ok());
+        assert!(fits(&manifest, &this).is_ok());
         manifest.tiers = vec!["guardian".parse().unwrap()];
-        assert_eq!(why(fits(&manifest, &this, &[])), ReleaseRefusal::Tier);
+        assert_eq!(why(fits(&manifest, &this)), ReleaseRefusal::Tier);
     }
 
     #[test]
     fn what_is_required_is_there_in_that_version_or_a_later_one() {
-        let mut manifest = manifest();
-        manifest.requires =
-            vec![Requirement { series: "os/generic".parse().unwrap(), at_least: "1.2.0".parse().unwrap() }];
+        let one = Requirement { series: "os/generic".parse().unwrap(), at_least: "1.2.0".parse().unwrap() };
         for (held, is_enough) in [
             ("os/generic/1.2.0", true),
             ("os/generic/1.10.0", true),
             ("os/generic/1.1.9", false),
             ("os/other/2.0.0", false),
         ] {
-            let fit = fits(&manifest, &ThisBox::default(), &[held.parse().unwrap()]);
-            assert_eq!(fit.is_ok(), is_enough, "{held}");
+            assert_eq!(meets(&one, &held.parse().unwrap()), is_enough, "{held}");
         }
     }
 

@@ -2,15 +2,22 @@
 
 use super::db::{self, Candidate, Channel};
 use super::terms::{ARCHIVE_REMOVED, NO_CHANNEL, NOT_FOR_CHANNEL, WITHDRAWN};
-use crate::releases::{WRITE_RELEASES, hold_supply, tell};
+use crate::releases::{WRITE_RELEASES, hold_supply, tell, vouch_for_channels};
+use crate::state::Supply;
 use noderr_fleet::nodes::renew_documents;
 use noderr_kernel::{Act, Problem};
 use noderr_protocol::release::{ALL_TIERS, ANY_HARDWARE, ReleaseKind, Tier, Word};
 use serde_json::json;
 use sqlx::PgConnection;
+use std::sync::Arc;
 
 /// Gives a channel a release; the boxes that it is for learn of it within seconds.
-pub(super) async fn activate(act: &mut Act, channel: &Channel, version: &str) -> Result<(), Problem> {
+pub(super) async fn activate(
+    supply: &Arc<Supply>,
+    act: &mut Act,
+    channel: &Channel,
+    version: &str,
+) -> Result<(), Problem> {
     act.require(&WRITE_RELEASES)?;
     act.require_fresh_proof()?;
     check(channel)?;
@@ -19,18 +26,22 @@ pub(super) async fn activate(act: &mut Act, channel: &Channel, version: &str) ->
     let found = db::candidate(act, &channel.kind, &channel.name, version).await?;
     let release = found.ok_or_else(|| Problem::not_found("release"))?;
     fits(channel, &release)?;
-    change(act, channel, Some(&release)).await?;
+    change(supply, act, channel, Some(&release)).await?;
     act.record("channel.activate", subject(channel), &json!({ "version": version })).await?;
     Ok(())
 }
 
 /// Takes a channel's release away: its boxes need not hold it any more.
-pub(super) async fn deactivate(act: &mut Act, channel: &Channel) -> Result<(), Problem> {
+pub(super) async fn deactivate(
+    supply: &Arc<Supply>,
+    act: &mut Act,
+    channel: &Channel,
+) -> Result<(), Problem> {
     act.require(&WRITE_RELEASES)?;
     act.require_fresh_proof()?;
     check(channel)?;
     hold_supply(act).await?;
-    if !change(act, channel, None).await? {
+    if !change(supply, act, channel, None).await? {
         return Err(Problem::not_found("release in exactly this channel"));
     }
     act.record("channel.deactivate", subject(channel), &json!({})).await?;
@@ -38,9 +49,17 @@ pub(super) async fn deactivate(act: &mut Act, channel: &Channel) -> Result<(), P
 }
 
 /// Whether anything has changed.
-async fn change(act: &mut Act, channel: &Channel, release: Option<&Candidate>) -> Result<bool, Problem> {
+async fn change(
+    supply: &Arc<Supply>,
+    act: &mut Act,
+    channel: &Channel,
+    release: Option<&Candidate>,
+) -> Result<bool, Problem> {
     let by = act.who().actor();
     let changed = set(act, channel, release.map(|release| release.id), &by).await?;
+    if changed {
+        vouch_for_channels(supply, act).await?;
+    }
     tell(act).await?;
     Ok(changed)
 }
@@ -60,12 +79,13 @@ async fn set(
     Ok(changed)
 }
 
-/// Ends what channels have of releases that were withdrawn.
-pub(crate) async fn end_withdrawn(connection: &mut PgConnection, by: &str) -> sqlx::Result<()> {
-    for channel in db::withdrawn(connection).await? {
-        set(connection, &channel, None, by).await?;
+/// Ends what channels have of releases that were withdrawn; whether there were any.
+pub(crate) async fn end_withdrawn(connection: &mut PgConnection, by: &str) -> sqlx::Result<bool> {
+    let withdrawn = db::withdrawn(connection).await?;
+    for channel in &withdrawn {
+        set(connection, channel, None, by).await?;
     }
-    Ok(())
+    Ok(!withdrawn.is_empty())
 }
 
 fn subject(channel: &Channel) -> String {

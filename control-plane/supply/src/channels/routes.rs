@@ -124,7 +124,7 @@ async fn activate(
     Json(Activation { kind, name, version, tier, hardware }): Json<Activation>,
 ) -> Result<StatusCode, Problem> {
     let mut act = supply.kernel.begin(who).await?;
-    acts::activate(&mut act, &Channel { kind, name, tier, hardware }, &version).await?;
+    acts::activate(&supply, &mut act, &Channel { kind, name, tier, hardware }, &version).await?;
     act.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -143,7 +143,7 @@ async fn deactivate(
     Json(channel): Json<NamedChannel>,
 ) -> Result<StatusCode, Problem> {
     let mut act = supply.kernel.begin(who).await?;
-    acts::deactivate(&mut act, &channel.into()).await?;
+    acts::deactivate(&supply, &mut act, &channel.into()).await?;
     act.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

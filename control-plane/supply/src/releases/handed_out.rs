@@ -5,6 +5,7 @@ use bytes::Bytes;
 use noderr_kernel::Database;
 use noderr_protocol::release::{Active, Beacon};
 use noderr_releases::{Draft, Root};
+use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap};
 
 /// What boxes are shown.
@@ -44,16 +45,7 @@ impl HandedOut {
         let rows = sqlx::query!("SELECT name, sha256, body FROM release_targets").fetch_all(&mut *tx).await?;
         let targets = rows.into_iter().map(|row| (path_of(&row.name, &row.sha256), Bytes::from(row.body)));
         let targets = targets.collect();
-        let channels = sqlx::query_as!(
-            Active,
-            r#"SELECT c.kind, c.name, c.tier, c.hardware, r.version,
-                 r.kind || '/' || r.name || '/' || r.version AS "release!"
-               FROM channels c JOIN releases r ON r.id = c.release_id WHERE r.withdrawn_at IS NULL
-               ORDER BY c.kind, c.name, c.tier, c.hardware"#
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        let beacon = serde_json::to_vec(&Beacon { channels }).unwrap_or_default().into();
+        let beacon = beacon(&mut tx).await?.into();
         tx.commit().await?;
         Ok(Self { generation, metadata, targets, beacon })
     }
@@ -72,6 +64,20 @@ impl HandedOut {
             self.metadata.iter().filter_map(|(name, bytes)| Some((version(name)?, bytes))).collect();
         roots.into_values().next_back()
     }
+}
+
+/// The beacon document: the same channels make the same bytes, which the timestamp names.
+pub(super) async fn beacon(connection: &mut PgConnection) -> sqlx::Result<Vec<u8>> {
+    let channels = sqlx::query_as!(
+        Active,
+        r#"SELECT c.kind, c.name, c.tier, c.hardware, r.version,
+             r.kind || '/' || r.name || '/' || r.version AS "release!"
+           FROM channels c JOIN releases r ON r.id = c.release_id WHERE r.withdrawn_at IS NULL
+           ORDER BY c.kind, c.name, c.tier, c.hardware"#
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(serde_json::to_vec(&Beacon { channels }).unwrap_or_default())
 }
 
 /// The name of a file of metadata.

@@ -13,6 +13,7 @@ mod terms;
 mod unneeded;
 mod upload_routes;
 mod uploads;
+mod vouch;
 
 pub use handed_out::HandedOut;
 pub use terms::{CHANGED, READ_RELEASES, WRITE_RELEASES};
@@ -20,6 +21,7 @@ pub use terms::{CHANGED, READ_RELEASES, WRITE_RELEASES};
 pub(crate) use db::hold_supply;
 pub(crate) use publish::tell;
 pub(crate) use uploads::Uploads;
+pub(crate) use vouch::vouch_for_channels;
 
 use crate::settings::ReleasesSettings;
 use crate::state::Supply;

@@ -3,15 +3,16 @@
 
 use super::archives;
 use super::db::{self, Metadata};
-use super::handed_out::{metadata_name, path_of};
+use super::handed_out::{beacon, metadata_name, path_of};
 use super::terms::{CHANGED, NOT_FIT, not_fit};
 use super::unneeded;
+use super::vouch::{vouch, vouch_for_channels};
 use crate::channels;
 use crate::state::Supply;
 use futures_util::{StreamExt as _, stream};
 use noderr_kernel::{Problem, notify};
 use noderr_protocol::release::{Manifest, ReleaseName};
-use noderr_releases::{Artefacts, FileKey, ReleaseFolder, ReleaseKey as _, Root, refresh_online_from};
+use noderr_releases::{Artefacts, ReleaseFolder};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -118,7 +119,9 @@ pub(super) async fn publish(
     let withdrawn = db::mark_withdrawn(connection, &named).await?;
     let named_again = db::unmark_withdrawn(connection, &named).await?;
     unneeded::forget_targets(connection, &shown.named).await?;
-    channels::end_withdrawn(connection, by).await?;
+    if channels::end_withdrawn(connection, by).await? {
+        vouch_for_channels(supply, connection).await?;
+    }
     tell(connection).await?;
     Ok(Published { added, withdrawn, named_again })
 }
@@ -138,9 +141,9 @@ async fn checked_of(
     strictness: Strictness,
 ) -> Result<Shown, Problem> {
     let before = (db::metadata(connection).await?, db::targets(connection).await?);
-    let signer = supply.clone();
+    let (signer, beacon) = (supply.clone(), beacon(connection).await?);
     let checked =
-        tokio::task::spawn_blocking(move || checked(&signer, before, publication, strictness)).await;
+        tokio::task::spawn_blocking(move || checked(&signer, before, publication, strictness, &beacon)).await;
     checked.map_err(|error| Problem::from(anyhow::Error::from(error)))?
 }
 
@@ -166,6 +169,7 @@ fn checked(
     (metadata, targets): (Vec<Metadata>, Vec<(String, Vec<u8>)>),
     publication: Publication,
     strictness: Strictness,
+    beacon: &[u8],
 ) -> Result<Shown, Problem> {
     let place = tempfile::tempdir().map_err(|error| Problem::from(anyhow::Error::from(error)))?;
     // Where this is checked is nobody's business.
@@ -212,7 +216,8 @@ fn checked(
         shown.targets.extend(publication.targets.iter().filter(|(of, _)| *of == name).find(is_of).cloned());
         shown.named.push(sha256);
     }
-    vouch(supply, &folder, now, &mut shown).map_err(|why| not_fit(&why))?;
+    let vouched = vouch(supply, &folder, now, beacon).map_err(|why| not_fit(&why))?;
+    shown.metadata.extend(vouched);
     Ok(shown)
 }
 
@@ -228,35 +233,6 @@ fn check_versions(known: &[Metadata], new: &[Metadata]) -> Result<(), Problem> {
                 "version {} of {role} is published already; the folder is older than what is here",
                 known.version
             )));
-        }
-    }
-    Ok(())
-}
-
-/// Says with the online key that nothing newer is hidden.
-fn vouch(
-    supply: &Supply,
-    folder: &ReleaseFolder,
-    now: jiff::Timestamp,
-    shown: &mut Shown,
-) -> Result<(), String> {
-    let words = |error: noderr_releases::ReleaseError| error.to_string();
-    let root = folder.newest::<Root>("root").map_err(words)?.ok_or("there is no root")?;
-    let keys = supply.online.load();
-    let is_named = |key: &FileKey, role: &str| {
-        root.says().roles.get(role).is_some_and(|keys| keys.keyids.contains(&key.public().id()))
-    };
-    let online = keys.iter().find(|key| is_named(key, "snapshot") && is_named(key, "timestamp"));
-    let online = online.ok_or(
-        "the root names another online key than this control plane's: see `noderrctl release online-key`",
-    )?;
-    // Numbers go with the clock, so that a control plane from a backup says nothing that boxes have seen before.
-    let at_least = u64::try_from(now.as_second()).unwrap_or_default();
-    refresh_online_from(at_least, folder, now, online, online).map_err(words)?;
-    for role in ["snapshot", "timestamp"] {
-        if let Some((version, body)) = folder.newest_bytes(role).map_err(words)? {
-            let version = i64::try_from(version).map_err(|error| error.to_string())?;
-            shown.metadata.push(Metadata { role: role.to_owned(), version, body });
         }
     }
     Ok(())

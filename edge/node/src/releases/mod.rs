@@ -19,7 +19,7 @@ use report::{Reporter, Stages};
 use source::By;
 use std::sync::Arc;
 use std::time::Duration;
-use stick::{Port, Stick};
+use stick::{Port, Stick, offers};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -207,10 +207,15 @@ impl Work {
         stick: &Stick,
         mut wanted: Vec<ReleaseName>,
     ) -> Vec<ReleaseName> {
+        let Some(beacon) = stick.beacon().await else { return wanted };
+        if !round.names_beacon(&beacon) {
+            tracing::warn!("what the stick offers is not what the control plane has signed");
+            return wanted;
+        }
         let held = store_in(&self.shared.data, self.shared.config.releases.store_limits()).held();
         let held: Vec<_> = held.iter().map(|held| held.release().clone()).collect();
         let words = self.shared.config.releases.words();
-        let offers = stick.offers((self.releases.tier, &words), (&wanted, &held)).await;
+        let offers = offers(&beacon, (self.releases.tier, &words), (&wanted, &held));
         for offered in offers {
             let both = [wanted.clone(), vec![offered.clone()]].concat();
             let mut stages = looking(&both);

@@ -64,23 +64,23 @@ impl Port {
 }
 
 impl Stick {
-    /// Releases that the stick offers to a node of this tier, newer than those that the node should hold or holds: whoever puts
-    /// a stick in leads no box back.
-    pub(super) async fn offers(
-        &self,
-        (tier, words): (Option<Tier>, &[String]),
-        (wanted, held): (&[ReleaseName], &[ReleaseName]),
-    ) -> Vec<ReleaseName> {
-        let offered = self.beacon().await.map(|beacon| beacon.wanted(tier, words)).unwrap_or_default();
-        newer(wanted, held, offered)
+    /// What the stick says of channels, as it lies there.
+    pub(super) async fn beacon(&self) -> Option<Vec<u8>> {
+        self.folder.read(BEACON.into(), MAX_BEACON as u64).await.ok()
     }
+}
 
-    async fn beacon(&self) -> Option<Beacon> {
-        let beacon = self.folder.read(BEACON.into(), MAX_BEACON as u64).await.ok()?;
-        Beacon::read(&beacon)
-            .inspect_err(|error| tracing::warn!(%error, "the stick does not say what should be held"))
-            .ok()
-    }
+/// Releases that a beacon offers to a node, newer than those that the node should hold or holds: whoever puts a stick in leads no
+/// box back.
+pub(super) fn offers(
+    beacon: &[u8],
+    (tier, words): (Option<Tier>, &[String]),
+    (wanted, held): (&[ReleaseName], &[ReleaseName]),
+) -> Vec<ReleaseName> {
+    let beacon = Beacon::read(beacon)
+        .inspect_err(|error| tracing::warn!(%error, "the stick does not say what should be held"));
+    let offered = beacon.map(|beacon| beacon.wanted(tier, words)).unwrap_or_default();
+    newer(wanted, held, offered)
 }
 
 fn newer(wanted: &[ReleaseName], held: &[ReleaseName], offered: Vec<ReleaseName>) -> Vec<ReleaseName> {

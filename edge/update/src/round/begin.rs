@@ -121,6 +121,11 @@ impl Round {
         (self.clock)()
     }
 
+    /// Whether whoever vouches for the metadata vouches for this beacon too.
+    pub fn names_beacon(&self, bytes: &[u8]) -> bool {
+        self.trust.names_beacon(bytes)
+    }
+
     /// Learns what the metadata says of all that is wanted, and keeps it: the box goes by it while nobody can be asked.
     pub async fn learn(&mut self, wanted: &[ReleaseName]) -> Result<(), Setback> {
         for release in wanted {

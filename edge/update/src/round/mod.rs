@@ -11,13 +11,13 @@ use crate::known::Known;
 use crate::machine::{Event, Stage};
 use crate::places::{Failed, Place, in_background, place_in, places_of};
 use crate::plan::Planning;
-use crate::policy::fits;
+use crate::policy::{fits, lacks, meets};
 use crate::purse::{Purse, cost_of};
 use crate::setback::Setback;
 use crate::settings::{Clock, Settings, Watch};
 use crate::stick::StickFolder;
 use crate::store::{Gap, Signed, Store, StoreError};
-use crate::trust::Trust;
+use crate::trust::{Target, Trust};
 use crate::way::OnTheWay;
 use noderr_archive::check_builder;
 use noderr_part::Folder;
@@ -75,6 +75,23 @@ impl Round {
 
     /// Finds out what a release is, whether it is for this box, and whether it is here already.
     async fn look(&mut self, release: &ReleaseName, way: &mut OnTheWay) -> Result<Event, Setback> {
+        let (target, signed) = self.named(release).await?;
+        fits(&signed.manifest, &self.settings.this)?;
+        self.meets_requirements(&signed).await?;
+        self.epochs.allow(&signed.manifest)?;
+        if let Some(wrong) = self.known.wrong(&signed.key(), &self.builders.0) {
+            return Err(wrong);
+        }
+        if self.is_here(&signed).await? {
+            self.epochs.raise(&signed.manifest).await?;
+            return Ok(Event::Found);
+        }
+        (way.target, way.signed) = (Some(target), Some(signed));
+        Ok(Event::Named)
+    }
+
+    /// What the metadata says that a release is, built by one who may.
+    async fn named(&mut self, release: &ReleaseName) -> Result<(Target, Signed), Setback> {
         let target = self.trust.target(&release.to_string(), self.now()).await?;
         let bytes = self.trust.read(&target).await?;
         let malformed =
@@ -85,23 +102,36 @@ impl Round {
             return Err(malformed(format!("it is of {}", signed.manifest.release)));
         }
         check_builder(&signed.manifest, &self.builders.0).map_err(StoreError::from)?;
-        let held = self.store.held();
-        let names: Vec<_> = held.iter().map(|held| held.release().clone()).collect();
-        fits(&signed.manifest, &self.settings.this, &names)?;
-        self.epochs.allow(&signed.manifest)?;
+        Ok((target, signed))
+    }
+
+    /// Whether all of it lies in the store, whole.
+    async fn is_here(&self, signed: &Signed) -> Result<bool, Setback> {
         let key = signed.key();
-        if let Some(wrong) = self.known.wrong(&key, &self.builders.0) {
-            return Err(wrong);
-        }
-        if let Some(held) = held.into_iter().find(|held| held.signed.key() == key) {
-            let known = self.known.clone();
-            if in_background(move || Ok(known.check(&held))).await? {
-                self.epochs.raise(&signed.manifest).await?;
-                return Ok(Event::Found);
+        let Some(held) = self.store.held().into_iter().find(|held| held.signed.key() == key) else {
+            return Ok(false);
+        };
+        let known = self.known.clone();
+        in_background(move || Ok(known.check(&held))).await
+    }
+
+    /// Refuses what requires a release that is not held. What lies in the store is held if the metadata says so too.
+    async fn meets_requirements(&mut self, signed: &Signed) -> Result<(), Setback> {
+        for one in &signed.manifest.requires {
+            let stored = self.store.held().into_iter().map(|held| held.release().clone());
+            let mut is_met = false;
+            for name in stored.filter(|name| meets(one, name)) {
+                is_met |= match self.named(&name).await {
+                    Ok((_, required)) => self.is_here(&required).await?,
+                    Err(Setback::Refused { .. }) => false,
+                    Err(passing) => return Err(passing),
+                };
+            }
+            if !is_met {
+                return Err(lacks(&signed.manifest, one));
             }
         }
-        (way.target, way.signed) = (Some(target), Some(signed));
-        Ok(Event::Named)
+        Ok(())
     }
 
     /// Gets the index, takes what the box has already, and finds out what the rest costs.

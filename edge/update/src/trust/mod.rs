@@ -14,7 +14,9 @@ use floor::Keeper;
 use guard::Guard;
 use kept::{Failure, Kept};
 use last_word::LastWord;
+use serde::Deserialize;
 use sigstore_tuf::{TargetFile, TrustedMetadataSet, Updater, UpdaterConfig};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -148,6 +150,14 @@ impl Trust {
         Ok(self.updater.download_target(&target.file, &target.name).await?)
     }
 
+    /// Whether these bytes are the beacon of the newest timestamp, after a [`refresh`](Self::refresh).
+    pub(crate) fn names_beacon(&self, bytes: &[u8]) -> bool {
+        let timestamp = fs::read(self.folder.join("timestamp.json")).ok().filter(|_| self.refreshed);
+        let named = timestamp.and_then(|timestamp| serde_json::from_slice::<WithBeacon>(&timestamp).ok());
+        let file = named.and_then(|named| named.signed.beacon);
+        file.is_some_and(|file| Target { name: String::new(), file }.is(bytes))
+    }
+
     /// The version of the newest root.
     pub fn root_version(&self) -> u64 {
         self.updater.trusted().root().version
@@ -156,6 +166,17 @@ impl Trust {
     fn on_disk(&self) -> Result<(), TrustError> {
         self.failure.first().map_or(Ok(()), |error| Err(TrustError::Disk(error)))
     }
+}
+
+/// What a timestamp says beside what the TUF client reads of it.
+#[derive(Deserialize)]
+struct WithBeacon {
+    signed: SaysBeacon,
+}
+
+#[derive(Deserialize)]
+struct SaysBeacon {
+    beacon: Option<TargetFile>,
 }
 
 /// Whether these bytes are a root that enough of its own keys have signed.

@@ -117,6 +117,18 @@ async fn a_release_that_requires_what_there_is_not_is_left_alone() -> anyhow::Re
     assert_eq!(refused(&this.bring("os/generic/1.0.1").await?)?, ReleaseRefusal::Requires);
     assert!(handout.asked().is_empty(), "something was fetched for it");
     handout.release("models/extra/1.2.0", &noise(50_000, 3))?;
+    // What another network has released under the name is not what is required, although it lies in the store.
+    let place = tempfile::tempdir()?;
+    let foreign = Handout::start(&place.path().join("server")).await?;
+    let other = Bringer::new(&place.path().join("box"), &foreign)?;
+    foreign.release("models/extra/1.2.0", &noise(50_000, 66))?;
+    assert_eq!(other.bring("models/extra/1.2.0").await?.stage, Stage::Held);
+    let held = this.data.root().join("releases");
+    std::fs::create_dir_all(&held)?;
+    let foreign = other.data.root().join("releases/held");
+    let copied = std::process::Command::new("cp").arg("-r").args([&foreign, &held]).status()?;
+    ensure!(copied.success());
+    assert_eq!(refused(&this.bring("os/generic/1.0.1").await?)?, ReleaseRefusal::Requires);
     assert_eq!(this.bring("models/extra/1.2.0").await?.stage, Stage::Held);
     assert_eq!(this.bring("os/generic/1.0.1").await?.stage, Stage::Held);
     Ok(())

@@ -7,6 +7,7 @@ use noderr_hil::manager::noise;
 use noderr_hil::{BoxOptions, Bringer, Handout, LabOptions, LinkQuality, SOON};
 use noderr_protocol::release::ReleaseRefusal;
 use noderr_update::Stage;
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -84,16 +85,26 @@ async fn the_last_word_itself_is_checked_from_the_root_that_the_box_was_given() 
     ensure!(copied.success());
     this.restart();
     ensure!(!this.holds_alone(RELEASE).await?, "a box believes another network");
-    // One word that somebody has changed is not believed either.
-    let (_place, handout, mut this) = world().await?;
-    handout.release(RELEASE, &noise(300_000, 1))?;
-    assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held);
-    let word = this.data.root().join("releases/trust/last-word.json");
-    let text = fs::read_to_string(&word)?;
-    ensure!(text.contains("1.0.0"), "{text}");
-    fs::write(&word, text.replace("1.0.0", "1.0.1"))?;
-    this.restart();
-    ensure!(!this.holds_alone(RELEASE).await?, "a word is believed that no key has signed");
+    // Nor is a word that somebody has changed, although it names the release as before.
+    for role in ["timestamp.json", "snapshot.json", "targets.json", "os-"] {
+        let (_place, handout, mut this) = world().await?;
+        handout.release(RELEASE, &noise(300_000, 1))?;
+        assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held);
+        this.restart();
+        ensure!(this.holds_alone(RELEASE).await?);
+        let word = this.data.root().join("releases/trust/last-word.json");
+        let mut words: Value = serde_json::from_slice(&fs::read(&word)?)?;
+        let files = words["files"].as_object_mut().context("the files")?;
+        let (_, text) = files.iter_mut().find(|(name, _)| name.starts_with(role)).context("the role")?;
+        let says = text.as_str().context("a text")?;
+        // It would end ten years later.
+        let year = says.split("\"expires\":\"").nth(1).and_then(|rest| rest.get(..4)).context("a year")?;
+        let later = format!("\"expires\":\"{}", year.parse::<u32>()? + 10);
+        *text = says.replace(&format!("\"expires\":\"{year}"), &later).into();
+        fs::write(&word, serde_json::to_vec(&words)?)?;
+        this.restart();
+        ensure!(!this.holds_alone(RELEASE).await?, "a word of {role} is believed that no key has signed");
+    }
     Ok(())
 }
 

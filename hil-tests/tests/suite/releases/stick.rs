@@ -47,11 +47,22 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     let said = publisher.ctl(&["release", "stick", &folder, &stick("new")]).await?;
     ensure!(said.contains("holds os/generic/1.1.0; boxes take it until"), "{said}");
 
-    // A stick whose beacon names what no key has signed moves nothing, neither now nor for the stick that comes after it.
-    lie(Path::new(&stick("old")), &port)?;
-    logged(&rig, "what the stick offers is not taken").await?;
-    rig.release_is("os/generic/1.0.0", "held", SOON).await?;
-    fs::remove_dir_all(&port)?;
+    // A stick whose beacon somebody has changed moves nothing, neither now nor for the stick that comes after it: not to what no key
+    // has signed, and not to what is signed, lies there, and is in no channel.
+    let unwanted =
+        manager.folder.object(&manager.release("os/generic/1.2.0", &noise(500_000, 3))?.archive.sha256);
+    manager.publish(publisher).await?;
+    publisher.ctl(&["release", "stick", &folder, &stick("new")]).await?;
+    fs::copy(
+        &unwanted,
+        Path::new(&stick("new")).join("objects").join(unwanted.file_name().context("a name")?),
+    )?;
+    for (times, named) in [(1, "999.0.0"), (2, "1.2.0")] {
+        lie(Path::new(&stick("new")), &port, named)?;
+        logged(&rig, "what the stick offers is not what the control plane has signed", times).await?;
+        rig.release_is("os/generic/1.0.0", "held", SOON).await?;
+        fs::remove_dir_all(&port)?;
+    }
 
     // Plugged in while the box runs.
     fs::rename(stick("new"), &port)?;
@@ -60,7 +71,7 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     // Another one, on which all is older, leads the box nowhere.
     fs::rename(&port, stick("new"))?;
     fs::rename(stick("old"), &port)?;
-    logged(&rig, "the stick is of no use").await?;
+    logged(&rig, "the stick is of no use", 1).await?;
     rig.release_is("os/generic/1.1.0", "held", SOON).await?;
     // Nor does a start.
     rig.shut_down().await?;
@@ -86,18 +97,21 @@ async fn activated(network: &Network, release: &str) -> anyhow::Result<()> {
     .await
 }
 
-/// Waits until the node has looked at a stick and said so in its log.
-async fn logged(rig: &ProcessRig, words: &str) -> anyhow::Result<()> {
+/// Waits until the node has looked at a stick and said so in its log, so many times.
+async fn logged(rig: &ProcessRig, words: &str, times: usize) -> anyhow::Result<()> {
     let log = rig.log();
-    until(words, SOON, || async { Ok(fs::read_to_string(&log)?.contains(words).then_some(())) }).await
+    until(words, SOON, || async {
+        Ok((fs::read_to_string(&log)?.matches(words).count() >= times).then_some(()))
+    })
+    .await
 }
 
-/// A copy of a stick whose beacon names a release of the far future.
-fn lie(stick: &Path, port: &Path) -> anyhow::Result<()> {
+/// A copy of a stick whose beacon names another version.
+fn lie(stick: &Path, port: &Path, version: &str) -> anyhow::Result<()> {
     let copied = Command::new("cp").arg("-r").args([stick, port]).status()?;
     ensure!(copied.success());
     let beacon = fs::read_to_string(port.join("beacon.json"))?;
-    Ok(fs::write(port.join("beacon.json"), beacon.replace("1.0.0", "999.0.0"))?)
+    Ok(fs::write(port.join("beacon.json"), beacon.replace("1.1.0", version))?)
 }
 
 #[tokio::test]
