@@ -11,12 +11,13 @@ use futures_util::stream;
 use jiff::Timestamp;
 use noderr_part::Folder;
 use noderr_protocol::HexDigest;
-use noderr_protocol::release::{Manifest, ReleaseName, Tier};
+use noderr_protocol::release::{Builders, Manifest, ReleaseName, Tier};
 use noderr_releases::{FileKey, ReleaseKey as _, refresh_online};
 use noderr_update::{
     Allowance, Known, LastWord, Reach, Round, Settings, Source, Stage, StickFolder, StoreLimits, ThisBox,
     Watch, store_in,
 };
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -320,11 +321,18 @@ impl Bringer {
         self.known = Known::default();
     }
 
+    /// Who may build, as the box has heard last.
+    fn builders(&self) -> anyhow::Result<Builders> {
+        let word = fs::read(self.data.root().join("releases/trust/last-word.json"))?;
+        let word: Value = serde_json::from_slice(&word)?;
+        Ok(serde_json::from_str(word["files"]["builders.json"].as_str().context("the builders")?)?)
+    }
+
     /// The bytes that the box holds of a release, read as a consumer reads them.
     pub fn held(&self, release: &str) -> anyhow::Result<Vec<u8>> {
         let held =
             store_in(&self.data, self.settings.store).find(&release.parse()?).context("it is not held")?;
-        let artefact = held.open()?;
+        let artefact = held.open(&self.builders()?)?;
         let mut bytes = Vec::new();
         io::Read::read_to_end(&mut artefact.file(), &mut bytes)?;
         Ok(bytes)

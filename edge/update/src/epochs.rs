@@ -29,7 +29,7 @@ impl Epochs {
     /// for the disk.
     pub(crate) async fn open(data: Arc<Folder>, store: &Store) -> Result<Self, Setback> {
         let mut epochs = Self { greatest: data.read_or_default(), data };
-        for held in store.held() {
+        for held in store.stored() {
             epochs.raise(&held.signed.manifest).await?;
         }
         Ok(epochs)

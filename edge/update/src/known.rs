@@ -1,9 +1,10 @@
 //! What was found out of releases since the node has started, so that no byte is read or fetched again to learn the same.
 
 use crate::setback::Setback;
-use crate::store::{Held, Store};
+use crate::store::{Store, Stored};
 use noderr_protocol::release::{Builders, ReleaseName};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What was found out of releases since the node has started, by the hashes of their manifests. Cheap to clone.
@@ -16,8 +17,8 @@ pub struct Known {
 
 #[derive(Debug, Default)]
 struct Found {
-    /// Read and checked to the end.
-    whole: BTreeSet<String>,
+    /// Read and checked to the end, with the builders by whom that was said.
+    whole: BTreeMap<String, Builders>,
     /// Fetched, and not what it should be, with the builders by whom that was said.
     wrong: BTreeMap<String, (Builders, Setback)>,
 }
@@ -31,37 +32,33 @@ impl Known {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it was read and checked.
-    fn is_whole(&self, key: &str) -> bool {
-        self.lock().whole.contains(key)
-    }
-
-    /// Whether every byte of what is held is what was signed: read and checked once since the start. Waits for the disk.
-    pub(crate) fn check(&self, held: &Held) -> bool {
-        let key = held.signed.key();
-        if self.is_whole(&key) {
+    /// Whether every byte of it is what was signed, and built by one of these: read and checked once since the start. Waits for the disk.
+    pub(crate) fn check(&self, stored: &Stored, builders: &Builders) -> bool {
+        let key = stored.signed.key();
+        if self.lock().whole.get(&key) == Some(builders) {
             return true;
         }
-        match held.open() {
+        match stored.open(builders) {
             Ok(_) => {
-                self.note_whole(key);
+                self.note_whole(key, builders.clone());
                 true
             }
             Err(error) => {
-                let release = held.release();
+                let release = stored.release();
                 tracing::error!(%error, %release, "what is held is damaged, and comes again where it is");
                 false
             }
         }
     }
 
-    /// The release of this name that was read and checked, by what was signed: something else may lie there under its name.
-    pub fn find(&self, store: &Store, release: &ReleaseName) -> Option<Held> {
-        store.held().into_iter().find(|held| held.release() == release && self.is_whole(&held.signed.key()))
+    /// Where the release of this name lies that was read and checked: something else may lie there under its name.
+    pub fn find(&self, store: &Store, release: &ReleaseName) -> Option<PathBuf> {
+        let mut stored = store.stored().into_iter().filter(|stored| stored.release() == release);
+        stored.find(|stored| self.lock().whole.contains_key(&stored.signed.key())).map(|stored| stored.path())
     }
 
-    pub(crate) fn note_whole(&self, key: String) {
-        self.lock().whole.insert(key);
+    pub(crate) fn note_whole(&self, key: String, builders: Builders) {
+        self.lock().whole.insert(key, builders);
     }
 
     /// Why it is not to be fetched again.

@@ -8,7 +8,10 @@
 mod account;
 mod epochs;
 mod fetch;
+mod folders;
+mod judge;
 mod known;
+mod last_word;
 mod machine;
 mod places;
 mod plan;
@@ -24,16 +27,19 @@ mod trust;
 mod way;
 
 pub use fetch::{Answer, FetchError, Fetcher, Meter, Reach};
+pub use folders::store_in;
 pub use known::Known;
+pub use last_word::LastWord;
 pub use machine::Stage;
 pub use policy::{Allowance, ThisBox};
 pub use purse::spent;
 pub use repository::Repository;
-pub use round::{LastWord, Round};
+pub use round::Round;
 pub use setback::Setback;
-pub use settings::{Clock, Settings, Source, Watch, store_in};
+pub use settings::{Clock, Settings, Source, Watch};
 pub use stick::StickFolder;
 pub use store::{
-    Coming, Gap, Held, PutError, Signed, Store, StoreError, StoreLimits, VerifiedArtefact, keep_root,
+    Checked, Coming, Gap, PutError, Signed, Store, StoreError, StoreLimits, Stored, VerifiedArtefact,
+    keep_root,
 };
 pub use trust::{Limits, Refusal, Target, Trust, TrustError};

@@ -1,16 +1,15 @@
 //! Where an archive lies: on servers that nobody has to trust, over which the boxes spread, or in a folder.
 
-use crate::fetch::{FetchError, Fetcher};
+use crate::fetch::{Beside, FetchError, Fetcher, Speed};
 use crate::setback::Setback;
-use crate::stick::{StickFolder, open};
+use crate::stick::{Opened, StickFolder};
 use crate::store::{Coming, Gap};
 use noderr_protocol::HexDigest;
 use noderr_protocol::release::ReleaseRefusal;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,8 +20,8 @@ const SAID: u64 = 64 * 1024;
 /// Where an archive lies.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    /// At an address.
-    Server(String),
+    /// At an address, of whose server the speed is known so far.
+    Server(String, Speed),
     /// In a file of a stick, at this path.
     File(StickFolder, PathBuf),
 }
@@ -54,7 +53,7 @@ pub(crate) async fn places_of(
     if !places.contains(&own) {
         places.push(own);
     }
-    places.into_iter().map(Place::Server).collect()
+    places.into_iter().map(|place| Place::Server(place, Speed::default())).collect()
 }
 
 pub(crate) fn place_in(folder: &StickFolder, archive: &HexDigest) -> Place {
@@ -107,8 +106,8 @@ impl Place {
     /// The beginning of the archive, up to the end of its index.
     pub(crate) async fn index(&self, fetcher: &Fetcher, bytes: u64) -> Result<Vec<u8>, Failed> {
         match self {
-            Self::Server(address) => {
-                let mut answer = fetcher.range(address, 0..bytes, false).await?;
+            Self::Server(address, speed) => {
+                let mut answer = fetcher.range(address, 0..bytes, (speed, Beside::Nobody)).await?;
                 let mut index = Vec::new();
                 while let Some(more) = answer.next().await? {
                     index.extend_from_slice(&more);
@@ -118,7 +117,7 @@ impl Place {
             Self::File(folder, path) => {
                 let path = path.clone();
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                Ok(folder.ask(move |root| read(&open(&root.join(path))?, 0, bytes)).await?)
+                Ok(folder.ask(move |root| Opened::new(&root.join(path))?.read(0, bytes)).await?)
             }
         }
     }
@@ -129,11 +128,11 @@ impl Place {
         fetcher: &Fetcher,
         coming: &Arc<Coming>,
         gap: &Gap,
-        of_many: bool,
+        beside: Beside,
     ) -> Result<(), Failed> {
         match self {
-            Self::Server(address) => {
-                let mut answer = fetcher.range(address, gap.bytes.clone(), of_many).await?;
+            Self::Server(address, speed) => {
+                let mut answer = fetcher.range(address, gap.bytes.clone(), (speed, beside)).await?;
                 let mut waiting = Vec::new();
                 for number in gap.chunks.clone() {
                     let length = coming.packed(number);
@@ -151,10 +150,10 @@ impl Place {
             }
             Self::File(folder, path) => {
                 let (path, mut at) = (path.clone(), gap.bytes.start);
-                let file = Arc::new(folder.ask(move |root| open(&root.join(path))).await?);
+                let file = Arc::new(folder.ask(move |root| Opened::new(&root.join(path))).await?);
                 for number in gap.chunks.clone() {
                     let (file, length) = (file.clone(), coming.packed(number));
-                    let bytes = folder.ask(move |_| read(&file, at, length)).await?;
+                    let bytes = folder.ask(move |_| file.read(at, length)).await?;
                     at += bytes.len() as u64;
                     put(coming, number, bytes).await?;
                 }
@@ -162,12 +161,6 @@ impl Place {
             }
         }
     }
-}
-
-fn read(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, at)?;
-    Ok(bytes)
 }
 
 async fn put(coming: &Arc<Coming>, number: usize, packed: Vec<u8>) -> Result<(), Failed> {

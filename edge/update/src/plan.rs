@@ -1,8 +1,9 @@
 //! What a release takes before it is begun: what must go for it, what the box has of it, what the rest is. Nothing is changed on
 //! the disk until that is known and allowed.
 
+use crate::round::Mandated;
 use crate::setback::Setback;
-use crate::store::{Coming, Held, Signed, Store, lacking};
+use crate::store::{Coming, Signed, Store, Stored, lacking};
 use noderr_part::Disk;
 use noderr_protocol::release::ReleaseName;
 use std::path::Path;
@@ -24,8 +25,8 @@ pub(crate) struct Planning {
 pub(crate) struct Plan {
     from: Planning,
     /// What must go.
-    gone: Vec<Held>,
-    seeds: Vec<Held>,
+    gone: Vec<Stored>,
+    seeds: Vec<Stored>,
     /// Requests for what is lacking.
     pub(crate) requests: usize,
     /// Bytes that are lacking, as they travel.
@@ -35,8 +36,8 @@ pub(crate) struct Plan {
 impl Planning {
     pub(crate) fn plan(self) -> Result<Plan, Setback> {
         let gone = self.store.plan(&self.signed, &self.wanted)?;
-        let goes = |held: &Held| gone.iter().any(|gone| gone.release() == held.release());
-        let of_series = self.store.held().into_iter().filter(|held| held.is_of_series(&self.signed));
+        let goes = |held: &Stored| gone.iter().any(|gone| gone.release() == held.release());
+        let of_series = self.store.stored().into_iter().filter(|held| held.is_of_series(&self.signed));
         let seeds: Vec<_> = of_series.filter(|held| !goes(held)).take(SEEDS).collect();
         let begun = self.store.begun(&self.signed);
         let (requests, bytes) = lacking(&self.signed, &self.index, begun.as_deref(), &seeds)?;
@@ -47,23 +48,28 @@ impl Planning {
 impl Plan {
     /// Makes room, begins the artefact or goes on with it, and takes what the box has of it. Nothing that is held goes for a
     /// release that the disk of this folder has no room for.
-    pub(crate) fn begin(self, disk: &Path) -> Result<Coming, Setback> {
-        let Planning { store, signed, index, wanted } = self.from;
-        store.tidy(&signed, &wanted)?;
-        let given_back: u64 = self.gone.iter().map(Held::bytes).sum();
-        let needs = if store.begun(&signed).is_some() { 0 } else { signed.manifest.content.bytes };
-        let free = Disk::of(disk).map_or(u64::MAX, |disk| disk.free);
-        let room = free.saturating_add(given_back).saturating_sub(MARGIN);
-        if needs > room {
-            return Err(Setback::Passing(format!(
-                "the disk is full: it takes {needs} bytes, and {room} are free"
-            )));
-        }
-        self.gone.iter().try_for_each(|held| store.forget(held))?;
-        let coming = store.begin(signed, &index)?;
-        for seed in self.seeds.iter().take_while(|_| !coming.gaps().is_empty()) {
+    pub(crate) fn begin(self, disk: &Path, mandate: &Mandated) -> Result<Coming, Setback> {
+        let Self { from, gone, seeds, .. } = self;
+        let coming = mandate.act(|| make_room(from, &gone, disk))??;
+        for seed in seeds.iter().take_while(|_| !coming.gaps().is_empty()) {
             coming.seed_from(seed)?;
         }
         Ok(coming)
     }
+}
+
+fn make_room(from: Planning, gone: &[Stored], disk: &Path) -> Result<Coming, Setback> {
+    let Planning { store, signed, index, wanted } = from;
+    store.tidy(&signed, &wanted)?;
+    let given_back: u64 = gone.iter().map(Stored::bytes).sum();
+    let needs = if store.begun(&signed).is_some() { 0 } else { signed.manifest.content.bytes };
+    let free = Disk::of(disk).map_or(u64::MAX, |disk| disk.free);
+    let room = free.saturating_add(given_back).saturating_sub(MARGIN);
+    if needs > room {
+        return Err(Setback::Passing(format!(
+            "the disk is full: it takes {needs} bytes, and {room} are free"
+        )));
+    }
+    gone.iter().try_for_each(|stored| store.forget(stored))?;
+    Ok(store.begin(signed, &index)?)
 }

@@ -4,8 +4,7 @@ use crate::fetch::Reach;
 use crate::machine::Stage;
 use crate::policy::{Allowance, ThisBox};
 use crate::stick::StickFolder;
-use crate::store::{Store, StoreLimits};
-use noderr_part::Folder;
+use crate::store::StoreLimits;
 use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -50,9 +49,4 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub trait Watch: Send {
     /// The release is at this stage, and so many bytes were spent in this month.
     fn sees(&mut self, stage: &Stage, spent: u64);
-}
-
-/// The store of a data folder.
-pub fn store_in(data: &Folder, limits: StoreLimits) -> Store {
-    Store::open(&data.root().join("releases"), limits)
 }

@@ -5,11 +5,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -53,11 +55,10 @@ impl StickFolder {
         }
         let turn = timeout(self.patience, self.turn.clone().acquire_owned()).await.map_err(|_| overdue())?;
         let turn = turn.map_err(io::Error::other)?;
-        let (root, hangs) = (self.root.clone(), self.hangs.clone());
+        let (root, turn) = (self.root.clone(), Turn { turn: Some(turn), hangs: self.hangs.clone() });
         let answer = spawn_blocking(move || {
             let answer = work(&root);
             drop(turn);
-            hangs.store(false, Ordering::SeqCst);
             answer
         });
         match timeout(self.patience, answer).await {
@@ -74,8 +75,48 @@ impl StickFolder {
     }
 }
 
+/// A turn to ask. However it ends, the folder has answered.
+struct Turn {
+    turn: Option<OwnedSemaphorePermit>,
+    hangs: Arc<AtomicBool>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        drop(self.turn.take());
+        self.hangs.store(false, Ordering::SeqCst);
+    }
+}
+
+/// An open file of a stick. It is closed away from the thread on which everything else waits: even that may hang.
+pub(crate) struct Opened(Option<File>);
+
+impl Opened {
+    /// Opens a file of a stick.
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self(Some(open(path)?)))
+    }
+
+    /// So many bytes from a place on.
+    pub(crate) fn read(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
+        let file = self.0.as_ref().ok_or(ErrorKind::NotFound)?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let (Some(file), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            // Nobody waits for it.
+            drop(runtime.spawn_blocking(move || drop(file)));
+        }
+    }
+}
+
 /// Opens a file of a stick, which may hold links, and pipes that nobody writes to.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     let no_file = || io::Error::other("it is no file");
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {

@@ -30,10 +30,13 @@ impl Helper {
             // Nothing is said, so this waits for the end of the pipe.
             let ended =
                 (Until { pipe, deadline: Instant::now() + LONGEST_CHECK }).read_to_end(&mut Vec::new());
-            if ended.is_err() {
+            if let Err(error) = ended {
                 process.kill().map_err(failed)?;
                 process.wait().map_err(failed)?;
-                let why = "it does not reach the TPM within a minute".to_owned();
+                let why = match error.kind() {
+                    ErrorKind::TimedOut => "it does not reach the TPM within a minute".to_owned(),
+                    _ => error.to_string(),
+                };
                 return Err(TpmError::Program { program: config.program.clone(), why });
             }
         }

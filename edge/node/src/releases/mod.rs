@@ -70,6 +70,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a stick that is put in again waits after the one before: a loose contact costs no network.
 const STICK_REST: Duration = Duration::from_secs(20);
 
+/// What has come of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Somebody was asked, and nothing waits.
+    Settled,
+    /// To be tried again soon, whatever is held meanwhile.
+    Open,
+}
+
 /// What is to be done about one wish.
 struct Work {
     shared: Shared,
@@ -90,11 +99,11 @@ async fn keep_at_it(work: Arc<Work>, port: Arc<Port>, given_up: CancellationToke
         let round =
             spawn_blocking(move || Handle::current().block_on(token.run_until_cancelled(round.round(with))));
         let pause = match round.await {
-            Ok(Some(stages)) if !stages.iter().any(|(_, stage)| matches!(stage, Stage::Waiting(_))) => {
+            Ok(Some(Outcome::Settled)) => {
                 soon.reset();
                 jittered(look_every)
             }
-            Ok(Some(_)) => soon.pause().min(look_every),
+            Ok(Some(Outcome::Open)) => soon.pause().min(look_every),
             Ok(None) => return,
             Err(error) => {
                 tracing::error!(%error, "a round over the releases has ended before its end");
@@ -159,29 +168,23 @@ impl Work {
     }
 
     /// One round over everything that is wanted.
-    async fn round(&self, stick: Option<Stick>) -> Stages {
+    async fn round(&self, stick: Option<Stick>) -> Outcome {
         let asked = self.alone.wanted(&self.shared, self.releases.tier).await;
         let mut wanted = asked.unwrap_or_else(|| self.told());
         if wanted.is_empty() && stick.is_none() {
             self.reporter.show(&Vec::new(), self.reporter.spent(), None);
-            return Vec::new();
+            return Outcome::Settled;
         }
         let (mut round, by) =
             match source::begin(&self.shared, self.releases.tier, stick.as_ref(), &wanted).await {
                 Ok(begun) => begun,
                 Err(setback) => {
-                    let mut stages = looking(&wanted);
                     let stopped = Stage::stopped(setback);
-                    let mut word = source::last_word(&self.shared, self.releases.tier).await;
-                    for (release, stage) in &mut stages {
-                        let is_held = match &mut word {
-                            Some(word) => word.is_held(release).await,
-                            None => false,
-                        };
-                        *stage = if is_held { Stage::Held } else { stopped.clone() };
-                    }
+                    let mut stages: Stages =
+                        wanted.into_iter().map(|release| (release, stopped.clone())).collect();
+                    self.hold_by_last_word(&mut stages, |_| true).await;
                     self.reporter.show(&stages, self.reporter.spent(), report::why(&stopped));
-                    return stages;
+                    return Outcome::Open;
                 }
             };
         if let Some(stick) = stick.filter(|_| by == By::Stick && self.alone.is_so(&self.shared)) {
@@ -196,7 +199,24 @@ impl Work {
                 tracing::warn!(%release, why = %refused.why.name(), detail = &*refused.detail, "a release is not taken");
             }
         }
-        stages
+        let waits = |stage: &Stage| matches!(stage, Stage::Waiting(_));
+        if !stages.iter().any(|(_, stage)| waits(stage)) {
+            return Outcome::Settled;
+        }
+        // While one came, nobody could be asked about another any more.
+        self.hold_by_last_word(&mut stages, waits).await;
+        self.reporter.show(&stages, self.reporter.spent(), None);
+        Outcome::Open
+    }
+
+    /// What cannot be asked about is held if the last word of the release keys says so.
+    async fn hold_by_last_word(&self, stages: &mut Stages, is_asked: impl Fn(&Stage) -> bool) {
+        let Some(mut word) = source::last_word(&self.shared, self.releases.tier).await else { return };
+        for (release, stage) in stages.iter_mut().filter(|(_, stage)| is_asked(stage)) {
+            if word.is_held(release).await {
+                *stage = Stage::Held;
+            }
+        }
     }
 
     /// What the node should hold beside what a stick offers: an offer counts once it is held, and until then nothing that is
@@ -212,7 +232,7 @@ impl Work {
             tracing::warn!("what the stick offers is not what the control plane has signed");
             return wanted;
         }
-        let held = store_in(&self.shared.data, self.shared.config.releases.store_limits()).held();
+        let held = store_in(&self.shared.data, self.shared.config.releases.store_limits()).stored();
         let held: Vec<_> = held.iter().map(|held| held.release().clone()).collect();
         let words = self.shared.config.releases.words();
         let offers = offers(&beacon, (self.releases.tier, &words), (&wanted, &held));

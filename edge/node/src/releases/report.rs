@@ -114,7 +114,6 @@ impl Reporter {
             let (state, detail) = in_words(&stage.state());
             let path =
                 matches!(stage, Stage::Held).then(|| self.shared.known.find(&store, release)).flatten();
-            let path = path.map(|held| held.path());
             ReleaseShown { release: release.to_string(), state, detail, path }
         });
         let shown = shown.collect();

@@ -2,14 +2,12 @@
 //! trusted no more than what a server sends, and a stick that does not answer is no stick.
 
 use crate::shared::Shared;
-use noderr_protocol::release::{Beacon, MAX_BEACON, MOST_RELEASES, ReleaseName, Tier};
+use noderr_protocol::release::{BEACON_FILE, Beacon, MAX_BEACON, MOST_RELEASES, ReleaseName, Tier};
 use noderr_update::StickFolder;
 use std::fs;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// The file that says what a stick offers.
-const BEACON: &str = "beacon.json";
 /// How often to look whether a stick was put in.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The longest timestamp that makes a folder a stick.
@@ -42,7 +40,7 @@ impl Port {
     pub(super) async fn stick(&self) -> Option<Stick> {
         let folder = self.0.clone()?;
         let timestamp = folder.read("metadata/timestamp.json".into(), LONGEST_MARK).await.ok()?;
-        let beacon = folder.ask(|root| fs::symlink_metadata(root.join(BEACON))).await;
+        let beacon = folder.ask(|root| fs::symlink_metadata(root.join(BEACON_FILE))).await;
         let beacon = beacon.ok().and_then(|beacon| Some((beacon.len(), beacon.modified().ok()?)));
         Some(Stick { folder, mark: Mark { timestamp, beacon } })
     }
@@ -66,7 +64,7 @@ impl Port {
 impl Stick {
     /// What the stick says of channels, as it lies there.
     pub(super) async fn beacon(&self) -> Option<Vec<u8>> {
-        self.folder.read(BEACON.into(), MAX_BEACON as u64).await.ok()
+        self.folder.read(BEACON_FILE.into(), MAX_BEACON as u64).await.ok()
     }
 }
 

@@ -5,10 +5,12 @@ mod error;
 mod line;
 mod meter;
 mod reach;
+mod speed;
 
 pub use error::FetchError;
 pub use meter::Meter;
 pub use reach::Reach;
+pub(crate) use speed::{Beside, Speed};
 
 use http_body_util::BodyExt as _;
 use hyper::Response;
@@ -20,14 +22,7 @@ use rustls::ClientConfig;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
-
-/// The time over which the speed of a server is looked at.
-const SPELL: Duration = Duration::from_secs(60);
-/// The slowest server that is put up with, in bytes a second: half of the slowest line that a box may have.
-const SLOWEST: u64 = 2000;
-/// The slowest server that is put up with while there are others to ask.
-const SLOWEST_OF_MANY: u64 = 32_000;
+use tokio::time::{Instant, timeout};
 
 /// Asks servers for bytes, over one connection for as long as it is one server. Cheap to clone.
 #[derive(Clone)]
@@ -43,34 +38,10 @@ pub struct Answer<'a> {
     fetcher: &'a Fetcher,
     address: Address,
     response: Response<Incoming>,
-    spell: Spell,
+    speed: Speed,
     line: Option<Line>,
     left: u64,
     bound: u64,
-}
-
-/// A time in which so much must come: whoever sends a little now and then is slow too, however much was asked for.
-#[derive(Debug)]
-struct Spell {
-    least: u64,
-    due: u64,
-    ends: Instant,
-}
-
-impl Spell {
-    fn begin(bytes_per_s: u64, now: Instant) -> Self {
-        let least = bytes_per_s * SPELL.as_secs();
-        Self { least, due: least, ends: now + SPELL }
-    }
-
-    /// So much has come; and of our own will, nothing comes for a while.
-    fn come(&mut self, bytes: u64, now: Instant, rest: Duration) {
-        self.due = self.due.saturating_sub(bytes);
-        if self.due == 0 {
-            (self.due, self.ends) = (self.least, now + SPELL);
-        }
-        self.ends += rest;
-    }
 }
 
 impl Fetcher {
@@ -104,7 +75,7 @@ impl Fetcher {
 
     /// All bytes at an address, `bound` at most.
     pub async fn all(&self, address: &str, bound: u64) -> Result<Vec<u8>, FetchError> {
-        let mut answer = self.ask(address, None, bound).await?;
+        let mut answer = self.ask(address, None, bound, Speed::default()).await?;
         let mut all = Vec::new();
         while let Some(bytes) = answer.next().await? {
             all.extend_from_slice(&bytes);
@@ -112,19 +83,16 @@ impl Fetcher {
         Ok(all)
     }
 
-    /// The bytes of a range, as they come. A server that is one of many must be faster.
-    pub async fn range(
+    /// The bytes of a range, as they come, from a server of which `speed` is known so far.
+    pub(crate) async fn range(
         &self,
         address: &str,
         range: Range<u64>,
-        of_many: bool,
+        (speed, beside): (&Speed, Beside),
     ) -> Result<Answer<'_>, FetchError> {
         let bound = range.end.saturating_sub(range.start);
-        let mut answer = self.ask(address, Some(range), bound).await?;
-        if of_many {
-            answer.spell = Spell::begin(SLOWEST_OF_MANY, Instant::now());
-        }
-        Ok(answer)
+        speed.asked(beside);
+        self.ask(address, Some(range), bound, speed.clone()).await
     }
 
     async fn ask(
@@ -132,7 +100,9 @@ impl Fetcher {
         address: &str,
         range: Option<Range<u64>>,
         bound: u64,
+        speed: Speed,
     ) -> Result<Answer<'_>, FetchError> {
+        let began = Instant::now();
         let address = Address::of(address)?;
         let kept = self.slot().take().filter(|line| line.leads_to(&address));
         let asked = match kept {
@@ -151,8 +121,8 @@ impl Fetcher {
         let said = response.headers().get(CONTENT_LENGTH);
         let said = said.and_then(|said| said.to_str().ok()?.parse::<u64>().ok());
         let left = if range.is_some() { bound } else { said.unwrap_or(bound) };
-        let spell = Spell::begin(SLOWEST, Instant::now());
-        let answer = Answer { fetcher: self, address, response, spell, line: Some(line), left, bound };
+        speed.waited(began.elapsed(), 0);
+        let answer = Answer { fetcher: self, address, response, speed, line: Some(line), left, bound };
         answer.check(range.as_ref())?;
         if said.is_some_and(|said| said > bound) {
             return Err(answer.too_long());
@@ -189,10 +159,11 @@ impl Answer<'_> {
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
-            let soon = self.spell.ends.min(Instant::now() + SILENCE);
-            let Ok(frame) = timeout_at(soon, self.response.body_mut().frame()).await else {
+            let (asked, patience) = (Instant::now(), self.speed.left().min(SILENCE));
+            let Ok(frame) = timeout(patience, self.response.body_mut().frame()).await else {
                 return Err(FetchError::TooSlow(self.address.text.clone()));
             };
+            let waited = asked.elapsed();
             let Some(frame) = frame else { return self.end() };
             let frame = frame.map_err(|error| FetchError::Unreachable {
                 address: self.address.text.clone(),
@@ -201,10 +172,9 @@ impl Answer<'_> {
             let Ok(bytes) = frame.into_data() else { continue };
             let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return Err(self.too_long()) };
             self.left = left;
-            let (come, now) = (bytes.len() as u64, Instant::now());
-            let rest = self.rest_after(come, now);
-            self.spell.come(come, now, rest);
-            tokio::time::sleep(rest).await;
+            let come = bytes.len() as u64;
+            self.speed.waited(waited, come);
+            tokio::time::sleep(self.rest_after(come, Instant::now())).await;
             return Ok(Some(bytes));
         }
     }
@@ -227,25 +197,5 @@ impl Answer<'_> {
 
     fn too_long(&self) -> FetchError {
         FetchError::TooLong { address: self.address.text.clone(), bound: self.bound }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_little_now_and_then_is_not_enough_and_our_own_rest_does_not_count() {
-        let now = Instant::now();
-        let mut spell = Spell::begin(2000, now);
-        let later = |seconds| now + Duration::from_secs(seconds);
-        for second in 1..60 {
-            spell.come(100, later(second), Duration::ZERO);
-        }
-        assert_eq!(spell.ends, later(60), "a dribble has bought time");
-        spell.come(120_000, later(59), Duration::ZERO);
-        assert_eq!(spell.ends, later(119), "who is fast enough is waited for");
-        spell.come(1, later(60), Duration::from_secs(30));
-        assert_eq!(spell.ends, later(149), "the box's own pace is held against the server");
     }
 }

@@ -2,27 +2,24 @@
 //! long as the round does.
 
 mod begin;
+mod mandate;
 
-pub use begin::LastWord;
+pub(crate) use mandate::Copy as Mandated;
 
-use crate::epochs::Epochs;
-use crate::fetch::Fetcher;
-use crate::known::Known;
+use crate::fetch::{Beside, Fetcher};
+use crate::judge::{Judge, Verdict};
 use crate::machine::{Event, Stage};
 use crate::places::{Failed, Place, in_background, place_in, places_of};
 use crate::plan::Planning;
-use crate::policy::{fits, lacks, meets};
 use crate::purse::{Purse, cost_of};
 use crate::setback::Setback;
-use crate::settings::{Clock, Settings, Watch};
+use crate::settings::{Settings, Watch};
 use crate::stick::StickFolder;
-use crate::store::{Gap, Signed, Store, StoreError};
-use crate::trust::{Target, Trust};
+use crate::store::{Gap, Signed};
 use crate::way::OnTheWay;
-use noderr_archive::check_builder;
+use mandate::Mandate;
 use noderr_part::Folder;
-use noderr_protocol::release::{Archive, Builders, ReleaseName, ReleaseRefusal};
-use std::io;
+use noderr_protocol::release::{Archive, ReleaseName, ReleaseRefusal};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -31,16 +28,12 @@ pub struct Round {
     settings: Settings,
     folder: Option<StickFolder>,
     fetcher: Fetcher,
-    trust: Trust,
-    store: Store,
+    judge: Judge,
     data: Arc<Folder>,
     purse: Purse,
-    epochs: Epochs,
-    clock: Clock,
-    /// Who may build, read and as it was signed.
-    builders: (Builders, Vec<u8>),
-    known: Known,
+    /// When the newest metadata was asked for last.
     refreshed: Instant,
+    mandate: Mandate,
 }
 
 impl Round {
@@ -75,62 +68,23 @@ impl Round {
 
     /// Finds out what a release is, whether it is for this box, and whether it is here already.
     async fn look(&mut self, release: &ReleaseName, way: &mut OnTheWay) -> Result<Event, Setback> {
-        let (target, signed) = self.named(release).await?;
-        fits(&signed.manifest, &self.settings.this)?;
-        self.meets_requirements(&signed).await?;
-        self.epochs.allow(&signed.manifest)?;
-        if let Some(wrong) = self.known.wrong(&signed.key(), &self.builders.0) {
-            return Err(wrong);
+        // The look that was taken while another release came may have found nobody.
+        if !self.judge.is_refreshed() {
+            self.refresh().await?;
         }
-        if self.is_here(&signed).await? {
-            self.epochs.raise(&signed.manifest).await?;
-            return Ok(Event::Found);
-        }
-        (way.target, way.signed) = (Some(target), Some(signed));
-        Ok(Event::Named)
-    }
-
-    /// What the metadata says that a release is, built by one who may.
-    async fn named(&mut self, release: &ReleaseName) -> Result<(Target, Signed), Setback> {
-        let target = self.trust.target(&release.to_string(), self.now()).await?;
-        let bytes = self.trust.read(&target).await?;
-        let malformed =
-            |error: String| Setback::refused(ReleaseRefusal::Malformed, format!("its manifest: {error}"));
-        let signed =
-            Signed::read(bytes, self.builders.0.clone()).map_err(|error| malformed(error.to_string()))?;
-        if signed.manifest.release != *release {
-            return Err(malformed(format!("it is of {}", signed.manifest.release)));
-        }
-        check_builder(&signed.manifest, &self.builders.0).map_err(StoreError::from)?;
-        Ok((target, signed))
-    }
-
-    /// Whether all of it lies in the store, whole.
-    async fn is_here(&self, signed: &Signed) -> Result<bool, Setback> {
-        let key = signed.key();
-        let Some(held) = self.store.held().into_iter().find(|held| held.signed.key() == key) else {
-            return Ok(false);
-        };
-        let known = self.known.clone();
-        in_background(move || Ok(known.check(&held))).await
-    }
-
-    /// Refuses what requires a release that is not held. What lies in the store is held if the metadata says so too.
-    async fn meets_requirements(&mut self, signed: &Signed) -> Result<(), Setback> {
-        for one in &signed.manifest.requires {
-            let stored = self.store.held().into_iter().map(|held| held.release().clone());
-            let mut is_met = false;
-            for name in stored.filter(|name| meets(one, name)) {
-                is_met |= match self.named(&name).await {
-                    Ok((_, required)) => self.is_here(&required).await?,
-                    Err(Setback::Refused { .. }) => false,
-                    Err(passing) => return Err(passing),
-                };
+        Ok(match self.judge.judge(release).await? {
+            Verdict::Held => Event::Found,
+            Verdict::Lacking(named) => {
+                let (target, signed) = *named;
+                (way.target, way.signed) = (Some(target), Some(signed));
+                Event::Named
             }
-            if !is_met {
-                return Err(lacks(&signed.manifest, one));
-            }
-        }
+        })
+    }
+
+    async fn refresh(&mut self) -> Result<(), Setback> {
+        self.judge.refresh().await?;
+        self.refreshed = Instant::now();
         Ok(())
     }
 
@@ -140,19 +94,21 @@ impl Round {
         let archive = signed.manifest.archive.clone();
         way.began = self.purse.come();
         way.ask_at(self.places(&archive).await);
-        let index = match self.store.index(&signed) {
+        let index = match self.judge.store().index(&signed) {
             Some(index) => index,
             None => self.fetch_index(archive.index_bytes, &signed, way).await?,
         };
-        let planning = Planning { store: self.store.clone(), signed, index, wanted: wanted.to_vec() };
+        let store = self.judge.store().clone();
+        let planning = Planning { store, signed, index, wanted: wanted.to_vec() };
         let plan = in_background(move || Ok(planning.plan())).await??;
         if !way.is_local() {
             self.purse.allows(cost_of(plan.requests, plan.bytes), archive.bytes)?;
         }
-        let (known, disk) = (self.known.clone(), self.data.root().to_owned());
+        let (known, disk, mandate) =
+            (self.judge.known().clone(), self.data.root().to_owned(), self.mandate.copy());
         let coming = in_background(move || {
             let _one = known.hold_store();
-            Ok(plan.begin(&disk))
+            Ok(plan.begin(&disk, &mandate))
         });
         let coming = Arc::new(coming.await??);
         let gaps = coming.gaps();
@@ -222,8 +178,8 @@ impl Round {
             self.purse.cover(asked).await?;
         }
         let before = self.purse.come();
-        let of_many = !place.is_local() && way.has_others();
-        let filled = place.fill(&self.fetcher, &coming, &gap, of_many).await;
+        let beside = if !place.is_local() && way.has_others() { Beside::Others } else { Beside::Nobody };
+        let filled = place.fill(&self.fetcher, &coming, &gap, beside).await;
         let wasted = self.purse.come() - before > 2 * asked + 64 * 1024;
         match filled {
             Ok(()) | Err(Failed::Place(_)) if wasted => {
@@ -234,7 +190,9 @@ impl Round {
             Err(Failed::Here(setback)) => return Err(setback),
             // What has come of the gap stays; a place that breaks off after something, or is slow while there are others, is asked again
             // after the others.
-            Err(Failed::Place(Setback::Passing(why))) if of_many || coming.gaps().first() != Some(&gap) => {
+            Err(Failed::Place(Setback::Passing(why)))
+                if beside == Beside::Others || coming.gaps().first() != Some(&gap) =>
+            {
                 tracing::debug!(why, "a transfer was broken off");
                 way.ask_others_first();
             }
@@ -264,7 +222,7 @@ impl Round {
             }
             refreshed => refreshed?,
         }
-        let target = self.trust.target(&release.to_string(), self.now()).await?;
+        let target = self.judge.target(release).await?;
         if Some(&target) == way.target.as_ref() {
             return Ok(());
         }
@@ -274,26 +232,26 @@ impl Round {
     /// Checks the whole, and holds it.
     async fn check(&mut self, wanted: &[ReleaseName], way: &mut OnTheWay) -> Result<Event, Setback> {
         let coming = way.coming.take().and_then(Arc::into_inner).ok_or_else(lost)?;
-        let (store, key, known) = (self.store.clone(), coming.signed().key(), self.known.clone());
+        let (store, known) = (self.judge.store().clone(), self.judge.known().clone());
         let (signed, wanted) = (coming.signed().clone(), wanted.to_vec());
-        let manifest = signed.manifest.clone();
+        let (key, manifest) = (signed.key(), signed.manifest.clone());
+        let (builders, mandate) = (self.judge.builders().clone(), self.mandate.copy());
         let held = in_background(move || {
             let _one = known.hold_store();
-            let held = coming.finish(&store);
-            if held.is_ok() {
-                store.trim(&signed, &wanted).map_err(io::Error::other)?;
-            }
-            Ok(held.map(drop))
+            let checked = match coming.check(&builders) {
+                Ok(checked) => checked,
+                Err(error) => return Ok(Err(error.into())),
+            };
+            let hold = || checked.hold(&store).and_then(|_| store.trim(&signed, &wanted));
+            Ok(mandate.act(hold).and_then(|held| held.map_err(Setback::from)))
         });
-        match held.await?.map_err(Setback::from) {
+        match held.await? {
             Ok(()) => {
-                self.known.note_whole(key);
-                self.epochs.raise(&manifest).await?;
+                self.judge.note_held(key, &manifest).await?;
                 Ok(Event::Checked)
             }
             Err(wrong @ Setback::Refused { .. }) => {
-                // It would come again, and be as wrong again.
-                self.known.note_wrong(key, self.builders.0.clone(), wrong.clone());
+                self.judge.note_wrong(key, wrong.clone());
                 Err(wrong)
             }
             Err(passing) => Err(passing),

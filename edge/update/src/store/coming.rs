@@ -2,10 +2,11 @@
 //! there, the file itself says: a start after a power cut reads it, and asks for what it lacks.
 
 use super::{
-    ARTEFACT, BUILDERS, Held, INDEX, MANIFEST, MINISIG, Signed, Store, StoreError, VerifiedArtefact, at,
-    remove, sync, write,
+    ARTEFACT, INDEX, MANIFEST, MINISIG, Signed, Store, StoreError, Stored, VerifiedArtefact, at, remove,
+    sync, write,
 };
 use noderr_archive::{Index, NotTheArtefact, NotTheChunk};
+use noderr_protocol::release::Builders;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use std::fs::{self, File};
@@ -58,11 +59,11 @@ pub(crate) fn lacking(
     signed: &Signed,
     index: &[u8],
     begun: Option<&Path>,
-    seeds: &[Held],
+    seeds: &[Stored],
 ) -> Result<(usize, u64), StoreError> {
     let index = Index::read(index, &signed.manifest.content, &signed.manifest.archive)?;
     let mut there = vec![false; index.chunks().len()];
-    let paths = begun.map(Path::to_owned).into_iter().chain(seeds.iter().map(Held::path));
+    let paths = begun.map(Path::to_owned).into_iter().chain(seeds.iter().map(Stored::path));
     for file in paths.filter_map(|path| File::open(path).ok()) {
         for piece in index.cut(BufReader::new(file)).map_while(Result::ok) {
             if let Some(number) = index.number_of(&piece) {
@@ -197,7 +198,7 @@ impl Coming {
     }
 
     /// Takes what a held release has in common with the artefact.
-    pub fn seed_from(&self, held: &Held) -> Result<(), PutError> {
+    pub fn seed_from(&self, held: &Stored) -> Result<(), PutError> {
         match File::open(held.folder.join(ARTEFACT)) {
             Ok(file) => self.seed(BufReader::new(file)),
             Err(_) => Ok(()),
@@ -234,33 +235,43 @@ impl Coming {
         Ok(())
     }
 
-    /// Checks all of it, and holds it from then on.
-    pub fn finish(self, store: &Store) -> Result<(Held, VerifiedArtefact), StoreError> {
+    /// Checks all of it: it is what was signed, and one of these builders has built it.
+    pub fn check(self, builders: &Builders) -> Result<Checked, StoreError> {
         let path = self.folder.join(ARTEFACT);
         self.file.sync_all().map_err(at(&path))?;
-        let Signed { manifest, builders, bytes } = &self.signed;
-        let builders = serde_json::to_vec(builders).map_err(|error| at(&path)(error.into()))?;
-        for (name, bytes) in
-            [(MANIFEST, &bytes[..]), (BUILDERS, &builders), (MINISIG, manifest.minisig.as_bytes())]
-        {
+        let Signed { manifest, bytes } = &self.signed;
+        for (name, bytes) in [(MANIFEST, &bytes[..]), (MINISIG, manifest.minisig.as_bytes())] {
             write(&self.folder.join(name), bytes)?;
         }
         sync(&self.folder)?;
-        let there = Held::read(&self.folder).ok_or(NotTheArtefact::Mismatched)?;
-        let checked = there.open();
+        let read = Stored::read(&self.folder).map_err(at(&self.folder))?;
+        let there = read.ok_or(NotTheArtefact::Mismatched)?;
+        let checked = there.open(builders);
         if let Err(StoreError::Artefact(NotTheArtefact::Mismatched | NotTheArtefact::NotBuilt(_))) = &checked
         {
             // Every chunk is right, and the whole is not: nothing that comes again would mend that.
             remove(&self.folder)?;
         }
-        let artefact = checked?;
-        let folder = store.held_folder().join(self.signed.key());
+        Ok(Checked { there, artefact: checked? })
+    }
+}
+
+/// An artefact that has come and was checked, and is not held yet.
+pub struct Checked {
+    there: Stored,
+    artefact: VerifiedArtefact,
+}
+
+impl Checked {
+    /// Holds it from now on.
+    pub fn hold(self, store: &Store) -> Result<(Stored, VerifiedArtefact), StoreError> {
+        let folder = store.held_folder().join(self.there.signed.key());
         fs::create_dir_all(store.held_folder()).map_err(at(&folder))?;
         // What lies there is damaged, or the same.
         remove(&folder)?;
-        fs::rename(&self.folder, &folder).map_err(at(&folder))?;
+        fs::rename(&self.there.folder, &folder).map_err(at(&folder))?;
         sync(&store.held_folder())?;
-        let artefact = artefact.moved_to(&folder);
-        Ok((Held { folder, ..there }, artefact))
+        let artefact = self.artefact.moved_to(&folder);
+        Ok((Stored { folder, ..self.there }, artefact))
     }
 }

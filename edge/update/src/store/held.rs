@@ -1,13 +1,13 @@
 //! Opening what is held: every byte is read and checked before anybody sees it.
 
-use super::{ARTEFACT, BUILDERS, Held, MANIFEST, Signed, StoreError, at};
+use super::{ARTEFACT, MANIFEST, Signed, StoreError, Stored, at};
 use noderr_archive::check_artefact;
-use noderr_protocol::release::{MAX_MANIFEST, Manifest, ReleaseName};
+use noderr_protocol::release::{Builders, MAX_MANIFEST, Manifest, ReleaseName};
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// An artefact whose bytes were read to the end and are those that were signed and built: only [`Held::open`] makes one.
+/// An artefact whose bytes were read to the end and are those that were signed and built: only [`Stored::open`] makes one.
 #[derive(Debug)]
 pub struct VerifiedArtefact {
     manifest: Manifest,
@@ -37,16 +37,21 @@ impl VerifiedArtefact {
     }
 }
 
-impl Held {
-    /// What lies in a folder, if it is a release.
-    pub(super) fn read(folder: &Path) -> Option<Self> {
-        let bytes = small(&folder.join(MANIFEST)).ok()?;
-        let builders = serde_json::from_slice(&small(&folder.join(BUILDERS)).ok()?).ok()?;
-        let signed = Signed::read(bytes, builders).ok()?;
-        let since = fs::metadata(folder.join(MANIFEST)).and_then(|file| file.modified()).ok()?;
+impl Stored {
+    /// What lies in a folder, if it is a release. What the disk cannot read now may be one.
+    pub(super) fn read(folder: &Path) -> io::Result<Option<Self>> {
+        let place = folder.join(MANIFEST);
+        let found = small(&place).and_then(|bytes| Ok((bytes, fs::metadata(&place)?.modified()?)));
+        let (bytes, since) = match found {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            found => found?,
+        };
+        let Ok(signed) = Signed::read(bytes) else { return Ok(None) };
         let held = Self { signed, since, folder: folder.to_owned() };
         // The folder has the hash of the manifest in its name: another manifest was put there by nobody who may.
-        (held.key() == Some(&held.signed.key())).then_some(held)
+        Ok((held.key() == Some(&held.signed.key())).then_some(held))
     }
 
     /// The release.
@@ -77,11 +82,11 @@ impl Held {
         self.folder.file_name()?.to_str()
     }
 
-    /// Opens the artefact, and reads and checks all of it.
-    pub fn open(&self) -> Result<VerifiedArtefact, StoreError> {
+    /// Opens the artefact, and reads and checks all of it: it is what the manifest says, and one of these builders has built it.
+    pub fn open(&self, builders: &Builders) -> Result<VerifiedArtefact, StoreError> {
         let path = self.folder.join(ARTEFACT);
         let mut file = File::open(&path).map_err(at(&path))?;
-        let Signed { manifest, builders, .. } = &self.signed;
+        let manifest = &self.signed.manifest;
         check_artefact(BufReader::new(&file), manifest, builders)?;
         file.seek(SeekFrom::Start(0)).map_err(at(&path))?;
         Ok(VerifiedArtefact { manifest: manifest.clone(), file, path })
@@ -92,5 +97,6 @@ impl Held {
 fn small(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_MANIFEST as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > MAX_MANIFEST { Err(io::Error::other("it is too large")) } else { Ok(bytes) }
+    // What is larger is no manifest, and does not read as one.
+    Ok(bytes)
 }

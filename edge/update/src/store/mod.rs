@@ -2,7 +2,7 @@
 //! the one that is coming. Bounded; whatever a power cut leaves is whole or coming.
 //!
 //! ```text
-//! releases/held/<hash>/    manifest.json  builders.json  index  artefact  artefact.minisig
+//! releases/held/<hash>/    manifest.json  index  artefact  artefact.minisig
 //! releases/coming/<hash>/  the same, the artefact with what has come of it
 //! ```
 
@@ -10,12 +10,12 @@ mod coming;
 mod held;
 
 pub(crate) use coming::lacking;
-pub use coming::{Coming, Gap, PutError};
+pub use coming::{Checked, Coming, Gap, PutError};
 pub use held::VerifiedArtefact;
 
 use atomic_write_file::AtomicWriteFile;
 use noderr_archive::{IndexError, NotTheArtefact};
-use noderr_protocol::release::{Builders, Manifest, ReleaseName};
+use noderr_protocol::release::{Manifest, ReleaseName};
 use ring::digest::{SHA256, digest};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -24,7 +24,6 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const MANIFEST: &str = "manifest.json";
-const BUILDERS: &str = "builders.json";
 const INDEX: &str = "index";
 const ARTEFACT: &str = "artefact";
 const MINISIG: &str = "artefact.minisig";
@@ -45,19 +44,18 @@ pub struct Store {
     limits: StoreLimits,
 }
 
-/// A manifest as it was signed, and who may have built what it describes.
+/// A manifest and its bytes, as the metadata names them, or as they lie in the store.
 #[derive(Debug, Clone)]
 pub struct Signed {
     /// What it says.
     pub manifest: Manifest,
-    /// The builders that the network named.
-    pub builders: Builders,
     bytes: Vec<u8>,
 }
 
-/// A release that lies in the store. What it is was verified when it came; its bytes are verified again when they are opened.
+/// What lies in the store as a release. Somebody else may have written it there: it is held once the metadata names it and all of
+/// it was read.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct Stored {
     /// What it is.
     pub signed: Signed,
     /// When it came.
@@ -99,9 +97,9 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
 }
 
 impl Signed {
-    /// A manifest in these bytes, which signed metadata names.
-    pub fn read(bytes: Vec<u8>, builders: Builders) -> Result<Self, noderr_protocol::release::ManifestError> {
-        Ok(Self { manifest: Manifest::read(&bytes)?, builders, bytes })
+    /// A manifest in these bytes.
+    pub(crate) fn read(bytes: Vec<u8>) -> Result<Self, noderr_protocol::release::ManifestError> {
+        Ok(Self { manifest: Manifest::read(&bytes)?, bytes })
     }
 
     /// Whether these bytes are the index of the archive.
@@ -131,28 +129,29 @@ impl Store {
         self.root.join("coming")
     }
 
-    /// Everything that is held, the newest first. What cannot be read is passed over: it is fetched again when it is wanted.
-    pub fn held(&self) -> Vec<Held> {
+    /// Everything that lies there as a release, the newest first. What cannot be read is passed over: it is fetched again when it is
+    /// wanted.
+    pub fn stored(&self) -> Vec<Stored> {
         let mut held: Vec<_> =
-            folders(&self.held_folder()).filter_map(|folder| Held::read(&folder)).collect();
+            folders(&self.held_folder()).filter_map(|folder| Stored::read(&folder).ok().flatten()).collect();
         held.sort_by_key(|held| std::cmp::Reverse(held.since));
         held
     }
 
-    /// The release of this name, if it is held.
-    pub fn find(&self, release: &ReleaseName) -> Option<Held> {
-        self.held().into_iter().find(|held| held.signed.manifest.release == *release)
+    /// What lies there under this name.
+    pub fn find(&self, release: &ReleaseName) -> Option<Stored> {
+        self.stored().into_iter().find(|held| held.signed.manifest.release == *release)
     }
 
     /// What must go so that a release fits, before any byte of it is asked for. What is wanted never goes; what the release
     /// has most in common with goes last.
-    pub fn plan(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<Vec<Held>, StoreError> {
+    pub fn plan(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<Vec<Stored>, StoreError> {
         let key = signed.key();
         // What comes again where it is damaged takes no more room than it has.
-        let held: Vec<_> = self.held().into_iter().filter(|held| held.key() != Some(&key)).collect();
+        let held: Vec<_> = self.stored().into_iter().filter(|held| held.key() != Some(&key)).collect();
         let (kept, mut free): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|held| wanted.contains(held.release()));
-        let bytes = |held: &[Held]| held.iter().map(Held::bytes).sum::<u64>();
+        let bytes = |held: &[Stored]| held.iter().map(Stored::bytes).sum::<u64>();
         let needs = signed.manifest.content.bytes;
         let room = self.limits.bytes.saturating_sub(bytes(&kept));
         if needs > room {
@@ -169,12 +168,12 @@ impl Store {
     }
 
     /// Removes what was begun and is not wanted, what an interrupted removal has left, and what does not read as a release: it
-    /// can be of no use, and nobody would count it.
+    /// can be of no use, and nobody would count it. What the disk fails to read stays: it may read again.
     pub fn tidy(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<(), StoreError> {
         let key = signed.key();
-        let is_lost = |folder: &PathBuf| Held::read(folder).is_none();
+        let is_lost = |folder: &PathBuf| Stored::read(folder).is_ok_and(|stored| stored.is_none());
         let is_unwanted = |folder: &PathBuf| {
-            let is_wanted = || Held::read_manifest(folder).is_some_and(|it| wanted.contains(&it.release));
+            let is_wanted = || Stored::read_manifest(folder).is_some_and(|it| wanted.contains(&it.release));
             folder.extension().is_some()
                 || (folder.file_name().and_then(OsStr::to_str) != Some(&key) && !is_wanted())
         };
@@ -185,13 +184,13 @@ impl Store {
 
     /// Forgets the oldest versions of a series, of which there are more than may be kept.
     pub fn trim(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<(), StoreError> {
-        let versions = self.held().into_iter().filter(|held| held.is_of_series(signed));
+        let versions = self.stored().into_iter().filter(|held| held.is_of_series(signed));
         let old = versions.skip(self.limits.versions).filter(|held| !wanted.contains(held.release()));
         old.collect::<Vec<_>>().iter().try_for_each(|held| self.forget(held))
     }
 
     /// Forgets a release: what is fetched again must not lie there as if it were whole.
-    pub fn forget(&self, held: &Held) -> Result<(), StoreError> {
+    pub fn forget(&self, held: &Stored) -> Result<(), StoreError> {
         remove(&held.folder)
     }
 }

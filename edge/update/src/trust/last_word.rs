@@ -16,6 +16,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "last-word.json";
+/// More than all metadata of a network comes to; what is larger was written by somebody else.
+const LARGEST: u64 = 32 << 20;
 
 /// What was believed together, by the names of the files.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,16 +53,19 @@ fn text(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 
-/// What a box shows itself in place of a server: the last word, and the manifests of what it holds.
-pub(super) struct LastWord {
+/// What a box shows itself in place of a server: the last word, as it was kept, and the manifests of what it holds.
+pub(super) struct Remembered {
     files: BTreeMap<String, String>,
     held: PathBuf,
 }
 
-impl LastWord {
-    /// What was kept in a folder, and the root under which it was believed, as far as the kept chain leads there from `root`.
+impl Remembered {
+    /// What was kept in a folder, and the root under which it was believed, as far as the kept chain leads there from `root`: a newer
+    /// root, kept before the rest had come with it, takes nothing from what was believed whole.
     pub(super) fn open(folder: &Path, held: PathBuf, root: &[u8]) -> Result<(Self, Vec<u8>), TrustError> {
-        let words = fs::read(folder.join(FILE)).map_err(TrustError::Disk)?;
+        let mut words = Vec::new();
+        let file = File::open(folder.join(FILE)).map_err(TrustError::Disk)?;
+        file.take(LARGEST).read_to_end(&mut words).map_err(TrustError::Disk)?;
         let words: Words = serde_json::from_slice(&words).map_err(|error| TrustError::Disk(error.into()))?;
         let kept = Kept::open(folder).map_err(TrustError::Disk)?;
         let mut trusted = TrustedMetadataSet::from_root(root)?;
@@ -87,7 +92,7 @@ impl LastWord {
     }
 }
 
-impl Repository for LastWord {
+impl Repository for Remembered {
     fn fetch_metadata<'a>(&'a self, name: &'a str, _max_length: u64) -> FetchFuture<'a> {
         let unversioned = name.split_once('.').filter(|(version, _)| version.parse::<u64>().is_ok());
         let name = unversioned.map_or(name, |(_, name)| name);

@@ -13,7 +13,7 @@ pub use error::{Refusal, TrustError};
 use floor::Keeper;
 use guard::Guard;
 use kept::{Failure, Kept};
-use last_word::LastWord;
+use last_word::Remembered;
 use serde::Deserialize;
 use sigstore_tuf::{TargetFile, TrustedMetadataSet, Updater, UpdaterConfig};
 use std::fs;
@@ -108,14 +108,21 @@ impl Trust {
         limits: Limits,
     ) -> Result<Self, TrustError> {
         crypto::install();
-        let (word, root) = LastWord::open(folder, held, root)?;
-        let updater = Updater::new(word, &root)?.with_config(limits.config());
+        let (remembered, root) = Remembered::open(folder, held, root)?;
+        let updater = Updater::new(remembered, &root)?.with_config(limits.config());
         let failure = Failure::default();
         Ok(Self { folder: folder.to_owned(), updater, floor: None, failure, refreshed: false })
     }
 
+    /// What a refresh that did not end well has left behind is not to be believed.
+    fn ensure_refreshed(&self) -> Result<(), TrustError> {
+        let not_yet = || TrustError::Unreachable("nobody has said whether it is the newest".to_owned());
+        if self.refreshed { Ok(()) } else { Err(not_yet()) }
+    }
+
     /// Keeps what the metadata says now, after a [`refresh`](Self::refresh), and who may build, for when nobody can be asked.
     pub(crate) fn keep_last_word(&self, builders: &[u8]) -> Result<(), TrustError> {
+        self.ensure_refreshed()?;
         last_word::keep(&self.folder, self.updater.trusted(), builders).map_err(TrustError::Disk)
     }
 
@@ -132,13 +139,14 @@ impl Trust {
         Ok(())
     }
 
+    /// Whether the last [`refresh`](Self::refresh) ended well.
+    pub(crate) const fn is_refreshed(&self) -> bool {
+        self.refreshed
+    }
+
     /// The target of this name, after a [`refresh`](Self::refresh).
     pub async fn target(&mut self, name: &str, now: SystemTime) -> Result<Target, TrustError> {
-        if !self.refreshed {
-            return Err(
-                Refusal::NotNamed.because("nothing is known before a refresh that ended well".to_owned())
-            );
-        }
+        self.ensure_refreshed()?;
         let found = self.updater.get_target_info(name, timestamp(now)?).await;
         self.on_disk()?;
         let file = found?.ok_or_else(|| Refusal::NotNamed.because(format!("no release key names {name}")))?;

@@ -14,7 +14,7 @@ const RELEASE: &str = "os/generic/1.0.0";
 
 /// Nothing that a consumer could open is there, and no transfer has left anything beside what is coming.
 fn nothing_is_held(this: &Bringer) {
-    assert!(store_in(&this.data, this.settings.store).held().is_empty());
+    assert!(store_in(&this.data, this.settings.store).stored().is_empty());
 }
 
 #[tokio::test]

@@ -41,9 +41,9 @@ async fn one_flipped_bit_is_noticed_and_mended_by_fetching_what_is_damaged_and_n
         ensure!(asked.len() == 1, "at {at}: {asked:?}");
         ensure!(handout.sent() - before <= 128 * 1024, "{} bytes for one bit", handout.sent() - before);
     }
-    // The index, the manifest, the builders.
+    // The index, the manifest.
     let folder = artefact_of(&this)?.parent().context("a folder")?.to_owned();
-    for name in ["index", "manifest.json", "builders.json"] {
+    for name in ["index", "manifest.json"] {
         let place =
             fs::read_dir(folder.parent().context("held")?)?.next().context("a release")??.path().join(name);
         let mut bytes = fs::read(&place)?;
@@ -109,7 +109,7 @@ async fn the_oldest_versions_go_and_never_what_is_wanted() -> anyhow::Result<()>
     }
     let held = || -> Vec<String> {
         let mut held: Vec<_> = store_in(&this.data, this.settings.store)
-            .held()
+            .stored()
             .iter()
             .map(|held| held.signed.manifest.release.to_string())
             .collect();

@@ -61,6 +61,12 @@ impl Trial {
         drop(this);
 
         let this = self.bringer(place.path())?;
+        if fault.is_none() {
+            ensure!(
+                this.holds_alone(&last.0).await?,
+                "what was held is not believed while nobody can be asked"
+            );
+        }
         for (release, artefact) in &self.releases {
             // Whatever is there is whole, or is not opened.
             let is_there = store_in(&this.data, this.settings.store).find(&release.parse()?).is_some();
