@@ -35,6 +35,8 @@ struct Inside {
 struct Guest {
     address: IpAddr,
     out: CancellationToken,
+    /// Requests that are being answered.
+    answers: u32,
 }
 
 /// The guests of one address.
@@ -79,7 +81,7 @@ impl Crowd {
         }
         inside.last += 1;
         let (number, out) = (inside.last, CancellationToken::new());
-        inside.guests.insert(number, Guest { address, out: out.clone() });
+        inside.guests.insert(number, Guest { address, out: out.clone(), answers: 0 });
         let members = inside.addresses.entry(address).or_default();
         members.count += 1;
         members.idle.insert(number);
@@ -109,10 +111,12 @@ impl Inside {
         }
     }
 
+    /// One request more of this guest is being answered, or one less.
     fn set_busy(&mut self, number: u64, busy: bool) {
-        let Some(guest) = self.guests.get(&number) else { return };
+        let Some(guest) = self.guests.get_mut(&number) else { return };
+        guest.answers = if busy { guest.answers + 1 } else { guest.answers.saturating_sub(1) };
         if let Some(members) = self.addresses.get_mut(&guest.address) {
-            if busy {
+            if guest.answers > 0 {
                 members.idle.remove(&number)
             } else {
                 members.idle.insert(number)
@@ -220,5 +224,19 @@ mod tests {
         }
         let inside = lock(&crowd.inside);
         assert!(inside.guests.is_empty() && inside.addresses.is_empty());
+    }
+
+    #[test]
+    fn a_guest_is_busy_until_the_last_of_its_answers_has_ended() {
+        let crowd = Crowd::new(CrowdLimits { most: 1, per_address: 1 });
+        let here = IpAddr::from([10, 0, 0, 1]);
+        let guest = crowd.enter(here).unwrap();
+        let busy = guest.busy();
+        let (first, second) = (busy(), busy());
+        drop(first);
+        assert!(crowd.enter(here).is_none(), "a guest is put out while it is answered");
+        drop(second);
+        assert!(crowd.enter(here).is_some());
+        assert!(guest.out().is_cancelled());
     }
 }

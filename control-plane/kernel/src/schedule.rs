@@ -186,7 +186,7 @@ async fn lease_lost(kernel: &Kernel, job: &dyn BoundJob, run: i64) {
     }
 }
 
-/// Gives the lease back. What has failed is tried again after a twentieth of the interval.
+/// Gives the lease back. What has failed is tried again after a twentieth of the interval, but not at once: each run is a row.
 async fn release(
     kernel: &Kernel,
     job: &dyn BoundJob,
@@ -205,7 +205,7 @@ async fn release(
     .await?;
     sqlx::query!(
         "UPDATE jobs SET leased_by = NULL, leased_until = NULL,
-           next_run_at = CASE WHEN $3 THEN now() + make_interval(secs => every_s / 20.0) ELSE next_run_at END
+           next_run_at = CASE WHEN $3 THEN now() + make_interval(secs => GREATEST(every_s / 20.0, LEAST(every_s, 15))) ELSE next_run_at END
          WHERE name = $1 AND leased_by = $2",
         job.name(),
         kernel.instance,

@@ -63,8 +63,10 @@ impl Supply {
             .fetch_one(self.kernel.database.system())
             .await?;
         if newest != self.handed_out.load().generation {
+            // The keys last: what changes between the two is loaded again, for the generation is the older one.
+            let handed_out = HandedOut::load(&self.kernel.database).await?;
             self.online.store(Arc::new(online_keys(&self.kernel.database).await?));
-            self.handed_out.store(Arc::new(HandedOut::load(&self.kernel.database).await?));
+            self.handed_out.store(Arc::new(handed_out));
         }
         Ok(())
     }
@@ -93,15 +95,28 @@ async fn online_keys(database: &Database) -> anyhow::Result<Vec<FileKey>> {
     Ok(keys.iter().map(|bytes| FileKey::from_bytes(bytes)).collect::<Result<_, _>>()?)
 }
 
-/// Makes another online key. The one before becomes the first, and the one before that is forgotten.
-pub(crate) async fn next_online_key(connection: &mut PgConnection) -> anyhow::Result<FileKey> {
-    let fresh = FileKey::generate();
-    sqlx::query!(
-        "UPDATE secrets SET value = (SELECT value FROM secrets WHERE key = 'releases-online-next')
-         WHERE key = 'releases-online' AND EXISTS (SELECT FROM secrets WHERE key = 'releases-online-next')"
+/// The key that comes after the one which the newest root names: the one that is there, or a fresh one. Decided from the rows, under a lock
+/// that is held to the end of the transaction: a key that boxes go by is never overwritten.
+pub(crate) async fn next_online_key(
+    connection: &mut PgConnection,
+    is_named: impl Fn(&FileKey) -> bool,
+) -> anyhow::Result<FileKey> {
+    let keys = sqlx::query!(
+        "SELECT key, value FROM secrets WHERE key IN ('releases-online', 'releases-online-next') ORDER BY key FOR UPDATE"
     )
-    .execute(&mut *connection)
+    .fetch_all(&mut *connection)
     .await?;
+    if let Some(next) = keys.iter().find(|row| row.key == "releases-online-next") {
+        let next_key = FileKey::from_bytes(&next.value)?;
+        if !is_named(&next_key) {
+            return Ok(next_key);
+        }
+        // The root names it by now: what was the first signs nothing any more.
+        sqlx::query!("UPDATE secrets SET value = $1 WHERE key = 'releases-online'", next.value)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let fresh = FileKey::generate();
     sqlx::query!(
         "INSERT INTO secrets (key, value) VALUES ('releases-online-next', $1) ON CONFLICT (key) DO UPDATE SET value = $1",
         fresh.to_bytes()

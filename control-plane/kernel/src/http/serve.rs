@@ -56,21 +56,42 @@ impl Once {
     }
 }
 
-/// The answer that a connection is being written, and when its reader took something of it last.
+/// The answer that a connection is being written.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Option<(Instant, Once)>>>);
+struct Written(Arc<Mutex<Answer>>);
+
+#[derive(Default)]
+struct Answer {
+    /// When its reader took something of it last.
+    last: Option<(Instant, Once)>,
+    /// Whether the connection has had its time: who reads slowly is put out where others have no place.
+    is_late: bool,
+}
 
 impl Written {
     /// The reader has taken something: the guest is busy.
     fn goes_on(&self, busy: &Once) {
-        busy.begin();
-        *self.lock() = Some((Instant::now(), busy.clone()));
+        let mut answer = self.lock();
+        if answer.is_late {
+            busy.end();
+        } else {
+            busy.begin();
+        }
+        answer.last = Some((Instant::now(), busy.clone()));
+    }
+
+    /// From now on an answer keeps nobody else out.
+    fn is_late(&self) {
+        let mut answer = self.lock();
+        answer.is_late = true;
+        if let Some((_, busy)) = &answer.last {
+            busy.end();
+        }
     }
 
     /// Whoever reads nothing keeps nobody else out: after a while the guest counts as idle.
     fn grow_old(&self) {
-        let written = self.lock();
-        if let Some((last, busy)) = &*written
+        if let Some((last, busy)) = &self.lock().last
             && last.elapsed() > ANSWERING
         {
             busy.end();
@@ -79,10 +100,10 @@ impl Written {
 
     /// Since when the reader has taken nothing.
     fn rests_since(&self) -> Option<Instant> {
-        self.lock().as_ref().map(|(last, _)| *last)
+        self.lock().last.as_ref().map(|(last, _)| *last)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Once)>> {
+    fn lock(&self) -> MutexGuard<'_, Answer> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -149,6 +170,13 @@ impl HttpBody for Answering {
     }
 }
 
+impl Drop for Answering {
+    /// The answer is written, or nobody waits for it.
+    fn drop(&mut self) {
+        self.busy.end();
+    }
+}
+
 /// Serves until `stop`, then until the requests under way are answered.
 pub async fn serve(mut gate: Gate, crowd: Crowd, router: Router, stop: CancellationToken) {
     let connections = TaskTracker::new();
@@ -210,6 +238,7 @@ async fn converse((stream, peer): TlsConnection, place: Place, router: Router, s
     let ended = match ended {
         Some(ended) => Some(ended),
         None => {
+            written.is_late();
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => Some(ended),

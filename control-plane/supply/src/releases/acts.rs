@@ -3,6 +3,7 @@
 use super::db;
 use super::publish::{Publication, Published, publish as publish_by, tell};
 use super::terms::{NOT_FIT, WRITE_RELEASES};
+use super::vouch::{names, newest_root};
 use crate::state::{self, Supply};
 use noderr_kernel::{Act, Problem};
 use noderr_releases::{FileKey, ReleaseKey as _};
@@ -33,24 +34,14 @@ pub(super) async fn next_online_key(supply: &Supply, act: &mut Act) -> Result<Fi
     act.require(&WRITE_RELEASES)?;
     act.require_fresh_proof()?;
     db::hold_supply(act).await?;
-    // One that no root names yet is the next one still: nobody signs with a key that was thrown away.
-    let keys = supply.online.load();
-    let unused = match &keys[..] {
-        [_, next] if !supply.handed_out.load().root_names(&next.public().id()) => Some(next),
-        _ => None,
-    };
-    let key = match unused {
-        Some(next) => FileKey::from_bytes(next.to_bytes()).map_err(anyhow::Error::from)?,
-        None => {
-            tell(act).await?;
-            // Secrets are the control plane's own: the principal's role sees none of them. A crash between the two leaves a key that
-            // nobody has heard of, and that whoever asks next gets, on record.
-            let mut own = supply.kernel.database.begin().await?;
-            let key = state::next_online_key(&mut own).await?;
-            own.commit().await?;
-            key
-        }
-    };
+    let root = newest_root(&db::metadata(act).await?)?;
+    let is_named = |key: &FileKey| root.as_ref().is_some_and(|root| names(root, key));
+    // Secrets are the control plane's own: the principal's role sees none of them. A crash between the two transactions leaves a key
+    // that nobody has heard of, and that whoever asks next gets, on record.
+    let mut own = supply.kernel.database.begin().await?;
+    let key = state::next_online_key(&mut own, is_named).await?;
+    own.commit().await?;
+    tell(act).await?;
     act.record("release.online-key", key.public().id(), &json!({})).await?;
     Ok(key)
 }

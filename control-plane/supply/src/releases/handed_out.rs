@@ -3,8 +3,7 @@
 
 use bytes::Bytes;
 use noderr_kernel::Database;
-use noderr_protocol::release::{Active, Beacon};
-use noderr_releases::{Draft, Root};
+use noderr_protocol::release::{Active, Beacon, metadata_file, target_file};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap};
 
@@ -39,22 +38,17 @@ impl HandedOut {
         let mut metadata = HashMap::new();
         for row in rows {
             if row.role != "timestamp" || row.newest == 1 {
-                metadata.insert(metadata_name(&row.role, row.version), Bytes::from(row.body));
+                metadata.insert(metadata_file(&row.role, row.version), Bytes::from(row.body));
             }
         }
         let rows = sqlx::query!("SELECT name, sha256, body FROM release_targets").fetch_all(&mut *tx).await?;
-        let targets = rows.into_iter().map(|row| (path_of(&row.name, &row.sha256), Bytes::from(row.body)));
+        let targets = rows
+            .into_iter()
+            .map(|row| (target_file(&row.name, &hex::encode(&row.sha256)), Bytes::from(row.body)));
         let targets = targets.collect();
         let beacon = beacon(&mut tx).await?.into();
         tx.commit().await?;
         Ok(Self { generation, metadata, targets, beacon })
-    }
-
-    /// Whether the newest root names this key for what the control plane signs.
-    pub(super) fn root_names(&self, id: &str) -> bool {
-        let root = self.newest_root().and_then(|root| serde_json::from_slice::<Draft<Root>>(root).ok());
-        let roles = root.map(|root| root.says().roles.clone()).unwrap_or_default();
-        roles.get("timestamp").is_some_and(|keys| keys.keyids.iter().any(|key| key == id))
     }
 
     /// The newest root.
@@ -78,21 +72,4 @@ pub(super) async fn beacon(connection: &mut PgConnection) -> sqlx::Result<Vec<u8
     .fetch_all(connection)
     .await?;
     Ok(serde_json::to_vec(&Beacon { channels }).unwrap_or_default())
-}
-
-/// The name of a file of metadata.
-pub(super) fn metadata_name(role: &str, version: i64) -> String {
-    match role {
-        "timestamp" => "timestamp.json".to_owned(),
-        role => format!("{version}.{role}.json"),
-    }
-}
-
-/// The path of a small target.
-pub(super) fn path_of(name: &str, sha256: &[u8]) -> String {
-    let hash = hex::encode(sha256);
-    match name.rsplit_once('/') {
-        Some((folder, last)) => format!("{folder}/{hash}.{last}"),
-        None => format!("{hash}.{name}"),
-    }
 }

@@ -7,7 +7,7 @@ use crate::state::Supply;
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use noderr_kernel::Job;
-use noderr_releases::{Draft, Metadata as _, Timestamp};
+use noderr_releases::{Metadata as _, SignedMetadata, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
@@ -32,7 +32,8 @@ impl Job<Arc<Supply>> for RenewOnline {
         let Some(newest) = db::timestamp(&mut tx).await? else {
             return Ok("nothing is published".to_owned());
         };
-        let newest: Draft<Timestamp> = serde_json::from_slice(&newest).context("the timestamp is damaged")?;
+        let newest: SignedMetadata<Timestamp> =
+            serde_json::from_slice(&newest).context("the timestamp is damaged")?;
         let ends = newest.says().expires();
         if ends > jiff::Timestamp::now() + LEFT {
             return Ok(format!("good until {ends}"));
@@ -62,19 +63,27 @@ impl Job<Arc<Supply>> for ForgetArchives {
     }
 
     async fn run(&self, supply: &Arc<Supply>) -> anyhow::Result<String> {
-        let mut gone = 0;
+        // One that cannot be removed keeps none of the others.
+        let (mut gone, mut stay) = (0, None);
+        let mut count = |removed: anyhow::Result<bool>| match removed {
+            Ok(removed) => gone += usize::from(removed),
+            Err(error) => stay = Some(error),
+        };
         for archive in needless(supply).await? {
-            gone += usize::from(remove_needless(supply, &archive).await?);
+            count(remove_needless(supply, &archive).await);
         }
         // Uploaded, and never published.
         let before = SystemTime::now().checked_sub(UNNAMED).unwrap_or(SystemTime::UNIX_EPOCH);
         let stored = supply.objects.stored_before(before).await?;
         for archive in stored.iter().filter_map(|name| hex::decode(name).ok()) {
-            gone += usize::from(remove_nobodys(supply, &archive).await?);
+            count(remove_nobodys(supply, &archive).await);
         }
         let old = unneeded::forget_online(&mut *supply.kernel.database.system().acquire().await?).await?;
         let uploads = supply.uploads.clone();
         let uploads = tokio::task::spawn_blocking(move || uploads.forget(SystemTime::now())).await??;
+        if let Some(error) = stay {
+            return Err(error.context("an archive that nobody needs cannot be removed"));
+        }
         Ok(format!("{gone} archives, {uploads} uploads and {old} old signatures are gone"))
     }
 }

@@ -119,10 +119,15 @@ impl Uploads {
             drop(begun_lengths);
             Ok(is_whole)
         });
-        if written.await.map_err(unusable)?? {
-            return self.end(archive, length).await;
-        }
-        self.progress(archive).await
+        // So does what follows from it: else nobody would check what is noted as being checked.
+        let (this, archive) = (self.clone(), *archive);
+        let goes_on = tokio::spawn(async move {
+            if written.await.map_err(unusable)?? {
+                return this.end(&archive, length).await;
+            }
+            this.progress(&archive).await
+        });
+        goes_on.await.map_err(unusable)?
     }
 
     /// Leaves room for what else lives on the disk.
@@ -138,8 +143,10 @@ impl Uploads {
     async fn end(&self, archive: &HexDigest, length: u64) -> Result<Progress, Problem> {
         let (this, expected, name) = (self.clone(), *archive, hex::encode(archive.0));
         let ending = tokio::spawn(async move {
-            let stored = this.store(&name, &expected).await;
+            let (store, stored_as) = (this.clone(), name.clone());
+            let stored = tokio::spawn(async move { store.store(&stored_as, &expected).await }).await;
             this.checked().remove(&name);
+            let stored = stored.map_err(NotStored::from).flatten();
             if let Err(error) = &stored {
                 tracing::warn!(%error, archive = name, "an upload does not become an archive");
             }

@@ -5,18 +5,30 @@ use super::handed_out::beacon;
 use crate::state::Supply;
 use noderr_kernel::Problem;
 use noderr_releases::{
-    Draft, FileKey, ReleaseError, ReleaseFolder, ReleaseKey as _, Root, Timestamp, refresh_online_from,
-    timestamp_with,
+    FileKey, ReleaseError, ReleaseFolder, ReleaseKey as _, Root, SignedMetadata, Timestamp,
+    refresh_online_from, timestamp_with,
 };
 use sqlx::PgConnection;
 use std::sync::Arc;
 
+/// Whether a root lets this key sign online.
+pub(super) fn names(root: &Root, key: &FileKey) -> bool {
+    let id = key.public().id();
+    let may = |role: &str| root.roles.get(role).is_some_and(|keys| keys.keyids.contains(&id));
+    may("snapshot") && may("timestamp")
+}
+
+/// The newest root of what is stored.
+pub(super) fn newest_root(metadata: &[Metadata]) -> Result<Option<Root>, Problem> {
+    let newest = metadata.iter().filter(|one| one.role == "root").max_by_key(|one| one.version);
+    let read = newest.map(|root| serde_json::from_slice::<SignedMetadata<Root>>(&root.body)).transpose();
+    let root = read.map_err(|error| Problem::from(anyhow::Error::from(error)))?;
+    Ok(root.map(|root| root.says().clone()))
+}
+
 /// The one of the online keys that a root names.
 fn online_key<'a>(keys: &'a [FileKey], root: &Root) -> Option<&'a FileKey> {
-    let is_named = |key: &FileKey, role: &str| {
-        root.roles.get(role).is_some_and(|keys| keys.keyids.contains(&key.public().id()))
-    };
-    keys.iter().find(|key| is_named(key, "snapshot") && is_named(key, "timestamp"))
+    keys.iter().find(|key| names(root, key))
 }
 
 /// Numbers go with the clock, so that a control plane from a backup says nothing that boxes have seen before.
@@ -56,12 +68,11 @@ pub(crate) async fn vouch_for_channels(
     let internal = |error: ReleaseError| Problem::from(anyhow::Error::from(error));
     let damaged = |error: serde_json::Error| Problem::from(anyhow::Error::from(error));
     let metadata = db::metadata(connection).await?;
-    let newest = |role: &str| metadata.iter().filter(|one| one.role == role).max_by_key(|one| one.version);
-    let (Some(root), Some(before)) = (newest("root"), newest("timestamp")) else { return Ok(()) };
-    let root: Draft<Root> = serde_json::from_slice(&root.body).map_err(damaged)?;
-    let before: Draft<Timestamp> = serde_json::from_slice(&before.body).map_err(damaged)?;
+    let before = metadata.iter().filter(|one| one.role == "timestamp").max_by_key(|one| one.version);
+    let (Some(root), Some(before)) = (newest_root(&metadata)?, before) else { return Ok(()) };
+    let before: SignedMetadata<Timestamp> = serde_json::from_slice(&before.body).map_err(damaged)?;
     let keys = supply.online.load();
-    let Some(key) = online_key(&keys, root.says()) else {
+    let Some(key) = online_key(&keys, &root) else {
         tracing::error!(
             "the root names another online key than this control plane's: channels are not signed"
         );

@@ -7,7 +7,7 @@ use noderr_cli::{ApiError, Client};
 use noderr_hil::manager::{noise, refusal};
 use noderr_hil::{BoxOptions, ControlPlane, LabOptions, SOON, until};
 use noderr_protocol::release::Manifest;
-use noderr_releases::{Draft, FileKey, Targets, Timestamp};
+use noderr_releases::{FileKey, SignedMetadata, Targets, Timestamp};
 use serde_json::{Value, json};
 
 /// What a control plane shows at a path under `/releases/`.
@@ -49,9 +49,9 @@ async fn what_is_not_fit_is_refused_before_anything_is_shown() -> anyhow::Result
     let small = |name: &str, body: &[u8]| json!([{ "name": name, "body": BASE64_STANDARD.encode(body) }]);
     let named = small(target, &bytes);
     // Nobody's signature, another's, and one that is too old.
-    let says: Draft<Targets> = serde_json::from_slice(&honest)?;
-    let unsigned = Draft::new(says.says().clone()).to_bytes()?;
-    let mut strange = Draft::new(says.says().clone());
+    let says: SignedMetadata<Targets> = serde_json::from_slice(&honest)?;
+    let unsigned = SignedMetadata::new(says.says().clone()).to_bytes()?;
+    let mut strange = SignedMetadata::new(says.says().clone());
     strange.sign(&FileKey::generate())?;
     let mut ended = says.says().clone();
     ended.expires = "2020-01-01T00:00:00Z".parse()?;
@@ -280,7 +280,7 @@ async fn what_is_published_at_one_instance_is_shown_by_all_and_renewed_by_one() 
     for plane in [&mut network.lab.control, &mut second] {
         plane.start_at("+2d").await?;
     }
-    let before: Draft<Timestamp> = serde_json::from_slice(&newest)?;
+    let before: SignedMetadata<Timestamp> = serde_json::from_slice(&newest)?;
     let before = i64::try_from(before.says().version)?;
     let versions = || async {
         let asked = "SELECT version FROM release_metadata WHERE role = 'timestamp' AND version > $1";
@@ -297,6 +297,36 @@ async fn what_is_published_at_one_instance_is_shown_by_all_and_renewed_by_one() 
     .await?;
     assert_eq!(versions().await?.len(), 1, "it was renewed by more than one");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_often_another_online_key_is_asked_for_the_one_that_boxes_go_by_stays() -> anyhow::Result<()>
+{
+    let network = Network::start(LabOptions::default()).await?;
+    let second = network.lab.add_plane("second").await?;
+    let elsewhere = second.log_in(network.lab.email(), &network.lab.password).await?;
+    let body = json!({});
+    let ask = |client: &Client| {
+        let client = client.clone();
+        let body = body.clone();
+        async move { client.post("/release-online-key", &body).await }
+    };
+    // At once, at two instances, and by people who give up before they hear.
+    let all = futures_util::future::join_all((0..12).map(|number| {
+        let asked = ask(if number % 2 == 0 { &network.lab.admin } else { &elsewhere });
+        let patience = std::time::Duration::from_millis(if number % 3 == 0 { 5 } else { 30_000 });
+        tokio::time::timeout(patience, asked)
+    }));
+    let mut ids: Vec<_> = Vec::new();
+    for answer in all.await.into_iter().flatten() {
+        ids.push(answer?["id"].as_str().context("an id")?.to_owned());
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    // What is published is vouched for with the key that the root names, as before.
+    network.manager.release("os/generic/1.0.0", &noise(50_000, 1))?;
+    network.manager.publish(&network.publisher).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
