@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use noderr_cli::Client;
 use noderr_protocol::release::{Builders, Manifest, ReleaseName};
 use noderr_releases::{
-    BuilderKey, Draft, FileKey, FirstKeys, NewRelease, PublicKey, ReleaseError, ReleaseFolder,
-    ReleaseKey as _, Targets, new_unlocked_builder, shelf_of,
+    BuilderKey, FileKey, FirstKeys, NewRelease, PublicKey, ReleaseError, ReleaseFolder, ReleaseKey as _,
+    SignedMetadata, Targets, new_unlocked_builder, shelf_of,
 };
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -63,9 +63,9 @@ impl ReleaseManager {
     /// Everybody signs what is prepared.
     pub fn sign(&self) -> anyhow::Result<()> {
         for key in self.root.iter().chain([&self.targets, &self.kinds]) {
-            match self.folder.sign(self.folder.prepared_for(key.public())?, key) {
+            match self.folder.sign(&self.folder.prepared_for(key.public())?, key) {
                 Err(ReleaseError::NotBuilt(..)) => self.sign_unseen(key)?,
-                signed => signed?,
+                signed => drop(signed?),
             }
         }
         Ok(())
@@ -79,7 +79,8 @@ impl ReleaseManager {
             draft.sign(key)?;
             self.folder.put_draft(role, &draft)?;
         }
-        Ok(self.folder.settle()?)
+        self.folder.settle()?;
+        Ok(())
     }
 
     /// Builds, packs and signs a release of these bytes.
@@ -124,14 +125,14 @@ impl ReleaseManager {
             let (role, name) = (shelf_of(&manifest.release), manifest.release.to_string());
             let mut says = self.folder.next(&role)?;
             says.targets.insert(name.clone(), self.folder.put_target(&name, &manifest.to_bytes()?)?);
-            self.folder.put_draft(&role, &Draft::new(says))?;
+            self.folder.put_draft(&role, &SignedMetadata::new(says))?;
         }
         self.sign()
     }
 
     /// What a role of a kind says, signed by the keys of the kind, whatever the folder has.
     pub fn signed_by_kind(&self, says: Targets) -> anyhow::Result<Vec<u8>> {
-        let mut draft = Draft::new(says);
+        let mut draft = SignedMetadata::new(says);
         draft.sign(&self.kinds)?;
         Ok(draft.to_bytes()?)
     }
@@ -154,7 +155,8 @@ impl ReleaseManager {
         plane.ctl(&["release", "publish", &self.folder_name()]).await
     }
 
-    fn folder_name(&self) -> String {
+    /// The folder, as an argument.
+    pub fn folder_name(&self) -> String {
         self.place.join("releases").display().to_string()
     }
 }

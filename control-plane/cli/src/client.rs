@@ -5,6 +5,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
 use serde_json::Value;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,12 +108,21 @@ impl Client {
 
     /// GETs a file that the control plane hands out to everybody.
     pub async fn handed_out(&self, path: &str) -> Result<Vec<u8>, ApiError> {
-        let response = self.http.get(format!("{}{path}", self.base)).send().await;
-        let response = response.map_err(|error| self.unreachable(&error))?;
+        self.fetched(path, self.http.get(format!("{}{path}", self.base))).await
+    }
+
+    /// GETs a part of such a file.
+    pub async fn part_handed_out(&self, path: &str, part: Range<u64>) -> Result<Vec<u8>, ApiError> {
+        let range = format!("bytes={}-{}", part.start, part.end.saturating_sub(1));
+        self.fetched(path, self.http.get(format!("{}{path}", self.base)).header("range", range)).await
+    }
+
+    async fn fetched(&self, path: &str, request: RequestBuilder) -> Result<Vec<u8>, ApiError> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         if !status.is_success() {
             let (kind, detail) = if status == StatusCode::NOT_FOUND {
-                ("not-found", format!("{} hands no {path} out: nothing is published yet", self.base))
+                ("not-found", format!("{} hands no {path} out: it is not published", self.base))
             } else {
                 ("failed", format!("{} does not hand {path} out", self.base))
             };

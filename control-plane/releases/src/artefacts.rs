@@ -2,15 +2,15 @@
 
 use crate::ReleaseError;
 use crate::digest::sha256;
-use crate::draft::Draft;
 use crate::folder::{self, ReleaseFolder};
 use crate::metadata::{TargetFile, Targets};
+use crate::signed::SignedMetadata;
 use crate::words;
 use noderr_archive::{
     Index, NotTheArtefact, Packed, Unpacked, builder_in, check_artefact, check_builder, pack,
 };
 use noderr_protocol::HexDigest;
-use noderr_protocol::release::{BUILDERS, Builders, MAX_MANIFEST, Manifest};
+use noderr_protocol::release::{BUILDERS, Builders, MAX_MANIFEST, Manifest, object_file};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
@@ -33,13 +33,13 @@ impl ReleaseFolder {
 
     /// Where the archive of this SHA-256 is.
     pub fn object(&self, sha256: &HexDigest) -> PathBuf {
-        self.objects().join(hex::encode(sha256.0))
+        self.objects().join(object_file(sha256))
     }
 
     /// Who may build artefacts, as the targets role will say.
     pub fn builders(&self) -> Result<Builders, ReleaseError> {
         let missing = || ReleaseError::Missing(BUILDERS.to_owned());
-        let targets: Draft<Targets> = self.coming("targets")?.ok_or_else(missing)?;
+        let targets: SignedMetadata<Targets> = self.coming("targets")?.ok_or_else(missing)?;
         self.builders_of(targets.says().targets.get(BUILDERS).ok_or_else(missing)?)
     }
 
@@ -90,14 +90,10 @@ impl ReleaseFolder {
         check_builder(&self.manifest(name, file)?, builders).map_err(not_built)
     }
 
-    /// What is behind a target, in plain words.
+    /// What a release is, in plain words.
     pub(crate) fn described(&self, name: &str, file: &TargetFile) -> String {
-        let said = if name == BUILDERS {
-            self.builders_of(file).map(|Builders { keys }| format!("whoever has one of {}", keys.join(", ")))
-        } else {
-            self.manifest(name, file).map(|manifest| words::described(&manifest))
-        };
-        said.unwrap_or_else(|error| format!("WHAT IT IS CANNOT BE SEEN: {error}"))
+        let said = self.manifest(name, file).map(|manifest| words::described(&manifest));
+        said.unwrap_or_else(words::unseen)
     }
 
     /// The bytes of a target that was signed.

@@ -1,11 +1,11 @@
 //! How a folder begins.
 
 use crate::ReleaseError;
-use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::key::PublicKey;
 use crate::metadata::{Roles, Root, Targets};
 use crate::shelves::shelves;
+use crate::signed::SignedMetadata;
 use noderr_protocol::release::{BUILDERS, Builders, ReleaseKind};
 
 /// Who signs what from the first root on.
@@ -41,11 +41,11 @@ impl ReleaseFolder {
         for (kind, key) in ReleaseKind::KNOWN.iter().map(|kind| kind.name()).zip(keys.kinds) {
             top.delegate(&kind, &[&format!("{kind}/*/*")], &[key], 1);
             for (role, says) in shelves(&kind, ends, &[key], 1) {
-                self.put_draft(&role, &Draft::new(says))?;
+                self.put_draft(&role, &SignedMetadata::new(says))?;
             }
         }
-        self.put_draft("targets", &Draft::new(top))?;
+        self.put_draft("targets", &SignedMetadata::new(top))?;
         // Last: with a root, the folder is one.
-        self.put_draft("root", &Draft::new(Root::new(1, ends, &roles)))
+        self.put_draft("root", &SignedMetadata::new(Root::new(1, ends, &roles)))
     }
 }

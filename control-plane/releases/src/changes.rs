@@ -2,10 +2,10 @@
 //! is taken back.
 
 use crate::ReleaseError;
-use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::metadata::{Root, Targets};
 use crate::shelves::shelf_of;
+use crate::signed::SignedMetadata;
 use jiff::Timestamp;
 use noderr_archive::{Packed, check_artefact};
 use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseName};
@@ -51,21 +51,27 @@ impl ReleaseFolder {
         self.check_epoch(&manifest)?;
         let bytes = manifest.to_bytes().map_err(|error| ReleaseError::Unwritable(error.to_string()))?;
         says.targets.insert(name.clone(), self.put_target(&name, &bytes)?);
-        self.put_draft(&role, &Draft::new(says))?;
+        self.put_draft(&role, &SignedMetadata::new(says))?;
         Ok(manifest)
     }
 
     /// Prepares the withdrawal of a release.
     pub fn withdraw(&self, release: &ReleaseName) -> Result<(), ReleaseError> {
-        let role = shelf_of(release);
+        let (role, name) = (shelf_of(release), release.to_string());
         let mut says = self.next(&role)?;
-        if says.targets.remove(&release.to_string()).is_none() {
-            let published = self.newest::<Targets>(&role)?;
-            let is_out = published.is_some_and(|out| out.says().targets.contains_key(&release.to_string()));
-            let name = release.to_string();
-            return Err(if is_out { ReleaseError::Withdrawing(name) } else { ReleaseError::NoRelease(name) });
+        let in_force = self.newest::<Targets>(&role)?;
+        let is_in_force = in_force.is_some_and(|in_force| in_force.says().targets.contains_key(&name));
+        if says.targets.remove(&name).is_none() {
+            return Err(if is_in_force {
+                ReleaseError::Withdrawing(name)
+            } else {
+                ReleaseError::NoRelease(name)
+            });
         }
-        self.put_draft(&role, &Draft::new(says))
+        if !is_in_force {
+            return Err(ReleaseError::OnlyPrepared(name));
+        }
+        self.put_draft(&role, &SignedMetadata::new(says))
     }
 
     /// Prepares that these may build, and nobody else; returns the releases that none of them has built: boxes hold them no more.
@@ -74,7 +80,7 @@ impl ReleaseFolder {
         let bytes =
             serde_json::to_vec(builders).map_err(|error| ReleaseError::Unwritable(error.to_string()))?;
         says.targets.insert(BUILDERS.to_owned(), self.put_target(BUILDERS, &bytes)?);
-        self.put_draft("targets", &Draft::new(says))?;
+        self.put_draft("targets", &SignedMetadata::new(says))?;
         self.built_by_nobody(builders)
     }
 
@@ -99,37 +105,42 @@ impl ReleaseFolder {
                 let version = self.newest_version(&role)?.unwrap_or_default() + 1;
                 let mut root = coming.says().clone();
                 (root.version, root.expires) = (version, ends);
-                self.put_draft(&role, &Draft::new(root))?;
+                self.put_draft(&role, &SignedMetadata::new(root))?;
             } else {
                 let mut says = self.next(&role)?;
                 says.expires = ends;
-                self.put_draft(&role, &Draft::new(says))?;
+                self.put_draft(&role, &SignedMetadata::new(says))?;
             }
         }
         Ok(())
     }
 
-    /// Takes a release back that is prepared and not published, or a withdrawal.
+    /// Takes a release back that is prepared and not in force, or a withdrawal.
     pub fn discard_release(&self, release: &ReleaseName) -> Result<(), ReleaseError> {
         let (role, name) = (shelf_of(release), release.to_string());
-        let published = self.newest::<Targets>(&role)?.map(|targets| targets.says().targets.clone());
-        let published = published.unwrap_or_default();
+        let in_force = self.newest::<Targets>(&role)?.map(|targets| targets.says().clone());
         let draft = self.draft::<Targets>(&role)?;
         let mut says = draft.ok_or_else(|| ReleaseError::NoDraft(name.clone()))?.says().clone();
-        let prepared = match published.get(&name) {
+        let prepared = match in_force.as_ref().and_then(|in_force| in_force.targets.get(&name)) {
             Some(out) => says.targets.insert(name.clone(), out.clone()).is_none(),
             None => says.targets.remove(&name).is_some(),
         };
         if !prepared {
             return Err(ReleaseError::NoDraft(name));
         }
-        if says.targets == published && self.newest_version(&role)?.is_some() {
+        // A draft that says something else besides, such as a later end, stays.
+        let says_nothing_new = |mut in_force: Targets| {
+            in_force.version = says.version;
+            in_force == says
+        };
+        if in_force.is_some_and(says_nothing_new) {
             return self.discard(&role);
         }
-        self.put_draft(&role, &Draft::new(says))
+        self.put_draft(&role, &SignedMetadata::new(says))
     }
 
-    /// Deletes the draft of a role, with the signatures that the draft has.
+    /// Deletes the draft of a role, with the signatures that the draft has. What is below may be all that others have waited for: it is
+    /// in force with the next signature, and not because something was taken back.
     pub fn discard(&self, role: &str) -> Result<(), ReleaseError> {
         let is_known = self.offline_roles()?.iter().any(|known| known == role);
         if !is_known || self.draft_bytes(role)?.is_none() {
@@ -138,8 +149,6 @@ impl ReleaseFolder {
         if self.newest_version(role)?.is_none() {
             return Err(ReleaseError::OnlyVersion(role.to_owned()));
         }
-        self.remove_draft(role)?;
-        // A role below may have waited for this one alone.
-        self.settle()
+        self.remove_draft(role)
     }
 }

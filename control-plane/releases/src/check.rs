@@ -1,17 +1,18 @@
 //! Whether a folder is fit to be handed out.
 
 use crate::ReleaseError;
-use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::metadata::{Metadata, Root, Targets};
 use crate::rotation::{delegated_keys, offline_keys_of, online_keys};
 use crate::shelves::shelf_of;
+use crate::signed::SignedMetadata;
 use crate::signing::Authority;
 use noderr_protocol::release::{Archive, BUILDERS, Builders, ReleaseName};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::path::Path;
 
 /// Where the artefacts are of a folder that is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +24,13 @@ pub enum Artefacts {
 }
 
 impl ReleaseFolder {
-    /// What is wrong with what is published, a sentence each; nothing if all is well.
+    /// What is wrong with what is in force, a sentence each; nothing if all is well.
     pub fn check(&self, now: jiff::Timestamp, artefacts: Artefacts) -> Result<Vec<String>, ReleaseError> {
         let mut wrong = Vec::new();
         let newest = self.newest_version("root")?.unwrap_or_default();
-        let mut before: Option<Draft<Root>> = None;
+        let mut before: Option<SignedMetadata<Root>> = None;
         for version in 1..=newest {
-            let Some(root) = self.published::<Root>("root", version)? else {
+            let Some(root) = self.version::<Root>("root", version)? else {
                 wrong.push(format!("root {version} is missing: boxes that know an older one cannot follow"));
                 return Ok(wrong);
             };
@@ -55,7 +56,7 @@ impl ReleaseFolder {
         let mut waiting = vec![("targets".to_owned(), Authority::of_root(root.says(), "targets")?)];
         while let Some((role, by)) = waiting.pop() {
             let Some(says) = self.newest::<Targets>(&role)? else {
-                wrong.push(format!("{role} is not published"));
+                wrong.push(format!("{role} is not signed by enough keys yet"));
                 continue;
             };
             self.check_targets(&mut wrong, &role, &says, (&by, &builders), now)?;
@@ -81,7 +82,7 @@ impl ReleaseFolder {
         &self,
         wrong: &mut Vec<String>,
         role: &str,
-        says: &Draft<Targets>,
+        says: &SignedMetadata<Targets>,
         (by, builders): (&Authority, &Builders),
         now: jiff::Timestamp,
     ) -> Result<(), ReleaseError> {
@@ -110,7 +111,11 @@ impl ReleaseFolder {
         Ok(())
     }
 
-    fn check_objects(&self, wrong: &mut Vec<String>, says: &Draft<Targets>) -> Result<(), ReleaseError> {
+    fn check_objects(
+        &self,
+        wrong: &mut Vec<String>,
+        says: &SignedMetadata<Targets>,
+    ) -> Result<(), ReleaseError> {
         for (name, target) in says.says().targets.iter().filter(|(name, _)| *name != BUILDERS) {
             // Of a manifest that cannot be read, it is said already.
             let Ok(manifest) = self.manifest(name, target) else { continue };
@@ -124,24 +129,29 @@ impl ReleaseFolder {
 
     /// Whether an archive is the one that was signed.
     pub(crate) fn check_object(&self, archive: &Archive) -> Result<(), ReleaseError> {
-        let path = self.object(&archive.sha256);
-        let digest = || {
-            if !fs::symlink_metadata(&path)?.is_file() {
-                return Err(io::Error::other("it is no file"));
-            }
-            let (file, mut digest) = (File::open(&path)?, Sha256::new());
-            let length = io::copy(&mut file.take(archive.bytes.saturating_add(1)), &mut digest)?;
-            Ok((length, <[u8; 32]>::from(digest.finalize())))
-        };
-        match digest() {
-            Ok((length, found)) if length == archive.bytes && found == archive.sha256.0 => Ok(()),
-            Ok(_) => Err(ReleaseError::Unreadable { path, why: "it is not what was signed".to_owned() }),
-            Err(why) => Err(ReleaseError::Io { path, why }),
-        }
+        check_archive(&self.object(&archive.sha256), archive)
     }
 }
 
-fn ends<M: Metadata>(wrong: &mut Vec<String>, role: &str, says: &Draft<M>, now: jiff::Timestamp) {
+/// Whether a file is an archive that was signed.
+pub(crate) fn check_archive(path: &Path, archive: &Archive) -> Result<(), ReleaseError> {
+    let path = path.to_owned();
+    let digest = || {
+        if !fs::symlink_metadata(&path)?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        let (file, mut digest) = (File::open(&path)?, Sha256::new());
+        let length = io::copy(&mut file.take(archive.bytes.saturating_add(1)), &mut digest)?;
+        Ok((length, <[u8; 32]>::from(digest.finalize())))
+    };
+    match digest() {
+        Ok((length, found)) if length == archive.bytes && found == archive.sha256.0 => Ok(()),
+        Ok(_) => Err(ReleaseError::Unreadable { path, why: "it is not what was signed".to_owned() }),
+        Err(why) => Err(ReleaseError::Io { path, why }),
+    }
+}
+
+fn ends<M: Metadata>(wrong: &mut Vec<String>, role: &str, says: &SignedMetadata<M>, now: jiff::Timestamp) {
     if says.says().expires() <= now {
         wrong.push(format!(
             "{role} {} ended at {}: renew and sign it",

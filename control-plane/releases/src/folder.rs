@@ -1,9 +1,11 @@
-//! The folder of what is published: `metadata/` and `targets/`, as servers hand them out and as they travel on a stick.
+//! The folder of releases: `metadata/` and `targets/` are what is in force, as servers hand it out and as it travels on a stick;
+//! `drafts/` is what is prepared.
 
 use crate::ReleaseError;
 use crate::digest::sha256;
-use crate::draft::Draft;
 use crate::metadata::{Metadata, TargetFile, Timestamp};
+use crate::signed::SignedMetadata;
+use noderr_protocol::release::{TIMESTAMP_FILE, metadata_file, target_file};
 use rand_core::{OsRng, RngCore as _};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
 use rustix::io::Errno;
@@ -13,7 +15,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A folder of published releases.
+/// A folder of releases.
 #[derive(Debug, Clone)]
 pub struct ReleaseFolder {
     root: PathBuf,
@@ -35,16 +37,20 @@ impl ReleaseFolder {
         self.root.join("targets")
     }
 
-    /// The newest published version of a role.
-    pub fn newest<M: Metadata>(&self, role: &str) -> Result<Option<Draft<M>>, ReleaseError> {
+    /// The newest version of a role that is in force.
+    pub fn newest<M: Metadata>(&self, role: &str) -> Result<Option<SignedMetadata<M>>, ReleaseError> {
         let Some(version) = self.newest_version(role)? else { return Ok(None) };
-        self.published(role, version)
+        self.version(role, version)
     }
 
-    /// A published version of a role.
-    pub fn published<M: Metadata>(&self, role: &str, version: u64) -> Result<Option<Draft<M>>, ReleaseError> {
-        let path = self.metadata().join(format!("{version}.{role}.json"));
-        let read: Option<Draft<M>> = read(path.clone())?;
+    /// A version of a role that is or was in force.
+    pub fn version<M: Metadata>(
+        &self,
+        role: &str,
+        version: u64,
+    ) -> Result<Option<SignedMetadata<M>>, ReleaseError> {
+        let path = self.metadata().join(metadata_file(role, version));
+        let read: Option<SignedMetadata<M>> = read(path.clone())?;
         match read.as_ref().map(|draft| draft.says().version()) {
             Some(says) if says != version => {
                 Err(ReleaseError::Unreadable { path, why: format!("it says that it is version {says}") })
@@ -58,7 +64,7 @@ impl ReleaseFolder {
         Ok(self.versions(role)?.last().copied())
     }
 
-    /// The versions of a role that are published, the oldest first. A file of a number far ahead is one more, and no reason to count up
+    /// The versions of a role that are or were in force, the oldest first. A file of a number far ahead is one more, and no reason to count up
     /// to it.
     pub(crate) fn versions(&self, role: &str) -> Result<BTreeSet<u64>, ReleaseError> {
         let folder = self.metadata();
@@ -79,49 +85,47 @@ impl ReleaseFolder {
         Ok(versions)
     }
 
-    /// Publishes a version of a role, which is never replaced afterwards.
-    pub fn publish<M: Metadata>(&self, role: &str, draft: &Draft<M>) -> Result<(), ReleaseError> {
+    /// Puts a version of a role in force, which is never replaced afterwards.
+    pub fn put<M: Metadata>(&self, role: &str, draft: &SignedMetadata<M>) -> Result<(), ReleaseError> {
         let version = draft.says().version();
-        let name = format!("{version}.{role}.json");
+        let name = metadata_file(role, version);
         match create(&self.metadata(), &name, &draft.to_bytes()?) {
             Err(ReleaseError::Io { why, .. }) if why.kind() == io::ErrorKind::AlreadyExists => {
-                Err(ReleaseError::Published { role: role.to_owned(), version })
+                Err(ReleaseError::InForce { role: role.to_owned(), version })
             }
             done => done,
         }
     }
 
-    /// The bytes of the newest published version of a role.
+    /// The bytes of the newest version of a role that is in force.
     pub fn newest_bytes(&self, role: &str) -> Result<Option<(u64, Vec<u8>)>, ReleaseError> {
         let version = match role {
             "timestamp" => self.timestamp()?.map(|timestamp| timestamp.says().version()),
             role => self.newest_version(role)?,
         };
         let Some(version) = version else { return Ok(None) };
-        let name =
-            if role == "timestamp" { "timestamp.json".to_owned() } else { format!("{version}.{role}.json") };
-        let path = self.metadata().join(name);
+        let path = self.metadata().join(metadata_file(role, version));
         let read = read_bytes(&path).map_err(|why| ReleaseError::Io { path, why })?;
         Ok(read.map(|bytes| (version, bytes)))
     }
 
     /// Replaces `timestamp.json`, which alone has no version in its name: it is where everybody begins.
-    pub fn publish_timestamp(&self, draft: &Draft<Timestamp>) -> Result<(), ReleaseError> {
-        replace(&self.metadata(), "timestamp.json", &draft.to_bytes()?)
+    pub fn put_timestamp(&self, draft: &SignedMetadata<Timestamp>) -> Result<(), ReleaseError> {
+        replace(&self.metadata(), TIMESTAMP_FILE, &draft.to_bytes()?)
     }
 
     /// The newest timestamp.
-    pub fn timestamp(&self) -> Result<Option<Draft<Timestamp>>, ReleaseError> {
-        read(self.metadata().join("timestamp.json"))
+    pub fn timestamp(&self) -> Result<Option<SignedMetadata<Timestamp>>, ReleaseError> {
+        read(self.metadata().join(TIMESTAMP_FILE))
     }
 
     /// The draft of a role, if somebody has begun one.
-    pub fn draft<M: Metadata>(&self, role: &str) -> Result<Option<Draft<M>>, ReleaseError> {
+    pub fn draft<M: Metadata>(&self, role: &str) -> Result<Option<SignedMetadata<M>>, ReleaseError> {
         read(self.drafts().join(format!("{role}.json")))
     }
 
     /// Writes a draft down, in place of the one before.
-    pub fn put_draft<M: Metadata>(&self, role: &str, draft: &Draft<M>) -> Result<(), ReleaseError> {
+    pub fn put_draft<M: Metadata>(&self, role: &str, draft: &SignedMetadata<M>) -> Result<(), ReleaseError> {
         replace(&self.drafts(), &format!("{role}.json"), &draft.to_bytes()?)
     }
 
@@ -135,9 +139,9 @@ impl ReleaseFolder {
         read_bytes(&path).map_err(|why| ReleaseError::Io { path, why })
     }
 
-    /// The bytes of a published version of a role.
+    /// The bytes of a version of a role that is or was in force.
     pub fn bytes(&self, role: &str, version: u64) -> Result<Option<Vec<u8>>, ReleaseError> {
-        let path = self.metadata().join(format!("{version}.{role}.json"));
+        let path = self.metadata().join(metadata_file(role, version));
         read_bytes(&path).map_err(|why| ReleaseError::Io { path, why })
     }
 
@@ -148,10 +152,7 @@ impl ReleaseFolder {
 
     /// Where a target is.
     pub(crate) fn place_of(&self, name: &str, hash: &str) -> PathBuf {
-        match name.rsplit_once('/') {
-            Some((folder, last)) => self.targets().join(folder).join(format!("{hash}.{last}")),
-            None => self.targets().join(format!("{hash}.{name}")),
-        }
+        self.targets().join(target_file(name, hash))
     }
 
     /// Puts a target where servers hand it out: under its name, with its hash before the last part.
@@ -208,11 +209,12 @@ pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-fn read<M: Metadata>(path: PathBuf) -> Result<Option<Draft<M>>, ReleaseError> {
+fn read<M: Metadata>(path: PathBuf) -> Result<Option<SignedMetadata<M>>, ReleaseError> {
     match read_bytes(&path) {
         Ok(None) => Ok(None),
         Ok(Some(bytes)) => {
-            let sound = Draft::<M>::read(&bytes).and_then(|draft| draft.says().check().map(|()| Some(draft)));
+            let sound = SignedMetadata::<M>::read(&bytes)
+                .and_then(|draft| draft.says().check().map(|()| Some(draft)));
             sound.map_err(|why| ReleaseError::Unreadable { path, why })
         }
         Err(why) => Err(ReleaseError::Io { path, why }),

@@ -1,10 +1,11 @@
 //! Authoring releases: the signed metadata that boxes trust, in a folder that travels on a stick.
 //!
-//! [`Metadata`] is what a role says, a [`Draft`] is that with the signatures so far, and a [`ReleaseFolder`] holds what is
-//! published, laid out as servers hand it out. Keys are [`ReleaseKey`]s: here in encrypted files ([`FileKey`]).
+//! [`Metadata`] is what a role says, [`SignedMetadata`] is that with the signatures so far. In a [`ReleaseFolder`], drafts wait until
+//! enough have signed; from then on they are in force. Published is what the control plane has. Keys are [`ReleaseKey`]s: here in
+//! encrypted files ([`FileKey`]).
 //!
 //! ```
-//! use noderr_releases::{Draft, FileKey, ReleaseFolder, ReleaseKey as _, Roles, Root};
+//! use noderr_releases::{SignedMetadata, FileKey, ReleaseFolder, ReleaseKey as _, Roles, Root};
 //!
 //! let [anna, ben, online] = [(); 3].map(|()| FileKey::generate());
 //! let roles = Roles {
@@ -13,12 +14,12 @@
 //!     snapshot: (&[online.public()], 1),
 //!     timestamp: (&[online.public()], 1),
 //! };
-//! let mut root = Draft::new(Root::new(1, "2027-01-01T00:00:00Z".parse().unwrap(), &roles));
+//! let mut root = SignedMetadata::new(Root::new(1, "2027-01-01T00:00:00Z".parse().unwrap(), &roles));
 //! root.sign(&anna).unwrap();
 //! assert_eq!(root.signed_by().len(), 1);
 //! root.sign(&ben).unwrap();
 //! let folder = tempfile::tempdir().unwrap();
-//! ReleaseFolder::new(folder.path()).publish("root", &root).unwrap();
+//! ReleaseFolder::new(folder.path()).put("root", &root).unwrap();
 //! ```
 
 mod artefacts;
@@ -27,14 +28,15 @@ mod builders;
 mod changes;
 mod check;
 mod digest;
-mod draft;
 mod folder;
 mod key;
 mod metadata;
 mod named;
 mod online;
+mod recover;
 mod rotation;
 mod shelves;
+mod signed;
 mod signing;
 mod soundness;
 mod stick;
@@ -46,7 +48,6 @@ pub use builders::{BuilderKey, new_builder, new_unlocked_builder};
 pub use changes::NewRelease;
 pub use check::Artefacts;
 pub use digest::sha256;
-pub use draft::Draft;
 pub use folder::ReleaseFolder;
 pub use key::{FileKey, PublicKey, ReleaseKey};
 pub use metadata::{
@@ -54,8 +55,10 @@ pub use metadata::{
     Timestamp,
 };
 pub use online::{refresh_online, refresh_online_from, timestamp_with};
+pub use recover::named_by_snapshot;
 pub use shelves::shelf_of;
-pub use signing::{Prepared, Progress};
+pub use signed::SignedMetadata;
+pub use signing::{Lack, Prepared, Progress};
 pub use stick::OnlineFiles;
 pub use words::{Sentence, listed};
 
@@ -84,17 +87,17 @@ pub enum ReleaseError {
     /// A key cannot be used.
     #[error("{0}")]
     Key(String),
-    /// What was published is never replaced.
-    #[error("version {version} of {role} is published already; the next one is {}", .version + 1)]
-    Published {
+    /// What is in force is never replaced.
+    #[error("version {version} of {role} is signed by enough already; the next one is {}", .version + 1)]
+    InForce {
         /// The role.
         role: String,
         /// Its version.
         version: u64,
     },
-    /// A draft does not follow what is published.
+    /// A draft does not follow what is in force.
     #[error(
-        "version {version} of {role} does not follow what is published, whose next version is {follows}: begin the draft anew"
+        "version {version} of {role} does not follow what was signed last, whose next version is {follows}: begin the draft anew"
     )]
     Version {
         /// The role.
@@ -148,6 +151,9 @@ pub enum ReleaseError {
         "the withdrawal of {0} is prepared already: it waits for signatures; see `noderrctl release show`"
     )]
     Withdrawing(String),
+    /// A release that was never in force.
+    #[error("{0} is only prepared: `noderrctl release discard` takes it back")]
+    OnlyPrepared(String),
     /// There is no such release.
     #[error("there is no release {0}; see `noderrctl release list`")]
     NoRelease(String),
@@ -165,7 +171,10 @@ pub enum ReleaseError {
     /// No builder of the network has signed an artefact, or not under this name.
     #[error("boxes would not take {0}: {1}")]
     NotBuilt(String, String),
-    /// Something is missing that must be published first.
-    #[error("{0} is not published yet")]
+    /// Somebody has written another draft meanwhile.
+    #[error("{0} is another draft now than the one that was shown: nothing was signed, look at it again")]
+    Changed(String),
+    /// Something is missing that must be in force first.
+    #[error("{0} lacks signatures: nothing counts of it yet, see `noderrctl release show`")]
     Missing(String),
 }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const SPEC: &str = "1.0.31";
+
 /// What a role says.
-pub trait Metadata: Serialize + DeserializeOwned + Clone {
+pub trait Metadata: Serialize + DeserializeOwned + Clone + PartialEq {
     /// The version; each is greater by one than the version before.
     fn version(&self) -> u64;
     /// When it ends.

@@ -2,9 +2,10 @@
 
 use crate::ReleaseError;
 use crate::digest::sha256;
-use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
-use crate::metadata::{TargetFile, Targets};
+use crate::key::PublicKey;
+use crate::metadata::{Root, TargetFile, Targets};
+use crate::signed::SignedMetadata;
 use noderr_protocol::release::{Manifest, ReleaseName};
 use std::collections::BTreeMap;
 use std::io;
@@ -13,8 +14,8 @@ impl ReleaseFolder {
     /// Whether a role has ever named a target: what was withdrawn does not come back as something else.
     pub(crate) fn was_named(&self, role: &str, name: &str) -> Result<bool, ReleaseError> {
         for version in self.versions(role)? {
-            let published = self.published::<Targets>(role, version)?;
-            if published.is_some_and(|published| published.says().targets.contains_key(name)) {
+            let found = self.version::<Targets>(role, version)?;
+            if found.is_some_and(|found| found.says().targets.contains_key(name)) {
                 return Ok(true);
             }
         }
@@ -22,7 +23,7 @@ impl ReleaseFolder {
     }
 
     /// The next version of a role that names targets, without signatures: its draft, or one that begins with what is
-    /// published.
+    /// in force.
     pub fn next(&self, role: &str) -> Result<Targets, ReleaseError> {
         let coming = self.coming::<Targets>(role)?.ok_or_else(|| ReleaseError::Missing(role.to_owned()))?;
         let mut says = coming.says().clone();
@@ -30,17 +31,28 @@ impl ReleaseFolder {
         Ok(says)
     }
 
+    /// Every key that signs or will sign anything.
+    pub fn keys(&self) -> Result<Vec<PublicKey>, ReleaseError> {
+        let mut keys = BTreeMap::new();
+        keys.extend(self.coming::<Root>("root")?.map(|root| root.says().keys.clone()).unwrap_or_default());
+        for role in self.offline_roles()?.into_iter().filter(|role| role != "root") {
+            let delegations = self.coming::<Targets>(&role)?.and_then(|says| says.says().delegations.clone());
+            keys.extend(delegations.map(|delegations| delegations.keys).unwrap_or_default());
+        }
+        Ok(keys.into_values().collect())
+    }
+
     /// Every release that is or will be named, with its target.
     pub fn releases(&self) -> Result<Vec<(ReleaseName, TargetFile)>, ReleaseError> {
         self.named(|role| self.coming(role))
     }
 
-    /// Every release that is named by what is published.
-    pub fn published_releases(&self) -> Result<Vec<(ReleaseName, TargetFile)>, ReleaseError> {
+    /// Every release that is named by what is in force.
+    pub fn signed_releases(&self) -> Result<Vec<(ReleaseName, TargetFile)>, ReleaseError> {
         self.named(|role| self.newest(role))
     }
 
-    /// Every target that is named by what is published, also those that are no releases.
+    /// Every target that is named by what is in force, also those that are no releases.
     pub fn named_targets(&self) -> Result<Vec<(String, TargetFile)>, ReleaseError> {
         let mut all = Vec::new();
         for role in self.offline_roles()?.into_iter().filter(|role| role != "root") {
@@ -52,7 +64,7 @@ impl ReleaseFolder {
 
     fn named(
         &self,
-        says: impl Fn(&str) -> Result<Option<Draft<Targets>>, ReleaseError>,
+        says: impl Fn(&str) -> Result<Option<SignedMetadata<Targets>>, ReleaseError>,
     ) -> Result<Vec<(ReleaseName, TargetFile)>, ReleaseError> {
         let mut all = Vec::new();
         for role in self.offline_roles()?.into_iter().filter(|role| role != "root") {
@@ -89,14 +101,14 @@ impl ReleaseFolder {
         Ok(())
     }
 
-    /// The manifests of all releases of a name that were ever published or are prepared: boxes may hold those that are withdrawn.
+    /// The manifests of all releases of a name that were ever in force or are prepared: boxes may hold those that are withdrawn.
     fn ever_named(&self, release: &ReleaseName) -> Result<Vec<Manifest>, ReleaseError> {
         let mut named: BTreeMap<String, TargetFile> = BTreeMap::new();
         for role in self.offline_roles()?.into_iter().filter(|role| role != "root") {
             let drafts = self.draft::<Targets>(&role)?.into_iter();
             let mut all: Vec<_> = drafts.collect();
             for version in self.versions(&role)? {
-                all.extend(self.published::<Targets>(&role, version)?);
+                all.extend(self.version::<Targets>(&role, version)?);
             }
             for says in all {
                 named.extend(says.says().targets.clone());

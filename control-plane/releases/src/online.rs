@@ -2,10 +2,10 @@
 //! can hide what is new, until what the offline keys have signed ends, and name nothing that they have not named.
 
 use crate::ReleaseError;
-use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::key::ReleaseKey;
 use crate::metadata::{MetaFile, Metadata as _, Snapshot, Targets, Timestamp};
+use crate::signed::SignedMetadata;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -32,10 +32,10 @@ pub fn refresh_online_from(
     (snapshot, timestamp): (&dyn ReleaseKey, &dyn ReleaseKey),
     beacon: Option<&[u8]>,
 ) -> Result<(), ReleaseError> {
-    let before: Option<Draft<Snapshot>> = folder.newest("snapshot")?;
+    let before: Option<SignedMetadata<Snapshot>> = folder.newest("snapshot")?;
     let meta = newest_targets(folder)?;
     // One that another key has signed is of no use to a box that has the newest root.
-    let is_good = |before: &Draft<Snapshot>| {
+    let is_good = |before: &SignedMetadata<Snapshot>| {
         before.says().meta == meta
             && before.says().expires() >= now + SNAPSHOT / 2
             && before.is_signed_by(snapshot.public())
@@ -45,33 +45,33 @@ pub fn refresh_online_from(
         Some(before) if !is_new => before,
         before => {
             let version = (before.map_or(0, |before| before.says().version()) + 1).max(least);
-            let mut draft = Draft::new(Snapshot::new(version, now + SNAPSHOT, meta));
+            let mut draft = SignedMetadata::new(Snapshot::new(version, now + SNAPSHOT, meta));
             draft.sign(snapshot)?;
-            folder.publish("snapshot", &draft)?;
+            folder.put("snapshot", &draft)?;
             draft
         }
     };
     let version = (folder.timestamp()?.map_or(0, |before| before.says().version()) + 1).max(least);
     let pinned = (newest.says().version(), &newest.to_bytes()?[..]);
     let says = Timestamp::new(version, now + TIMESTAMP, pinned);
-    let mut draft = Draft::new(match beacon {
+    let mut draft = SignedMetadata::new(match beacon {
         Some(beacon) => says.with_beacon(beacon),
         None => says,
     });
     draft.sign(timestamp)?;
-    folder.publish_timestamp(&draft)
+    folder.put_timestamp(&draft)
 }
 
 /// A timestamp of the same snapshot as the one before, with what channels have now.
 pub fn timestamp_with(
     beacon: &[u8],
-    before: &Draft<Timestamp>,
+    before: &SignedMetadata<Timestamp>,
     least: u64,
     now: jiff::Timestamp,
     key: &dyn ReleaseKey,
-) -> Result<Draft<Timestamp>, ReleaseError> {
+) -> Result<SignedMetadata<Timestamp>, ReleaseError> {
     let version = (before.says().version() + 1).max(least);
-    let mut draft = Draft::new(before.says().again(version, now + TIMESTAMP).with_beacon(beacon));
+    let mut draft = SignedMetadata::new(before.says().again(version, now + TIMESTAMP).with_beacon(beacon));
     draft.sign(key)?;
     Ok(draft)
 }
@@ -84,7 +84,7 @@ pub(crate) fn newest_targets(folder: &ReleaseFolder) -> Result<BTreeMap<String, 
         let version = folder.newest_version(&role)?.ok_or_else(|| missing(&role))?;
         // By its bytes: a draft that was signed and given up may have the same version.
         let bytes = folder.bytes(&role, version)?.ok_or_else(|| missing(&role))?;
-        let says: Draft<Targets> = folder.published(&role, version)?.ok_or_else(|| missing(&role))?;
+        let says: SignedMetadata<Targets> = folder.version(&role, version)?.ok_or_else(|| missing(&role))?;
         let below = says.says().delegations.iter().flat_map(|delegations| &delegations.roles);
         meta.insert(format!("{role}.json"), MetaFile::of(version, &bytes));
         roles.extend(

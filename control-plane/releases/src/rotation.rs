@@ -2,10 +2,10 @@
 //! sign from then on.
 
 use crate::ReleaseError;
-use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::key::PublicKey;
 use crate::metadata::{Delegations, RoleKeys, Root, Targets};
+use crate::signed::SignedMetadata;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One key in the place of another, or of none.
@@ -115,12 +115,12 @@ impl ReleaseFolder {
         }
         // Those who say who signs come last: where a power cut ends this halfway, the same command finds the rest to do.
         for (role, targets) in says.into_iter().rev().filter(|(role, _)| resigned.contains(role)) {
-            self.put_draft(&role, &Draft::new(targets))?;
+            self.put_draft(&role, &SignedMetadata::new(targets))?;
         }
         if root_changes {
             resigned.insert("root".to_owned());
             root.version = self.newest_version("root")?.unwrap_or_default() + 1;
-            self.put_draft("root", &Draft::new(root))?;
+            self.put_draft("root", &SignedMetadata::new(root))?;
         }
         Ok(resigned.into_iter().collect())
     }

@@ -1,10 +1,10 @@
-//! Drafts on their way through several hands: who must sign what, who has, and publishing what is signed by enough.
+//! Drafts on their way through several hands: who must sign what, who has, and what is signed by enough.
 
 use crate::ReleaseError;
-use crate::draft::Draft;
 use crate::folder::ReleaseFolder;
 use crate::key::{PublicKey, ReleaseKey};
 use crate::metadata::{Metadata, RoleKeys, Root, TargetFile, Targets};
+use crate::signed::SignedMetadata;
 use crate::words::{Sentence, changes_of_root, changes_of_targets};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,19 @@ pub struct Progress {
     pub signed: usize,
     /// How many must.
     pub needed: usize,
-    /// The ids of the keys that may sign it and have not.
-    pub waits_for: Vec<String>,
+    /// Whose signatures are lacking: of a root, those who sign today, and those who sign from then on, where they are others.
+    pub lacks: Vec<Lack>,
+    /// Whether a role above is prepared too, without which this one does not count.
+    pub waits_for_above: bool,
+}
+
+/// So many signatures of these keys are lacking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// How many.
+    pub signatures: usize,
+    /// The ids of the keys that have not signed.
+    pub of: Vec<String>,
 }
 
 /// A draft as it was read once: what is shown of it is what is signed, whoever changes the file meanwhile.
@@ -45,8 +56,8 @@ impl Prepared {
 
 /// A draft of one of the two shapes.
 enum Any {
-    Root(Draft<Root>),
-    Targets(Draft<Targets>),
+    Root(SignedMetadata<Root>),
+    Targets(SignedMetadata<Targets>),
 }
 
 /// Keys of which some must sign, as metadata above has it.
@@ -75,24 +86,26 @@ impl Authority {
     }
 
     /// Whether enough have signed.
-    pub(crate) fn is_met<M: Metadata>(&self, draft: &Draft<M>) -> bool {
+    pub(crate) fn is_met<M: Metadata>(&self, draft: &SignedMetadata<M>) -> bool {
         self.role.threshold > 0 && self.signed(draft) >= self.role.threshold
     }
 
     /// How many of its keys have signed.
-    fn signed<M: Metadata>(&self, draft: &Draft<M>) -> usize {
+    fn signed<M: Metadata>(&self, draft: &SignedMetadata<M>) -> usize {
         // A key that is named twice counts once.
         let keys: BTreeSet<_> = self.role.keyids.iter().collect();
         keys.into_iter().filter(|id| self.has_signed(id, draft)).count()
     }
 
-    fn has_signed<M: Metadata>(&self, id: &str, draft: &Draft<M>) -> bool {
+    fn has_signed<M: Metadata>(&self, id: &str, draft: &SignedMetadata<M>) -> bool {
         self.keys.get(id).is_some_and(|key| draft.is_signed_by(key))
     }
 
-    /// Its keys that have not signed.
-    fn waits_for<M: Metadata>(&self, draft: &Draft<M>) -> Vec<String> {
-        self.role.keyids.iter().filter(|id| !self.has_signed(id, draft)).cloned().collect()
+    /// Whose signatures are lacking, if some are.
+    fn lack<M: Metadata>(&self, draft: &SignedMetadata<M>) -> Option<Lack> {
+        let signatures = self.role.threshold.saturating_sub(self.signed(draft));
+        let of = self.role.keyids.iter().filter(|id| !self.has_signed(id, draft)).cloned().collect();
+        (signatures > 0).then_some(Lack { signatures, of })
     }
 }
 
@@ -112,7 +125,7 @@ impl ReleaseFolder {
 
     /// The roles that a role will let name targets.
     fn delegated(&self, role: &str) -> Result<Vec<String>, ReleaseError> {
-        let targets: Option<Draft<Targets>> = self.coming(role)?;
+        let targets: Option<SignedMetadata<Targets>> = self.coming(role)?;
         let delegations = targets.and_then(|targets| targets.says().delegations.clone());
         let roles = delegations.into_iter().flat_map(|delegations| delegations.roles);
         Ok(roles.map(|role| role.name).collect())
@@ -143,8 +156,8 @@ impl ReleaseFolder {
         Ok(false)
     }
 
-    /// What a role will say: its draft, or else what is published.
-    pub fn coming<M: Metadata>(&self, role: &str) -> Result<Option<Draft<M>>, ReleaseError> {
+    /// What a role will say: its draft, or else what is in force.
+    pub fn coming<M: Metadata>(&self, role: &str) -> Result<Option<SignedMetadata<M>>, ReleaseError> {
         match self.draft(role)? {
             Some(draft) => Ok(Some(draft)),
             None => self.newest(role),
@@ -161,7 +174,7 @@ impl ReleaseFolder {
             };
             let Some(draft) = draft else { continue };
             // A power cut came before the draft was removed.
-            if self.is_published(&role)? {
+            if self.is_in_force(&role)? {
                 continue;
             }
             let (progress, says) = match &draft {
@@ -170,7 +183,9 @@ impl ReleaseFolder {
                 }
                 Any::Targets(draft) => {
                     let describe = |name: &str, file: &TargetFile| self.described(name, file);
-                    (self.progress(&role, draft)?, changes_of_targets(self.newest(&role)?, draft, describe))
+                    let builders = |file: &TargetFile| Ok(self.builders_of(file)?.keys);
+                    let before = self.newest(&role)?;
+                    (self.progress(&role, draft)?, changes_of_targets(before, draft, describe, builders))
                 }
             };
             all.push(Prepared { progress, says, draft });
@@ -178,18 +193,19 @@ impl ReleaseFolder {
         Ok(all)
     }
 
-    fn progress<M: Metadata>(&self, role: &str, draft: &Draft<M>) -> Result<Progress, ReleaseError> {
+    fn progress<M: Metadata>(&self, role: &str, draft: &SignedMetadata<M>) -> Result<Progress, ReleaseError> {
         // A root is signed by those who may today and by those who may from then on; most hands are both.
         let authorities = self.authorities(role)?;
-        let lacks = |authority: &&Authority| authority.role.threshold.saturating_sub(authority.signed(draft));
-        let last = authorities.iter().max_by_key(lacks);
+        let lacking = |authority: &&Authority| authority.lack(draft).map(|lack| lack.signatures);
+        let last = authorities.iter().max_by_key(lacking);
         let (signed, needed) =
             last.map_or((0, 0), |authority| (authority.signed(draft), authority.role.threshold));
-        let waits_for =
-            last.filter(|last| lacks(last) > 0).map_or_else(Vec::new, |last| last.waits_for(draft));
+        let mut lacks: Vec<_> = authorities.iter().filter_map(|authority| authority.lack(draft)).collect();
+        lacks.dedup();
         let (version, expires) = (draft.says().version(), draft.says().expires());
         self.check_version(role, version)?;
-        Ok(Progress { role: role.to_owned(), version, expires, signed, needed, waits_for })
+        let waits_for_above = self.waits_for_above(role)?;
+        Ok(Progress { role: role.to_owned(), version, expires, signed, needed, lacks, waits_for_above })
     }
 
     /// The drafts that this key may sign, and has not.
@@ -204,26 +220,39 @@ impl ReleaseFolder {
         Ok(may_sign)
     }
 
-    /// Signs drafts as they were read, and publishes what has enough signatures then.
-    pub fn sign(&self, prepared: Vec<Prepared>, key: &dyn ReleaseKey) -> Result<(), ReleaseError> {
-        for one in &prepared {
-            if let Any::Targets(draft) = &one.draft {
-                self.check_new(&one.progress.role, draft.says())?;
-            }
+    /// Signs drafts that say what they said when they were read, and puts in force what has enough signatures then; returns those roles.
+    pub fn sign(&self, prepared: &[Prepared], key: &dyn ReleaseKey) -> Result<Vec<String>, ReleaseError> {
+        let mut signed = Vec::new();
+        for Prepared { progress, draft: shown, .. } in prepared {
+            let role = &progress.role;
+            signed.push(match shown {
+                Any::Root(shown) => (role, Any::Root(self.signed_too(role, shown, key)?)),
+                Any::Targets(shown) => {
+                    self.check_new(role, shown.says())?;
+                    (role, Any::Targets(self.signed_too(role, shown, key)?))
+                }
+            });
         }
-        for Prepared { progress, draft, .. } in prepared {
+        for (role, draft) in signed {
             match draft {
-                Any::Root(mut draft) => {
-                    draft.sign(key)?;
-                    self.put_draft(&progress.role, &draft)?;
-                }
-                Any::Targets(mut draft) => {
-                    draft.sign(key)?;
-                    self.put_draft(&progress.role, &draft)?;
-                }
+                Any::Root(draft) => self.put_draft(role, &draft)?,
+                Any::Targets(draft) => self.put_draft(role, &draft)?,
             }
         }
         self.settle()
+    }
+
+    /// The draft that was shown, with the signatures that it has got meanwhile and one more.
+    fn signed_too<M: Metadata>(
+        &self,
+        role: &str,
+        shown: &SignedMetadata<M>,
+        key: &dyn ReleaseKey,
+    ) -> Result<SignedMetadata<M>, ReleaseError> {
+        let now = self.draft::<M>(role)?.filter(|now| now.says() == shown.says());
+        let mut draft = now.ok_or_else(|| ReleaseError::Changed(role.to_owned()))?;
+        draft.sign(key)?;
+        Ok(draft)
     }
 
     /// Nobody signs what cannot be shown, or what no box would take: its version would be used up.
@@ -235,32 +264,36 @@ impl ReleaseFolder {
         new.try_for_each(|(name, file)| self.check_named(name, file, &builders))
     }
 
-    /// Publishes the drafts that have enough signatures, those above first: nothing is published whose signers are not.
-    pub fn settle(&self) -> Result<(), ReleaseError> {
+    /// Puts the drafts in force that have enough signatures, those above first: nothing is whose signers are not.
+    /// Returns their roles.
+    pub fn settle(&self) -> Result<Vec<String>, ReleaseError> {
+        let mut settled = Vec::new();
         for role in self.offline_roles()? {
-            if self.draft_bytes(&role)?.is_some() && self.is_published(&role)? {
+            if self.draft_bytes(&role)?.is_some() && self.is_in_force(&role)? {
                 self.remove_draft(&role)?;
             }
         }
         for Prepared { progress, draft, .. } in self.prepared()? {
-            if progress.signed < progress.needed || self.waits_for_above(&progress.role)? {
+            // Looked at again: the role above may have come into force just now.
+            if !progress.lacks.is_empty() || self.waits_for_above(&progress.role)? {
                 continue;
             }
             match draft {
-                Any::Root(draft) => self.publish_draft(&progress.role, &draft)?,
-                Any::Targets(draft) => self.publish_draft(&progress.role, &draft)?,
+                Any::Root(draft) => self.enact(&progress.role, &draft)?,
+                Any::Targets(draft) => self.enact(&progress.role, &draft)?,
             }
+            settled.push(progress.role);
         }
-        Ok(())
+        Ok(settled)
     }
 
-    fn publish_draft<M: Metadata>(&self, role: &str, draft: &Draft<M>) -> Result<(), ReleaseError> {
-        self.publish(role, draft)?;
+    fn enact<M: Metadata>(&self, role: &str, draft: &SignedMetadata<M>) -> Result<(), ReleaseError> {
+        self.put(role, draft)?;
         self.remove_draft(role)
     }
 
-    /// Whether a draft is published as it is.
-    fn is_published(&self, role: &str) -> Result<bool, ReleaseError> {
+    /// Whether a draft is in force as it is.
+    fn is_in_force(&self, role: &str) -> Result<bool, ReleaseError> {
         let newest = self.newest_version(role)?.unwrap_or_default();
         Ok(self.draft_bytes(role)? == self.bytes(role, newest)?)
     }
@@ -283,12 +316,12 @@ impl ReleaseFolder {
                 roots.iter().flatten().map(|root| Authority::of_root(root.says(), "root")).collect()
             }
             "targets" => {
-                let root: Draft<Root> = self.coming("root")?.ok_or_else(|| missing("root"))?;
+                let root: SignedMetadata<Root> = self.coming("root")?.ok_or_else(|| missing("root"))?;
                 Ok(vec![Authority::of_root(root.says(), "targets")?])
             }
             delegated => {
                 let above = self.above(delegated)?;
-                let says: Draft<Targets> = self.coming(&above)?.ok_or_else(|| missing(&above))?;
+                let says: SignedMetadata<Targets> = self.coming(&above)?.ok_or_else(|| missing(&above))?;
                 Ok(vec![Authority::of_delegation(says.says(), delegated)?])
             }
         }

@@ -3,12 +3,12 @@
 
 use crate::ReleaseError;
 use crate::digest::sha256;
-use crate::draft::Draft;
 use crate::folder::{self, ReleaseFolder};
 use crate::metadata::{Metadata, Root, Snapshot, TargetFile, Targets, Timestamp};
 use crate::online::newest_targets;
+use crate::signed::SignedMetadata;
 use crate::signing::Authority;
-use noderr_protocol::release::{Manifest, ReleaseName};
+use noderr_protocol::release::{BEACON_FILE, Manifest, ReleaseName, TIMESTAMP_FILE, metadata_file};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
@@ -42,7 +42,8 @@ impl OnlineFiles {
     ) -> Result<(u64, jiff::Timestamp), ReleaseError> {
         let timestamp = read::<Timestamp>("timestamp", &self.timestamp)?;
         let snapshot = read::<Snapshot>("snapshot", &self.snapshot)?;
-        let root: Draft<Root> = folder.newest("root")?.ok_or_else(|| ReleaseError::Missing("root".into()))?;
+        let root: SignedMetadata<Root> =
+            folder.newest("root")?.ok_or_else(|| ReleaseError::Missing("root".into()))?;
         let ensure = |is: bool, otherwise: &str| {
             if is { Ok(()) } else { Err(ReleaseError::NotForAStick(otherwise.to_owned())) }
         };
@@ -97,8 +98,8 @@ fn refuse_links(path: &Path) -> Result<(), ReleaseError> {
     Ok(())
 }
 
-fn read<M: Metadata>(role: &str, bytes: &[u8]) -> Result<Draft<M>, ReleaseError> {
-    Draft::read(bytes)
+fn read<M: Metadata>(role: &str, bytes: &[u8]) -> Result<SignedMetadata<M>, ReleaseError> {
+    SignedMetadata::read(bytes)
         .map_err(|why| ReleaseError::NotForAStick(format!("its {role} is not understood: {why}")))
 }
 
@@ -125,7 +126,7 @@ impl ReleaseFolder {
         for (role, version) in files {
             let missing = || ReleaseError::Missing(format!("version {version} of {role}"));
             let bytes = self.bytes(&role, version)?.ok_or_else(missing)?;
-            folder::replace(&stick.metadata(), &format!("{version}.{role}.json"), &bytes)?;
+            folder::replace(&stick.metadata(), &metadata_file(&role, version), &bytes)?;
         }
         for (name, target) in self.named_targets()? {
             let bytes = self.small_target(&name, &target)?.1;
@@ -135,24 +136,24 @@ impl ReleaseFolder {
                 stick.replace_target(&name, &target, &bytes)?;
             }
         }
-        let named = self.published_releases()?;
+        let named = self.signed_releases()?;
         self.sweep(stick, releases)?;
         for release in releases {
             let found = named.iter().find(|(name, _)| name == release);
             let (name, target) = found.ok_or_else(|| ReleaseError::Missing(release.to_string()))?;
             self.copy_archive(stick, &self.manifest(&name.to_string(), target)?)?;
         }
-        folder::replace(stick.root(), "beacon.json", &online.beacon)?;
-        folder::replace(&stick.metadata(), &format!("{snapshot}.snapshot.json"), &online.snapshot)?;
+        folder::replace(stick.root(), BEACON_FILE, &online.beacon)?;
+        folder::replace(&stick.metadata(), &metadata_file("snapshot", snapshot), &online.snapshot)?;
         // Last: with a timestamp, the stick is one.
-        folder::replace(&stick.metadata(), "timestamp.json", &online.timestamp)?;
+        folder::replace(&stick.metadata(), TIMESTAMP_FILE, &online.timestamp)?;
         Ok(until)
     }
 
     /// Removes archives of earlier layings, and what was copied halfway: sticks are small.
     fn sweep(&self, stick: &Self, releases: &[ReleaseName]) -> Result<(), ReleaseError> {
         let mut needed = BTreeSet::new();
-        for (name, target) in self.published_releases()?.iter().filter(|(name, _)| releases.contains(name)) {
+        for (name, target) in self.signed_releases()?.iter().filter(|(name, _)| releases.contains(name)) {
             needed.insert(hex::encode(self.manifest(&name.to_string(), target)?.archive.sha256.0));
         }
         let folder = stick.objects();

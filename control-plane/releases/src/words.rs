@@ -1,8 +1,9 @@
 //! What a draft says, in plain words, for whoever is about to sign it: all of it, and what of it is new.
 
-use crate::draft::Draft;
+use crate::ReleaseError;
 use crate::metadata::{RoleKeys, Root, TargetFile, Targets};
-use noderr_protocol::release::{Manifest, Word};
+use crate::signed::SignedMetadata;
+use noderr_protocol::release::{BUILDERS, Manifest, Word};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,7 +12,7 @@ use std::fmt;
 pub struct Sentence {
     /// The sentence.
     pub words: String,
-    /// Whether what is published says so too. That is shown as well: what the draft is compared with is no better than the folder.
+    /// Whether what is in force says so too. That is shown as well: what the draft is compared with is no better than the folder.
     pub as_before: bool,
 }
 
@@ -29,18 +30,51 @@ impl fmt::Display for Sentence {
 }
 
 /// What a root says, a sentence each, marked where the one before says so too.
-pub(crate) fn changes_of_root(before: Option<Draft<Root>>, draft: &Draft<Root>) -> Vec<Sentence> {
+pub(crate) fn changes_of_root(
+    before: Option<SignedMetadata<Root>>,
+    draft: &SignedMetadata<Root>,
+) -> Vec<Sentence> {
     let before = before.map(|before| before.says().roles.clone()).unwrap_or_default();
     of_roles(&before, &draft.says().roles)
 }
 
-/// What a role that names targets says, likewise; what is behind a target, `describe` says.
+/// What a role that names targets says, likewise; what a release is, `describe` says, and who may build, `builders`.
 pub(crate) fn changes_of_targets(
-    before: Option<Draft<Targets>>,
-    draft: &Draft<Targets>,
+    before: Option<SignedMetadata<Targets>>,
+    draft: &SignedMetadata<Targets>,
     describe: impl Fn(&str, &TargetFile) -> String,
+    builders: impl Fn(&TargetFile) -> Result<Vec<String>, ReleaseError>,
 ) -> Vec<Sentence> {
-    of_targets(before.as_ref().map(Draft::says), draft.says(), describe)
+    let (before, after) = (before.as_ref().map(SignedMetadata::says), draft.says());
+    let mut said = of_delegations(before, after);
+    let none = BTreeMap::new();
+    let had = before.map_or(&none, |before| &before.targets);
+    said.extend(of_builders(had.get(BUILDERS), after.targets.get(BUILDERS), builders));
+    said.extend(of_releases(had, &after.targets, describe));
+    said
+}
+
+/// In place of what cannot be shown.
+pub(crate) fn unseen(error: ReleaseError) -> String {
+    format!("WHAT IT IS CANNOT BE SEEN: {error}")
+}
+
+fn of_builders(
+    before: Option<&TargetFile>,
+    after: Option<&TargetFile>,
+    builders: impl Fn(&TargetFile) -> Result<Vec<String>, ReleaseError>,
+) -> Vec<Sentence> {
+    let had = before.and_then(|before| builders(before).ok()).unwrap_or_default();
+    let has = match after.map(builders).transpose() {
+        Ok(has) => has.unwrap_or_default(),
+        Err(error) => return vec![Sentence::new(format!("builders: {}", unseen(error)))],
+    };
+    let gone = had.iter().filter(|key| !has.contains(key));
+    let gone = gone.map(|key| Sentence::new(format!("{key} may build artefacts no more")));
+    let may = has
+        .iter()
+        .map(|key| Sentence { as_before: had.contains(key), words: format!("{key} may build artefacts") });
+    may.chain(gone).collect()
 }
 
 fn of_roles(before: &BTreeMap<String, RoleKeys>, after: &BTreeMap<String, RoleKeys>) -> Vec<Sentence> {
@@ -71,11 +105,7 @@ fn of_roles(before: &BTreeMap<String, RoleKeys>, after: &BTreeMap<String, RoleKe
     said
 }
 
-fn of_targets(
-    before: Option<&Targets>,
-    after: &Targets,
-    describe: impl Fn(&str, &TargetFile) -> String,
-) -> Vec<Sentence> {
+fn of_delegations(before: Option<&Targets>, after: &Targets) -> Vec<Sentence> {
     let roles = |targets: Option<&Targets>| {
         let delegations = targets.and_then(|targets| targets.delegations.as_ref());
         let roles = delegations.into_iter().flat_map(|delegations| &delegations.roles);
@@ -93,9 +123,16 @@ fn of_targets(
         };
         said.push(Sentence { as_before, words: format!("{} may name {names}", role.name) });
     }
-    let none = BTreeMap::new();
-    let had = before.map_or(&none, |before| &before.targets);
-    for (name, target) in &after.targets {
+    said
+}
+
+fn of_releases(
+    had: &BTreeMap<String, TargetFile>,
+    has: &BTreeMap<String, TargetFile>,
+    describe: impl Fn(&str, &TargetFile) -> String,
+) -> Vec<Sentence> {
+    let mut said = Vec::new();
+    for (name, target) in has.iter().filter(|(name, _)| *name != BUILDERS) {
         said.push(match had.get(name) {
             None => Sentence::new(format!("adds {name}: {}", describe(name, target))),
             Some(before) if before != target => Sentence::new(format!(
@@ -106,7 +143,7 @@ fn of_targets(
             Some(_) => Sentence { as_before: true, words: format!("{name}: {}", describe(name, target)) },
         });
     }
-    let gone = had.keys().filter(|name| !after.targets.contains_key(*name));
+    let gone = had.keys().filter(|name| !has.contains_key(*name) && *name != BUILDERS);
     said.extend(gone.map(|name| Sentence::new(format!("withdraws {name}"))));
     said
 }

@@ -1,11 +1,17 @@
 //! The desired state between the database and a node: which number a document has, and what counts as done.
 
 use crate::{SOON, lab};
-use noderr_hil::{LabOptions, Papers, Peer, hello};
+use noderr_hil::{ControlOptions, LabOptions, Papers, Peer, hello};
 use noderr_protocol::{
     ActualState, Base, DesiredState, Down, Message as _, Phase, Section, SectionBody as _, SectionReport, Up,
 };
 use sqlx::postgres::PgPool;
+
+/// Peers have no TPM; a document that says so beside the rest would be another one.
+fn peers_may_stay() -> LabOptions {
+    let control = ControlOptions::default().with("enrolment", "allow_software = true");
+    LabOptions { control, ..LabOptions::default() }
+}
 
 async fn document(peer: &mut Peer) -> anyhow::Result<DesiredState> {
     peer.say(&Up::Hello(hello(1)))?;
@@ -19,7 +25,7 @@ fn report(desired_version: u64, phase: Phase) -> Up {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_counts_as_done_when_its_node_says_so_and_not_when_it_was_sent() -> anyhow::Result<()> {
-    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (_folder, lab) = lab(peers_may_stay()).await?;
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
     let node = papers.node.to_string();
     let mut peer = papers.connect(lab.control.broker()).await?;
@@ -41,7 +47,7 @@ async fn a_document_counts_as_done_when_its_node_says_so_and_not_when_it_was_sen
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_says_something_else_has_another_number_whoever_forgot_to_count() -> anyhow::Result<()>
 {
-    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (_folder, lab) = lab(peers_may_stay()).await?;
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
     let mut peer = papers.connect(lab.control.broker()).await?;
     let first = document(&mut peer).await?;
@@ -80,7 +86,7 @@ fn newer_section() -> Section {
 /// A database that has lost its last change, as after a restore: what is wanted next is not what the node has ignored.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_a_lost_change_had_is_never_given_out_again() -> anyhow::Result<()> {
-    let (_folder, lab) = lab(LabOptions::default()).await?;
+    let (_folder, lab) = lab(peers_may_stay()).await?;
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
     let (node, mut peer) = (papers.node.to_string(), papers.connect(lab.control.broker()).await?);
     let first = document(&mut peer).await?.version;

@@ -54,6 +54,11 @@ async fn waits<F: Future<Output = anyhow::Result<()>>>(
     Ok(waits)
 }
 
+/// Of tries in ascending order, the one in the middle.
+fn usual(waits: &[Duration]) -> Duration {
+    waits[waits.len() / 2]
+}
+
 /// Half-open handshakes at API and broker, bodies that never end, and guesses of a password, from every address.
 fn flood(lab: &Lab, opened: &Arc<AtomicUsize>) -> anyhow::Result<JoinSet<()>> {
     let mut floods = JoinSet::new();
@@ -94,6 +99,16 @@ async fn sixteen_addresses_keep_nobody_waiting_who_comes_alone() -> anyhow::Resu
     let papers = Papers::enrolled(&lab, 1).await?.remove(0);
     let (node, mut rig) = lab.online_box("alone", &LIVELY).await?;
 
+    let log_in = |number| {
+        let (person, request) = (Caller::new(&lab, [127, 0, 3, number]), login(lab.email(), &lab.password));
+        async move {
+            let answer = person?.ask(&request).await?;
+            anyhow::ensure!(answer.starts_with("HTTP/1.1 201"), "a person is kept out: {answer}");
+            Ok(())
+        }
+    };
+    // A password takes its time to check, and more on a machine that has other things to do.
+    let at_peace = usual(&waits(log_in).await?);
     let opened = Arc::new(AtomicUsize::new(0));
     let mut floods = flood(&lab, &opened)?;
     let all = usize::from(ADDRESSES) * HELD * 3;
@@ -111,15 +126,7 @@ async fn sixteen_addresses_keep_nobody_waiting_who_comes_alone() -> anyhow::Resu
         }
     })
     .await?;
-    let at_the_login = waits(|number| {
-        let (person, request) = (Caller::new(&lab, [127, 0, 3, number]), login(lab.email(), &lab.password));
-        async move {
-            let answer = person?.ask(&request).await?;
-            anyhow::ensure!(answer.starts_with("HTTP/1.1 201"), "a person is kept out: {answer}");
-            Ok(())
-        }
-    })
-    .await?;
+    let at_the_login = waits(log_in).await?;
     let at_the_broker = waits(|_| {
         let papers = papers.clone();
         let broker = lab.control.broker();
@@ -138,8 +145,11 @@ async fn sixteen_addresses_keep_nobody_waiting_who_comes_alone() -> anyhow::Resu
         "{opened_in_all} connections; api {at_the_api:?}, login {at_the_login:?}, broker {at_the_broker:?}"
     );
     for (place, waits) in [("API", at_the_api), ("login", at_the_login), ("broker", at_the_broker)] {
-        let usual = waits[waits.len() / 2];
-        assert!(usual < SOON_ENOUGH, "at the {place} whoever comes alone waits {usual:?}, of {waits:?}");
+        let usual = usual(&waits);
+        assert!(
+            usual < SOON_ENOUGH + 2 * at_peace,
+            "at the {place} whoever comes alone waits {usual:?}, of {waits:?}"
+        );
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Whether an artefact is the one, and who built it: by its SHA-256, and by the signature of a builder, as `minisign` makes
 //! it.
 
-use minisign_verify::{PublicKey, Signature};
+use minisign_verify::{Error, PublicKey, Signature};
 use noderr_protocol::release::{Builders, Manifest};
 use ring::digest::{Context, SHA256};
 use std::io::{self, Read};
@@ -31,10 +31,20 @@ fn signature_of(manifest: &Manifest, builders: &Builders) -> Result<(PublicKey, 
             "the builder signed it under another name; the trusted comment must have the release in it",
         ));
     }
-    let mut keys = builders.keys.iter().filter_map(|key| PublicKey::from_base64(key).ok());
+    let keys = builders.keys.iter().filter_map(|key| PublicKey::from_base64(key).ok());
     // A signature names its key, so one key at most is meant.
-    let key = keys.find(|key| key.verify_stream(&signature).is_ok());
-    Ok((key.ok_or_else(|| none("it is signed by another key"))?, signature))
+    for key in keys {
+        match key.verify_stream(&signature).map(drop) {
+            Ok(()) => return Ok((key, signature)),
+            Err(Error::UnsupportedLegacyMode) => {
+                return Err(none(
+                    "the signature is of minisign's old style: sign it without `-l`, or with a newer minisign",
+                ));
+            }
+            Err(_) => {}
+        }
+    }
+    Err(none("it is signed by another key"))
 }
 
 /// Whether a manifest has a signature of one of these builders, as far as can be said without the artefact.

@@ -21,7 +21,7 @@ pub(crate) enum Keys {
     Rotate {
         /// The folder of the releases.
         folder: PathBuf,
-        /// The public half of the old key, OLD.pub.
+        /// The old key: its public half OLD.pub, or its id, as `release sign` shows it.
         old: PathBuf,
         /// The public half of the new key, NEW.pub.
         new: PathBuf,
@@ -30,7 +30,7 @@ pub(crate) enum Keys {
     Revoke {
         /// The folder of the releases.
         folder: PathBuf,
-        /// The public half of the key, FILE.pub.
+        /// The key: its public half FILE.pub, or its id, as `release sign` shows it.
         key: PathBuf,
     },
     /// Show the id and the public half of a key.
@@ -77,7 +77,7 @@ pub(crate) enum InFolder {
     Init(Init),
     /// Prepare a release of an artefact, which is packed into the folder.
     Add(Add),
-    /// Prepare the withdrawal of a release.
+    /// Prepare the withdrawal of a release that is signed.
     Withdraw {
         /// The folder.
         folder: PathBuf,
@@ -92,7 +92,7 @@ pub(crate) enum InFolder {
         /// The public half of a key of minisign that may build.
         #[arg(long)]
         add: Vec<PathBuf>,
-        /// The public half of a key that may build no more.
+        /// A key that may build no more: its public half, or the key as `release builders` lists it.
         #[arg(long)]
         remove: Vec<PathBuf>,
     },
@@ -167,6 +167,17 @@ pub(crate) enum AtControlPlane {
         /// Send every archive that the control plane lacks, also those that it has removed because nobody used them.
         #[arg(long)]
         archives: bool,
+    },
+    /// Begin the folder anew from what the control plane has published, where no copy is left. What was prepared is lost, and whoever
+    /// signs next holds the folder against what the own key has seen.
+    Recover {
+        /// The folder, which is made; what an earlier try has left is completed.
+        folder: PathBuf,
+    },
+    /// Compare the folder with what is published: role by role, which of the two is newer, and whether they have gone different ways.
+    Compare {
+        /// The folder.
+        folder: PathBuf,
     },
     /// Lay on a stick what boxes without a network need: what is published, what the control plane says of it, and the archives that
     /// channels have. Boxes take it for a week.

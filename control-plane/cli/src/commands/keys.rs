@@ -8,23 +8,28 @@ use super::key_files::{
 };
 use super::release::prepare;
 use crate::arguments::{Keys, NewKey};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use noderr_archive::builder_in;
 use noderr_releases::{FileKey, PublicKey, ReleaseFolder, ReleaseKey as _, Root, new_builder};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use std::path::Path;
 
+/// The beginning of an id that is long enough to mean one key.
+const SHORTEST_ID: usize = 8;
+
 pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
     match command {
         Keys::New(new) => make(printer, new),
         Keys::Export { file, copy } => export(printer, &file, &copy),
         Keys::Rotate { folder, old, new } => {
-            let (releases, old, new) = (open(&folder)?, public(&old)?, public(&new)?);
+            let releases = open(&folder)?;
+            let (old, new) = (public_or_known(&releases, &old)?, public(&new)?);
             prepare(printer, &releases, || Ok(releases.replace_key(&old, Some(&new))?))
         }
         Keys::Revoke { folder, key } => {
-            let (releases, key) = (open(&folder)?, public(&key)?);
+            let releases = open(&folder)?;
+            let key = public_or_known(&releases, &key)?;
             prepare(printer, &releases, || revoke(&releases, &key))
         }
         Keys::Show { file } => {
@@ -34,6 +39,19 @@ pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
             let key = public(&file)?;
             printer.fields(&json!({ "id": key.id(), "kind": key.kind(), "key": key.written() }))
         }
+    }
+}
+
+/// A key by its public half, or by its id: whoever has lost a key may have lost both halves.
+fn public_or_known(releases: &ReleaseFolder, key: &Path) -> anyhow::Result<PublicKey> {
+    let id =
+        key.to_str().filter(|id| id.len() >= SHORTEST_ID && id.chars().all(|char| char.is_ascii_hexdigit()));
+    let Some(id) = id.filter(|_| !key.exists()) else { return public(key) };
+    let known = releases.keys()?.into_iter().filter(|known| known.id().starts_with(&id.to_lowercase()));
+    match &known.collect::<Vec<_>>()[..] {
+        [one] => Ok(one.clone()),
+        [] => bail!("no key that signs anything in this folder has an id that begins with {id}"),
+        _ => bail!("several keys have ids that begin with {id}: give more of the id"),
     }
 }
 

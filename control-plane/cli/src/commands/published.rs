@@ -3,6 +3,7 @@
 use super::proof::proven;
 use super::{Printer, query};
 use crate::arguments::{Channel, Channels, Published};
+use crate::table::harmless;
 use noderr_cli::Client;
 use noderr_protocol::release::{ReleaseName, Series};
 use serde_json::{Value, json};
@@ -28,7 +29,11 @@ pub(crate) async fn channels(client: &Client, printer: &Printer, command: Channe
             let release: ReleaseName = release.parse()?;
             let mut body = named(&release.series, &channel);
             body["version"] = release.version.to_string().into();
-            proven(client, async || client.post("/channels/activate", &body).await).await?;
+            let answer = proven(client, async || client.post("/channels/activate", &body).await).await?;
+            body["cautions"] = answer["cautions"].clone();
+            for caution in answer["cautions"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                eprintln!("take care: {}", harmless(caution));
+            }
             printer.done(&body, &format!("{release} is what {} should hold", everybody(&channel)))
         }
         Channels::Deactivate { series, channel } => {

@@ -1,5 +1,6 @@
 //! Activating and deactivating releases.
 
+use super::cautions::cautions;
 use super::db::{self, Candidate, Channel};
 use super::terms::{ARCHIVE_REMOVED, NO_CHANNEL, NOT_FOR_CHANNEL, WITHDRAWN};
 use crate::releases::{WRITE_RELEASES, hold_supply, tell, vouch_for_channels};
@@ -11,13 +12,13 @@ use serde_json::json;
 use sqlx::PgConnection;
 use std::sync::Arc;
 
-/// Gives a channel a release; the boxes that it is for learn of it within seconds.
+/// Gives a channel a release; the boxes that it is for learn of it within seconds. Returns why boxes may refuse it, a sentence each.
 pub(super) async fn activate(
     supply: &Arc<Supply>,
     act: &mut Act,
     channel: &Channel,
     version: &str,
-) -> Result<(), Problem> {
+) -> Result<Vec<String>, Problem> {
     act.require(&WRITE_RELEASES)?;
     act.require_fresh_proof()?;
     check(channel)?;
@@ -26,9 +27,10 @@ pub(super) async fn activate(
     let found = db::candidate(act, &channel.kind, &channel.name, version).await?;
     let release = found.ok_or_else(|| Problem::not_found("release"))?;
     fits(channel, &release)?;
+    let cautions = cautions(act, channel, &release).await?;
     change(supply, act, channel, Some(&release)).await?;
     act.record("channel.activate", subject(channel), &json!({ "version": version })).await?;
-    Ok(())
+    Ok(cautions)
 }
 
 /// Takes a channel's release away: its boxes need not hold it any more.
@@ -79,13 +81,13 @@ async fn set(
     Ok(changed)
 }
 
-/// Ends what channels have of releases that were withdrawn; whether there were any.
-pub(crate) async fn end_withdrawn(connection: &mut PgConnection, by: &str) -> sqlx::Result<bool> {
+/// Ends what channels have of releases that were withdrawn; returns those channels.
+pub(crate) async fn end_withdrawn(connection: &mut PgConnection, by: &str) -> sqlx::Result<Vec<String>> {
     let withdrawn = db::withdrawn(connection).await?;
     for channel in &withdrawn {
         set(connection, channel, None, by).await?;
     }
-    Ok(!withdrawn.is_empty())
+    Ok(withdrawn.iter().map(subject).collect())
 }
 
 fn subject(channel: &Channel) -> String {

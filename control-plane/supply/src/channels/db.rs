@@ -17,6 +17,7 @@ pub(super) struct Channel {
 /// A release as far as channels are concerned.
 pub(super) struct Candidate {
     pub(super) id: Uuid,
+    pub(super) security_epoch: i64,
     pub(super) hardware: Vec<String>,
     pub(super) tiers: Vec<String>,
     pub(super) withdrawn: bool,
@@ -31,13 +32,61 @@ pub(super) async fn candidate(
 ) -> sqlx::Result<Option<Candidate>> {
     sqlx::query_as!(
         Candidate,
-        r#"SELECT r.id, r.hardware, r.tiers, r.withdrawn_at IS NOT NULL AS "withdrawn!", a.removed_at IS NOT NULL AS "removed!"
+        r#"SELECT r.id, r.security_epoch, r.hardware, r.tiers, r.withdrawn_at IS NOT NULL AS "withdrawn!", a.removed_at IS NOT NULL AS "removed!"
            FROM releases r JOIN artefacts a USING (archive_sha256) WHERE r.kind = $1 AND r.name = $2 AND r.version = $3"#,
         kind,
         name,
         version
     )
     .fetch_optional(connection)
+    .await
+}
+
+/// The manifest of a release.
+pub(super) async fn manifest(connection: &mut PgConnection, release: Uuid) -> sqlx::Result<Option<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT t.body FROM releases r JOIN release_targets t ON t.name = r.kind || '/' || r.name || '/' || r.version
+         AND t.sha256 = r.sha256 WHERE r.id = $1",
+        release
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// A version and its security epoch.
+pub(super) struct Epoch {
+    pub(super) version: String,
+    pub(super) epoch: i64,
+}
+
+/// The greatest security epoch that boxes may have heard of: of all that channels of this kind and name have had.
+pub(super) async fn greatest_epoch(
+    connection: &mut PgConnection,
+    channel: &Channel,
+) -> sqlx::Result<Option<Epoch>> {
+    sqlx::query_as!(
+        Epoch,
+        "SELECT r.version, r.security_epoch AS epoch FROM deployments d JOIN releases r ON r.id = d.release_id
+         WHERE r.kind = $1 AND r.name = $2 ORDER BY r.security_epoch DESC, d.id DESC LIMIT 1",
+        channel.kind,
+        channel.name
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// The versions that channels of a kind and a name have now.
+pub(super) async fn versions_in_channels(
+    connection: &mut PgConnection,
+    kind: &str,
+    name: &str,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "SELECT DISTINCT r.version FROM channels c JOIN releases r ON r.id = c.release_id WHERE c.kind = $1 AND c.name = $2",
+        kind,
+        name
+    )
+    .fetch_all(connection)
     .await
 }
 

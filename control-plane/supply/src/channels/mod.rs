@@ -1,6 +1,7 @@
 //! Channels: which release boxes of a tier and a hardware should hold, and what they have made of it.
 
 mod acts;
+mod cautions;
 mod db;
 mod reports;
 mod routes;

@@ -91,6 +91,13 @@ struct Activation {
     hardware: String,
 }
 
+/// What to know of a release that a channel has now.
+#[derive(Debug, Serialize, ToSchema)]
+struct Activated {
+    /// Why boxes may refuse it, a sentence each.
+    cautions: Vec<String>,
+}
+
 /// List channels, newest first.
 #[utoipa::path(
     get,
@@ -116,17 +123,18 @@ async fn list(
     path = "/channels/activate",
     tag = "channels",
     request_body = Activation,
-    responses((status = 204), Refused)
+    responses((status = 200, body = Activated), Refused)
 )]
 async fn activate(
     State(supply): State<Arc<Supply>>,
     who: Principal,
     Json(Activation { kind, name, version, tier, hardware }): Json<Activation>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Json<Activated>, Problem> {
     let mut act = supply.kernel.begin(who).await?;
-    acts::activate(&supply, &mut act, &Channel { kind, name, tier, hardware }, &version).await?;
+    let channel = Channel { kind, name, tier, hardware };
+    let cautions = acts::activate(&supply, &mut act, &channel, &version).await?;
     act.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(Activated { cautions }))
 }
 
 /// Take a channel's release away. Boxes keep what they hold, and need not hold it any more.

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use noderr_objects::ObjectsError;
+use noderr_protocol::release::TIMESTAMP_FILE;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::ops::Range;
@@ -45,7 +46,7 @@ async fn metadata(
     headers: HeaderMap,
 ) -> Response {
     let handed_out = supply.handed_out.load();
-    let how_long = if file == "timestamp.json" { SHORTLY } else { FOR_EVER };
+    let how_long = if file == TIMESTAMP_FILE { SHORTLY } else { FOR_EVER };
     match handed_out.metadata.get(&file) {
         Some(bytes) => shown(bytes, "application/json", how_long, &headers),
         None => StatusCode::NOT_FOUND.into_response(),

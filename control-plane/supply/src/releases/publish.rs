@@ -3,7 +3,7 @@
 
 use super::archives;
 use super::db::{self, Metadata};
-use super::handed_out::{beacon, metadata_name, path_of};
+use super::handed_out::beacon;
 use super::terms::{CHANGED, NOT_FIT, not_fit};
 use super::unneeded;
 use super::vouch::{vouch, vouch_for_channels};
@@ -11,7 +11,7 @@ use crate::channels;
 use crate::state::Supply;
 use futures_util::{StreamExt as _, stream};
 use noderr_kernel::{Problem, notify};
-use noderr_protocol::release::{Manifest, ReleaseName};
+use noderr_protocol::release::{Manifest, ReleaseName, metadata_file, target_file};
 use noderr_releases::{Artefacts, ReleaseFolder};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
@@ -34,6 +34,8 @@ pub(super) struct Published {
     pub(super) withdrawn: Vec<String>,
     /// Withdrawn before, and named again.
     pub(super) named_again: Vec<String>,
+    /// Channels whose release was withdrawn: they have none now.
+    pub(super) emptied: Vec<String>,
 }
 
 /// Everything that boxes would be shown.
@@ -119,11 +121,12 @@ pub(super) async fn publish(
     let withdrawn = db::mark_withdrawn(connection, &named).await?;
     let named_again = db::unmark_withdrawn(connection, &named).await?;
     unneeded::forget_targets(connection, &shown.named).await?;
-    if channels::end_withdrawn(connection, by).await? {
+    let emptied = channels::end_withdrawn(connection, by).await?;
+    if !emptied.is_empty() {
         vouch_for_channels(supply, connection).await?;
     }
     tell(connection).await?;
-    Ok(Published { added, withdrawn, named_again })
+    Ok(Published { added, withdrawn, named_again, emptied })
 }
 
 /// Vouches anew for what is shown.
@@ -178,10 +181,10 @@ fn checked(
     let folder = ReleaseFolder::new(place.path());
     check_versions(&metadata, &publication.metadata)?;
     for Metadata { role, version, body } in metadata.iter().chain(&publication.metadata) {
-        lay(&folder.metadata(), &metadata_name(role, *version), body)?;
+        lay(&folder.metadata(), &metadata_file(role, version), body)?;
     }
     for (name, body) in targets.iter().chain(&publication.targets) {
-        lay(&folder.targets(), &path_of(name, &Sha256::digest(body)), body)?;
+        lay(&folder.targets(), &target_file(name, &hex::encode(Sha256::digest(body))), body)?;
     }
     let now = jiff::Timestamp::now();
     let wrong = folder.check(now, Artefacts::Elsewhere).map_err(|error| not_fit(&error))?;

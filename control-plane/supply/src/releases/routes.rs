@@ -259,6 +259,8 @@ struct PublicationDone {
     withdrawn: Vec<String>,
     /// Releases that had been withdrawn, and are named again.
     named_again: Vec<String>,
+    /// Channels whose release was withdrawn, and that have none now: kind and name, tier, hardware.
+    emptied: Vec<String>,
 }
 
 /// Publish what was signed.
@@ -283,6 +285,6 @@ async fn put(
     let mut act = supply.kernel.begin(who).await?;
     let done = acts::publish(&supply, &mut act, publication).await?;
     act.commit().await?;
-    let Published { added, withdrawn, named_again } = done;
-    Ok(Json(PublicationDone { added, withdrawn, named_again }))
+    let Published { added, withdrawn, named_again, emptied } = done;
+    Ok(Json(PublicationDone { added, withdrawn, named_again, emptied }))
 }

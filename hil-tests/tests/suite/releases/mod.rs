@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bucket;
+mod cautions;
 mod costs;
 mod damage;
 mod kills;
@@ -9,6 +10,7 @@ mod offline;
 mod path;
 mod plane;
 mod power;
+mod recover;
 mod retention;
 mod stick;
 mod uploads;

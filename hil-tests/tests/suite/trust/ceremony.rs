@@ -58,7 +58,7 @@ pub(super) const INIT: &str = "release init releases --root anna.pub --root ben.
                     --os olga.pub --models mo.pub --online plane.pub --builder bob.pub";
 
 /// Makes the keys of everybody, and an image.
-fn keys(here: &Path, image: &[u8]) -> anyhow::Result<()> {
+pub(super) fn keys(here: &Path, image: &[u8]) -> anyhow::Result<()> {
     for name in ["anna", "ben", "cleo", "olga", "mo", "plane"] {
         ctl(here, &format!("keys new {name}"), &format!("{PASSPHRASE}\n"))?;
     }
@@ -72,7 +72,7 @@ pub(super) fn builds(here: &Path, image: &[u8]) -> anyhow::Result<()> {
     minisign(here, "-S -s bob -m image -t os/generic/1.0.0")
 }
 
-fn minisign(here: &Path, arguments: &str) -> anyhow::Result<()> {
+pub(super) fn minisign(here: &Path, arguments: &str) -> anyhow::Result<()> {
     let done = Command::new("minisign").args(arguments.split(' ')).current_dir(here).output();
     let done = done.context("minisign is missing; `./dev test` installs it")?;
     ensure!(done.status.success(), "minisign {arguments}: {}", String::from_utf8_lossy(&done.stderr));

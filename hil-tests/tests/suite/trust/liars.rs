@@ -3,7 +3,7 @@
 use super::ceremony::{INIT, PASSPHRASE, begun, ctl, refusal, sign};
 use anyhow::Context as _;
 use noderr_protocol::release::{BUILDERS, Builders};
-use noderr_releases::{Draft, FileKey, ReleaseFolder, ReleaseKey as _, shelf_of};
+use noderr_releases::{FileKey, ReleaseFolder, ReleaseKey as _, SignedMetadata, shelf_of};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -18,7 +18,7 @@ fn what_stands_between_the_keys_of_builders_steers_no_terminal() -> anyhow::Resu
     keys.push("\r\u{1b}[2K  as before: builders.json".to_owned());
     let target = folder.put_target(BUILDERS, &serde_json::to_vec(&Builders { keys })?)?;
     says.targets.insert(BUILDERS.to_owned(), target);
-    folder.put_draft("targets", &Draft::new(says))?;
+    folder.put_draft("targets", &SignedMetadata::new(says))?;
     let shown = ctl(here, "release show releases", "")?;
     assert!(shown.contains("CANNOT BE SEEN") && !shown.contains('\u{1b}'), "{shown}");
     // What cannot be shown is signed by nobody.

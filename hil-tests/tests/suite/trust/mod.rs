@@ -7,6 +7,7 @@ mod hsm;
 mod liars;
 mod rotation;
 mod servers;
+mod slips;
 mod world;
 
 pub(crate) use servers::server;

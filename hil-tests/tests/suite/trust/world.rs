@@ -5,7 +5,7 @@ use axum::Router;
 use axum::extract::{Path as Asked, State};
 use axum::http::StatusCode;
 use noderr_releases::{
-    Draft, FileKey, Metadata, ReleaseFolder, ReleaseKey as _, Roles, Root, Targets, refresh_online,
+    FileKey, Metadata, ReleaseFolder, ReleaseKey as _, Roles, Root, SignedMetadata, Targets, refresh_online,
 };
 use noderr_update::{Fetcher, Limits, Reach, Refusal, Repository, StickFolder, Trust, TrustError};
 use std::collections::BTreeMap;
@@ -86,10 +86,10 @@ impl World {
         let mut draft = self.draft_root(version, change);
         draft.sign(&self.root[0])?;
         draft.sign(&self.root[1])?;
-        Ok(self.folder.publish("root", &draft)?)
+        Ok(self.folder.put("root", &draft)?)
     }
 
-    pub(super) fn draft_root(&self, version: u64, change: impl FnOnce(&mut Root)) -> Draft<Root> {
+    pub(super) fn draft_root(&self, version: u64, change: impl FnOnce(&mut Root)) -> SignedMetadata<Root> {
         let [a, b, c] = self.root.each_ref().map(|key| key.public());
         let roles = Roles {
             root: (&[a, b, c], 2),
@@ -99,7 +99,7 @@ impl World {
         };
         let mut root = Root::new(version, in_days(YEAR), &roles);
         change(&mut root);
-        Draft::new(root)
+        SignedMetadata::new(root)
     }
 
     pub(super) fn publish_targets(
@@ -120,9 +120,9 @@ impl World {
     }
 
     pub(super) fn publish<M: Metadata>(&self, role: &str, says: M, key: &FileKey) -> anyhow::Result<()> {
-        let mut draft = Draft::new(says);
+        let mut draft = SignedMetadata::new(says);
         draft.sign(key)?;
-        Ok(self.folder.publish(role, &draft)?)
+        Ok(self.folder.put(role, &draft)?)
     }
 
     pub(super) fn refresh_online(&self) -> anyhow::Result<()> {

@@ -1,8 +1,11 @@
 //! The commands about a folder of releases: most work in the folder and without a network; publishing, the stick and the online key ask
 //! the control plane.
 
+mod compare;
+mod ends;
 mod prepare;
 mod publish;
+mod recover;
 mod seen;
 mod sign;
 mod stick;
@@ -16,6 +19,7 @@ use crate::arguments::{AtControlPlane, InFolder};
 use crate::out::say;
 use crate::table::harmless;
 use anyhow::{Context as _, ensure};
+use ends::FirstEnd;
 use jiff::Timestamp;
 use noderr_cli::Client;
 use noderr_protocol::release::{Manifest, ReleaseName, Word};
@@ -57,6 +61,8 @@ pub(crate) async fn ask(client: &Client, printer: &Printer, command: AtControlPl
         AtControlPlane::Publish { folder, archives } => {
             publish::publish(client, printer, &open(&folder)?, archives).await
         }
+        AtControlPlane::Recover { folder } => recover::recover(client, printer, &folder).await,
+        AtControlPlane::Compare { folder } => compare::compare(client, printer, &open(&folder)?).await,
         AtControlPlane::Stick { folder, stick } => stick::lay(client, printer, &open(&folder)?, &stick).await,
         AtControlPlane::OnlineKey { file, next } => {
             let key = if next {
@@ -80,7 +86,8 @@ fn progress(releases: &ReleaseFolder) -> anyhow::Result<Vec<Value>> {
             said.map(|sentence| sentence.words.as_str()).collect()
         };
         let lacks = names.lacking(&progress);
-        let Progress { role, version, expires, signed, needed, waits_for } = progress;
+        let Progress { role, version, expires, signed, needed, lacks: of, .. } = progress;
+        let waits_for: BTreeSet<_> = of.into_iter().flat_map(|lack| lack.of).collect();
         let signed = format!("{signed} of {needed}");
         json!({
             "role": role, "version": version, "ends": expires.to_string(), "signed": signed, "lacks": lacks,
@@ -93,13 +100,13 @@ fn progress(releases: &ReleaseFolder) -> anyhow::Result<Vec<Value>> {
 fn show(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for role in releases.offline_roles()? {
-        let published = match role.as_str() {
+        let in_force = match role.as_str() {
             "root" => releases.newest::<Root>(&role)?.map(|root| describe(root.says())),
             _ => releases.newest::<Targets>(&role)?.map(|targets| describe(targets.says())),
         };
-        let mut row = json!({ "role": role, "published": null, "until": null });
-        if let Some((version, ends)) = published {
-            (row["published"], row["until"]) = (version.into(), ends.into());
+        let mut row = json!({ "role": role, "version": null, "until": null });
+        if let Some((version, ends)) = in_force {
+            (row["version"], row["until"]) = (version.into(), ends.into());
         }
         rows.push(row);
     }
@@ -116,10 +123,11 @@ fn show(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
     if printer.json {
         return Ok(());
     }
+    let names = Names::here();
     for draft in &drafts {
         let role = draft["role"].as_str().unwrap_or_default();
         for change in draft["changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            say(&format!(" {role}: {}", harmless(change)))?;
+            say(&format!(" {role}: {}", names.in_words(&harmless(change))))?;
         }
     }
     Ok(())
@@ -127,7 +135,7 @@ fn show(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
 
 const ROLES: [(&str, &str); 6] = [
     ("role", "role"),
-    ("version", "published"),
+    ("version", "version"),
     ("until", "until"),
     ("prepared", "prepared"),
     ("signed", "signed"),
@@ -140,21 +148,23 @@ fn describe(says: &impl Metadata) -> (u64, String) {
 
 /// Whose signatures artefacts need.
 fn builders(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
-    let rows = releases.builders()?.keys.into_iter().map(|key| json!({ "builder": key })).collect();
-    printer.rows(rows, &[("builder", "builder")])
+    let names = Names::here();
+    let row = |key: String| json!({ "builder": key, "name": names.known(&key) });
+    let rows = releases.builders()?.keys.into_iter().map(row).collect();
+    printer.rows(rows, &[("builder", "builder"), ("name", "name")])
 }
 
 fn list(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
     let mut rows = Vec::new();
-    let published: BTreeSet<_> =
-        releases.published_releases()?.into_iter().map(|(name, _)| name.to_string()).collect();
+    let in_force: BTreeSet<_> =
+        releases.signed_releases()?.into_iter().map(|(name, _)| name.to_string()).collect();
     let coming = releases.releases()?;
     let stays: BTreeSet<_> = coming.iter().map(|(name, _)| name.to_string()).collect();
     let going =
-        releases.published_releases()?.into_iter().filter(|(name, _)| !stays.contains(&name.to_string()));
+        releases.signed_releases()?.into_iter().filter(|(name, _)| !stays.contains(&name.to_string()));
     for (name, target) in coming.iter().cloned().chain(going) {
         let manifest = releases.manifest(&name.to_string(), &target)?;
-        let state = match (published.contains(&name.to_string()), stays.contains(&name.to_string())) {
+        let state = match (in_force.contains(&name.to_string()), stays.contains(&name.to_string())) {
             (true, true) => "signed",
             (true, false) => "to be withdrawn",
             _ => "prepared",
@@ -213,9 +223,11 @@ fn find(releases: &ReleaseFolder, release: &ReleaseName) -> anyhow::Result<Manif
 fn verify(printer: &Printer, releases: &ReleaseFolder) -> anyhow::Result<()> {
     let wrong = releases.check(Timestamp::now(), Artefacts::InTheFolder)?;
     let first = releases.first_root()?;
-    let well = format!("everything is as it was signed, under the root that began as {first}");
+    let end = FirstEnd::of(releases)?;
+    let ends = end.as_ref().map_or_else(String::new, |end| format!("; {}", end.in_words()));
+    let well = format!("everything is as it was signed, under the root that began as {first}{ends}");
     printer.done(
-        &json!({ "wrong": wrong, "first_root": first }),
+        &json!({ "wrong": wrong, "first_root": first, "ends": end.map(|end| end.at.to_string()) }),
         if wrong.is_empty() { &well } else { "not everything is as it should be:" },
     )?;
     ensure!(wrong.is_empty(), "{}", wrong.join("; "));

@@ -118,7 +118,8 @@ pub(super) fn builders(
 ) -> anyhow::Result<()> {
     let mut keys = releases.builders()?.keys;
     for file in remove {
-        let gone = builder(file)?;
+        let listed = file.to_str().filter(|key| keys.iter().any(|known| known == key));
+        let gone = listed.map_or_else(|| builder(file), |key| Ok(key.to_owned()))?;
         let unknown = "is no builder of this network: `release builders` without options lists them";
         ensure!(keys.contains(&gone), "{} {unknown}", file.display());
         keys.retain(|key| *key != gone);
@@ -135,12 +136,14 @@ pub(super) fn builders(
         Ok(vec!["targets".to_owned()])
     })?;
     if !orphans.is_empty() {
-        let orphans: Vec<_> = orphans.iter().map(ToString::to_string).collect();
         eprintln!(
-            "{} was built by none of those who may build from then on: no box holds or takes it once this is published. \
-             Release a new version first, built by one who stays, or withdraw it.",
-            listed(&orphans)
+            "these releases were built by none of those who may build from then on, and no box holds or takes them once this is \
+             published:"
         );
+        for orphan in &orphans {
+            eprintln!("  {orphan}");
+        }
+        eprintln!("release a new version of each first, built by one who stays, and withdraw the old one");
     }
     Ok(())
 }
@@ -153,11 +156,23 @@ pub(super) fn discard(printer: &Printer, releases: &ReleaseFolder, what: &[Strin
         };
         discarded.with_context(|| match number {
             0 => "nothing was discarded".to_owned(),
-            _ => format!("{} is discarded, and the rest is not", listed(&what[..number])),
+            _ => format!("{} is discarded, and the rest is not", what[..number].join(", ")),
         })?;
     }
-    let said = format!("{} is not prepared any more", what.join(", "));
-    printer.done(&json!({ "discarded": what }), &said)
+    let rest = releases.prepared()?.into_iter().map(|prepared| prepared.progress);
+    let ready: Vec<_> = rest
+        .filter(|progress| progress.lacks.is_empty() && !progress.waits_for_above)
+        .map(|progress| progress.role)
+        .collect();
+    let mut said = format!("{} is not prepared any more", what.join(", "));
+    if !ready.is_empty() {
+        said.push_str(&format!(
+            "\n{} has enough signatures, waits for nobody now, and counts with whatever is signed next: discard it too if it \
+             should not",
+            listed(&ready)
+        ));
+    }
+    printer.done(&json!({ "discarded": what, "counts_next": ready }), &said)
 }
 
 pub(super) fn renew(printer: &Printer, releases: &ReleaseFolder, days: u32) -> anyhow::Result<()> {

@@ -2,13 +2,15 @@
 
 use super::super::Printer;
 use super::super::proof::proven;
+use super::ends::FirstEnd;
+use super::recover::metadata;
 use super::waiting::waiting;
 use anyhow::{Context as _, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
 use noderr_cli::{ApiError, Client};
-use noderr_protocol::release::{BUILDERS, Manifest};
-use noderr_releases::{Artefacts, Draft, ReleaseFolder, Targets, sha256};
+use noderr_protocol::release::{BUILDERS, Manifest, object_file};
+use noderr_releases::{Artefacts, ReleaseFolder, SignedMetadata, Targets, sha256};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -52,9 +54,12 @@ pub(crate) async fn publish(
         }
     }
     if all_archives {
-        for (name, target) in releases.published_releases()? {
+        for (name, target) in releases.signed_releases()? {
             upload(client, releases, &releases.manifest(&name.to_string(), &target)?).await?;
         }
+    }
+    if let Some(end) = FirstEnd::of(releases)?.filter(FirstEnd::is_soon) {
+        eprintln!("{}", end.in_words());
     }
     let waits = waiting(releases)?;
     for sentence in &waits {
@@ -90,7 +95,10 @@ fn newer(releases: &ReleaseFolder, there: &Value) -> anyhow::Result<Vec<Value>> 
 
 fn in_words(done: &Value) -> String {
     let mut said = vec!["published".to_owned()];
-    for (what, field) in [("new", "added"), ("withdrawn", "withdrawn"), ("named again", "named_again")] {
+    let empty = "channels that have no release now";
+    for (what, field) in
+        [("new", "added"), ("withdrawn", "withdrawn"), ("named again", "named_again"), (empty, "emptied")]
+    {
         let names: Vec<_> = done[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !names.is_empty() {
             said.push(format!("{what}: {}", names.join(", ")));
@@ -103,11 +111,15 @@ fn in_words(done: &Value) -> String {
 }
 
 /// Refuses the folder of another network.
-async fn same_network(client: &Client, releases: &ReleaseFolder, there: &Value) -> anyhow::Result<()> {
+pub(super) async fn same_network(
+    client: &Client,
+    releases: &ReleaseFolder,
+    there: &Value,
+) -> anyhow::Result<()> {
     if there["versions"]["root"].is_null() {
         return Ok(());
     }
-    let first = sha256(&client.handed_out("/releases/metadata/1.root.json").await?);
+    let first = sha256(&client.handed_out(&metadata("root", 1)).await?);
     let own = releases.first_root().context("the folder has no root that enough have signed")?;
     ensure!(
         first == own,
@@ -117,7 +129,7 @@ async fn same_network(client: &Client, releases: &ReleaseFolder, there: &Value) 
 }
 
 /// Refuses a folder that is older than what is published, or has gone another way since.
-fn same_way(releases: &ReleaseFolder, there: &Value) -> anyhow::Result<()> {
+pub(super) fn same_way(releases: &ReleaseFolder, there: &Value) -> anyhow::Result<()> {
     for role in releases.offline_roles()? {
         let Some(published) = there["versions"][&role].as_u64() else { continue };
         let here = releases.newest_version(&role)?.unwrap_or_default();
@@ -154,7 +166,7 @@ fn targets(releases: &ReleaseFolder, metadata: &[Value]) -> anyhow::Result<(Vec<
     let (mut targets, mut manifests) = (Vec::new(), Vec::new());
     for role in metadata.iter().filter_map(|signed| signed["role"].as_str()).filter(|role| *role != "root") {
         let Some(says) = releases.newest::<Targets>(role)? else { continue };
-        for (name, file) in &Draft::says(&says).targets {
+        for (name, file) in &SignedMetadata::says(&says).targets {
             let (_, bytes) = releases.small_target(name, file)?;
             targets.push(json!({ "name": name, "body": BASE64_STANDARD.encode(bytes) }));
             if name != BUILDERS {
@@ -169,7 +181,7 @@ fn targets(releases: &ReleaseFolder, metadata: &[Value]) -> anyhow::Result<(Vec<
 async fn upload(client: &Client, releases: &ReleaseFolder, manifest: &Manifest) -> anyhow::Result<()> {
     let (archive, length) = (&manifest.archive.sha256, manifest.archive.bytes);
     let file = releases.object(archive);
-    let path = format!("/release-archives/{}", file.file_name().unwrap_or_default().to_string_lossy());
+    let path = format!("/release-archives/{}", object_file(archive));
     let mut progress = client.get(&path).await?;
     let (mut before, mut tries) = (None, 0);
     while progress["stored"] != true {

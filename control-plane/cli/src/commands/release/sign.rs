@@ -20,9 +20,13 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
     Seen::check(key, releases)?;
     let prepared = releases.prepared_for(&public(key)?)?;
     if prepared.is_empty() {
-        // What has enough signatures, and was not published because of a full disk or a power cut, is published now.
-        releases.settle()?;
+        // What has enough signatures, and does not count because of a full disk or a power cut, counts from now on.
+        let settled = releases.settle()?;
         let waits = waiting(releases)?;
+        if !settled.is_empty() {
+            let said = format!("{} had enough signatures, and counts now", listed(&settled));
+            return printer.done(&json!({ "signed": [], "in_force": settled }), &said);
+        }
         let waits = if waits.is_empty() { String::new() } else { format!(" ({})", waits.join("; ")) };
         bail!("there is nothing prepared that this key may sign and has not signed{waits}");
     }
@@ -46,11 +50,17 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
         key.display()
     );
     let signed: Vec<_> = prepared.iter().map(|prepared| prepared.progress.role.clone()).collect();
-    releases.sign(prepared, &*unlocked)?;
+    let in_force = releases.sign(&prepared, &*unlocked)?;
     Seen::keep(key, releases)?;
     let waits = waiting(releases)?;
     let then = if waits.is_empty() { "nothing waits any more".to_owned() } else { waits.join("; ") };
-    printer.done(&json!({ "signed": signed }), &format!("signed {}; {then}", listed(&signed)))
+    let counts = if in_force.is_empty() {
+        String::new()
+    } else {
+        format!("; from now on {} count", listed(&in_force))
+    };
+    let said = format!("signed {}{counts}; {then}", listed(&signed));
+    printer.done(&json!({ "signed": signed, "in_force": in_force }), &said)
 }
 
 /// Shows what is to be signed: roles that say the same together.

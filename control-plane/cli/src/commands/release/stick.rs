@@ -1,6 +1,7 @@
 //! Laying on a stick what boxes without a network need.
 
 use super::super::Printer;
+use super::recover::metadata;
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_cli::Client;
@@ -16,10 +17,10 @@ pub(super) async fn lay(
     releases: &ReleaseFolder,
     stick: &Path,
 ) -> anyhow::Result<()> {
-    let timestamp = client.handed_out("/releases/metadata/timestamp.json").await?;
+    let timestamp = client.handed_out(&metadata("timestamp", 0)).await?;
     let snapshot = OnlineFiles::snapshot_version(&timestamp)?;
     let online = OnlineFiles {
-        snapshot: client.handed_out(&format!("/releases/metadata/{snapshot}.snapshot.json")).await?,
+        snapshot: client.handed_out(&metadata("snapshot", snapshot)).await?,
         beacon: client.handed_out("/releases/beacon.json").await?,
         timestamp,
     };

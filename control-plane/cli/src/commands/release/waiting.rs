@@ -1,11 +1,12 @@
 //! Who has yet to sign, by the names of the public halves that lie in the folder where the command runs.
 
-use noderr_releases::{Prepared, Progress, PublicKey, ReleaseFolder, listed};
+use noderr_archive::builder_in;
+use noderr_releases::{Lack, Prepared, Progress, PublicKey, ReleaseFolder, listed};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Names of keys by their ids.
+/// Names of keys by their ids, and of builders by their keys.
 pub(super) struct Names(BTreeMap<String, String>);
 
 impl Names {
@@ -16,6 +17,11 @@ impl Names {
         // Of copies, the one with the shortest name gives the name: the last of these is kept.
         named.sort_by_key(|(_, name)| std::cmp::Reverse((name.len(), name.clone())));
         Self(named.into_iter().collect())
+    }
+
+    /// The name of a key, if its public half lies here.
+    pub(super) fn known(&self, id: &str) -> Option<&str> {
+        self.0.get(id).map(String::as_str)
     }
 
     /// The name of a key, or the beginning of its id.
@@ -32,15 +38,15 @@ impl Names {
 
     /// Whose signatures are lacking, in words; nothing if none is.
     pub(super) fn lacking(&self, progress: &Progress) -> String {
-        let Progress { signed, needed, waits_for, .. } = progress;
-        let names: Vec<_> = waits_for.iter().map(|id| self.of(id)).collect();
-        let (names, lack) = (names.join(", "), needed.saturating_sub(*signed));
-        match lack {
-            0 => String::new(),
-            _ if lack == waits_for.len() => names,
-            1 => format!("one of {names}"),
-            lack => format!("{lack} of {names}"),
-        }
+        let lacking = |Lack { signatures, of }: &Lack| {
+            let names = of.iter().map(|id| self.of(id)).collect::<Vec<_>>().join(", ");
+            match signatures {
+                all if *all == of.len() => names,
+                1 => format!("one of {names}"),
+                some => format!("{some} of {names}"),
+            }
+        };
+        progress.lacks.iter().map(lacking).collect::<Vec<_>>().join(" and for ")
     }
 }
 
@@ -49,17 +55,25 @@ fn named(file: &Path) -> Option<(String, String)> {
     if file.extension()? != "pub" || !found.is_file() || found.len() > 4096 {
         return None;
     }
-    let key: PublicKey = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let text = fs::read_to_string(file).ok()?;
+    let key =
+        serde_json::from_str(&text).ok().map(|key: PublicKey| key.id()).or_else(|| builder_in(&text))?;
     let name = file.file_stem()?.to_str()?;
     let is_plain = name.chars().all(|char| char.is_alphanumeric() || "-_.".contains(char));
-    is_plain.then(|| (key.id(), name.to_owned()))
+    is_plain.then(|| (key, name.to_owned()))
 }
 
-/// What still waits for signatures, a sentence for those of the same people.
+/// What is prepared and does not count yet, a sentence for what waits for the same.
 pub(super) fn waiting(releases: &ReleaseFolder) -> anyhow::Result<Vec<String>> {
     let (names, mut groups) = (Names::here(), Vec::<(String, Vec<String>)>::new());
     for Prepared { progress, .. } in releases.prepared()? {
-        let lacking = names.lacking(&progress);
+        let lacking = match names.lacking(&progress) {
+            signed if signed.is_empty() && progress.waits_for_above => "for the role above alone".to_owned(),
+            signed if signed.is_empty() => {
+                "for nobody, and will count with whatever is signed next".to_owned()
+            }
+            names => format!("for {names}"),
+        };
         match groups.iter_mut().find(|(for_whom, _)| *for_whom == lacking) {
             Some((_, roles)) => roles.push(progress.role),
             None => groups.push((lacking, vec![progress.role])),
@@ -67,8 +81,7 @@ pub(super) fn waiting(releases: &ReleaseFolder) -> anyhow::Result<Vec<String>> {
     }
     let sentence = |(lacking, roles): (String, Vec<String>)| {
         let waits = if roles.len() == 1 { "waits" } else { "wait" };
-        let for_whom = if lacking.is_empty() { "the role above" } else { &lacking };
-        format!("{} {waits} for {for_whom}", listed(&roles))
+        format!("{} {waits} {lacking}", listed(&roles))
     };
     Ok(groups.into_iter().map(sentence).collect())
 }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// What a role says, and the signatures so far. Published metadata is a draft with enough of them.
+/// What a role says, and the signatures so far. A draft lacks some; what is in force has enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Draft<M> {
+pub struct SignedMetadata<M> {
     signed: M,
     signatures: Vec<Signature>,
 }
@@ -20,7 +20,7 @@ struct Signature {
     sig: String,
 }
 
-impl<M: Metadata> Draft<M> {
+impl<M: Metadata> SignedMetadata<M> {
     /// Nobody has signed it yet.
     pub const fn new(metadata: M) -> Self {
         Self { signed: metadata, signatures: Vec::new() }
@@ -54,7 +54,7 @@ impl<M: Metadata> Draft<M> {
         signed.any(|signature| key.has_signed(&bytes, &signature))
     }
 
-    /// The bytes that are published.
+    /// The bytes of the file.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ReleaseError> {
         serde_json::to_vec(self).map_err(unwritable)
     }

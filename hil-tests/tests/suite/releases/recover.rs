@@ -1,0 +1,90 @@
+//! A folder of which no copy is left comes back from what is published; a folder beside what is published.
+
+use super::Network;
+use anyhow::ensure;
+use noderr_hil::LabOptions;
+use noderr_hil::manager::{noise, refusal};
+use serde_json::Value;
+use std::fs;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_copy_of_the_folder_releases_go_on() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (manager, publisher) = (&network.manager, &network.publisher);
+    for (patch, seed) in [(0, 1), (1, 2), (2, 3)] {
+        manager.release(&format!("os/generic/1.0.{patch}"), &noise(5_000_000, seed))?;
+        manager.publish(publisher).await?;
+    }
+    manager.withdraw("os/generic/1.0.1")?;
+    manager.publish(publisher).await?;
+    let verified = publisher.ctl(&["release", "verify", &manager.folder_name()]).await?;
+    // What was prepared is lost with the folder, and nothing else.
+    let folder = manager.folder.root().to_owned();
+    fs::remove_dir_all(&folder)?;
+    publisher.ctl(&["release", "recover", &manager.folder_name()]).await?;
+    assert_eq!(publisher.ctl(&["release", "verify", &manager.folder_name()]).await?, verified);
+    // What came halfway is completed, and what is damaged comes again.
+    let archives = fs::read_dir(manager.folder.objects())?.collect::<Result<Vec<_>, _>>()?;
+    ensure!(archives.len() == 2, "{archives:?}");
+    for archive in &archives {
+        let bytes = fs::read(archive.path())?;
+        let half =
+            manager.folder.objects().join(format!(".{}.unfinished", archive.file_name().to_string_lossy()));
+        fs::write(half, &bytes[..bytes.len() / 2])?;
+        fs::remove_file(archive.path())?;
+    }
+    publisher.ctl(&["release", "recover", &manager.folder_name()]).await?;
+    assert_eq!(publisher.ctl(&["release", "verify", &manager.folder_name()]).await?, verified);
+    // The same keys go on, and a version that was used up stays so.
+    assert!(manager.release("os/generic/1.0.0", &noise(10_000, 4)).is_err());
+    manager.release("os/generic/1.1.0", &noise(10_000, 5))?;
+    let said = manager.publish(publisher).await?;
+    ensure!(said.contains("new: os/generic/1.1.0"), "{said}");
+    let refused =
+        manager.release("os/generic/1.0.1", &noise(10_000, 6)).map(drop).map_err(|error| error.to_string());
+    if refused.is_ok() {
+        // A withdrawn version is forgotten with the folder; the control plane knows it still.
+        let refused = refusal(manager.publish(publisher).await)?;
+        ensure!(refused.contains("released before"), "{refused}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_held_beside_what_is_published() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (manager, publisher) = (&network.manager, &network.publisher);
+    manager.release("os/generic/1.0.0", &noise(10_000, 1))?;
+    manager.publish(publisher).await?;
+    let folder = manager.folder_name();
+    let is = async || -> anyhow::Result<Vec<String>> {
+        let rows = publisher.json(&["release", "compare", &folder]).await?;
+        let mut is: Vec<_> = rows
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|row| row["folder_is"].as_str())
+            .map(str::to_owned)
+            .collect();
+        is.sort();
+        is.dedup();
+        Ok(is)
+    };
+    assert_eq!(is().await?, ["the same"]);
+    let copy = folder.clone() + "-copy";
+    let copied = std::process::Command::new("cp").args(["-r", &folder, &copy]).status()?;
+    ensure!(copied.success());
+    manager.release("os/generic/1.0.1", &noise(10_000, 2))?;
+    assert_eq!(is().await?, ["newer", "the same"]);
+    manager.publish(publisher).await?;
+    let refused = refusal(publisher.ctl(&["release", "compare", &copy]).await)?;
+    ensure!(refused.contains("the folder is older"), "{refused}");
+    // The copy is brought up to date, and is no copy of an older state any more.
+    publisher.ctl(&["release", "recover", &copy]).await?;
+    let rows: Value = publisher.json(&["release", "compare", &copy]).await?;
+    ensure!(
+        rows.as_array().is_some_and(|rows| rows.iter().all(|row| row["folder_is"] == "the same")),
+        "{rows}"
+    );
+    Ok(())
+}
