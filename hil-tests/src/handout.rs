@@ -101,7 +101,7 @@ impl Handout {
         &self,
         name: &str,
         bytes: &[u8],
-        says: impl FnOnce(&mut Manifest) + 'static,
+        says: impl FnOnce(&mut Manifest),
     ) -> anyhow::Result<Manifest> {
         let manifest = self.manager.release_with(name, bytes, says)?;
         self.refresh()?;

@@ -7,7 +7,7 @@ use noderr_cli::Client;
 use noderr_protocol::release::{Builders, Manifest, ReleaseName};
 use noderr_releases::{
     BuilderKey, FileKey, FirstKeys, NewRelease, PublicKey, ReleaseError, ReleaseFolder, ReleaseKey as _,
-    SignedMetadata, Targets, new_unlocked_builder, shelf_of,
+    SignedMetadata, Targets, Terms, new_unlocked_builder, shelf_of,
 };
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -93,7 +93,7 @@ impl ReleaseManager {
         &self,
         name: &str,
         bytes: &[u8],
-        says: impl FnOnce(&mut Manifest) + 'static,
+        says: impl FnOnce(&mut Manifest),
     ) -> anyhow::Result<Manifest> {
         let artefact = self.place.join("artefact");
         fs::write(&artefact, bytes)?;
@@ -107,12 +107,16 @@ impl ReleaseManager {
         &self,
         name: &str,
         artefact: &Path,
-        says: impl FnOnce(&mut Manifest) + 'static,
+        says: impl FnOnce(&mut Manifest),
     ) -> anyhow::Result<Manifest> {
         let name: ReleaseName = name.parse()?;
         let minisig = self.builder.sign(File::open(artefact)?, &name.to_string())?;
-        let new = NewRelease { name, minisig, may_be_older: true, says: Box::new(says) };
-        Ok(self.folder.add(artefact, new)?)
+        let terms = Terms { security_epoch: self.epoch_of(&name)?, ..Terms::default() };
+        let new = NewRelease { name, minisig, may_be_older: true, terms };
+        let mut manifest = self.folder.add(artefact, new)?;
+        says(&mut manifest);
+        self.name(&manifest)?;
+        Ok(manifest)
     }
 
     /// Names the artefact of the first release again under other names, until there are so many: for figures of metadata.
@@ -122,12 +126,28 @@ impl ReleaseManager {
         for number in 1..releases {
             let mut manifest = manifest.clone();
             manifest.release = format!("models/again-{}/1.{}.0", number % 100, number / 100).parse()?;
-            let (role, name) = (shelf_of(&manifest.release), manifest.release.to_string());
-            let mut says = self.folder.next(&role)?;
-            says.targets.insert(name.clone(), self.folder.put_target(&name, &manifest.to_bytes()?)?);
-            self.folder.put_draft(&role, &SignedMetadata::new(says))?;
+            self.name(&manifest)?;
         }
         self.sign()
+    }
+
+    /// The security epoch of the version before.
+    fn epoch_of(&self, name: &ReleaseName) -> anyhow::Result<u32> {
+        let mut epoch = 0;
+        for (other, file) in self.folder.releases()? {
+            if other.series == name.series && other.version < name.version {
+                epoch = epoch.max(self.folder.manifest(&other.to_string(), &file)?.security_epoch);
+            }
+        }
+        Ok(epoch)
+    }
+
+    /// Names a release as its manifest has it, whatever a tool that checks would say.
+    fn name(&self, manifest: &Manifest) -> anyhow::Result<()> {
+        let (role, name) = (shelf_of(&manifest.release), manifest.release.to_string());
+        let mut says = self.folder.next(&role)?;
+        says.targets.insert(name.clone(), self.folder.put_target(&name, &manifest.to_bytes()?)?);
+        Ok(self.folder.put_draft(&role, &SignedMetadata::new(says))?)
     }
 
     /// What a role of a kind says, signed by the keys of the kind, whatever the folder has.

@@ -8,7 +8,7 @@ use crate::shelves::shelf_of;
 use crate::signed::SignedMetadata;
 use jiff::Timestamp;
 use noderr_archive::{Packed, check_artefact};
-use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseName};
+use noderr_protocol::release::{BUILDERS, Builders, Manifest, ReleaseName, Requirement, Word};
 use std::fs::File;
 use std::path::Path;
 
@@ -20,8 +20,21 @@ pub struct NewRelease {
     pub minisig: String,
     /// Whether a version below the newest is meant.
     pub may_be_older: bool,
-    /// What it says beside what its artefact says.
-    pub says: Box<dyn FnOnce(&mut Manifest)>,
+    /// For whom it is, and on what terms.
+    pub terms: Terms,
+}
+
+/// What a release says beside what its artefact says.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// The hardware that it runs on; any, if this is empty.
+    pub hardware: Vec<Word>,
+    /// The tiers that it is meant for; all, if this is empty.
+    pub tiers: Vec<Word>,
+    /// What must be there.
+    pub requires: Vec<Requirement>,
+    /// Raised where what was before must never run again.
+    pub security_epoch: u32,
 }
 
 impl ReleaseFolder {
@@ -47,7 +60,9 @@ impl ReleaseFolder {
         let mut manifest = Manifest::new(new.name, content, archive, new.minisig);
         check_artefact(source, &manifest, &builders)
             .map_err(|why| ReleaseError::NotTheArtefact { path: artefact.to_owned(), why })?;
-        (new.says)(&mut manifest);
+        let Terms { hardware, tiers, requires, security_epoch } = new.terms;
+        (manifest.hardware, manifest.tiers) = (hardware, tiers);
+        (manifest.requires, manifest.security_epoch) = (requires, security_epoch);
         self.check_epoch(&manifest)?;
         let bytes = manifest.to_bytes().map_err(|error| ReleaseError::Unwritable(error.to_string()))?;
         says.targets.insert(name.clone(), self.put_target(&name, &bytes)?);

@@ -45,7 +45,7 @@ mod words;
 pub use artefacts::check_index;
 pub use begin::FirstKeys;
 pub use builders::{BuilderKey, new_builder, new_unlocked_builder};
-pub use changes::NewRelease;
+pub use changes::{NewRelease, Terms};
 pub use check::Artefacts;
 pub use digest::sha256;
 pub use folder::ReleaseFolder;

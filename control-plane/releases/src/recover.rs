@@ -6,6 +6,7 @@ use crate::check::check_archive;
 use crate::folder::{self, ReleaseFolder};
 use crate::metadata::{Metadata, Snapshot, TargetFile};
 use crate::signed::SignedMetadata;
+use crate::soundness::is_name_of_role;
 use noderr_protocol::release::{Archive, metadata_file};
 use std::fs;
 use std::path::PathBuf;
@@ -72,8 +73,32 @@ impl ReleaseFolder {
 pub fn named_by_snapshot(bytes: &[u8]) -> Result<Vec<(String, u64)>, ReleaseError> {
     let unreadable = |why: String| ReleaseError::Unreadable { path: "the snapshot".into(), why };
     let snapshot = SignedMetadata::<Snapshot>::read(bytes).map_err(unreadable)?;
-    let named = snapshot.says().meta.iter();
-    Ok(named
-        .filter_map(|(file, meta)| Some((file.strip_suffix(".json")?.to_owned(), meta.version)))
-        .collect())
+    let mut named = Vec::new();
+    for (file, meta) in &snapshot.says().meta {
+        // It becomes the name of a file.
+        let role = file.strip_suffix(".json").filter(|role| is_name_of_role(role));
+        let role = role.ok_or_else(|| unreadable(format!("`{}` is no role", file.escape_debug())))?;
+        named.push((role.to_owned(), meta.version));
+    }
+    Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::MetaFile;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_role_that_would_be_a_file_elsewhere_is_none() {
+        let snapshot = |name: &str| {
+            let meta = BTreeMap::from([(format!("{name}.json"), MetaFile::of(3, b""))]);
+            let says = Snapshot::new(1, "2027-01-01T00:00:00Z".parse().unwrap(), meta);
+            SignedMetadata::new(says).to_bytes().unwrap()
+        };
+        assert_eq!(named_by_snapshot(&snapshot("os-3")).unwrap(), [("os-3".to_owned(), 3)]);
+        for name in ["../../x", "/x", "a/b", ".", ""] {
+            assert!(named_by_snapshot(&snapshot(name)).is_err(), "{name}");
+        }
+    }
 }

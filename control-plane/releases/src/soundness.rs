@@ -26,13 +26,17 @@ fn is_plain(text: &str, more: &str) -> bool {
     (1..=128).contains(&text.len()) && text.chars().all(fits)
 }
 
+pub(crate) fn is_name_of_role(text: &str) -> bool {
+    is_plain(text, "-")
+}
+
 impl Delegations {
     fn check(&self) -> Result<(), String> {
         check_keys(&self.keys)?;
         let mut names = BTreeSet::new();
         self.roles.iter().try_for_each(|role| {
             let name = role.name.escape_debug();
-            let is_free = is_plain(&role.name, "-") && !TOP.contains(&role.name.as_str());
+            let is_free = is_name_of_role(&role.name) && !TOP.contains(&role.name.as_str());
             sound(is_free, || format!("`{name}` is no name of a role"))?;
             // A box asks the first of a name, and a person reads the last.
             sound(names.insert(&role.name), || format!("{name} is there twice"))?;

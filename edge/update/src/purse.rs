@@ -3,7 +3,7 @@
 
 use crate::account::Account;
 use crate::fetch::Meter;
-use crate::policy::{Allowance, allows};
+use crate::policy::{Allowance, allows, allows_of};
 use crate::setback::Setback;
 use crate::settings::Clock;
 use noderr_part::Folder;
@@ -51,18 +51,22 @@ impl Purse {
             );
             Setback::refused(ReleaseRefusal::Budget, detail)
         };
-        self.allows(METADATA, u64::MAX).map_err(asking)
+        self.allows(METADATA).map_err(asking)
+    }
+
+    fn allows(&self, bytes: u64) -> Result<(), Setback> {
+        allows(&self.allowance, self.spent(), bytes)
     }
 
     /// Whether so many bytes may be spent on an archive of `whole` bytes.
-    pub(crate) fn allows(&self, bytes: u64, whole: u64) -> Result<(), Setback> {
-        allows(&self.allowance, self.spent(), bytes, whole)
+    pub(crate) fn allows_of(&self, bytes: u64, whole: u64) -> Result<(), Setback> {
+        allows_of(&self.allowance, bytes, whole).and_then(|()| self.allows(bytes))
     }
 
     /// Makes sure that one request for so many bytes may be made, and is written down.
     pub(crate) async fn cover(&mut self, bytes: u64) -> Result<(), Setback> {
         let bytes = bytes + REQUEST;
-        self.allows(bytes, u64::MAX)?;
+        self.allows(bytes)?;
         let upto = self.come() + bytes;
         let covered = self.account.cover(upto, (self.clock)()).await;
         covered.map_err(|error| Setback::Passing(error.to_string()))

@@ -1,8 +1,8 @@
 //! What rounds go by, where releases come from, and who watches.
 
 use crate::fetch::Reach;
-use crate::machine::Stage;
 use crate::policy::{Allowance, ThisBox};
+use crate::stage::Stage;
 use crate::stick::StickFolder;
 use crate::store::StoreLimits;
 use rustls::ClientConfig;

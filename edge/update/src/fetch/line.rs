@@ -1,7 +1,8 @@
 //! A connection to a server, over which one request is made after another.
 
 use super::error::FetchError;
-use super::meter::{HeadBound, Meter, Metered};
+use super::head::HeadBound;
+use super::meter::{Meter, Metered};
 use super::reach::{Reach, origin_of};
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};

@@ -2,8 +2,10 @@
 //! places that only the box can reach.
 
 mod error;
+mod head;
 mod line;
 mod meter;
+mod pace;
 mod reach;
 mod speed;
 
@@ -17,7 +19,7 @@ use hyper::Response;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use line::{Address, Dialler, Line, SILENCE};
-use meter::Pace;
+use pace::Pace;
 use rustls::ClientConfig;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -8,12 +8,12 @@ pub(crate) use mandate::Copy as Mandated;
 
 use crate::fetch::{Beside, Fetcher};
 use crate::judge::{Judge, Verdict};
-use crate::machine::{Event, Stage};
 use crate::places::{Failed, Place, in_background, place_in, places_of};
 use crate::plan::Planning;
 use crate::purse::{Purse, cost_of};
 use crate::setback::Setback;
 use crate::settings::{Settings, Watch};
+use crate::stage::{Event, Stage};
 use crate::stick::StickFolder;
 use crate::store::{Gap, Signed};
 use crate::way::OnTheWay;
@@ -102,7 +102,7 @@ impl Round {
         let planning = Planning { store, signed, index, wanted: wanted.to_vec() };
         let plan = in_background(move || Ok(planning.plan())).await??;
         if !way.is_local() {
-            self.purse.allows(cost_of(plan.requests, plan.bytes), archive.bytes)?;
+            self.purse.allows_of(cost_of(plan.requests, plan.bytes), archive.bytes)?;
         }
         let (known, disk, mandate) =
             (self.judge.known().clone(), self.data.root().to_owned(), self.mandate.copy());
@@ -202,7 +202,7 @@ impl Round {
                     // What was to come from a stick costs something now.
                     let gaps = coming.gaps();
                     let whole = coming.signed().manifest.archive.bytes;
-                    self.purse.allows(cost_of(gaps.len(), bytes_of(&gaps)), whole)?;
+                    self.purse.allows_of(cost_of(gaps.len(), bytes_of(&gaps)), whole)?;
                 }
             }
         }

@@ -2,13 +2,13 @@
 
 use super::super::Printer;
 use super::super::key_files::{public, unlock_builder};
-use super::progress;
+use super::look::progress;
 use crate::arguments::{Add, Init};
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_archive::builder_in;
-use noderr_protocol::release::{Builders, Manifest, ReleaseName, Requirement, Tier, Word};
-use noderr_releases::{FirstKeys, NewRelease, PublicKey, ReleaseFolder, Root, listed, shelf_of};
+use noderr_protocol::release::{Builders, ReleaseName, Requirement, Tier, Word};
+use noderr_releases::{FirstKeys, NewRelease, PublicKey, ReleaseFolder, Root, Terms, listed, shelf_of};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -73,12 +73,8 @@ pub(super) fn add(printer: &Printer, releases: &ReleaseFolder, add: &Add) -> any
         Some(key) => unlock_builder(key)?.sign(BufReader::new(file), &name.to_string())?,
         None => signed_beside(&add.file, &name)?,
     };
-    let security_epoch = add.security_epoch;
-    let says = Box::new(move |manifest: &mut Manifest| {
-        (manifest.security_epoch, manifest.hardware) = (security_epoch, hardware);
-        (manifest.tiers, manifest.requires) = (tiers, requires);
-    });
-    let new = NewRelease { name, minisig, may_be_older: add.older, says };
+    let terms = Terms { hardware, tiers, requires, security_epoch: add.security_epoch };
+    let new = NewRelease { name, minisig, may_be_older: add.older, terms };
     prepare(printer, releases, || Ok(vec![shelf_of(&releases.add(&add.file, new)?.release)]))
 }
 

@@ -1,15 +1,21 @@
 //! Beginning a folder anew from what is published, where no copy of the folder is left.
 
 use super::super::Printer;
+use crate::table::harmless;
 use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
 use noderr_cli::{ApiError, Client};
 use noderr_protocol::release::{Archive, Manifest, ReleaseName, metadata_file, object_file, target_file};
-use noderr_releases::{OnlineFiles, ReleaseFolder, Root, SignedMetadata, Targets, named_by_snapshot};
+use noderr_releases::{
+    Artefacts, OnlineFiles, ReleaseFolder, Root, SignedMetadata, Targets, named_by_snapshot,
+};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
+/// More roots than a network ever has.
+const MOST_ROOTS: u64 = 1000;
 /// Bytes of an archive that are asked for at once.
 const PART: u64 = 4 << 20;
 
@@ -22,10 +28,12 @@ pub(super) async fn recover(client: &Client, printer: &Printer, folder: &Path) -
     );
     let gone = fetch_roles(client, &releases).await?;
     // Last: with a root, the folder is one.
-    let mut version = 1;
-    while let Some(root) = there(client.handed_out(&metadata("root", version)).await)? {
+    for version in 1..=MOST_ROOTS {
+        let Some(root) = there(client.handed_out(&metadata("root", version)).await)? else { break };
         releases.put_signed::<Root>("root", version, &root)?;
-        version += 1;
+    }
+    for wrong in releases.check(Timestamp::now(), Artefacts::Elsewhere)? {
+        eprintln!("{}", harmless(&wrong));
     }
     let first = releases.first_root()?;
     let mut said = format!(
