@@ -148,7 +148,8 @@ impl ReleaseFolder {
             in_force.version = says.version;
             in_force == says
         };
-        if in_force.is_some_and(says_nothing_new) {
+        // Whoever signs may be another from now on, and has to sign what was in force anew.
+        if in_force.is_some_and(says_nothing_new) && self.is_signed_by_those_who_come(&role)? {
             return self.discard(&role);
         }
         self.put_draft(&role, &SignedMetadata::new(says))

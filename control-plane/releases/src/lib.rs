@@ -97,7 +97,7 @@ pub enum ReleaseError {
     },
     /// A draft does not follow what is in force.
     #[error(
-        "version {version} of {role} does not follow what was signed last, whose next version is {follows}: begin the draft anew"
+        "version {version} of {role} does not follow what was signed last, whose next version is {follows}: `noderrctl release discard` takes the draft of {role} back"
     )]
     Version {
         /// The role.

@@ -6,7 +6,9 @@ use crate::key::{PublicKey, ReleaseKey};
 use crate::metadata::{Metadata, RoleKeys, Root, TargetFile, Targets};
 use crate::signed::SignedMetadata;
 use crate::words::{Sentence, changes_of_root, changes_of_targets};
+use rustix::fs::{FlockOperation, flock};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 
 /// How far a draft is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,6 +224,11 @@ impl ReleaseFolder {
 
     /// Signs drafts that say what they said when they were read, and puts in force what has enough signatures then; returns those roles.
     pub fn sign(&self, prepared: &[Prepared], key: &dyn ReleaseKey) -> Result<Vec<String>, ReleaseError> {
+        // Two may sign in one folder at the same time.
+        let folder =
+            File::open(self.root()).map_err(|why| ReleaseError::Io { path: self.root().to_owned(), why })?;
+        flock(&folder, FlockOperation::LockExclusive)
+            .map_err(|why| ReleaseError::Io { path: self.root().to_owned(), why: why.into() })?;
         let mut signed = Vec::new();
         for Prepared { progress, draft: shown, .. } in prepared {
             let role = &progress.role;
@@ -305,6 +312,12 @@ impl ReleaseFolder {
             return Ok(());
         }
         Err(ReleaseError::Version { role: role.to_owned(), version, follows })
+    }
+
+    /// Whether what is in force of a role is signed by enough of those who are to sign it from now on.
+    pub(crate) fn is_signed_by_those_who_come(&self, role: &str) -> Result<bool, ReleaseError> {
+        let Some(in_force) = self.newest::<Targets>(role)? else { return Ok(false) };
+        Ok(self.authorities(role)?.iter().all(|authority| authority.is_met(&in_force)))
     }
 
     /// Who must sign a role: for a root, those of the root before too.

@@ -11,7 +11,9 @@ use crate::store::{Signed, Store, StoreError};
 use crate::trust::{Limits, Refusal, Target, Trust, TrustError};
 use noderr_archive::check_builder;
 use noderr_part::Folder;
-use noderr_protocol::release::{BUILDERS, Builders, MAX_MANIFEST, Manifest, ReleaseName, ReleaseRefusal};
+use noderr_protocol::release::{
+    BUILDERS, Builders, MAX_MANIFEST, Manifest, ReleaseName, ReleaseRefusal, Requirement,
+};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -72,11 +74,6 @@ impl Judge {
         (self.clock)()
     }
 
-    /// Asks for the newest metadata.
-    pub(crate) async fn refresh(&mut self) -> Result<(), Setback> {
-        Ok(self.trust.refresh(self.now()).await?)
-    }
-
     /// Whether the newest metadata was there when it was asked for last.
     pub(crate) const fn is_refreshed(&self) -> bool {
         self.trust.is_refreshed()
@@ -84,7 +81,7 @@ impl Judge {
 
     /// Asks for the newest metadata, and who may build.
     pub(crate) async fn ask(&mut self) -> Result<(), Setback> {
-        self.refresh().await?;
+        self.trust.refresh(self.now()).await?;
         let builders = self.trust.target(BUILDERS, self.now()).await?;
         let bytes = self.trust.read(&builders).await?;
         let unreadable =
@@ -108,6 +105,14 @@ impl Judge {
                     tracing::debug!(%error, %release, "nothing new is kept for times without a network");
                     return Ok(());
                 }
+            }
+        }
+        // What is here and of a kind that nobody wishes for may be required.
+        let is_wished = |release: &ReleaseName| wanted.iter().any(|wanted| wanted.series == release.series);
+        let stored = self.store.stored().into_iter().map(|stored| stored.release().clone());
+        for release in stored.filter(|release| !is_wished(release)).collect::<Vec<_>>() {
+            if let Err(error) = self.target(&release).await {
+                tracing::debug!(%error, %release, "what is said of it is not kept for times without a network");
             }
         }
         Ok(self.trust.keep_last_word(&self.builders.1)?)
@@ -159,20 +164,30 @@ impl Judge {
     /// Refuses what requires a release that is not held. What lies in the store is held if the metadata says so too.
     async fn meets_requirements(&mut self, signed: &Signed) -> Result<(), Setback> {
         for one in &signed.manifest.requires {
-            let stored = self.store.stored().into_iter().map(|stored| stored.release().clone());
+            // One is enough, whatever became of the others.
+            let mut otherwise = lacks(&signed.manifest, one);
             let mut is_met = false;
-            for name in stored.filter(|name| meets(one, name)) {
-                is_met |= match self.named(&name).await {
-                    Ok((_, required)) => self.is_here(&required).await?,
-                    Err(Setback::Refused { .. }) => false,
-                    Err(passing) => return Err(passing),
-                };
+            for name in self.stored_that_meet(one) {
+                match self.named(&name).await {
+                    Ok((_, required)) if self.is_here(&required).await? => {
+                        is_met = true;
+                        break;
+                    }
+                    Ok(_) | Err(Setback::Refused { .. }) => {}
+                    Err(passing) => otherwise = passing,
+                }
             }
             if !is_met {
-                return Err(lacks(&signed.manifest, one));
+                return Err(otherwise);
             }
         }
         Ok(())
+    }
+
+    /// The names of what lies in the store and would meet a requirement.
+    fn stored_that_meet(&self, requirement: &Requirement) -> Vec<ReleaseName> {
+        let stored = self.store.stored().into_iter().map(|stored| stored.release().clone());
+        stored.filter(|name| meets(requirement, name)).collect()
     }
 
     /// Notes that a release is here, whole.

@@ -59,8 +59,7 @@ impl Round {
     }
 
     async fn ask_about(&mut self, wanted: &[ReleaseName]) -> Result<(), Setback> {
-        self.judge.ask().await?;
-        self.refreshed = Instant::now();
+        self.refresh().await?;
         self.learn(wanted).await
     }
 

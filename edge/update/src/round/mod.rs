@@ -83,7 +83,7 @@ impl Round {
     }
 
     async fn refresh(&mut self) -> Result<(), Setback> {
-        self.judge.refresh().await?;
+        self.judge.ask().await?;
         self.refreshed = Instant::now();
         Ok(())
     }

@@ -171,11 +171,13 @@ impl Store {
     /// can be of no use, and nobody would count it. What the disk fails to read stays: it may read again.
     pub fn tidy(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<(), StoreError> {
         let key = signed.key();
-        let is_lost = |folder: &PathBuf| Stored::read(folder).is_ok_and(|stored| stored.is_none());
+        let is_key = |folder: &PathBuf| folder.file_name().and_then(OsStr::to_str) == Some(&key);
+        // Of what comes again, that which is still right is taken over.
+        let is_lost =
+            |folder: &PathBuf| !is_key(folder) && Stored::read(folder).is_ok_and(|stored| stored.is_none());
         let is_unwanted = |folder: &PathBuf| {
             let is_wanted = || Stored::read_manifest(folder).is_some_and(|it| wanted.contains(&it.release));
-            folder.extension().is_some()
-                || (folder.file_name().and_then(OsStr::to_str) != Some(&key) && !is_wanted())
+            folder.extension().is_some() || (!is_key(folder) && !is_wanted())
         };
         let lost: Vec<_> = folders(&self.held_folder()).filter(is_lost).collect();
         let unwanted: Vec<_> = folders(&self.coming_folder()).filter(is_unwanted).collect();
@@ -212,7 +214,8 @@ fn remove(folder: &Path) -> Result<(), StoreError> {
                 renamed => renamed?,
             }
         }
-        fs::remove_dir_all(&gone)
+        // A stray file is none of ours, and stands in nobody's way.
+        if fs::symlink_metadata(&gone)?.is_dir() { fs::remove_dir_all(&gone) } else { fs::remove_file(&gone) }
     };
     removed().map_err(at(folder))
 }

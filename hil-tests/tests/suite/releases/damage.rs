@@ -51,7 +51,13 @@ async fn one_flipped_bit_is_noticed_and_mended_by_fetching_what_is_damaged_and_n
         bytes[middle] ^= 0x10;
         fs::write(&place, bytes)?;
         this.restart();
+        let before = handout.sent();
         assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held, "{name}");
+        ensure!(
+            handout.sent() - before <= 64 * 1024,
+            "{} bytes for one bit of {name}",
+            handout.sent() - before
+        );
         assert_eq!(this.held(RELEASE)?, artefact, "{name}");
     }
     Ok(())

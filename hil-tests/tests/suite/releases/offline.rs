@@ -5,7 +5,7 @@ use super::{Network, refused, world};
 use anyhow::{Context as _, ensure};
 use noderr_hil::manager::noise;
 use noderr_hil::{BoxOptions, Bringer, Handout, LabOptions, LinkQuality, SOON};
-use noderr_protocol::release::ReleaseRefusal;
+use noderr_protocol::release::{ReleaseRefusal, Requirement};
 use noderr_update::Stage;
 use serde_json::Value;
 use std::fs;
@@ -131,5 +131,27 @@ async fn a_box_that_starts_without_a_network_shows_what_was_signed_as_held_and_n
     let held = rig.release_is(RELEASE, "held", SOON).await?;
     let path = held["path"].as_str().context("a path")?;
     ensure!(fs::read(path)? == noise(300_000, 1), "it holds something else");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_requires_something_is_believed_with_what_is_here_whatever_else_lies_there() -> anyhow::Result<()>
+{
+    let (_place, handout, this) = world().await?;
+    let model = "models/btc/1.0.0";
+    let requires = vec![Requirement { series: "os/generic".parse()?, at_least: "1.0.0".parse()? }];
+    handout.release_with(model, &noise(100_000, 1), |manifest| manifest.requires = requires)?;
+    // Of several versions that would do, only the newest is wished for: the last word names no other.
+    let versions = ["os/generic/1.0.0", "os/generic/1.0.1", "os/generic/1.0.2", "os/generic/1.0.3"];
+    for (seed, version) in versions.iter().enumerate() {
+        handout.release(version, &noise(100_000, 10 + seed as u64))?;
+        assert_eq!(this.bring(version).await?.stage, Stage::Held);
+    }
+    let newest = versions[versions.len() - 1];
+    assert_eq!(this.bring_of(model, &[model, newest]).await?.stage, Stage::Held);
+    ensure!(this.holds_alone(model).await?, "a model is not believed beside the OS that it requires");
+    // And where nobody wishes for what is required any more.
+    assert_eq!(this.bring(model).await?.stage, Stage::Held);
+    ensure!(this.holds_alone(model).await?, "what is required counts only while it is wished for");
     Ok(())
 }

@@ -2,10 +2,12 @@
 
 use super::ceremony::{INIT, PASSPHRASE, begun, ctl, keys, minisign, refusal, sign};
 use anyhow::Context as _;
-use noderr_releases::{FileKey, Prepared, ReleaseFolder};
+use noderr_releases::{FileKey, Prepared, ReleaseFolder, Root};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
 
 /// What `release show` says of a role.
 fn shown(here: &Path, role: &str) -> anyhow::Result<Value> {
@@ -69,7 +71,21 @@ fn a_release_that_is_taken_back_leaves_what_else_was_prepared() -> anyhow::Resul
     ctl(here, "release discard releases os/generic/1.0.1", "")?;
     let after: Vec<Value> = serde_json::from_str(&ctl(here, "--json release show releases", "")?)?;
     assert_eq!(after, renewed, "the later end is gone with the release");
-    Ok(())
+
+    // Nor what another key has to sign anew.
+    for role in renewed.iter().filter_map(|row| row["role"].as_str()) {
+        ctl(here, &format!("release discard releases {role}"), "")?;
+    }
+    ctl(here, "keys new oscar", &format!("{PASSPHRASE}\n"))?;
+    ctl(here, "keys rotate releases olga.pub oscar.pub", "")?;
+    let rotated = ctl(here, "--json release show releases", "")?;
+    ctl(here, "release add releases image os/generic/1.0.1", "")?;
+    ctl(here, "release discard releases os/generic/1.0.1", "")?;
+    assert_eq!(ctl(here, "--json release show releases", "")?, rotated);
+    for key in ["oscar", "anna"] {
+        sign(here, key)?;
+    }
+    ctl(here, "release verify releases", "").map(drop)
 }
 
 #[test]
@@ -124,6 +140,23 @@ fn two_who_sign_at_the_same_time_lose_no_signature_and_sign_nothing_they_have_no
     folder.sign(&to_anna, &anna)?;
     let in_force = folder.sign(&to_ben, &ben)?;
     assert_eq!(in_force, ["root", "targets"]);
+    // And at the very same time.
+    for _ in 0..20 {
+        ctl(here, "release renew releases", "")?;
+        let (to_anna, to_ben) = (shown(&anna)?, shown(&ben)?);
+        let start = Barrier::new(2);
+        let sign = |prepared: &[Prepared], key: &FileKey| {
+            start.wait();
+            folder.sign(prepared, key).map(drop)
+        };
+        let (first, second) = thread::scope(|scope| {
+            let other = scope.spawn(|| sign(&to_anna, &anna));
+            (sign(&to_ben, &ben), other.join())
+        });
+        first?;
+        second.map_err(|_| anyhow::anyhow!("it panicked"))??;
+        assert_eq!(folder.draft::<Root>("root")?, None, "a signature is lost");
+    }
     // What was shown is not what lies there any more.
     let to_olga = shown(&olga)?;
     ctl(here, "release renew releases --days 30", "")?;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use noderr_cli::{ApiError, Client};
 use noderr_protocol::release::{Archive, Manifest, ReleaseName, metadata_file, object_file, target_file};
 use noderr_releases::{
-    Artefacts, OnlineFiles, ReleaseFolder, Root, SignedMetadata, Targets, named_by_snapshot,
+    Artefacts, OnlineFiles, ReleaseError, ReleaseFolder, Root, SignedMetadata, Targets, named_by_snapshot,
 };
 use serde_json::json;
 use std::fs::{self, File};
@@ -100,8 +100,14 @@ async fn fetch_archive(
         offset += bytes.len() as u64;
     }
     file.sync_all()?;
-    releases.keep_object(archive)?;
-    Ok(true)
+    match releases.keep_object(archive) {
+        // What does not check is of no use to anybody, and gone like one that was removed.
+        Err(ReleaseError::Unreadable { why, .. }) => {
+            eprintln!("the archive of {release}: {}", harmless(&why));
+            Ok(false)
+        }
+        kept => Ok(kept.map(|()| true)?),
+    }
 }
 
 /// Where a control plane hands out a version of a role.
