@@ -22,8 +22,9 @@ pub struct Enrolment {
     pub broker: String,
     /// The next boot epoch must be above this.
     pub epoch_floor: u64,
-    /// The root of the network's releases that came with these papers.
-    #[serde(default)]
+    /// The root of the network's releases that came with these papers, while the exchange is fresh. Papers on the disk have none: others
+    /// can write to a disk.
+    #[serde(skip)]
     pub release_root: Option<String>,
 }
 

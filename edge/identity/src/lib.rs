@@ -8,6 +8,7 @@ mod enrolment;
 mod key_error;
 mod keys;
 mod papers;
+mod seal;
 mod signing;
 mod software;
 pub mod tpm;

@@ -175,9 +175,7 @@ impl Registrar {
         let renewed = renew(&self.client(&before.roots)?, &self.keys, before.enrolment.node).await?;
         let mut renewed = Enrolment::from(renewed);
         // The first root of releases that a box was given is the one that counts.
-        if before.enrolment.release_root.is_some() {
-            renewed.release_root.clone_from(&before.enrolment.release_root);
-        }
+        renewed.release_root.clone_from(&before.enrolment.release_root);
         let renewed = self.examined(renewed, &before.roots).await?;
         renewed.succeed(&before.enrolment)?;
         Ok(renewed)

@@ -4,15 +4,18 @@
 //! A document may grow by fields that have a default. A change that an earlier build would misread raises the
 //! format; an earlier build that is installed again then falls back to the copy, or begins the document anew.
 
+use crate::file;
 use crate::folder::Folder;
 use atomic_write_file::AtomicWriteFile;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::task::JoinError;
+
+/// More than any document comes to.
+const LARGEST: u64 = 16 << 20;
 
 /// A kind of document; a folder holds at most one document of each kind.
 pub trait Document: Serialize + DeserializeOwned {
@@ -120,7 +123,7 @@ impl Folder {
         let json = serde_json::to_vec_pretty(&Written { format: T::FORMAT, document });
         let json = json.map_err(|error| io(error.into()))?;
         // A damaged document must not take the place of the good copy before it.
-        let last = read_file::<T>(&path).ok().flatten().and_then(|_| fs::read(&path).ok());
+        let last = read_file::<T>(&path).ok().flatten().and_then(|_| file::read_file(&path, LARGEST).ok());
         if let Some(last) = &last {
             keep_format::<T>(&path, last).map_err(io)?;
         }
@@ -161,7 +164,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn read_file<T: Document>(path: &Path) -> Result<Option<T>, DocumentError> {
-    let bytes = match fs::read(path) {
+    let bytes = match file::read_file(path, LARGEST) {
         Ok(bytes) => bytes,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(why) => return Err(DocumentError::Io { path: path.to_owned(), why }),
@@ -182,6 +185,7 @@ fn before(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
     struct Count {

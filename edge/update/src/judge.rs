@@ -95,15 +95,16 @@ impl Judge {
         self.trust.names_beacon(bytes)
     }
 
-    /// Learns what the metadata says of all that is wanted, and keeps it: the box goes by it while nobody can be asked.
-    pub(crate) async fn learn(&mut self, wanted: &[ReleaseName]) -> Result<(), Setback> {
+    /// Learns what the metadata says of all that is wanted, and keeps it: the box goes by it while nobody can be asked. Returns whether
+    /// all of it is kept: what could not be learned is said again when the release is looked at, and until then the word before
+    /// stands.
+    pub(crate) async fn learn(&mut self, wanted: &[ReleaseName]) -> Result<bool, Setback> {
         for release in wanted {
             match self.target(release).await {
                 Ok(_) | Err(TrustError::Refused { why: Refusal::NotNamed, .. }) => {}
                 Err(error) => {
-                    // It is said again when the release is looked at; until then the word before stands.
                     tracing::debug!(%error, %release, "nothing new is kept for times without a network");
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
@@ -115,7 +116,8 @@ impl Judge {
                 tracing::debug!(%error, %release, "what is said of it is not kept for times without a network");
             }
         }
-        Ok(self.trust.keep_last_word(&self.builders.1)?)
+        self.trust.keep_last_word(&self.builders.1)?;
+        Ok(true)
     }
 
     /// What the metadata names as a release.

@@ -40,6 +40,5 @@ pub use stage::Stage;
 pub use stick::StickFolder;
 pub use store::{
     Checked, Coming, Gap, PutError, Signed, Store, StoreError, StoreLimits, Stored, VerifiedArtefact,
-    keep_root,
 };
-pub use trust::{Limits, Refusal, Target, Trust, TrustError};
+pub use trust::{Limits, Refusal, Target, Trust, TrustError, check_root};

@@ -61,7 +61,7 @@ impl Plan {
 fn make_room(from: Planning, gone: &[Stored], disk: &Path) -> Result<Coming, Setback> {
     let Planning { store, signed, index, wanted } = from;
     store.tidy(&signed, &wanted)?;
-    let given_back: u64 = gone.iter().map(Stored::bytes).sum();
+    let given_back = gone.iter().map(Stored::bytes).fold(0, u64::saturating_add);
     let needs = if store.begun(&signed).is_some() { 0 } else { signed.manifest.content.bytes };
     let free = Disk::of(disk).map_or(u64::MAX, |disk| disk.free);
     let room = free.saturating_add(given_back).saturating_sub(MARGIN);

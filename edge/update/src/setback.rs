@@ -70,7 +70,7 @@ impl From<StoreError> for Setback {
             StoreError::Io { why, .. } if why.kind() == ErrorKind::StorageFull => {
                 Self::Passing(format!("the disk is full: {error}"))
             }
-            StoreError::Io { .. } | StoreError::Artefact(NotTheArtefact::Io(_)) => {
+            StoreError::Io { .. } | StoreError::Lost(_) | StoreError::Artefact(NotTheArtefact::Io(_)) => {
                 Self::Passing(error.to_string())
             }
             StoreError::NoRoom { .. } => Self::refused(ReleaseRefusal::Room, error.to_string()),

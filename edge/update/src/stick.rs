@@ -1,8 +1,7 @@
 //! A folder that may hang: a stick, or whatever else is mounted there. It is asked one thing at a time, each with a deadline, and
 //! nothing at all while an answer is overdue: no round waits for it, and no threads pile up behind it.
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use noderr_part::open_file;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::FileExt as _;
@@ -38,7 +37,7 @@ impl StickFolder {
     pub async fn read(&self, file: PathBuf, most: u64) -> io::Result<Vec<u8>> {
         let read = self.ask(move |root| {
             let mut bytes = Vec::new();
-            open(&root.join(file))?.take(most).read_to_end(&mut bytes)?;
+            open_file(&root.join(file))?.take(most).read_to_end(&mut bytes)?;
             Ok(bytes)
         });
         read.await
@@ -94,7 +93,7 @@ pub(crate) struct Opened(Option<File>);
 impl Opened {
     /// Opens a file of a stick.
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self(Some(open(path)?)))
+        Ok(Self(Some(open_file(path)?)))
     }
 
     /// So many bytes from a place on.
@@ -115,21 +114,10 @@ impl Drop for Opened {
     }
 }
 
-/// Opens a file of a stick, which may hold links, and pipes that nobody writes to.
-fn open(path: &Path) -> io::Result<File> {
-    let no_file = || io::Error::other("it is no file");
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Err(Errno::LOOP) => return Err(no_file()),
-        file => File::from(file?),
-    };
-    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::{CWD, mkfifoat};
+    use rustix::fs::{CWD, Mode, mkfifoat};
     use std::sync::mpsc::channel;
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod alone;
 mod report;
+mod root;
 mod source;
 mod stick;
 
@@ -244,12 +245,14 @@ impl Work {
             if stage == Stage::Held {
                 wanted.retain(|known| known.series != offered.series);
                 wanted.push(offered);
-                self.alone.keep(&self.shared, &wanted).await;
-                if let Err(setback) = round.learn(&wanted).await {
-                    tracing::warn!(
+                // After a start the box wishes for what the keys have vouched for: their word is kept before the wish.
+                match round.learn(&wanted).await {
+                    Ok(true) => self.alone.keep(&self.shared, &wanted).await,
+                    Ok(false) => tracing::warn!("what a stick brought is not kept for the next start"),
+                    Err(setback) => tracing::warn!(
                         why = setback.why(),
                         "what a stick brought is not kept for the next start"
-                    );
+                    ),
                 }
             } else {
                 tracing::warn!(release = %offered, ?stage, "what the stick offers is not taken");

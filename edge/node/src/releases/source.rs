@@ -1,6 +1,7 @@
 //! Where this node's releases come from, what vouches for them, and what the node may take: by its configuration, its papers and
 //! the control plane.
 
+use super::root::{ask_for_root, given_root};
 use super::stick::Stick;
 use crate::config::Config;
 use crate::shared::Shared;
@@ -10,16 +11,11 @@ use noderr_protocol::{Section, SectionBody as _, Text};
 use noderr_update::{
     Allowance, Clock, Fetcher, LastWord, Reach, Round, Setback, Settings, Source, StickFolder, ThisBox,
 };
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often a transfer looks whether its release is still named.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// Where the first root lies that the box was given.
-const ROOT: &str = "releases/root.json";
-/// The largest root that is taken.
-const LARGEST_ROOT: u64 = 256 * 1024;
 
 /// Whose metadata a round goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +59,7 @@ async fn over_network(shared: &Shared, settings: Settings, wanted: &[ReleaseName
     let passing = |error: anyhow::Error| Setback::Passing(format!("{error:#}"));
     let tls = tls(shared).map_err(passing)?;
     if given_root(shared).await.map_err(passing)?.is_none() {
-        ask_for_root(shared, &settings, &tls).await.map_err(passing)?;
+        ask_for_root(shared, reach(shared)).await.map_err(passing)?;
     }
     round(shared, settings, Source::Network(tls), wanted).await
 }
@@ -126,41 +122,6 @@ fn tls(shared: &Shared) -> anyhow::Result<Arc<rustls::ClientConfig>> {
         roots = roots.and(&more).with_context(|| format!("in {}", path.display()))?;
     }
     Ok(Arc::new(roots.client_config(&shared.clock)?))
-}
-
-/// The root that this box was given: by its configuration, or the first that a control plane ever gave it.
-async fn given_root(shared: &Shared) -> anyhow::Result<Option<Vec<u8>>> {
-    if let Some(path) = &shared.config.releases.root {
-        let root = std::fs::read(path);
-        return root.map(Some).with_context(|| format!("releases.root: cannot read {}", path.display()));
-    }
-    match std::fs::read(shared.data.root().join(ROOT)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        kept => return kept.map(Some).context("the root of releases cannot be read"),
-    }
-    let given = shared.papers.borrow().enrolment.release_root.clone();
-    let Some(given) = given else { return Ok(None) };
-    keep_root(shared, given.clone().into_bytes()).await?;
-    Ok(Some(given.into_bytes()))
-}
-
-/// A box that was enrolled before the network had releases asks whom it was enrolled by.
-async fn ask_for_root(
-    shared: &Shared,
-    settings: &Settings,
-    tls: &Arc<rustls::ClientConfig>,
-) -> anyhow::Result<()> {
-    let base = settings.control_plane.trim_end_matches('/');
-    let fetcher = Fetcher::new(tls.clone(), settings.reach.clone());
-    let root = fetcher.all(&format!("{base}/releases/metadata/1.root.json"), LARGEST_ROOT).await;
-    keep_root(shared, root.context("this box has no root of releases yet")?).await
-}
-
-/// Keeps the first root: no later enrolment gives the box another.
-async fn keep_root(shared: &Shared, root: Vec<u8>) -> anyhow::Result<()> {
-    let kept = shared.data.root().join(ROOT);
-    let write = shared.data.on_disk(move |_| anyhow::Ok(noderr_update::keep_root(&kept, &root)?));
-    write.await.context("the root of releases cannot be kept")
 }
 
 /// Words that releases may name for this box, as a fact of the hello.

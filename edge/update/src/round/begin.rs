@@ -60,7 +60,7 @@ impl Round {
 
     async fn ask_about(&mut self, wanted: &[ReleaseName]) -> Result<(), Setback> {
         self.refresh().await?;
-        self.learn(wanted).await
+        self.learn(wanted).await.map(drop)
     }
 
     /// Whether whoever vouches for the metadata vouches for this beacon too.
@@ -68,8 +68,9 @@ impl Round {
         self.judge.names_beacon(bytes)
     }
 
-    /// Learns what the metadata says of all that is wanted, and keeps it: the box goes by it while nobody can be asked.
-    pub async fn learn(&mut self, wanted: &[ReleaseName]) -> Result<(), Setback> {
+    /// Learns what the metadata says of all that is wanted, and keeps it: the box goes by it while nobody can be asked. Returns whether
+    /// all of it is kept.
+    pub async fn learn(&mut self, wanted: &[ReleaseName]) -> Result<bool, Setback> {
         self.judge.learn(wanted).await
     }
 }

@@ -6,11 +6,12 @@ use super::{
     sync, write,
 };
 use noderr_archive::{Index, NotTheArtefact, NotTheChunk};
+use noderr_part::{open_file, open_or_create_file, read_file};
 use noderr_protocol::release::Builders;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::fs::{self, File, Metadata};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ pub(crate) fn lacking(
     let index = Index::read(index, &signed.manifest.content, &signed.manifest.archive)?;
     let mut there = vec![false; index.chunks().len()];
     let paths = begun.map(Path::to_owned).into_iter().chain(seeds.iter().map(Stored::path));
-    for file in paths.filter_map(|path| File::open(path).ok()) {
+    for file in paths.filter_map(|path| open_file(&path).ok()) {
         for piece in index.cut(BufReader::new(file)).map_while(Result::ok) {
             if let Some(number) = index.number_of(&piece) {
                 there[number] = true;
@@ -102,7 +103,8 @@ impl Store {
     pub fn index(&self, signed: &Signed) -> Option<Vec<u8>> {
         let places =
             [self.coming_folder(), self.held_folder()].map(|root| root.join(signed.key()).join(INDEX));
-        places.iter().filter_map(|place| fs::read(place).ok()).find(|bytes| signed.has_index(bytes))
+        let most = signed.manifest.archive.index_bytes;
+        places.iter().filter_map(|place| read_file(place, most).ok()).find(|bytes| signed.has_index(bytes))
     }
 
     /// Begins an artefact, or goes on with it. Room for all of it is taken at once, so that the disk is not found full in the
@@ -119,13 +121,19 @@ impl Store {
             fs::create_dir_all(self.coming_folder()).map_err(at(&folder))?;
             fs::rename(&held, &folder).map_err(at(&held))?;
         }
+        let path = folder.join(ARTEFACT);
+        // Whoever has laid a link or a pipe there wants bytes to go elsewhere, or nowhere.
+        let is_ours = |path: &Path, is: fn(&Metadata) -> bool| {
+            fs::symlink_metadata(path).map_or_else(|error| error.kind() == ErrorKind::NotFound, |it| is(&it))
+        };
+        if !is_ours(&folder, Metadata::is_dir) || !is_ours(&path, Metadata::is_file) {
+            remove(&folder)?;
+        }
         fs::create_dir_all(&folder).map_err(at(&folder))?;
         write(&folder.join(INDEX), index)?;
         // Says whose it is, to whoever makes room meanwhile.
         write(&folder.join(MANIFEST), &signed.bytes)?;
-        let path = folder.join(ARTEFACT);
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(at(&path))?;
+        let file = open_or_create_file(&path).map_err(at(&path))?;
         let is_new = file.metadata().map_err(at(&path))?.len() == 0;
         if let Err(why) = take_room(&file, signed.manifest.content.bytes) {
             // What was taken before the disk was full is given back: others live on the disk too.
@@ -160,16 +168,26 @@ impl Coming {
     /// Finds out which chunks are there already.
     fn look(&self) {
         let mut buffer = Vec::new();
-        for (number, chunk) in self.index.chunks().iter().enumerate() {
-            buffer.resize(chunk.length as usize, 0);
-            // What the disk does not give back comes again.
-            let mut is_at = |place: &u64| {
-                self.file.read_exact_at(&mut buffer, *place).is_ok() && self.index.is(chunk, &buffer)
-            };
-            if self.places[number].iter().all(&mut is_at) {
+        for number in 0..self.places.len() {
+            if self.reads(number, &mut buffer) {
                 self.is_there(number);
             }
         }
+    }
+
+    /// Whether a chunk stands wherever it belongs. What the disk does not give back does not.
+    fn reads(&self, number: usize, buffer: &mut Vec<u8>) -> bool {
+        let chunk = &self.index.chunks()[number];
+        buffer.resize(chunk.length as usize, 0);
+        let mut is_at =
+            |place: &u64| self.file.read_exact_at(buffer, *place).is_ok() && self.index.is(chunk, buffer);
+        self.places[number].iter().all(&mut is_at)
+    }
+
+    /// Whether the disk has lost what was written to it.
+    fn has_lost_some(&self) -> bool {
+        let mut buffer = Vec::new();
+        (0..self.places.len()).any(|number| !self.reads(number, &mut buffer))
     }
 
     fn is_there(&self, number: usize) {
@@ -199,7 +217,7 @@ impl Coming {
 
     /// Takes what a held release has in common with the artefact.
     pub fn seed_from(&self, held: &Stored) -> Result<(), PutError> {
-        match File::open(held.folder.join(ARTEFACT)) {
+        match open_file(&held.folder.join(ARTEFACT)) {
             Ok(file) => self.seed(BufReader::new(file)),
             Err(_) => Ok(()),
         }
@@ -245,10 +263,13 @@ impl Coming {
         }
         sync(&self.folder)?;
         let read = Stored::read(&self.folder).map_err(at(&self.folder))?;
-        let there = read.ok_or(NotTheArtefact::Mismatched)?;
+        let there = read.ok_or_else(|| StoreError::Lost(self.folder.clone()))?;
         let checked = there.open(builders);
         if let Err(StoreError::Artefact(NotTheArtefact::Mismatched | NotTheArtefact::NotBuilt(_))) = &checked
         {
+            if self.has_lost_some() {
+                return Err(StoreError::Lost(path));
+            }
             // Every chunk is right, and the whole is not: nothing that comes again would mend that.
             remove(&self.folder)?;
         }

@@ -2,9 +2,10 @@
 
 use super::{ARTEFACT, MANIFEST, Signed, StoreError, Stored, at};
 use noderr_archive::check_artefact;
+use noderr_part::{open_file, read_file};
 use noderr_protocol::release::{Builders, MAX_MANIFEST, Manifest, ReleaseName};
 use std::fs::{self, File};
-use std::io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufReader, ErrorKind, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// An artefact whose bytes were read to the end and are those that were signed and built: only [`Stored::open`] makes one.
@@ -43,7 +44,12 @@ impl Stored {
         let place = folder.join(MANIFEST);
         let found = small(&place).and_then(|bytes| Ok((bytes, fs::metadata(&place)?.modified()?)));
         let (bytes, since) = match found {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidData
+                ) =>
+            {
                 return Ok(None);
             }
             found => found?,
@@ -85,7 +91,7 @@ impl Stored {
     /// Opens the artefact, and reads and checks all of it: it is what the manifest says, and one of these builders has built it.
     pub fn open(&self, builders: &Builders) -> Result<VerifiedArtefact, StoreError> {
         let path = self.folder.join(ARTEFACT);
-        let mut file = File::open(&path).map_err(at(&path))?;
+        let mut file = open_file(&path).map_err(at(&path))?;
         let manifest = &self.signed.manifest;
         check_artefact(BufReader::new(&file), manifest, builders)?;
         file.seek(SeekFrom::Start(0)).map_err(at(&path))?;
@@ -93,10 +99,7 @@ impl Stored {
     }
 }
 
-/// The bytes of a small file.
+/// The bytes of a manifest.
 fn small(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_MANIFEST as u64 + 1).read_to_end(&mut bytes)?;
-    // What is larger is no manifest, and does not read as one.
-    Ok(bytes)
+    read_file(path, MAX_MANIFEST as u64)
 }

@@ -13,7 +13,6 @@ pub(crate) use coming::lacking;
 pub use coming::{Checked, Coming, Gap, PutError};
 pub use held::VerifiedArtefact;
 
-use atomic_write_file::AtomicWriteFile;
 use noderr_archive::{IndexError, NotTheArtefact};
 use noderr_protocol::release::{Manifest, ReleaseName};
 use ring::digest::{SHA256, digest};
@@ -74,6 +73,9 @@ pub enum StoreError {
         /// Why.
         why: io::Error,
     },
+    /// The disk does not give back what was written to it: that comes again.
+    #[error("{path}: the disk has lost what was written there", path = .0.display())]
+    Lost(PathBuf),
     /// It needs more than there is.
     #[error("it takes {needs} bytes, and releases.store_mib leaves room for {room}")]
     NoRoom {
@@ -151,7 +153,7 @@ impl Store {
         let held: Vec<_> = self.stored().into_iter().filter(|held| held.key() != Some(&key)).collect();
         let (kept, mut free): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|held| wanted.contains(held.release()));
-        let bytes = |held: &[Stored]| held.iter().map(Stored::bytes).sum::<u64>();
+        let bytes = |held: &[Stored]| held.iter().map(Stored::bytes).fold(0, u64::saturating_add);
         let needs = signed.manifest.content.bytes;
         let room = self.limits.bytes.saturating_sub(bytes(&kept));
         if needs > room {
@@ -159,7 +161,7 @@ impl Store {
         }
         free.sort_by_key(|held| (!held.is_of_series(signed), std::cmp::Reverse(held.since)));
         let mut gone = Vec::new();
-        while needs + bytes(&free) > room
+        while needs.saturating_add(bytes(&free)) > room
             && let Some(last) = free.pop()
         {
             gone.push(last);
@@ -220,10 +222,14 @@ fn remove(folder: &Path) -> Result<(), StoreError> {
     removed().map_err(at(folder))
 }
 
-/// Writes a file and makes sure of it.
+/// Writes a file and makes sure of it. What lies there is no longer, and nothing is written through a link.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || {
-        let mut file = File::create(path)?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::create_new(path)?;
         file.write_all(bytes)?;
         file.sync_all()
     };
@@ -232,16 +238,4 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 fn sync(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
-}
-
-/// Keeps the first root that the box was given, whole or not at all. What is no root, signed by its own keys, is not kept: it would
-/// be the one for ever.
-pub fn keep_root(place: &Path, root: &[u8]) -> io::Result<()> {
-    crate::trust::check_root(root).map_err(io::Error::other)?;
-    if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut file = AtomicWriteFile::open(place)?;
-    file.write_all(root)?;
-    file.commit()
 }

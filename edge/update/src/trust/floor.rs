@@ -3,11 +3,12 @@
 //! the floor, what was believed once is never undercut.
 
 use super::error::{Refusal, TrustError};
+use super::kept::LARGEST;
 use atomic_write_file::AtomicWriteFile;
+use noderr_part::read_file;
 use serde::{Deserialize, Serialize};
 use sigstore_tuf::TrustedMetadataSet;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -30,12 +31,14 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         let place = folder.join("floor");
-        let floor = match fs::read(&place) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::error!(%error, "what was believed of releases is damaged, and begins anew");
-                Floor::default()
-            }),
+        let damaged = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, "what was believed of releases is damaged, and begins anew");
+            Floor::default()
+        };
+        let floor = match read_file(&place, LARGEST) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| damaged(&error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Floor::default(),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => damaged(&error),
             Err(error) => return Err(error),
         };
         Ok(Self { place, floor })

@@ -4,11 +4,15 @@
 
 use super::guard::each_key_once;
 use atomic_write_file::AtomicWriteFile;
+use noderr_part::read_file;
 use sigstore_tuf::MetadataStore;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// More than any metadata comes to.
+pub(super) const LARGEST: u64 = 4 << 20;
 
 /// How the TUF client calls the roots of the chain.
 const ROOTS: &str = "root_history/";
@@ -87,9 +91,13 @@ impl MetadataStore for Kept {
 }
 
 fn read(place: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(place) {
+    match read_file(place, LARGEST) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::error!(%error, place = %place.display(), "what is trusted was tampered with, and is asked for anew");
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -4,15 +4,15 @@
 
 use super::error::TrustError;
 use super::guard::each_key_once;
-use super::kept::Kept;
+use super::kept::{Kept, LARGEST as LARGEST_FILE};
 use atomic_write_file::AtomicWriteFile;
+use noderr_part::read_file;
 use noderr_protocol::release::{BUILDERS, MAX_MANIFEST};
 use serde::{Deserialize, Serialize};
 use sigstore_tuf::transport::FetchFuture;
 use sigstore_tuf::{Error, MetadataStore as _, Repository, TrustedMetadataSet};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "last-word.json";
@@ -36,12 +36,12 @@ pub(super) fn keep(folder: &Path, trusted: &TrustedMetadataSet, builders: &[u8])
         |name: &&String| name.strip_suffix(".json").is_some_and(|role| trusted.targets_role(role).is_some());
     let roles = pinned.filter(is_loaded).map(String::as_str);
     for name in roles.chain(["timestamp.json", "snapshot.json"]) {
-        files.insert(name.to_owned(), text(fs::read(folder.join(name))?)?);
+        files.insert(name.to_owned(), text(read_file(&folder.join(name), LARGEST_FILE)?)?);
     }
     let words = serde_json::to_vec(&Words { root: trusted.root().version, files })?;
     let place = folder.join(FILE);
     // What is there already needs no new copy: the disk of a box wears out.
-    if fs::read(&place).is_ok_and(|there| there == words) {
+    if read_file(&place, LARGEST).is_ok_and(|there| there == words) {
         return Ok(());
     }
     let mut file = AtomicWriteFile::open(&place)?;
@@ -63,9 +63,7 @@ impl Remembered {
     /// What was kept in a folder, and the root under which it was believed, as far as the kept chain leads there from `root`: a newer
     /// root, kept before the rest had come with it, takes nothing from what was believed whole.
     pub(super) fn open(folder: &Path, held: PathBuf, root: &[u8]) -> Result<(Self, Vec<u8>), TrustError> {
-        let mut words = Vec::new();
-        let file = File::open(folder.join(FILE)).map_err(TrustError::Disk)?;
-        file.take(LARGEST).read_to_end(&mut words).map_err(TrustError::Disk)?;
+        let words = read_file(&folder.join(FILE), LARGEST).map_err(TrustError::Disk)?;
         let words: Words = serde_json::from_slice(&words).map_err(|error| TrustError::Disk(error.into()))?;
         let kept = Kept::open(folder).map_err(TrustError::Disk)?;
         let mut trusted = TrustedMetadataSet::from_root(root)?;
@@ -83,9 +81,8 @@ impl Remembered {
         if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(None);
         }
-        let mut bytes = Vec::new();
-        match File::open(self.held.join(hash).join("manifest.json")) {
-            Ok(file) => file.take(MAX_MANIFEST as u64 + 1).read_to_end(&mut bytes).map(|_| Some(bytes)),
+        match read_file(&self.held.join(hash).join("manifest.json"), MAX_MANIFEST as u64) {
+            Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -14,9 +14,9 @@ use floor::Keeper;
 use guard::Guard;
 use kept::{Failure, Kept};
 use last_word::Remembered;
+use noderr_part::read_file;
 use serde::Deserialize;
 use sigstore_tuf::{TargetFile, TrustedMetadataSet, Updater, UpdaterConfig};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -160,7 +160,8 @@ impl Trust {
 
     /// Whether these bytes are the beacon of the newest timestamp, after a [`refresh`](Self::refresh).
     pub(crate) fn names_beacon(&self, bytes: &[u8]) -> bool {
-        let timestamp = fs::read(self.folder.join("timestamp.json")).ok().filter(|_| self.refreshed);
+        let timestamp =
+            read_file(&self.folder.join("timestamp.json"), kept::LARGEST).ok().filter(|_| self.refreshed);
         let named = timestamp.and_then(|timestamp| serde_json::from_slice::<WithBeacon>(&timestamp).ok());
         let file = named.and_then(|named| named.signed.beacon);
         file.is_some_and(|file| Target { name: String::new(), file }.is(bytes))
@@ -188,7 +189,7 @@ struct SaysBeacon {
 }
 
 /// Whether these bytes are a root that enough of its own keys have signed.
-pub(crate) fn check_root(root: &[u8]) -> Result<(), TrustError> {
+pub fn check_root(root: &[u8]) -> Result<(), TrustError> {
     crypto::install();
     TrustedMetadataSet::from_root(root)?;
     Ok(())

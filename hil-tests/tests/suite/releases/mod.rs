@@ -9,6 +9,7 @@ mod kills;
 mod offline;
 mod path;
 mod plane;
+mod planted;
 mod power;
 mod recover;
 mod retention;

@@ -14,18 +14,21 @@ use std::process::Command;
 
 const RELEASE: &str = "os/generic/1.0.0";
 
-/// Puts what another network has released under the same name in the place of what a box holds.
-async fn swap(data: &Path) -> anyhow::Result<()> {
-    let place = tempfile::tempdir()?;
-    let handout = Handout::start(&place.path().join("server")).await?;
-    let other = Bringer::new(&place.path().join("box"), &handout)?;
+/// A server of another network, and a box that holds a release of the same name, and believes it.
+async fn foreign(place: &Path) -> anyhow::Result<(Handout, Bringer)> {
+    let handout = Handout::start(&place.join("server")).await?;
+    let other = Bringer::new(&place.join("box"), &handout)?;
     handout.release(RELEASE, &noise(200_000, 66))?;
     assert_eq!(other.bring(RELEASE).await?.stage, Stage::Held);
-    let held = data.join("releases/held");
-    fs::remove_dir_all(&held)?;
-    let copied =
-        Command::new("cp").arg("-r").args([&other.data.root().join("releases/held"), &held]).status()?;
-    ensure!(copied.success());
+    ensure!(other.holds_alone(RELEASE).await?);
+    Ok((handout, other))
+}
+
+/// Puts a folder of another box in the place of the same folder of a box.
+fn swap(folder: &str, data: &Path, other: &Bringer) -> anyhow::Result<()> {
+    let (theirs, ours) = (other.data.root().join(folder), data.join(folder));
+    fs::remove_dir_all(&ours)?;
+    ensure!(Command::new("cp").arg("-r").args([&theirs, &ours]).status()?.success());
     Ok(())
 }
 
@@ -41,7 +44,9 @@ async fn a_box_believes_the_last_word_of_the_keys_and_nothing_that_lies_beside_t
     ensure!(this.holds_alone(RELEASE).await?, "what was signed is not believed after a start");
     ensure!(!this.holds_alone("os/generic/1.0.1").await?);
 
-    swap(this.data.root()).await?;
+    let elsewhere = tempfile::tempdir()?;
+    let (_server, other) = foreign(elsewhere.path()).await?;
+    swap("releases/held", this.data.root(), &other)?;
     this.restart();
     ensure!(!this.holds_alone(RELEASE).await?, "a box believes what no key of its network has signed");
     // With a network, what was signed comes again.
@@ -72,17 +77,9 @@ async fn the_last_word_itself_is_checked_from_the_root_that_the_box_was_given() 
     handout.release(RELEASE, &noise(300_000, 1))?;
     assert_eq!(this.bring(RELEASE).await?.stage, Stage::Held);
     // All that another network says, and what it released, in the place of everything that was believed.
-    let place = tempfile::tempdir()?;
-    let foreign = Handout::start(&place.path().join("server")).await?;
-    let other = Bringer::new(&place.path().join("box"), &foreign)?;
-    foreign.release(RELEASE, &noise(200_000, 66))?;
-    assert_eq!(other.bring(RELEASE).await?.stage, Stage::Held);
-    ensure!(other.holds_alone(RELEASE).await?);
-    let releases = this.data.root().join("releases");
-    fs::remove_dir_all(&releases)?;
-    let copied =
-        Command::new("cp").arg("-r").args([&other.data.root().join("releases"), &releases]).status()?;
-    ensure!(copied.success());
+    let elsewhere = tempfile::tempdir()?;
+    let (_server, other) = foreign(elsewhere.path()).await?;
+    swap("releases", this.data.root(), &other)?;
     this.restart();
     ensure!(!this.holds_alone(RELEASE).await?, "a box believes another network");
     // Nor is a word that somebody has changed, although it names the release as before.
@@ -123,7 +120,9 @@ async fn a_box_that_starts_without_a_network_shows_what_was_signed_as_held_and_n
     let held = rig.release_is(RELEASE, "held", SOON).await?;
     ensure!(held["path"].is_string(), "{held}");
     rig.shut_down().await?;
-    swap(&rig.data()).await?;
+    let elsewhere = tempfile::tempdir()?;
+    let (_server, other) = foreign(elsewhere.path()).await?;
+    swap("releases/held", &rig.data(), &other)?;
     rig.power_on()?;
     let shown = rig.release_is(RELEASE, "waiting", SOON).await?;
     ensure!(shown["path"].is_null(), "{shown}");
@@ -131,6 +130,46 @@ async fn a_box_that_starts_without_a_network_shows_what_was_signed_as_held_and_n
     let held = rig.release_is(RELEASE, "held", SOON).await?;
     let path = held["path"].as_str().context("a path")?;
     ensure!(fs::read(path)? == noise(300_000, 1), "it holds something else");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_to_the_disk_of_a_box_with_a_tpm_gives_it_no_other_network() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (_, mut rig) = network.lab.online_box("planted", &BoxOptions::PLAIN).await?;
+    let artefact = noise(300_000, 1);
+    network.manager.release(RELEASE, &artefact)?;
+    network.manager.publish(&network.publisher).await?;
+    network.publisher.ctl(&["channels", "activate", RELEASE]).await?;
+    rig.release_is(RELEASE, "held", SOON).await?;
+    let sealed = fs::read(rig.data().join("releases/root.json"))?;
+    rig.network(LinkQuality::Down);
+    let elsewhere = tempfile::tempdir()?;
+    let (server, other) = foreign(elsewhere.path()).await?;
+    let root = String::from_utf8(server.root()?)?;
+    let mut planted: Value = serde_json::from_slice(&sealed)?;
+    planted["document"]["root"] = root.clone().into();
+    for root_file in [root.as_bytes(), &serde_json::to_vec(&planted)?, b""] {
+        rig.shut_down().await?;
+        swap("releases", &rig.data(), &other)?;
+        if !root_file.is_empty() {
+            fs::write(rig.data().join("releases/root.json"), root_file)?;
+        }
+        // The papers had a root with them, when they came.
+        for papers in ["enrolment.json", "enrolment.before.json"] {
+            let papers = rig.data().join(papers);
+            let Ok(bytes) = fs::read(&papers) else { continue };
+            let mut planted: Value = serde_json::from_slice(&bytes)?;
+            planted["document"]["release_root"] = root.clone().into();
+            fs::write(&papers, serde_json::to_vec(&planted)?)?;
+        }
+        rig.power_on()?;
+        let shown = rig.release_is(RELEASE, "waiting", SOON).await?;
+        ensure!(shown["path"].is_null(), "{shown}");
+    }
+    rig.network(LinkQuality::Up);
+    let held = rig.release_is(RELEASE, "held", SOON).await?;
+    ensure!(fs::read(held["path"].as_str().context("a path")?)? == artefact, "it holds something else");
     Ok(())
 }
 
