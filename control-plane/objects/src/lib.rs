@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod moving;
 mod reading;
 mod s3;
 
@@ -30,11 +31,13 @@ use object_store::signer::Signer;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, WriteMultipart};
 use reqwest::Method;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::AsyncReadExt as _;
+use tokio::task::spawn_blocking;
 
 /// Bytes that are sent to a store at once.
 const PART: usize = 8 << 20;
@@ -63,6 +66,16 @@ pub enum ObjectsError {
         /// Why.
         why: std::io::Error,
     },
+}
+
+impl ObjectsError {
+    /// Whether a disk has no room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Io { why, .. } => why.kind() == io::ErrorKind::StorageFull,
+            Self::Store(_) => false,
+        }
+    }
 }
 
 impl Objects {
@@ -101,7 +114,23 @@ impl Objects {
         }
     }
 
-    /// Stores a file. It is there whole, or not at all.
+    /// Stores a file, which is the store's then. It is there whole, or not at all. A disk that the file is copied to keeps so many bytes
+    /// free.
+    pub async fn adopt(&self, name: &str, file: &Path, left_free: u64) -> Result<(), ObjectsError> {
+        if let Some(folder) = self.folder.clone() {
+            let (place, source) = (folder.join(name), file.to_owned());
+            let moved = spawn_blocking(move || moving::into(&folder, &place, &source, left_free)).await;
+            let moved = moved.map_err(io::Error::other).flatten();
+            if moved.map_err(|why| ObjectsError::Io { path: file.to_owned(), why })? {
+                return Ok(());
+            }
+        }
+        self.put(name, file).await?;
+        let gone = tokio::fs::remove_file(file).await;
+        gone.map_err(|why| ObjectsError::Io { path: file.to_owned(), why })
+    }
+
+    /// Stores a copy of a file. It is there whole, or not at all.
     pub async fn put(&self, name: &str, file: &Path) -> Result<(), ObjectsError> {
         let failed = |why| ObjectsError::Io { path: file.to_owned(), why };
         let mut source = tokio::fs::File::open(file).await.map_err(failed)?;

@@ -3,10 +3,10 @@
 use super::db;
 use super::releaser::Releaser;
 use super::terms::WRITE_RELEASES;
-use super::uploads::Progress;
+use super::uploads::{Progress, Upload};
 use crate::state::Supply;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use noderr_kernel::problems::{BODY, DATABASE};
 use noderr_kernel::{Json, Path, Principal, Problem, Refused};
@@ -21,12 +21,12 @@ use utoipa_axum::routes;
 const MOST_OF_A_PART: usize = 16 << 20;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Supply>> {
-    OpenApiRouter::new().routes(routes!(upload_state, upload)).layer(DefaultBodyLimit::max(MOST_OF_A_PART))
+    OpenApiRouter::new().routes(routes!(upload_state, upload, give_up)).layer(DefaultBodyLimit::max(MOST_OF_A_PART))
 }
 
 /// How far an upload is.
 #[derive(Debug, Serialize, ToSchema)]
-struct Upload {
+struct UploadState {
     /// Whether all of the archive is stored.
     stored: bool,
     /// Whether all bytes are here and are being checked: ask again.
@@ -35,7 +35,7 @@ struct Upload {
     bytes: u64,
 }
 
-impl From<Progress> for Upload {
+impl From<Progress> for UploadState {
     fn from(progress: Progress) -> Self {
         match progress {
             Progress::Begun(bytes) => Self { stored: false, checking: false, bytes },
@@ -45,22 +45,23 @@ impl From<Progress> for Upload {
     }
 }
 
-/// Show how far the upload of an archive is.
+/// Show how far your upload of an archive is.
 #[utoipa::path(
     get,
     path = "/release-archives/{sha256}",
     tag = "releases",
     params(("sha256" = String, Path, description = "SHA-256 of the archive", pattern = "^[0-9a-f]{64}$")),
-    responses((status = 200, body = Upload), Refused)
+    responses((status = 200, body = UploadState), Refused)
 )]
 async fn upload_state(
     State(supply): State<Arc<Supply>>,
     who: Principal,
     Path(archive): Path<HexDigest>,
-) -> Result<Json<Upload>, Problem> {
+) -> Result<Json<UploadState>, Problem> {
     who.require(&WRITE_RELEASES)?;
-    let progress = supply.uploads.progress(&archive).await?;
-    found_again(&supply, &archive, &progress).await?;
+    let upload = Upload { person: who.person(), archive };
+    let progress = supply.uploads.progress(&upload).await?;
+    found_again(&supply, &upload, &progress).await?;
     Ok(Json(progress.into()))
 }
 
@@ -71,14 +72,14 @@ async fn upload_state(
     tag = "releases",
     params(("sha256" = String, Path, description = "SHA-256 of the archive", pattern = "^[0-9a-f]{64}$")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = Upload), Refused)
+    responses((status = 200, body = UploadState), Refused)
 )]
 async fn upload(
     State(supply): State<Arc<Supply>>,
     Path(archive): Path<HexDigest>,
     headers: HeaderMap,
     Releaser(who, part): Releaser<Bytes>,
-) -> Result<Json<Upload>, Problem> {
+) -> Result<Json<UploadState>, Problem> {
     who.require_staff()?;
     if !supply.kernel.database.has_room() {
         return Err(DATABASE.because("the disk is nearly full; archives are taken when there is room"));
@@ -89,21 +90,40 @@ async fn upload(
             *length > 0 && offset.checked_add(part.len() as u64).is_some_and(|end| end <= *length)
         })
         .ok_or_else(|| BODY.because("Content-Range says where the part stands"))?;
-    let progress = supply.uploads.take(&archive, (offset, length), part).await?;
-    found_again(&supply, &archive, &progress).await?;
+    let upload = Upload { person: who.person(), archive };
+    let progress = supply.uploads.take(&upload, (offset, length), part).await?;
+    found_again(&supply, &upload, &progress).await?;
     Ok(Json(progress.into()))
 }
 
+/// Give up your upload of an archive.
+#[utoipa::path(
+    delete,
+    path = "/release-archives/{sha256}",
+    tag = "releases",
+    params(("sha256" = String, Path, description = "SHA-256 of the archive", pattern = "^[0-9a-f]{64}$")),
+    responses((status = 204), Refused)
+)]
+async fn give_up(
+    State(supply): State<Arc<Supply>>,
+    who: Principal,
+    Path(archive): Path<HexDigest>,
+) -> Result<StatusCode, Problem> {
+    who.require(&WRITE_RELEASES)?;
+    supply.uploads.give_up(&Upload { person: who.person(), archive }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Notes that an archive is here which was removed once.
-async fn found_again(supply: &Supply, archive: &HexDigest, progress: &Progress) -> Result<(), Problem> {
+async fn found_again(supply: &Supply, upload: &Upload, progress: &Progress) -> Result<(), Problem> {
     if !matches!(progress, Progress::Stored) {
         return Ok(());
     }
     let mut tx = supply.kernel.database.begin().await?;
     // Nobody removes it meanwhile.
     db::hold_supply(&mut tx).await?;
-    if let Progress::Stored = supply.uploads.progress(archive).await? {
-        db::unmark_removed(&mut tx, &archive.0).await?;
+    if let Progress::Stored = supply.uploads.progress(upload).await? {
+        db::unmark_removed(&mut tx, &upload.archive.0).await?;
     }
     Ok(tx.commit().await?)
 }

@@ -1,5 +1,6 @@
-//! Archives arrive part by part: an upload that was interrupted goes on where it was. What is whole and has the hash that it
-//! goes by becomes an object.
+//! Archives arrive part by part: an upload that was interrupted goes on where it was. Each person's parts are that person's own:
+//! nobody adds to, spoils or counts against what another has begun. What is whole and has the hash that it goes by becomes an
+//! object.
 
 use super::terms::{ANOTHER_PART, NO_ROOM, NOT_THE_ARCHIVE, TOO_LARGE, TOO_MANY};
 use noderr_kernel::Problem;
@@ -14,11 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 /// How long an upload may wait for its next part.
 const LONGEST: Duration = Duration::from_secs(86_400);
-/// How many uploads may be begun at a time, and what they leave free of the disk.
-const MOST: usize = 32;
+/// How many uploads one person may have begun at a time, and what all of them leave free of the disk.
+const MOST: usize = 16;
 const LEFT_FREE: u64 = 512 << 20;
 /// How long a request waits for the check of a whole archive, which goes on without it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,13 +35,32 @@ pub(super) enum Progress {
     Stored,
 }
 
+/// An upload: whose it is, and of which archive.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Upload {
+    pub(super) person: Uuid,
+    pub(super) archive: HexDigest,
+}
+
+impl Upload {
+    /// The archive as the store calls it.
+    fn object(&self) -> String {
+        hex::encode(self.archive.0)
+    }
+
+    /// Where its parts arrive.
+    fn file(&self) -> String {
+        format!("{}.{}", self.object(), self.person)
+    }
+}
+
 /// The uploads at this instance. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Uploads {
     folder: PathBuf,
     objects: Objects,
     largest_gib: u64,
-    /// The lengths of what was begun. Held by whoever writes a part: two of one archive would meet.
+    /// The lengths of what was begun, by the files. Held by whoever writes a part: two of one archive would meet.
     writing: Arc<tokio::sync::Mutex<BTreeMap<String, u64>>>,
     checking: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -59,21 +80,21 @@ impl Uploads {
         self.checking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How far the upload of an archive is.
-    pub(super) async fn progress(&self, archive: &HexDigest) -> Result<Progress, Problem> {
-        let name = hex::encode(archive.0);
-        let is_checked = self.checked().contains(&name);
-        if self.objects.length(&name).await.map_err(unusable)?.is_some() {
+    /// How far an upload is.
+    pub(super) async fn progress(&self, upload: &Upload) -> Result<Progress, Problem> {
+        let file = upload.file();
+        let is_checked = self.checked().contains(&file);
+        if self.objects.length(&upload.object()).await.map_err(unusable)?.is_some() {
             return Ok(Progress::Stored);
         }
-        let begun = fs::metadata(self.folder.join(name)).map_or(0, |file| file.len());
+        let begun = fs::metadata(self.folder.join(file)).map_or(0, |file| file.len());
         Ok(if is_checked { Progress::Checking(begun) } else { Progress::Begun(begun) })
     }
 
     /// Takes a part that begins at `offset` of an archive of `length` bytes.
     pub(super) async fn take(
         &self,
-        archive: &HexDigest,
+        upload: &Upload,
         (offset, length): (u64, u64),
         part: bytes::Bytes,
     ) -> Result<Progress, Problem> {
@@ -84,11 +105,11 @@ impl Uploads {
             )));
         }
         let mut begun_lengths = self.writing.clone().lock_owned().await;
-        let name = hex::encode(archive.0);
-        match self.progress(archive).await? {
-            // The length is said once: nobody else ends what one has begun.
+        let file = upload.file();
+        match self.progress(upload).await? {
+            // The length is said once.
             Progress::Begun(begun)
-                if begun > 0 && begun_lengths.get(&name).is_some_and(|was| *was != length) =>
+                if begun > 0 && begun_lengths.get(&file).is_some_and(|was| *was != length) =>
             {
                 return Err(ANOTHER_PART.because("the archive was begun with another length".to_owned()));
             }
@@ -101,54 +122,76 @@ impl Uploads {
             further => return Ok(further),
         }
         let end = offset + part.len() as u64;
-        let (path, this) = (self.folder.join(&name), self.clone());
+        let (path, this, upload) = (self.folder.join(&file), self.clone(), *upload);
         // Goes on to its end whoever waits: the next part finds the file as this one leaves it.
         let written = spawn_blocking(move || {
-            this.make_sure_of_room(part.len() as u64).map_err(|why| match why.kind() {
-                ErrorKind::StorageFull => NO_ROOM.because("archives are taken when there is room".to_owned()),
-                _ => unusable(why),
-            })?;
-            begun_lengths.retain(|name, _| this.folder.join(name).exists());
-            if offset == 0 && begun_lengths.len() >= MOST {
-                return Err(TOO_MANY.because(format!("{MOST} are begun: end one of them, or wait for a day")));
+            this.make_sure_of_room(length - offset)?;
+            begun_lengths.retain(|file, _| this.folder.join(file).exists());
+            let of_person = format!(".{}", upload.person);
+            let begun = begun_lengths.keys().filter(|file| file.ends_with(&of_person)).count();
+            if offset == 0 && begun >= MOST {
+                let why = format!("you have begun {MOST}: end one, give one up, or wait for a day");
+                return Err(TOO_MANY.because(why));
             }
-            begun_lengths.insert(name.clone(), length);
+            begun_lengths.insert(file.clone(), length);
             append(&path, offset, &part).map_err(unusable)?;
             // From now on nobody adds to it.
-            let is_whole = end == length && this.checked().insert(name);
+            let is_whole = end == length && this.checked().insert(file);
             drop(begun_lengths);
             Ok(is_whole)
         });
         // So does what follows from it: else nobody would check what is noted as being checked.
-        let (this, archive) = (self.clone(), *archive);
+        let this = self.clone();
         let goes_on = tokio::spawn(async move {
             if written.await.map_err(unusable)?? {
-                return this.end(&archive, length).await;
+                return this.end(&upload, length).await;
             }
-            this.progress(&archive).await
+            this.progress(&upload).await
         });
         goes_on.await.map_err(unusable)?
     }
 
-    /// Leaves room for what else lives on the disk.
-    fn make_sure_of_room(&self, bytes: u64) -> io::Result<()> {
-        let disk = rustix::fs::statvfs(&self.folder)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes + LEFT_FREE {
-            return Err(ErrorKind::StorageFull.into());
+    /// Gives up what was begun of an archive.
+    pub(super) async fn give_up(&self, upload: &Upload) -> Result<(), Problem> {
+        let begun_lengths = self.writing.clone().lock_owned().await;
+        let (this, file) = (self.clone(), upload.file());
+        let removed = spawn_blocking(move || {
+            let _nobody_writes = begun_lengths;
+            if this.checked().contains(&file) {
+                return Err(ANOTHER_PART.because("all of the archive is here, and is being checked".to_owned()));
+            }
+            match fs::remove_file(this.folder.join(file)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(unusable(error)),
+                _ => Ok(()),
+            }
+        });
+        removed.await.map_err(unusable)?
+    }
+
+    /// Leaves room for what else lives on the disk, on which all that is still to come of an archive must fit.
+    fn make_sure_of_room(&self, bytes: u64) -> Result<(), Problem> {
+        let disk = rustix::fs::statvfs(&self.folder).map_err(|error| unusable(io::Error::from(error)))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < bytes.saturating_add(LEFT_FREE) {
+            return Err(NO_ROOM.because(format!(
+                "{bytes} bytes are still to come, and {} are free beside the {} MiB that stay so",
+                free.saturating_sub(LEFT_FREE),
+                LEFT_FREE >> 20
+            )));
         }
         Ok(())
     }
 
     /// Checks and stores what is whole and is noted as being checked, however long that takes and whoever waits for it.
-    async fn end(&self, archive: &HexDigest, length: u64) -> Result<Progress, Problem> {
-        let (this, expected, name) = (self.clone(), *archive, hex::encode(archive.0));
+    async fn end(&self, upload: &Upload, length: u64) -> Result<Progress, Problem> {
+        let (this, upload) = (self.clone(), *upload);
         let ending = tokio::spawn(async move {
-            let (store, stored_as) = (this.clone(), name.clone());
-            let stored = tokio::spawn(async move { store.store(&stored_as, &expected).await }).await;
-            this.checked().remove(&name);
+            let store = this.clone();
+            let stored = tokio::spawn(async move { store.store(&upload).await }).await;
+            this.checked().remove(&upload.file());
             let stored = stored.map_err(NotStored::from).flatten();
             if let Err(error) = &stored {
-                tracing::warn!(%error, archive = name, "an upload does not become an archive");
+                tracing::warn!(%error, archive = upload.object(), "an upload does not become an archive");
             }
             stored
         });
@@ -158,21 +201,22 @@ impl Uploads {
                 Ok(()) => Ok(Progress::Stored),
                 Err(NotStored::Mismatched) => Err(NOT_THE_ARCHIVE
                     .because("the upload begins anew: what has come has another hash than its name")),
+                Err(NotStored::Objects(error)) if error.is_full() => {
+                    Err(NO_ROOM.because(format!("the archive is here, and cannot be stored: {error}")))
+                }
                 Err(error) => Err(unusable(error)),
             },
         }
     }
 
-    async fn store(&self, name: &str, expected: &HexDigest) -> Result<(), NotStored> {
-        let path = self.folder.join(name);
+    async fn store(&self, upload: &Upload) -> Result<(), NotStored> {
+        let path = self.folder.join(upload.file());
         let file = path.clone();
-        if spawn_blocking(move || hash(&file)).await?? != expected.0 {
+        if spawn_blocking(move || hash(&file)).await?? != upload.archive.0 {
             remove(&path);
             return Err(NotStored::Mismatched);
         }
-        self.objects.put(name, &path).await?;
-        remove(&path);
-        Ok(())
+        Ok(self.objects.adopt(&upload.object(), &path, LEFT_FREE).await?)
     }
 
     /// Removes uploads that nobody goes on with. Waits for the disk.

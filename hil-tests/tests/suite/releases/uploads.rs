@@ -5,11 +5,12 @@ use anyhow::{Context as _, bail, ensure};
 use futures_util::future::try_join_all;
 use noderr_cli::{ApiError, Client};
 use noderr_hil::manager::noise;
-use noderr_hil::{LabOptions, SOON};
+use noderr_hil::{Lab, LabOptions, SOON, SmallDisk, scratch, until};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_is_the_archive_that_it_goes_by_or_nothing() -> anyhow::Result<()> {
@@ -23,7 +24,7 @@ async fn an_upload_is_the_archive_that_it_goes_by_or_nothing() -> anyhow::Result
     );
     let gap = admin.put_part(&path, vec![0; 10], "bytes 7-16/100").await;
     assert_eq!(gap.err().and_then(|error| error.kind().map(str::to_owned)).as_deref(), Some("upload-offset"));
-    // Somebody else does not end what was begun.
+    // What was begun is not ended as something else.
     admin.put_part(&path, vec![0; 2], "bytes 0-1/3").await?;
     let other = admin.put_part(&path, vec![0; 1], "bytes 2-2/4").await;
     assert_eq!(
@@ -54,6 +55,96 @@ async fn nobody_else_has_the_control_plane_read_large_bodies() -> anyhow::Result
         let answer = tokio::time::timeout(SOON, plane.first_line(head.as_bytes())).await??;
         ensure!(answer.contains(" 403 "), "{path}: {answer}");
     }
+    Ok(())
+}
+
+fn kind(refused: Result<Value, ApiError>) -> Option<String> {
+    refused.err().and_then(|error| error.kind().map(str::to_owned))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_spoils_or_blocks_what_another_uploads() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let control = &network.lab.control;
+    control.set_admin("other@example.org", "a password of theirs").await?;
+    let (admin, other) =
+        (&network.lab.admin, control.log_in("other@example.org", "a password of theirs").await?);
+    let archive = noise(3000, 1);
+    let path = format!("/release-archives/{}", hex::encode(Sha256::digest(&archive)));
+    // What is to be uploaded is no secret: another begins it with other bytes, before and in the middle.
+    other.put_part(&path, vec![0; 1000], "bytes 0-999/3000").await?;
+    admin.put_part(&path, archive[..1000].to_vec(), "bytes 0-999/3000").await?;
+    assert_eq!(kind(other.put_part(&path, vec![0; 2000], "bytes 1000-2999/3000").await).as_deref(), Some("archive-mismatch"));
+    let stored = admin.put_part(&path, archive[1000..].to_vec(), "bytes 1000-2999/3000").await?;
+    assert_eq!(stored["stored"], true, "{stored}");
+    // Another who begins as many as one may keeps nobody else from beginning one.
+    let path_of = |number: u8| format!("/release-archives/{}", hex::encode([number; 32]));
+    for number in 0..16 {
+        other.put_part(&path_of(number), vec![0; 1], "bytes 0-0/9").await?;
+    }
+    let one_more = other.put_part(&path_of(16), vec![0; 1], "bytes 0-0/9").await;
+    assert_eq!(kind(one_more).as_deref(), Some("too-many-uploads"));
+    admin.put_part(&path_of(3), vec![0; 1], "bytes 0-0/9").await?;
+    // What is given up makes room for another, and is nobody else's.
+    other.delete(&path_of(3)).await?;
+    assert_eq!(other.get(&path_of(3)).await?["bytes"], 0);
+    assert_eq!(admin.get(&path_of(3)).await?["bytes"], 1);
+    other.put_part(&path_of(16), vec![0; 1], "bytes 0-0/9").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_leaves_the_disk_what_the_database_needs() -> anyhow::Result<()> {
+    const LEFT_FREE: u64 = 512 << 20;
+    let place = scratch()?;
+    let folder = place.path().join("control");
+    fs::create_dir_all(&folder)?;
+    let _disk = SmallDisk::mount(&folder, 760)?;
+    let lab = Lab::start(place.path(), LabOptions::default(), |_| {}).await?;
+    let free = || {
+        let disk = rustix::fs::statvfs(&folder)?;
+        anyhow::Ok(disk.f_bavail * disk.f_frsize)
+    };
+    let room = free()?.checked_sub(LEFT_FREE).context("the control plane alone takes more")?;
+    // What cannot fit is refused before a byte of it is written.
+    let length = room + (64 << 20);
+    let path = format!("/release-archives/{}", "0f".repeat(32));
+    let refused = lab.admin.put_part(&path, vec![0; 10], &format!("bytes 0-9/{length}")).await;
+    assert_eq!(kind(refused).as_deref(), Some("no-room"));
+    assert_eq!(lab.admin.get(&path).await?["bytes"], 0);
+    // What fits once is stored, although it would not fit twice.
+    let archive = noise(usize::try_from(room * 2 / 3)?, 1);
+    let name = hex::encode(Sha256::digest(&archive));
+    let path = format!("/release-archives/{name}");
+    let (done, is_done) = tokio::sync::oneshot::channel::<()>();
+    let uploading = async {
+        for (number, part) in archive.chunks(8 << 20).enumerate() {
+            let begun = number * (8 << 20);
+            let range = format!("bytes {begun}-{}/{}", begun + part.len() - 1, archive.len());
+            lab.admin.put_part(&path, part.to_vec(), &range).await?;
+        }
+        until("the archive to be stored", SOON, || async {
+            Ok((lab.admin.get(&path).await?["stored"] == true).then_some(()))
+        })
+        .await?;
+        drop(done);
+        anyhow::Ok(())
+    };
+    let watching = async {
+        tokio::pin!(is_done);
+        let mut least = u64::MAX;
+        // A copy of all of it takes longer than that.
+        while tokio::time::timeout(Duration::from_millis(2), &mut is_done).await.is_err() {
+            least = least.min(free()?);
+        }
+        anyhow::Ok(least)
+    };
+    let (uploaded, least) = tokio::join!(uploading, watching);
+    uploaded?;
+    // The database goes on writing a little meanwhile.
+    ensure!(least? > LEFT_FREE - (32 << 20), "the disk was filled");
+    ensure!(fs::read(folder.join("objects").join(&name))? == archive, "it is another");
+    ensure!(fs::read_dir(folder.join("uploads"))?.count() == 0, "what was moved is there twice");
     Ok(())
 }
 
