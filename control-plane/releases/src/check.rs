@@ -23,16 +23,82 @@ pub enum Artefacts {
     Elsewhere,
 }
 
+/// The roles of a folder, and who may sign them.
+struct Walk {
+    /// The newest root, if every root before it is there.
+    root: Option<SignedMetadata<Root>>,
+    /// The newest of every role that names targets.
+    roles: Vec<(String, SignedMetadata<Targets>)>,
+    /// Who has not signed what, a sentence each.
+    wrong: Vec<String>,
+}
+
 impl ReleaseFolder {
     /// What is wrong with what is in force, a sentence each; nothing if all is well.
     pub fn check(&self, now: jiff::Timestamp, artefacts: Artefacts) -> Result<Vec<String>, ReleaseError> {
+        let Walk { root, roles, mut wrong } = self.walk()?;
+        let Some(root) = root else { return Ok(wrong) };
+        ends(&mut wrong, "root", &root, now);
+        let builders = roles.iter().find(|(role, _)| role == "targets");
+        let builders = builders.and_then(|(_, says)| says.says().targets.get(BUILDERS).cloned());
+        // Where there are none, or they cannot be read, that is said of them, and nothing was built by anybody.
+        let builders = builders.and_then(|file| self.builders_of(&file).ok()).unwrap_or_default();
+        let mut offline: Vec<_> = offline_keys_of(root.says()).cloned().collect();
+        for (role, says) in &roles {
+            ends(&mut wrong, role, says, now);
+            self.check_targets(&mut wrong, role, says, &builders);
+            offline.extend(delegated_keys(says.says()).cloned());
+            if artefacts == Artefacts::InTheFolder {
+                self.check_objects(&mut wrong, says);
+            }
+        }
+        let online = online_keys(root.says());
+        if let Some(both) = offline.into_iter().find(|id| online.contains(id)) {
+            wrong.push(ReleaseError::OnlineToo(both).to_string());
+        }
+        Ok(wrong)
+    }
+
+    /// What is not signed by those who may, a sentence each. Reads no target: whoever has signed nothing costs no more than that.
+    pub fn check_signatures(&self) -> Result<Vec<String>, ReleaseError> {
+        Ok(self.walk()?.wrong)
+    }
+
+    fn walk(&self) -> Result<Walk, ReleaseError> {
+        let (root, mut wrong) = self.walk_roots()?;
+        let mut roles = Vec::new();
+        let Some(root) = root else { return Ok(Walk { root: None, roles, wrong }) };
+        let mut seen = BTreeSet::from(["targets".to_owned()]);
+        let mut waiting = vec![("targets".to_owned(), Authority::of_root(root.says(), "targets")?)];
+        while let Some((role, by)) = waiting.pop() {
+            let Some(says) = self.newest::<Targets>(&role)? else {
+                wrong.push(format!("{role} is not signed by enough keys yet"));
+                continue;
+            };
+            if !by.is_met(&says) {
+                wrong.push(format!("{role} {} is not signed by enough keys", says.says().version));
+            }
+            for below in says.says().delegations.iter().flat_map(|delegations| &delegations.roles) {
+                if !seen.insert(below.name.clone()) {
+                    wrong.push(format!("{} is let name targets by two roles", below.name));
+                    continue;
+                }
+                waiting.push((below.name.clone(), Authority::of_delegation(says.says(), &below.name)?));
+            }
+            roles.push((role, says));
+        }
+        Ok(Walk { root: Some(root), roles, wrong })
+    }
+
+    /// The newest root, if every root before it is there, and which are not signed as they should be.
+    fn walk_roots(&self) -> Result<(Option<SignedMetadata<Root>>, Vec<String>), ReleaseError> {
         let mut wrong = Vec::new();
         let newest = self.newest_version("root")?.unwrap_or_default();
         let mut before: Option<SignedMetadata<Root>> = None;
         for version in 1..=newest {
             let Some(root) = self.version::<Root>("root", version)? else {
                 wrong.push(format!("root {version} is missing: boxes that know an older one cannot follow"));
-                return Ok(wrong);
+                return Ok((None, wrong));
             };
             for by in before.iter().chain([&root]) {
                 if !Authority::of_root(by.says(), "root")?.is_met(&root) {
@@ -44,38 +110,10 @@ impl ReleaseFolder {
             }
             before = Some(root);
         }
-        let Some(root) = before else { return Ok(vec!["there is no root".to_owned()]) };
-        ends(&mut wrong, "root", &root, now);
-        let online = online_keys(root.says());
-        let mut offline: Vec<_> = offline_keys_of(root.says()).cloned().collect();
-        let mut seen = BTreeSet::from(["targets".to_owned()]);
-        let builders =
-            self.newest::<Targets>("targets")?.and_then(|says| says.says().targets.get(BUILDERS).cloned());
-        // Where there are none, or they cannot be read, that is said of them, and nothing was built by anybody.
-        let builders = builders.and_then(|file| self.builders_of(&file).ok()).unwrap_or_default();
-        let mut waiting = vec![("targets".to_owned(), Authority::of_root(root.says(), "targets")?)];
-        while let Some((role, by)) = waiting.pop() {
-            let Some(says) = self.newest::<Targets>(&role)? else {
-                wrong.push(format!("{role} is not signed by enough keys yet"));
-                continue;
-            };
-            self.check_targets(&mut wrong, &role, &says, (&by, &builders), now)?;
-            offline.extend(delegated_keys(says.says()).cloned());
-            if artefacts == Artefacts::InTheFolder {
-                self.check_objects(&mut wrong, &says)?;
-            }
-            for below in says.says().delegations.iter().flat_map(|delegations| &delegations.roles) {
-                if !seen.insert(below.name.clone()) {
-                    wrong.push(format!("{} is let name targets by two roles", below.name));
-                    continue;
-                }
-                waiting.push((below.name.clone(), Authority::of_delegation(says.says(), &below.name)?));
-            }
+        if before.is_none() {
+            wrong.push("there is no root".to_owned());
         }
-        if let Some(both) = offline.into_iter().find(|id| online.contains(id)) {
-            wrong.push(ReleaseError::OnlineToo(both).to_string());
-        }
-        Ok(wrong)
+        Ok((before, wrong))
     }
 
     fn check_targets(
@@ -83,13 +121,8 @@ impl ReleaseFolder {
         wrong: &mut Vec<String>,
         role: &str,
         says: &SignedMetadata<Targets>,
-        (by, builders): (&Authority, &Builders),
-        now: jiff::Timestamp,
-    ) -> Result<(), ReleaseError> {
-        if !by.is_met(says) {
-            wrong.push(format!("{role} {} is not signed by enough keys", says.says().version));
-        }
-        ends(wrong, role, says, now);
+        builders: &Builders,
+    ) {
         for (name, target) in &says.says().targets {
             let is_builders = name == BUILDERS;
             let may_name = match name.parse::<ReleaseName>() {
@@ -108,14 +141,9 @@ impl ReleaseFolder {
                 Err(error) => wrong.push(format!("{name}, which {role} names: {error}")),
             }
         }
-        Ok(())
     }
 
-    fn check_objects(
-        &self,
-        wrong: &mut Vec<String>,
-        says: &SignedMetadata<Targets>,
-    ) -> Result<(), ReleaseError> {
+    fn check_objects(&self, wrong: &mut Vec<String>, says: &SignedMetadata<Targets>) {
         for (name, target) in says.says().targets.iter().filter(|(name, _)| *name != BUILDERS) {
             // Of a manifest that cannot be read, it is said already.
             let Ok(manifest) = self.manifest(name, target) else { continue };
@@ -124,7 +152,6 @@ impl ReleaseFolder {
                 wrong.push(format!("the archive of {name}: {error}"));
             }
         }
-        Ok(())
     }
 
     /// Whether an archive is the one that was signed.

@@ -1,6 +1,6 @@
 //! The state that the features of this area share.
 
-use crate::releases::{HandedOut, Uploads};
+use crate::releases::{HandedOut, Turns, Uploads};
 use crate::settings::ReleasesSettings;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -9,6 +9,7 @@ use noderr_objects::Objects;
 use noderr_releases::FileKey;
 use sqlx::PgConnection;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// The state of the area.
 pub struct Supply {
@@ -20,6 +21,10 @@ pub struct Supply {
     pub(crate) objects: Objects,
     /// Where archives arrive, part by part.
     pub(crate) uploads: Uploads,
+    /// Whose large bodies are read.
+    pub(crate) turns: Turns,
+    /// One publication is checked at a time: that takes a processor, and nobody else waits for one that is not fit.
+    pub(crate) publishing: Arc<Semaphore>,
     /// The online keys: they sign snapshots and timestamps, and nothing else; the root says which of them.
     pub(crate) online: ArcSwap<Vec<FileKey>>,
     /// What boxes are shown, in memory.
@@ -46,6 +51,8 @@ impl Supply {
         Ok(Self {
             objects,
             uploads,
+            turns: Turns::default(),
+            publishing: Arc::new(Semaphore::new(1)),
             online: ArcSwap::from_pointee(online),
             handed_out: ArcSwap::from_pointee(handed_out),
             reloading: tokio::sync::Mutex::default(),

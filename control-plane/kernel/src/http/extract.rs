@@ -11,16 +11,20 @@ use axum::response::{IntoResponse, Response};
 use noderr_protocol::NodeId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::task::spawn_blocking;
 use utoipa::IntoParams;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
+/// A body that is longer is read away from the threads on which everybody else waits.
+const LONG: usize = 256 * 1024;
+
 /// A JSON body, of a request or a response.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -39,7 +43,7 @@ pub(super) enum Empty {
 }
 
 /// Reads a body that is a JSON object; returns the value and the bytes.
-pub(super) async fn read_json<S: Send + Sync, T: DeserializeOwned>(
+pub(super) async fn read_json<S: Send + Sync, T: DeserializeOwned + Send + 'static>(
     request: Request,
     state: &S,
     empty: Empty,
@@ -55,7 +59,11 @@ pub(super) async fn read_json<S: Send + Sync, T: DeserializeOwned>(
     if text.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(BODY.because("the body must be a JSON object"));
     }
-    Ok((axum::Json::from_bytes(text)?.0, bytes))
+    if bytes.len() <= LONG {
+        return Ok((axum::Json::from_bytes(text)?.0, bytes));
+    }
+    let read = spawn_blocking(move || Ok((axum::Json::from_bytes(&bytes)?.0, bytes))).await;
+    read.map_err(|error| Problem::from(anyhow::Error::from(error)))?
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

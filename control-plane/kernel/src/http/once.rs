@@ -37,7 +37,7 @@ struct Once {
     request: [u8; 32],
 }
 
-impl<S: HasKernel, T: DeserializeOwned> FromRequest<S> for Request<T> {
+impl<S: HasKernel, T: DeserializeOwned + Send + 'static> FromRequest<S> for Request<T> {
     type Rejection = Problem;
 
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Problem> {

@@ -6,13 +6,20 @@ use std::collections::HashMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Holds what boxes are shown, against everybody else who would change it, and counts the change.
-pub(crate) async fn hold_supply(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE supply SET generation = generation + 1").execute(connection).await?;
-    Ok(())
+/// How often what boxes are shown has changed.
+pub(super) async fn generation(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!("SELECT generation FROM supply").fetch_one(connection).await
+}
+
+/// Holds what boxes are shown, against everybody else who would change it, and counts the change; returns the count.
+pub(crate) async fn hold_supply(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!("UPDATE supply SET generation = generation + 1 RETURNING generation")
+        .fetch_one(connection)
+        .await
 }
 
 /// Signed metadata.
+#[derive(Clone)]
 pub(super) struct Metadata {
     pub(super) role: String,
     pub(super) version: i64,

@@ -20,6 +20,7 @@ pub use terms::{CHANGED, READ_RELEASES, WRITE_RELEASES};
 
 pub(crate) use db::hold_supply;
 pub(crate) use publish::tell;
+pub(crate) use releaser::Turns;
 pub(crate) use uploads::Uploads;
 pub(crate) use vouch::vouch_for_channels;
 

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What is published: new signed metadata, and the small targets that it names.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub(super) struct Publication {
     pub(super) metadata: Vec<Metadata>,
     /// Name and bytes.
     pub(super) targets: Vec<(String, Vec<u8>)>,
+    /// Turns that end with it, and not with whoever waits for it no longer.
+    pub(super) _turns: Vec<OwnedSemaphorePermit>,
 }
 
 /// What has come of it.
@@ -76,7 +79,7 @@ pub(super) async fn publish(
     publication: Publication,
     by: &str,
 ) -> Result<Published, Problem> {
-    let Publication { metadata, targets } = &publication;
+    let Publication { metadata, targets, .. } = &publication;
     if metadata.is_empty() {
         return Err(not_fit("there is no new metadata in it"));
     }
@@ -87,8 +90,13 @@ pub(super) async fn publish(
     if metadata.iter().any(|new| is_long(&new.role)) || targets.iter().any(|(name, _)| is_long(name)) {
         return Err(not_fit(format!("a name has {LONGEST_NAME} letters at most")));
     }
-    db::hold_supply(connection).await?;
-    let shown = checked_of(supply, connection, publication, Strictness::Fit).await?;
+    let publication = Arc::new(publication);
+    let seen = db::generation(connection).await?;
+    // What is not fit is refused before anybody else waits for it.
+    let mut shown = checked_of(supply, connection, &publication, Strictness::Fit).await?;
+    if db::hold_supply(connection).await? != seen + 1 {
+        shown = checked_of(supply, connection, &publication, Strictness::Fit).await?;
+    }
     store(connection, &shown).await?;
     let known = db::released(connection).await?;
     let mut new = Vec::new();
@@ -132,7 +140,7 @@ pub(super) async fn publish(
 /// Vouches anew for what is shown.
 pub(super) async fn renew(supply: &Arc<Supply>, connection: &mut PgConnection) -> Result<(), Problem> {
     db::hold_supply(connection).await?;
-    let shown = checked_of(supply, connection, Publication::default(), Strictness::AsItIs).await?;
+    let shown = checked_of(supply, connection, &Arc::default(), Strictness::AsItIs).await?;
     store(connection, &shown).await?;
     Ok(tell(connection).await?)
 }
@@ -140,13 +148,13 @@ pub(super) async fn renew(supply: &Arc<Supply>, connection: &mut PgConnection) -
 async fn checked_of(
     supply: &Arc<Supply>,
     connection: &mut PgConnection,
-    publication: Publication,
+    publication: &Arc<Publication>,
     strictness: Strictness,
 ) -> Result<Shown, Problem> {
     let before = (db::metadata(connection).await?, db::targets(connection).await?);
-    let (signer, beacon) = (supply.clone(), beacon(connection).await?);
+    let (signer, publication, beacon) = (supply.clone(), publication.clone(), beacon(connection).await?);
     let checked =
-        tokio::task::spawn_blocking(move || checked(&signer, before, publication, strictness, &beacon)).await;
+        tokio::task::spawn_blocking(move || checked(&signer, before, &publication, strictness, &beacon)).await;
     checked.map_err(|error| Problem::from(anyhow::Error::from(error)))?
 }
 
@@ -170,7 +178,7 @@ pub(crate) async fn tell(connection: &mut PgConnection) -> sqlx::Result<()> {
 fn checked(
     supply: &Supply,
     (metadata, targets): (Vec<Metadata>, Vec<(String, Vec<u8>)>),
-    publication: Publication,
+    publication: &Publication,
     strictness: Strictness,
     beacon: &[u8],
 ) -> Result<Shown, Problem> {
@@ -182,6 +190,11 @@ fn checked(
     check_versions(&metadata, &publication.metadata)?;
     for Metadata { role, version, body } in metadata.iter().chain(&publication.metadata) {
         lay(&folder.metadata(), &metadata_file(role, version), body)?;
+    }
+    // Before thousands of targets are laid out for whoever has signed nothing.
+    let unsigned = folder.check_signatures().map_err(|error| not_fit(&error))?;
+    if strictness == Strictness::Fit && !unsigned.is_empty() {
+        return Err(not_fit(&unsigned.join("; ")));
     }
     for (name, body) in targets.iter().chain(&publication.targets) {
         lay(&folder.targets(), &target_file(name, &hex::encode(Sha256::digest(body))), body)?;
@@ -204,7 +217,7 @@ fn checked(
         return Err(not_fit(&format!("nobody has let a role {} name anything", stranger.role)));
     }
     let mut shown = Shown {
-        metadata: publication.metadata,
+        metadata: publication.metadata.clone(),
         targets: Vec::new(),
         named: Vec::new(),
         releases: Vec::new(),

@@ -273,10 +273,13 @@ struct PublicationDone {
 )]
 async fn put(
     State(supply): State<Arc<Supply>>,
-    Releaser(who, Json(new)): Releaser<Json<NewPublication>>,
+    Releaser { who, body: Json(new), turn }: Releaser<Json<NewPublication>>,
 ) -> Result<Json<PublicationDone>, Problem> {
     let metadata = new.metadata.into_iter();
+    // Before a connection to the database is taken, which others need meanwhile.
+    let alone = supply.publishing.clone().acquire_owned().await.map_err(anyhow::Error::from)?;
     let publication = Publication {
+        _turns: vec![turn, alone],
         metadata: metadata
             .map(|SignedMetadata { role, version, body }| Metadata { role, version, body: body.into_vec() })
             .collect(),

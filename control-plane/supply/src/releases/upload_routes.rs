@@ -78,7 +78,7 @@ async fn upload(
     State(supply): State<Arc<Supply>>,
     Path(archive): Path<HexDigest>,
     headers: HeaderMap,
-    Releaser(who, part): Releaser<Bytes>,
+    Releaser { who, body: part, turn: _turn }: Releaser<Bytes>,
 ) -> Result<Json<UploadState>, Problem> {
     who.require_staff()?;
     if !supply.kernel.database.has_room() {

@@ -5,6 +5,7 @@ mod bucket;
 mod cautions;
 mod costs;
 mod damage;
+mod junk;
 mod kills;
 mod offline;
 mod path;

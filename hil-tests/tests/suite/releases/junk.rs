@@ -1,0 +1,110 @@
+//! What whoever holds a stolen token that may write releases can hold up: bodies that never end, and publications that nobody has signed.
+
+use super::Network;
+use crate::raw::Caller;
+use anyhow::{Context as _, ensure};
+use noderr_cli::ApiError;
+use noderr_hil::manager::noise;
+use noderr_hil::{LabOptions, SOON, memory_kib};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+const RELEASE: &str = "os/generic/1.0.0";
+
+async fn stolen_token(network: &Network) -> anyhow::Result<String> {
+    let wanted = json!({ "name": "stolen", "permissions": ["read-releases", "write-releases"] });
+    let made = network.lab.admin.post("/tokens", &wanted).await?;
+    Ok(made["secret"].as_str().context("a token")?.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_never_end_take_the_memory_of_a_few() -> anyhow::Result<()> {
+    const BODIES: usize = 32;
+    const MIB: usize = 15;
+    let network = Network::start(LabOptions::default()).await?;
+    let (token, control) = (stolen_token(&network).await?, &network.lab.control);
+    let pid = control.pid().context("it does not run")?;
+    let before = memory_kib(pid, "VmRSS:")?;
+    let mut sending = JoinSet::new();
+    for number in 0..BODIES {
+        let caller = Caller::new(&network.lab, [127, 0, 1, number as u8 + 1])?;
+        let head = format!(
+            "PUT /api/v1/release-archives/{} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/octet-stream\r\ncontent-range: bytes 0-{1}/{2}\r\ncontent-length: {2}\r\n\r\n",
+            hex::encode([number as u8; 32]),
+            (MIB << 20),
+            (MIB << 20) + 1,
+        );
+        sending.spawn(async move {
+            let mut stream = caller.connect().await?;
+            stream.write_all(head.as_bytes()).await?;
+            // All but the last byte, as far as somebody reads.
+            let sent = timeout(Duration::from_secs(10), stream.write_all(&vec![0; MIB << 20])).await;
+            anyhow::Ok((stream, sent.is_ok()))
+        });
+    }
+    let held: Vec<_> = sending.join_all().await.into_iter().collect::<anyhow::Result<_>>()?;
+    let grown = memory_kib(pid, "VmRSS:")?.saturating_sub(before) / 1024;
+    let read = held.iter().filter(|(_, read)| *read).count();
+    eprintln!("{grown} MiB for {BODIES} bodies of {MIB} MiB, of which {read} were read");
+    ensure!(grown < (MIB * BODIES / 2) as u64, "{grown} MiB for bodies that never end");
+    Ok(())
+}
+
+/// Thousands of small targets that a role names which nobody has signed.
+fn junk() -> Value {
+    let filler = "x".repeat(900);
+    let target = |number: usize| json!({ "name": format!("os/generic/9.{number}.0"), "body": filler });
+    let says = json!({ "signed": { "_type": "targets" }, "signatures": [] }).to_string();
+    json!({
+        "metadata": [{ "role": "targets", "version": 9, "body": base64(says.as_bytes()) }],
+        "targets": (0..15_000).map(target).collect::<Vec<_>>(),
+    })
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::prelude::BASE64_STANDARD.encode(bytes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publications_that_nobody_has_signed_keep_nobody_from_publishing() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let lab = &network.lab;
+    network.manager.release(RELEASE, &noise(50_000, 1))?;
+    network.manager.publish(&network.publisher).await?;
+    let thief = lab.admin.with_token(&stolen_token(&network).await?);
+    let mut flood = JoinSet::new();
+    for _ in 0..12 {
+        let thief = thief.clone();
+        flood.spawn(async move {
+            let junk = junk();
+            loop {
+                match thief.put("/release-metadata", &junk).await {
+                    Ok(done) => return done.to_string(),
+                    Err(ApiError::Refused { .. } | ApiError::Unreachable { .. }) => {}
+                    Err(error) => return error.to_string(),
+                }
+            }
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for _ in 0..3 {
+        let begun = Instant::now();
+        timeout(SOON, network.publisher.ctl(&["channels", "activate", RELEASE])).await??;
+        timeout(SOON, network.publisher.ctl(&["channels", "deactivate", "os/generic"])).await??;
+        timeout(SOON, lab.admin.get("/releases")).await??;
+        eprintln!("channels and lists in {:?}", begun.elapsed());
+    }
+    network.manager.release("os/generic/1.1.0", &noise(50_000, 2))?;
+    let begun = Instant::now();
+    network.manager.publish(&network.publisher).await?;
+    eprintln!("published in {:?}", begun.elapsed());
+    if let Some(ended) = flood.try_join_next() {
+        anyhow::bail!("the flood has ended: {}", ended?);
+    }
+    Ok(())
+}
