@@ -1,6 +1,7 @@
 //! Calls the control plane's API as JSON, and turns refusals into sentences.
 
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
@@ -12,6 +13,8 @@ use std::time::Duration;
 const DEADLINE: Duration = Duration::from_secs(40);
 /// The most bytes of one file that a control plane hands out of releases: a beacon of every channel.
 const MOST_HANDED_OUT: usize = 4 << 20;
+/// The most bytes of an answer: a page of a list, with room.
+const MOST_ANSWERED: usize = 32 << 20;
 
 /// The header with the key by which a repeated request is recognised.
 const KEY: &str = "idempotency-key";
@@ -89,6 +92,9 @@ impl Client {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .timeout(DEADLINE)
+            .https_only(true)
+            // A token goes to whom it was given for, and nowhere else.
+            .redirect(Policy::none())
             .no_proxy()
             .build()
             .map_err(|error| ApiError::Roots(error.to_string()))?;
@@ -128,12 +134,17 @@ impl Client {
             };
             return Err(ApiError::Refused { status: status.as_u16(), kind: kind.to_owned(), detail });
         }
-        let (mut response, mut bytes) = (response, Vec::new());
+        self.body(response, MOST_HANDED_OUT).await
+    }
+
+    /// The body of an answer, which has so many bytes at most.
+    async fn body(&self, mut response: Response, most: usize) -> Result<Vec<u8>, ApiError> {
+        let (status, mut bytes) = (response.status().as_u16(), Vec::new());
         while let Some(more) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
             bytes.extend_from_slice(&more);
-            if bytes.len() > MOST_HANDED_OUT {
-                let detail = format!("{} hands more out as {path} than there can be", self.base);
-                return Err(ApiError::Refused { status: status.as_u16(), kind: "failed".to_owned(), detail });
+            if bytes.len() > most {
+                let detail = format!("{} answers more than there can be", self.base);
+                return Err(ApiError::Refused { status, kind: "failed".to_owned(), detail });
             }
         }
         Ok(bytes)
@@ -217,14 +228,15 @@ impl Client {
     async fn answered(&self, request: RequestBuilder) -> Result<Value, ApiError> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
-        let text = response.text().await.map_err(|error| self.unreachable(&error))?;
+        let text = self.body(response, MOST_ANSWERED).await?;
         if status.is_success() {
             if status == StatusCode::NO_CONTENT || text.is_empty() {
                 return Ok(Value::Null);
             }
-            return serde_json::from_str(&text).map_err(|_| ApiError::Answer(self.base.clone()));
+            return serde_json::from_slice(&text).map_err(|_| ApiError::Answer(self.base.clone()));
         }
-        let problem: Value = serde_json::from_str(&text).map_err(|_| ApiError::Answer(self.base.clone()))?;
+        let problem: Value =
+            serde_json::from_slice(&text).map_err(|_| ApiError::Answer(self.base.clone()))?;
         let field = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         Err(ApiError::Refused {
             status: status.as_u16(),

@@ -149,7 +149,7 @@ impl ReleaseFolder {
 
     fn unpacked(&self, manifest: &Manifest) -> Result<Unpacked<File>, ReleaseError> {
         let path = self.object(&manifest.archive.sha256);
-        let file = File::open(&path).map_err(|why| ReleaseError::Io { path: path.clone(), why })?;
+        let file = folder::open_file(&path).map_err(|why| ReleaseError::Io { path: path.clone(), why })?;
         Unpacked::new(file, manifest)
             .map_err(|error| ReleaseError::Unreadable { path, why: error.to_string() })
     }

@@ -1,7 +1,7 @@
 //! Whether a folder is fit to be handed out.
 
 use crate::ReleaseError;
-use crate::folder::ReleaseFolder;
+use crate::folder::{ReleaseFolder, open_file};
 use crate::metadata::{Metadata, Root, Targets};
 use crate::rotation::{delegated_keys, offline_keys_of, online_keys};
 use crate::shelves::shelf_of;
@@ -10,7 +10,6 @@ use crate::signing::Authority;
 use noderr_protocol::release::{Archive, BUILDERS, Builders, ReleaseName};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
-use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -164,10 +163,7 @@ impl ReleaseFolder {
 pub(crate) fn check_archive(path: &Path, archive: &Archive) -> Result<(), ReleaseError> {
     let path = path.to_owned();
     let digest = || {
-        if !fs::symlink_metadata(&path)?.is_file() {
-            return Err(io::Error::other("it is no file"));
-        }
-        let (file, mut digest) = (File::open(&path)?, Sha256::new());
+        let (file, mut digest) = (open_file(&path)?, Sha256::new());
         let length = io::copy(&mut file.take(archive.bytes.saturating_add(1)), &mut digest)?;
         Ok((length, <[u8; 32]>::from(digest.finalize())))
     };

@@ -183,6 +183,13 @@ impl ReleaseFolder {
         }
     }
 
+    /// Refuses a folder with links in it, which comes from strangers: what is written there would be written elsewhere.
+    pub fn refuse_links(&self) -> Result<(), ReleaseError> {
+        [self.metadata(), self.targets(), self.objects(), self.drafts()]
+            .iter()
+            .try_for_each(|path| refuse_links(path))
+    }
+
     /// Where the folder is.
     pub fn root(&self) -> &Path {
         &self.root
@@ -192,21 +199,58 @@ impl ReleaseFolder {
 /// Metadata that is larger than this is none of ours.
 const LARGEST: u64 = 4 << 20;
 
-/// The bytes of a file, if it is there. A stick may hold links, pipes and files without end.
-pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let no_file = || io::Error::other("it is no file, or too large");
-    let file = match open(path, OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP) => return Err(no_file()),
+/// Opens a file for reading, and nothing but a file: a stick may hold links, and pipes that nobody writes to.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    plain(path, OFlags::RDONLY)
+}
+
+/// Opens a file for adding to its end, which is made if it is not there, and nothing but a file.
+pub(crate) fn append_file(path: &Path) -> io::Result<File> {
+    plain(path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)
+}
+
+fn plain(path: &Path, how: OFlags) -> io::Result<File> {
+    let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match open(path, flags, Mode::from(0o644)) {
+        Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(no_file()),
         file => File::from(file?),
     };
-    let found = file.metadata()?;
-    if !found.is_file() || found.len() > LARGEST {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+}
+
+fn no_file() -> io::Error {
+    io::Error::other("it is no file, or too large")
+}
+
+/// The bytes of a file, if it is there.
+pub(crate) fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match open_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    if file.metadata()?.len() > LARGEST {
         return Err(no_file());
     }
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
+}
+
+fn refuse_links(path: &Path) -> Result<(), ReleaseError> {
+    let io = |why| ReleaseError::Io { path: path.to_owned(), why };
+    let found = match fs::symlink_metadata(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(io)?,
+    };
+    if found.is_symlink() {
+        return Err(io(io::Error::other("it is a link, which would lead elsewhere; remove it")));
+    }
+    if found.is_dir() {
+        for entry in fs::read_dir(path).map_err(io)? {
+            refuse_links(&entry.map_err(io)?.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn read<M: Metadata>(path: PathBuf) -> Result<Option<SignedMetadata<M>>, ReleaseError> {
@@ -222,7 +266,7 @@ fn read<M: Metadata>(path: PathBuf) -> Result<Option<SignedMetadata<M>>, Release
 }
 
 /// Removes what a power cut may have left.
-fn remove(path: &Path) -> Result<(), ReleaseError> {
+pub(crate) fn remove(path: &Path) -> Result<(), ReleaseError> {
     match fs::remove_file(path) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => {
             Err(ReleaseError::Io { path: path.to_owned(), why })

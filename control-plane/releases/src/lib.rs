@@ -33,6 +33,7 @@ mod key;
 mod metadata;
 mod named;
 mod online;
+mod published;
 mod recover;
 mod rotation;
 mod shelves;
@@ -55,7 +56,7 @@ pub use metadata::{
     Timestamp,
 };
 pub use online::{refresh_online, refresh_online_from, timestamp_with};
-pub use recover::named_by_snapshot;
+pub use published::Published;
 pub use shelves::shelf_of;
 pub use signed::SignedMetadata;
 pub use signing::{Lack, Prepared, Progress};
@@ -168,6 +169,9 @@ pub enum ReleaseError {
     /// What the control plane has signed does not go onto a stick.
     #[error("what the control plane hands out cannot be laid on a stick: {0}")]
     NotForAStick(String),
+    /// What a control plane hands out is not what is published.
+    #[error("the control plane hands out as {0} what is none: {1}")]
+    NotPublished(String, String),
     /// No builder of the network has signed an artefact, or not under this name.
     #[error("boxes would not take {0}: {1}")]
     NotBuilt(String, String),

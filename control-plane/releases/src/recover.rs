@@ -4,11 +4,12 @@
 use crate::ReleaseError;
 use crate::check::check_archive;
 use crate::folder::{self, ReleaseFolder};
-use crate::metadata::{Metadata, Snapshot, TargetFile};
+use crate::metadata::{Metadata, TargetFile};
 use crate::signed::SignedMetadata;
-use crate::soundness::is_name_of_role;
 use noderr_protocol::release::{Archive, metadata_file};
-use std::fs;
+use rustix::fs::statvfs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 impl ReleaseFolder {
@@ -43,8 +44,32 @@ impl ReleaseFolder {
     }
 
     /// Where an archive lies until all of it has come, beside where archives are.
-    pub fn unfinished_object(&self, archive: &Archive) -> PathBuf {
+    fn unfinished_object(&self, archive: &Archive) -> PathBuf {
         self.objects().join(format!(".{}.unfinished", hex::encode(archive.sha256.0)))
+    }
+
+    /// Goes on with an archive that is coming; returns where its next bytes go, and how many are there. The disk has room for all of it.
+    pub fn begin_object(&self, archive: &Archive) -> Result<(File, u64), ReleaseError> {
+        let path = self.unfinished_object(archive);
+        let begin = || {
+            fs::create_dir_all(self.objects())?;
+            let file = folder::append_file(&path)?;
+            let there = file.metadata()?.len();
+            let disk = statvfs(&self.objects())?;
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            let lacking = archive.bytes.saturating_sub(there);
+            if lacking > free {
+                let why = format!("{lacking} bytes are still to come, and the disk has room for {free}");
+                return Err(io::Error::new(ErrorKind::StorageFull, why));
+            }
+            Ok((file, there))
+        };
+        begin().map_err(|why| ReleaseError::Io { path: path.clone(), why })
+    }
+
+    /// Forgets what has come of an archive.
+    pub fn forget_object(&self, archive: &Archive) -> Result<(), ReleaseError> {
+        folder::remove(&self.unfinished_object(archive))
     }
 
     /// Keeps an archive that has come, if it is the one that was signed.
@@ -66,39 +91,5 @@ impl ReleaseFolder {
     /// Whether the folder has an archive.
     pub fn has_object(&self, archive: &Archive) -> bool {
         self.check_object(archive).is_ok()
-    }
-}
-
-/// The versions of the roles that a snapshot names.
-pub fn named_by_snapshot(bytes: &[u8]) -> Result<Vec<(String, u64)>, ReleaseError> {
-    let unreadable = |why: String| ReleaseError::Unreadable { path: "the snapshot".into(), why };
-    let snapshot = SignedMetadata::<Snapshot>::read(bytes).map_err(unreadable)?;
-    let mut named = Vec::new();
-    for (file, meta) in &snapshot.says().meta {
-        // It becomes the name of a file.
-        let role = file.strip_suffix(".json").filter(|role| is_name_of_role(role));
-        let role = role.ok_or_else(|| unreadable(format!("`{}` is no role", file.escape_debug())))?;
-        named.push((role.to_owned(), meta.version));
-    }
-    Ok(named)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metadata::MetaFile;
-    use std::collections::BTreeMap;
-
-    #[test]
-    fn a_role_that_would_be_a_file_elsewhere_is_none() {
-        let snapshot = |name: &str| {
-            let meta = BTreeMap::from([(format!("{name}.json"), MetaFile::of(3, b""))]);
-            let says = Snapshot::new(1, "2027-01-01T00:00:00Z".parse().unwrap(), meta);
-            SignedMetadata::new(says).to_bytes().unwrap()
-        };
-        assert_eq!(named_by_snapshot(&snapshot("os-3")).unwrap(), [("os-3".to_owned(), 3)]);
-        for name in ["../../x", "/x", "a/b", ".", ""] {
-            assert!(named_by_snapshot(&snapshot(name)).is_err(), "{name}");
-        }
     }
 }

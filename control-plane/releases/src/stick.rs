@@ -12,7 +12,6 @@ use noderr_protocol::release::{BEACON_FILE, Manifest, ReleaseName, TIMESTAMP_FIL
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
 
 /// What the control plane hands out beside what is published: files that it makes itself.
 pub struct OnlineFiles {
@@ -80,24 +79,6 @@ impl OnlineFiles {
     }
 }
 
-/// A stick comes from strangers: a link on it would lead whoever lays releases on it to write and sweep elsewhere.
-fn refuse_links(path: &Path) -> Result<(), ReleaseError> {
-    let io = |why| ReleaseError::Io { path: path.to_owned(), why };
-    let found = match fs::symlink_metadata(path) {
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found.map_err(io)?,
-    };
-    if found.is_symlink() {
-        return Err(io(io::Error::other("it is a link, which would lead elsewhere; remove it")));
-    }
-    if found.is_dir() {
-        for entry in fs::read_dir(path).map_err(io)? {
-            refuse_links(&entry.map_err(io)?.path())?;
-        }
-    }
-    Ok(())
-}
-
 fn read<M: Metadata>(role: &str, bytes: &[u8]) -> Result<SignedMetadata<M>, ReleaseError> {
     SignedMetadata::read(bytes)
         .map_err(|why| ReleaseError::NotForAStick(format!("its {role} is not understood: {why}")))
@@ -113,9 +94,7 @@ impl ReleaseFolder {
         now: jiff::Timestamp,
     ) -> Result<jiff::Timestamp, ReleaseError> {
         let (snapshot, until) = online.check(self, now)?;
-        for folder in [stick.metadata(), stick.targets(), stick.objects()] {
-            refuse_links(&folder)?;
-        }
+        stick.refuse_links()?;
         let mut files = Vec::new();
         for version in 1..=self.newest_version("root")?.unwrap_or_default() {
             files.push(("root".to_owned(), version));

@@ -154,7 +154,8 @@ async fn checked_of(
     let before = (db::metadata(connection).await?, db::targets(connection).await?);
     let (signer, publication, beacon) = (supply.clone(), publication.clone(), beacon(connection).await?);
     let checked =
-        tokio::task::spawn_blocking(move || checked(&signer, before, &publication, strictness, &beacon)).await;
+        tokio::task::spawn_blocking(move || checked(&signer, before, &publication, strictness, &beacon))
+            .await;
     checked.map_err(|error| Problem::from(anyhow::Error::from(error)))?
 }
 

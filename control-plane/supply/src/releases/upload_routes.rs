@@ -21,7 +21,9 @@ use utoipa_axum::routes;
 const MOST_OF_A_PART: usize = 16 << 20;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Supply>> {
-    OpenApiRouter::new().routes(routes!(upload_state, upload, give_up)).layer(DefaultBodyLimit::max(MOST_OF_A_PART))
+    OpenApiRouter::new()
+        .routes(routes!(upload_state, upload, give_up))
+        .layer(DefaultBodyLimit::max(MOST_OF_A_PART))
 }
 
 /// How far an upload is.

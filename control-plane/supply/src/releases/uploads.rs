@@ -158,7 +158,9 @@ impl Uploads {
         let removed = spawn_blocking(move || {
             let _nobody_writes = begun_lengths;
             if this.checked().contains(&file) {
-                return Err(ANOTHER_PART.because("all of the archive is here, and is being checked".to_owned()));
+                return Err(
+                    ANOTHER_PART.because("all of the archive is here, and is being checked".to_owned())
+                );
             }
             match fs::remove_file(this.folder.join(file)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(unusable(error)),

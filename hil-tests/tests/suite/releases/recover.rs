@@ -2,10 +2,13 @@
 
 use super::Network;
 use anyhow::ensure;
-use noderr_hil::LabOptions;
 use noderr_hil::manager::{noise, refusal};
+use noderr_hil::{LabOptions, SOON};
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::symlink;
+use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_copy_of_the_folder_releases_go_on() -> anyhow::Result<()> {
@@ -40,13 +43,41 @@ async fn without_a_copy_of_the_folder_releases_go_on() -> anyhow::Result<()> {
     manager.release("os/generic/1.1.0", &noise(10_000, 5))?;
     let said = manager.publish(publisher).await?;
     ensure!(said.contains("new: os/generic/1.1.0"), "{said}");
-    let refused =
-        manager.release("os/generic/1.0.1", &noise(10_000, 6)).map(drop).map_err(|error| error.to_string());
-    if refused.is_ok() {
-        // A withdrawn version is forgotten with the folder; the control plane knows it still.
-        let refused = refusal(manager.publish(publisher).await)?;
-        ensure!(refused.contains("released before"), "{refused}");
+    // A withdrawn version is forgotten with the folder; the control plane knows it still.
+    manager.release("os/generic/1.0.1", &noise(10_000, 6))?;
+    let refused = refusal(manager.publish(publisher).await)?;
+    ensure!(refused.contains("released before"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_pipes_that_somebody_has_laid_into_the_folder_lead_nowhere() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let (manager, publisher) = (&network.manager, &network.publisher);
+    let manifest = manager.release("os/generic/1.0.0", &noise(100_000, 1))?;
+    manager.publish(publisher).await?;
+    let (folder, name) = (manager.folder_name(), hex::encode(manifest.archive.sha256.0));
+    let archive = manager.folder.objects().join(&name);
+    fs::remove_file(&archive)?;
+    mkfifoat(CWD, &archive, Mode::RUSR | Mode::WUSR)?;
+    let unpacked = folder.clone() + "-unpacked";
+    for words in [vec!["verify", &folder], vec!["unpack", &folder, "os/generic/1.0.0", &unpacked]] {
+        let words: Vec<_> = std::iter::once("release").chain(words).collect();
+        let refused = refusal(timeout(SOON, publisher.ctl(&words)).await?)?;
+        ensure!(refused.contains("no file"), "{words:?}: {refused}");
     }
+    fs::remove_file(&archive)?;
+    let victim = manager.folder.root().with_extension("victim");
+    fs::write(&victim, b"as it was")?;
+    let unfinished = manager.folder.objects().join(format!(".{name}.unfinished"));
+    symlink(&victim, &unfinished)?;
+    let refused = refusal(publisher.ctl(&["release", "recover", &folder]).await)?;
+    ensure!(refused.contains("link"), "{refused}");
+    ensure!(fs::read(&victim)? == b"as it was", "an archive was written through a link");
+    fs::remove_file(&unfinished)?;
+    publisher.ctl(&["release", "recover", &folder]).await?;
+    publisher.ctl(&["release", "unpack", &folder, "os/generic/1.0.0", &unpacked]).await?;
+    ensure!(fs::read(&unpacked)? == noise(100_000, 1));
     Ok(())
 }
 

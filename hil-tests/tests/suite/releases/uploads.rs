@@ -74,7 +74,10 @@ async fn nobody_spoils_or_blocks_what_another_uploads() -> anyhow::Result<()> {
     // What is to be uploaded is no secret: another begins it with other bytes, before and in the middle.
     other.put_part(&path, vec![0; 1000], "bytes 0-999/3000").await?;
     admin.put_part(&path, archive[..1000].to_vec(), "bytes 0-999/3000").await?;
-    assert_eq!(kind(other.put_part(&path, vec![0; 2000], "bytes 1000-2999/3000").await).as_deref(), Some("archive-mismatch"));
+    assert_eq!(
+        kind(other.put_part(&path, vec![0; 2000], "bytes 1000-2999/3000").await).as_deref(),
+        Some("archive-mismatch")
+    );
     let stored = admin.put_part(&path, archive[1000..].to_vec(), "bytes 1000-2999/3000").await?;
     assert_eq!(stored["stored"], true, "{stored}");
     // Another who begins as many as one may keeps nobody else from beginning one.

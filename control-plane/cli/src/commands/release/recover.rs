@@ -6,36 +6,38 @@ use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use noderr_cli::{ApiError, Client};
 use noderr_protocol::release::{Archive, Manifest, ReleaseName, metadata_file, object_file, target_file};
-use noderr_releases::{
-    Artefacts, OnlineFiles, ReleaseError, ReleaseFolder, Root, SignedMetadata, Targets, named_by_snapshot,
-};
+use noderr_releases::{Artefacts, Published, ReleaseError, ReleaseFolder, Targets};
 use serde_json::json;
-use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
-/// More roots than a network ever has.
-const MOST_ROOTS: u64 = 1000;
-/// Bytes of an archive that are asked for at once.
+/// Bytes of an archive that are asked for at once, and the fewest over a line that is slow.
 const PART: u64 = 4 << 20;
+const LEAST: u64 = 64 << 10;
+/// How often the same bytes are asked for, and how long after a failure.
+const TRIES: u32 = 8;
+const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn recover(client: &Client, printer: &Printer, folder: &Path) -> anyhow::Result<()> {
     let releases = ReleaseFolder::new(folder);
+    releases.refuse_links()?;
     ensure!(
         releases.prepared()?.is_empty(),
         "{} has something prepared: recover into another folder, and prepare it there again",
         folder.display()
     );
-    let gone = fetch_roles(client, &releases).await?;
-    // Last: with a root, the folder is one.
-    for version in 1..=MOST_ROOTS {
-        let Some(root) = there(client.handed_out(&metadata("root", version)).await)? else { break };
-        releases.put_signed::<Root>("root", version, &root)?;
+    let mut published = Published::default();
+    while let Some(root) = there(client.handed_out(&metadata("root", published.next_root())).await)? {
+        published.add_root(root)?;
     }
+    let first = published.first_root()?;
+    eprintln!("the first root is {first}: that is to be the one that keys and boxes know");
+    let gone = fetch_roles(client, &releases, &mut published).await?;
+    published.put_roots(&releases)?;
     for wrong in releases.check(Timestamp::now(), Artefacts::Elsewhere)? {
         eprintln!("{}", harmless(&wrong));
     }
-    let first = releases.first_root()?;
     let mut said = format!(
         "{} has what is published, under the root that began as {first}: that is to be the one that keys and boxes know",
         folder.display()
@@ -50,15 +52,19 @@ pub(super) async fn recover(client: &Client, printer: &Printer, folder: &Path) -
 }
 
 /// Fetches the roles, what they name, and the archives; returns the releases whose archives are gone.
-async fn fetch_roles(client: &Client, releases: &ReleaseFolder) -> anyhow::Result<Vec<ReleaseName>> {
+async fn fetch_roles(
+    client: &Client,
+    releases: &ReleaseFolder,
+    published: &mut Published,
+) -> anyhow::Result<Vec<ReleaseName>> {
     let timestamp = client.handed_out(&metadata("timestamp", 0)).await?;
-    let version = OnlineFiles::snapshot_version(&timestamp)?;
-    let snapshot = client.handed_out(&metadata("snapshot", version)).await?;
+    let version = published.snapshot_of(&timestamp)?;
+    published.add_snapshot(&client.handed_out(&metadata("snapshot", version)).await?)?;
     let mut gone = Vec::new();
-    for (role, version) in named_by_snapshot(&snapshot)? {
+    while let Some((role, version)) = published.next_role()? {
         let bytes = client.handed_out(&metadata(&role, version)).await?;
+        let says = published.add_role(&bytes)?;
         releases.put_signed::<Targets>(&role, version, &bytes)?;
-        let says: SignedMetadata<Targets> = serde_json::from_slice(&bytes)?;
         for (name, file) in &says.says().targets {
             let hash = file.hashes.get("sha256").context("a target without a hash")?;
             let path = format!("/releases/targets/{}", target_file(name, hash));
@@ -83,21 +89,30 @@ async fn fetch_archive(
     if releases.has_object(archive) {
         return Ok(true);
     }
-    let (place, path) =
-        (releases.unfinished_object(archive), format!("/releases/objects/{}", object_file(&archive.sha256)));
-    fs::create_dir_all(releases.objects())?;
-    let mut file = File::options().append(true).create(true).open(&place)?;
-    let mut offset = file.metadata()?.len();
+    let path = format!("/releases/objects/{}", object_file(&archive.sha256));
+    let (mut file, mut offset) = releases.begin_object(archive)?;
+    let (mut most, mut tries) = (PART, 0);
     while offset < archive.bytes {
         eprintln!("{release}: {offset} of {} bytes are here", archive.bytes);
-        let part = offset..archive.bytes.min(offset + PART);
-        let Some(bytes) = there(client.part_handed_out(&path, part).await)? else {
-            fs::remove_file(&place)?;
-            return Ok(false);
+        let part = offset..archive.bytes.min(offset + most);
+        let bytes = match there(client.part_handed_out(&path, part).await) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                releases.forget_object(archive)?;
+                return Ok(false);
+            }
+            // A line that is slow brings fewer bytes before the time is up.
+            Err(error @ ApiError::Unreachable { .. }) if tries < TRIES => {
+                (most, tries) = ((most / 4).max(LEAST), tries + 1);
+                eprintln!("{error}; going on with {most} bytes at once");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
         };
         ensure!(!bytes.is_empty(), "nothing comes of the archive of {release}");
         file.write_all(&bytes)?;
-        offset += bytes.len() as u64;
+        (offset, tries) = (offset + bytes.len() as u64, 0);
     }
     file.sync_all()?;
     match releases.keep_object(archive) {
