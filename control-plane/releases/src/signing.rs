@@ -27,6 +27,8 @@ pub struct Progress {
     pub lacks: Vec<Lack>,
     /// Whether a role above is prepared too, without which this one does not count.
     pub waits_for_above: bool,
+    /// Whether it no longer follows what is in force, and never counts.
+    pub is_stale: bool,
 }
 
 /// So many signatures of these keys are lacking.
@@ -205,9 +207,17 @@ impl ReleaseFolder {
         let mut lacks: Vec<_> = authorities.iter().filter_map(|authority| authority.lack(draft)).collect();
         lacks.dedup();
         let (version, expires) = (draft.says().version(), draft.says().expires());
-        self.check_version(role, version)?;
-        let waits_for_above = self.waits_for_above(role)?;
-        Ok(Progress { role: role.to_owned(), version, expires, signed, needed, lacks, waits_for_above })
+        let (waits_for_above, is_stale) = (self.waits_for_above(role)?, version != self.follows(role)?);
+        Ok(Progress {
+            role: role.to_owned(),
+            version,
+            expires,
+            signed,
+            needed,
+            lacks,
+            waits_for_above,
+            is_stale,
+        })
     }
 
     /// The drafts that this key may sign, and has not.
@@ -215,7 +225,9 @@ impl ReleaseFolder {
         let mut may_sign = Vec::new();
         for prepared in self.prepared()? {
             let may = |authority: &Authority| authority.role.keyids.contains(&key.id());
-            if self.authorities(&prepared.progress.role)?.iter().any(may) && !prepared.is_signed_by(key) {
+            let Progress { role, version, .. } = &prepared.progress;
+            if self.authorities(role)?.iter().any(may) && !prepared.is_signed_by(key) {
+                self.check_version(role, *version)?;
                 may_sign.push(prepared);
             }
         }
@@ -282,7 +294,7 @@ impl ReleaseFolder {
         }
         for Prepared { progress, draft, .. } in self.prepared()? {
             // Looked at again: the role above may have come into force just now.
-            if !progress.lacks.is_empty() || self.waits_for_above(&progress.role)? {
+            if progress.is_stale || !progress.lacks.is_empty() || self.waits_for_above(&progress.role)? {
                 continue;
             }
             match draft {
@@ -299,15 +311,24 @@ impl ReleaseFolder {
         self.remove_draft(role)
     }
 
-    /// Whether a draft is in force as it is.
+    /// Whether what a draft says is in force, whoever has signed the one or the other.
     fn is_in_force(&self, role: &str) -> Result<bool, ReleaseError> {
-        let newest = self.newest_version(role)?.unwrap_or_default();
-        Ok(self.draft_bytes(role)? == self.bytes(role, newest)?)
+        if role == "root" { self.says_the_same::<Root>(role) } else { self.says_the_same::<Targets>(role) }
+    }
+
+    fn says_the_same<M: Metadata>(&self, role: &str) -> Result<bool, ReleaseError> {
+        let (draft, newest) = (self.draft::<M>(role)?, self.newest::<M>(role)?);
+        Ok(matches!((draft, newest), (Some(draft), Some(newest)) if draft.says() == newest.says()))
+    }
+
+    /// The version that comes next.
+    fn follows(&self, role: &str) -> Result<u64, ReleaseError> {
+        Ok(self.newest_version(role)?.unwrap_or_default() + 1)
     }
 
     /// A draft is the next version.
     fn check_version(&self, role: &str, version: u64) -> Result<(), ReleaseError> {
-        let follows = self.newest_version(role)?.unwrap_or_default() + 1;
+        let follows = self.follows(role)?;
         if version == follows {
             return Ok(());
         }

@@ -63,6 +63,10 @@ impl Job<Arc<Supply>> for ForgetArchives {
     }
 
     async fn run(&self, supply: &Arc<Supply>) -> anyhow::Result<String> {
+        // First what no store of archives can hold up.
+        let old = unneeded::forget_online(&mut *supply.kernel.database.system().acquire().await?).await?;
+        let uploads = supply.uploads.clone();
+        let uploads = tokio::task::spawn_blocking(move || uploads.forget(SystemTime::now())).await??;
         // One that cannot be removed keeps none of the others.
         let (mut gone, mut stay) = (0, None);
         let mut count = |removed: anyhow::Result<bool>| match removed {
@@ -78,9 +82,6 @@ impl Job<Arc<Supply>> for ForgetArchives {
         for archive in stored.iter().filter_map(|name| hex::decode(name).ok()) {
             count(remove_nobodys(supply, &archive).await);
         }
-        let old = unneeded::forget_online(&mut *supply.kernel.database.system().acquire().await?).await?;
-        let uploads = supply.uploads.clone();
-        let uploads = tokio::task::spawn_blocking(move || uploads.forget(SystemTime::now())).await??;
         if let Some(error) = stay {
             return Err(error.context("an archive that nobody needs cannot be removed"));
         }

@@ -8,6 +8,7 @@ mod damage;
 mod junk;
 mod kills;
 mod offline;
+mod online_keys;
 mod path;
 mod plane;
 mod planted;

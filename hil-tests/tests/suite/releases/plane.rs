@@ -300,36 +300,6 @@ async fn what_is_published_at_one_instance_is_shown_by_all_and_renewed_by_one() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_often_another_online_key_is_asked_for_the_one_that_boxes_go_by_stays() -> anyhow::Result<()>
-{
-    let network = Network::start(LabOptions::default()).await?;
-    let second = network.lab.add_plane("second").await?;
-    let elsewhere = second.log_in(network.lab.email(), &network.lab.password).await?;
-    let body = json!({});
-    let ask = |client: &Client| {
-        let client = client.clone();
-        let body = body.clone();
-        async move { client.post("/release-online-key", &body).await }
-    };
-    // At once, at two instances, and by people who give up before they hear.
-    let all = futures_util::future::join_all((0..12).map(|number| {
-        let asked = ask(if number % 2 == 0 { &network.lab.admin } else { &elsewhere });
-        let patience = std::time::Duration::from_millis(if number % 3 == 0 { 5 } else { 30_000 });
-        tokio::time::timeout(patience, asked)
-    }));
-    let mut ids: Vec<_> = Vec::new();
-    for answer in all.await.into_iter().flatten() {
-        ids.push(answer?["id"].as_str().context("an id")?.to_owned());
-    }
-    ids.sort();
-    ids.dedup();
-    assert_eq!(ids.len(), 1, "{ids:?}");
-    // What is published is vouched for with the key that the root names, as before.
-    network.manager.release("os/generic/1.0.0", &noise(50_000, 1))?;
-    network.manager.publish(&network.publisher).await.map(drop)
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_is_to_be_withdrawn_does_not_go_out_before() -> anyhow::Result<()> {
     let network = Network::start(LabOptions::default()).await?;
     let (manager, publisher) = (&network.manager, &network.publisher);

@@ -89,6 +89,39 @@ fn a_release_that_is_taken_back_leaves_what_else_was_prepared() -> anyhow::Resul
 }
 
 #[test]
+fn a_draft_that_comes_back_from_another_copy_of_the_folder_holds_nobody_up() -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let here = place.path();
+    begun(here)?;
+    fs::write(here.join("image"), b"other bytes")?;
+    minisign(here, "-S -s bob -m image -t os/generic/1.0.1")?;
+    ctl(here, "release add releases image os/generic/1.0.1", "")?;
+    let rows: Vec<Value> = serde_json::from_str(&ctl(here, "--json release show releases", "")?)?;
+    let prepared = rows.iter().find(|row| !row["prepared"].is_null()).context("nothing is prepared")?;
+    let role = prepared["role"].as_str().context("a role")?.to_owned();
+    let draft = here.join(format!("releases/drafts/{role}.json"));
+    let unsigned = fs::read(&draft)?;
+    sign(here, "olga")?;
+    // The same words, unsigned: nobody need sign them again.
+    fs::write(&draft, &unsigned)?;
+    assert!(shown(here, &role)?["prepared"].is_null());
+    assert!(refusal(here, "release sign releases --key olga", "")?.contains("nothing prepared"));
+    assert!(!draft.exists());
+    // Other words, of a version that is used up.
+    let mut other: Value = serde_json::from_slice(&unsigned)?;
+    other["signed"]["targets"].as_object_mut().context("targets")?.clear();
+    fs::write(&draft, serde_json::to_vec(&other)?)?;
+    assert!(shown(here, &role)?["lacks"].as_str().is_some_and(|lacks| lacks.contains("no longer follows")));
+    ctl(here, "keys new bea --builder", &format!("{PASSPHRASE}\n"))?;
+    ctl(here, "release builders releases --add bea.pub", "")?;
+    let said = sign(here, "anna")?;
+    assert!(said.contains("targets count") && said.contains("release discard"), "{said}");
+    assert!(refusal(here, "release sign releases --key olga", "")?.contains("release discard"));
+    ctl(here, &format!("release discard releases {role}"), "")?;
+    ctl(here, "release verify releases", "").map(drop)
+}
+
+#[test]
 fn a_key_of_which_nothing_is_left_goes_by_its_id() -> anyhow::Result<()> {
     let place = tempfile::tempdir()?;
     let here = place.path();

@@ -23,7 +23,11 @@ pub(super) fn progress(releases: &ReleaseFolder) -> anyhow::Result<Vec<Value>> {
             let said = says.iter().filter(|sentence| sentence.as_before == as_before);
             said.map(|sentence| sentence.words.as_str()).collect()
         };
-        let lacks = names.lacking(&progress);
+        let lacks = if progress.is_stale {
+            "nothing: it no longer follows what is in force".to_owned()
+        } else {
+            names.lacking(&progress)
+        };
         let Progress { role, version, expires, signed, needed, lacks: of, .. } = progress;
         let waits_for: BTreeSet<_> = of.into_iter().flat_map(|lack| lack.of).collect();
         let signed = format!("{signed} of {needed}");

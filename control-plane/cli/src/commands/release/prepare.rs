@@ -157,7 +157,7 @@ pub(super) fn discard(printer: &Printer, releases: &ReleaseFolder, what: &[Strin
     }
     let rest = releases.prepared()?.into_iter().map(|prepared| prepared.progress);
     let ready: Vec<_> = rest
-        .filter(|progress| progress.lacks.is_empty() && !progress.waits_for_above)
+        .filter(|progress| progress.lacks.is_empty() && !progress.waits_for_above && !progress.is_stale)
         .map(|progress| progress.role)
         .collect();
     let mut said = format!("{} is not prepared any more", what.join(", "));

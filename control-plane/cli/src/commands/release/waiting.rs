@@ -68,6 +68,7 @@ pub(super) fn waiting(releases: &ReleaseFolder) -> anyhow::Result<Vec<String>> {
     let (names, mut groups) = (Names::here(), Vec::<(String, Vec<String>)>::new());
     for Prepared { progress, .. } in releases.prepared()? {
         let lacking = match names.lacking(&progress) {
+            _ if progress.is_stale => "for nothing: it no longer follows what is in force, and `noderrctl release discard` takes it back".to_owned(),
             signed if signed.is_empty() && progress.waits_for_above => "for the role above alone".to_owned(),
             signed if signed.is_empty() => {
                 "for nobody, and will count with whatever is signed next".to_owned()
