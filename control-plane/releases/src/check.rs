@@ -1,12 +1,12 @@
 //! Whether a folder is fit to be handed out.
 
 use crate::ReleaseError;
+use crate::authority::Authority;
 use crate::folder::{ReleaseFolder, open_file};
 use crate::metadata::{Metadata, Root, Targets};
 use crate::rotation::{delegated_keys, offline_keys_of, online_keys};
 use crate::shelves::shelf_of;
 use crate::signed::SignedMetadata;
-use crate::signing::Authority;
 use noderr_protocol::release::{Archive, BUILDERS, Builders, ReleaseName};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;

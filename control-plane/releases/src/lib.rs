@@ -23,6 +23,7 @@
 //! ```
 
 mod artefacts;
+mod authority;
 mod begin;
 mod builders;
 mod changes;
@@ -44,6 +45,7 @@ mod stick;
 mod words;
 
 pub use artefacts::check_index;
+pub use authority::Lack;
 pub use begin::FirstKeys;
 pub use builders::{BuilderKey, new_builder, new_unlocked_builder};
 pub use changes::{NewRelease, Terms};
@@ -59,7 +61,7 @@ pub use online::{refresh_online, refresh_online_from, timestamp_with};
 pub use published::Published;
 pub use shelves::shelf_of;
 pub use signed::SignedMetadata;
-pub use signing::{Lack, Prepared, Progress};
+pub use signing::{Prepared, Progress};
 pub use stick::OnlineFiles;
 pub use words::{Sentence, listed};
 

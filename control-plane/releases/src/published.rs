@@ -2,11 +2,11 @@
 //! gets nothing further with whoever asks it than the signatures go.
 
 use crate::ReleaseError;
+use crate::authority::Authority;
 use crate::digest::sha256;
 use crate::folder::ReleaseFolder;
 use crate::metadata::{Metadata, Root, Snapshot, Targets, Timestamp};
 use crate::signed::SignedMetadata;
-use crate::signing::Authority;
 use crate::soundness::is_name_of_role;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -55,7 +55,7 @@ impl ReleaseFolder {
             fs::create_dir_all(self.objects())?;
             let file = folder::append_file(&path)?;
             let there = file.metadata()?.len();
-            let disk = statvfs(&self.objects())?;
+            let disk = statvfs(self.objects())?;
             let free = disk.f_bavail.saturating_mul(disk.f_frsize);
             let lacking = archive.bytes.saturating_sub(there);
             if lacking > free {

@@ -1,13 +1,13 @@
 //! Drafts on their way through several hands: who must sign what, who has, and what is signed by enough.
 
 use crate::ReleaseError;
+use crate::authority::{Authority, Lack};
 use crate::folder::ReleaseFolder;
 use crate::key::{PublicKey, ReleaseKey};
-use crate::metadata::{Metadata, RoleKeys, Root, TargetFile, Targets};
+use crate::metadata::{Metadata, Root, TargetFile, Targets};
 use crate::signed::SignedMetadata;
 use crate::words::{Sentence, changes_of_root, changes_of_targets};
 use rustix::fs::{FlockOperation, flock};
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 /// How far a draft is.
@@ -29,15 +29,6 @@ pub struct Progress {
     pub waits_for_above: bool,
     /// Whether it no longer follows what is in force, and never counts.
     pub is_stale: bool,
-}
-
-/// So many signatures of these keys are lacking.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lack {
-    /// How many.
-    pub signatures: usize,
-    /// The ids of the keys that have not signed.
-    pub of: Vec<String>,
 }
 
 /// A draft as it was read once: what is shown of it is what is signed, whoever changes the file meanwhile.
@@ -62,55 +53,6 @@ impl Prepared {
 enum Any {
     Root(SignedMetadata<Root>),
     Targets(SignedMetadata<Targets>),
-}
-
-/// Keys of which some must sign, as metadata above has it.
-pub(crate) struct Authority {
-    keys: BTreeMap<String, PublicKey>,
-    role: RoleKeys,
-}
-
-impl Authority {
-    fn of(keys: &BTreeMap<String, PublicKey>, role: &RoleKeys) -> Self {
-        Self { keys: keys.clone(), role: role.clone() }
-    }
-
-    /// The keys that a root has for a role.
-    pub(crate) fn of_root(root: &Root, role: &str) -> Result<Self, ReleaseError> {
-        let keys = root.roles.get(role).ok_or_else(|| ReleaseError::Missing(role.to_owned()))?;
-        Ok(Self::of(&root.keys, keys))
-    }
-
-    /// The keys of a role that may name some targets.
-    pub(crate) fn of_delegation(targets: &Targets, role: &str) -> Result<Self, ReleaseError> {
-        let delegations = targets.delegations.as_ref();
-        let found = delegations.and_then(|all| Some((all, all.roles.iter().find(|one| one.name == role)?)));
-        let (all, one) = found.ok_or_else(|| ReleaseError::Missing(role.to_owned()))?;
-        Ok(Self::of(&all.keys, &one.keys))
-    }
-
-    /// Whether enough have signed.
-    pub(crate) fn is_met<M: Metadata>(&self, draft: &SignedMetadata<M>) -> bool {
-        self.role.threshold > 0 && self.signed(draft) >= self.role.threshold
-    }
-
-    /// How many of its keys have signed.
-    fn signed<M: Metadata>(&self, draft: &SignedMetadata<M>) -> usize {
-        // A key that is named twice counts once.
-        let keys: BTreeSet<_> = self.role.keyids.iter().collect();
-        keys.into_iter().filter(|id| self.has_signed(id, draft)).count()
-    }
-
-    fn has_signed<M: Metadata>(&self, id: &str, draft: &SignedMetadata<M>) -> bool {
-        self.keys.get(id).is_some_and(|key| draft.is_signed_by(key))
-    }
-
-    /// Whose signatures are lacking, if some are.
-    fn lack<M: Metadata>(&self, draft: &SignedMetadata<M>) -> Option<Lack> {
-        let signatures = self.role.threshold.saturating_sub(self.signed(draft));
-        let of = self.role.keyids.iter().filter(|id| !self.has_signed(id, draft)).cloned().collect();
-        (signatures > 0).then_some(Lack { signatures, of })
-    }
 }
 
 impl ReleaseFolder {
@@ -203,7 +145,7 @@ impl ReleaseFolder {
         let lacking = |authority: &&Authority| authority.lack(draft).map(|lack| lack.signatures);
         let last = authorities.iter().max_by_key(lacking);
         let (signed, needed) =
-            last.map_or((0, 0), |authority| (authority.signed(draft), authority.role.threshold));
+            last.map_or((0, 0), |authority| (authority.signed(draft), authority.threshold()));
         let mut lacks: Vec<_> = authorities.iter().filter_map(|authority| authority.lack(draft)).collect();
         lacks.dedup();
         let (version, expires) = (draft.says().version(), draft.says().expires());
@@ -224,7 +166,7 @@ impl ReleaseFolder {
     pub fn prepared_for(&self, key: &PublicKey) -> Result<Vec<Prepared>, ReleaseError> {
         let mut may_sign = Vec::new();
         for prepared in self.prepared()? {
-            let may = |authority: &Authority| authority.role.keyids.contains(&key.id());
+            let may = |authority: &Authority| authority.has(key);
             let Progress { role, version, .. } = &prepared.progress;
             if self.authorities(role)?.iter().any(may) && !prepared.is_signed_by(key) {
                 self.check_version(role, *version)?;

@@ -2,12 +2,12 @@
 //! the archives that boxes should hold. Boxes take the stick for as long as the control plane's signatures are good.
 
 use crate::ReleaseError;
+use crate::authority::Authority;
 use crate::digest::sha256;
 use crate::folder::{self, ReleaseFolder};
 use crate::metadata::{Metadata, Root, Snapshot, TargetFile, Targets, Timestamp};
 use crate::online::newest_targets;
 use crate::signed::SignedMetadata;
-use crate::signing::Authority;
 use noderr_protocol::release::{BEACON_FILE, Manifest, ReleaseName, TIMESTAMP_FILE, metadata_file};
 use std::collections::BTreeSet;
 use std::fs::{self, File};

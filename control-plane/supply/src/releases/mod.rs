@@ -10,6 +10,7 @@ mod publish;
 mod releaser;
 mod routes;
 mod terms;
+mod turns;
 mod unneeded;
 mod upload_routes;
 mod uploads;
@@ -20,7 +21,7 @@ pub use terms::{CHANGED, READ_RELEASES, WRITE_RELEASES};
 
 pub(crate) use db::hold_supply;
 pub(crate) use publish::tell;
-pub(crate) use releaser::Turns;
+pub(crate) use turns::Turns;
 pub(crate) use uploads::Uploads;
 pub(crate) use vouch::vouch_for_channels;
 
