@@ -83,7 +83,10 @@ async fn keep(shared: &Shared, root: String) -> anyhow::Result<()> {
         check_root(root.as_bytes())?;
         let seal = Base64(keys.seal(PURPOSE, root.as_bytes())?);
         fs::create_dir_all(folder.root().join("releases"))?;
-        anyhow::Ok(folder.write(&SealedRoot { root, seal })?)
+        let sealed = SealedRoot { root, seal };
+        // Twice, so that there is a copy: nobody is asked for it again whom the papers name, and not the configuration.
+        folder.write(&sealed)?;
+        anyhow::Ok(folder.write(&sealed)?)
     });
     kept.await.context("the root of releases cannot be kept")
 }

@@ -49,7 +49,8 @@ pub(super) async fn begin(
 
 /// What the release keys said last, while nobody can be asked; None where nothing was kept.
 pub(super) async fn last_word(shared: &Shared, tier: Option<Tier>) -> Option<LastWord> {
-    let root = given_root(shared).await.ok().flatten()?;
+    let unsaid = |error: &anyhow::Error| tracing::warn!("nothing vouches for what is held: {error:#}");
+    let root = given_root(shared).await.inspect_err(unsaid).ok().flatten()?;
     let settings = settings(shared, tier, None);
     let word = LastWord::open(shared.data.clone(), settings, &root, shared.known.clone()).await;
     word.inspect_err(|setback| tracing::warn!(why = setback.why(), "nothing vouches for what is held")).ok()

@@ -144,6 +144,11 @@ async fn whoever_writes_to_the_disk_of_a_box_with_a_tpm_gives_it_no_other_networ
     rig.release_is(RELEASE, "held", SOON).await?;
     let sealed = fs::read(rig.data().join("releases/root.json"))?;
     rig.network(LinkQuality::Down);
+    // What the disk has spoilt stands there twice.
+    rig.shut_down().await?;
+    fs::write(rig.data().join("releases/root.json"), &sealed[..sealed.len() / 2])?;
+    rig.power_on()?;
+    rig.release_is(RELEASE, "held", SOON).await?;
     let elsewhere = tempfile::tempdir()?;
     let (server, other) = foreign(elsewhere.path()).await?;
     let root = String::from_utf8(server.root()?)?;
