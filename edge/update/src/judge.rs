@@ -86,7 +86,13 @@ impl Judge {
         let bytes = self.trust.read(&builders).await?;
         let unreadable =
             |error: serde_json::Error| malformed(format!("the builders cannot be read: {error}"));
-        self.builders = (serde_json::from_slice(&bytes).map_err(unreadable)?, bytes);
+        let mut may_build: Builders = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        if let Some(newest) = self.trust.heard_of_builders(&bytes)? {
+            let newest: Builders = serde_json::from_slice(&newest).map_err(unreadable)?;
+            // Who was taken away since stays away.
+            may_build.keys.retain(|key| newest.keys.contains(key));
+        }
+        self.builders = (may_build, bytes);
         Ok(())
     }
 

@@ -23,12 +23,12 @@ struct Floor {
 }
 
 /// The floor on the disk.
-pub(super) struct Keeper {
+pub(super) struct KeptFloor {
     place: PathBuf,
     floor: Floor,
 }
 
-impl Keeper {
+impl KeptFloor {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         let place = folder.join("floor");
         let damaged = |error: &dyn std::fmt::Display| {

@@ -16,6 +16,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "last-word.json";
+/// Who might build when somebody was asked last: that may be later than the word.
+const NEWEST_BUILDERS: &str = "newest-builders.json";
 /// More than all metadata of a network comes to; what is larger was written by somebody else.
 const LARGEST: u64 = 32 << 20;
 
@@ -38,14 +40,30 @@ pub(super) fn keep(folder: &Path, trusted: &TrustedMetadataSet, builders: &[u8])
     for name in roles.chain(["timestamp.json", "snapshot.json"]) {
         files.insert(name.to_owned(), text(read_file(&folder.join(name), LARGEST_FILE)?)?);
     }
-    let words = serde_json::to_vec(&Words { root: trusted.root().version, files })?;
-    let place = folder.join(FILE);
+    write(&folder.join(FILE), &serde_json::to_vec(&Words { root: trusted.root().version, files })?)
+}
+
+/// Keeps who may build, as soon as that is heard: a word is kept once all that it names has come, and whoever withholds a part of it
+/// gives nobody back who was taken away.
+pub(super) fn keep_builders(folder: &Path, builders: &[u8]) -> io::Result<()> {
+    write(&folder.join(NEWEST_BUILDERS), builders)
+}
+
+/// Who might build when somebody was asked last, if that was kept.
+pub(super) fn newest_builders(folder: &Path) -> io::Result<Option<Vec<u8>>> {
+    match read_file(&folder.join(NEWEST_BUILDERS), LARGEST_FILE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+fn write(place: &Path, bytes: &[u8]) -> io::Result<()> {
     // What is there already needs no new copy: the disk of a box wears out.
-    if read_file(&place, LARGEST).is_ok_and(|there| there == words) {
+    if read_file(place, LARGEST).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    let mut file = AtomicWriteFile::open(&place)?;
-    file.write_all(&words)?;
+    let mut file = AtomicWriteFile::open(place)?;
+    file.write_all(bytes)?;
     file.commit()
 }
 

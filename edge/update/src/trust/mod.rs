@@ -10,7 +10,7 @@ mod last_word;
 
 pub use error::{Refusal, TrustError};
 
-use floor::Keeper;
+use floor::KeptFloor;
 use guard::Guard;
 use kept::{Failure, Kept};
 use last_word::Remembered;
@@ -50,7 +50,7 @@ pub struct Trust {
     folder: PathBuf,
     updater: Updater,
     /// None where nobody is asked.
-    floor: Option<Keeper>,
+    floor: Option<KeptFloor>,
     failure: Failure,
     /// Whether the last refresh ended well: what it left behind otherwise is not to be believed.
     refreshed: bool,
@@ -94,7 +94,7 @@ impl Trust {
         crypto::install();
         let store = Kept::open(folder).map_err(TrustError::Disk)?;
         let failure = store.failure();
-        let floor = Keeper::open(folder).map_err(TrustError::Disk)?;
+        let floor = KeptFloor::open(folder).map_err(TrustError::Disk)?;
         let updater = Updater::new(Guard(repository), root)?.with_config(limits.config()).with_store(store);
         Ok(Self { folder: folder.to_owned(), updater, floor: Some(floor), failure, refreshed: false })
     }
@@ -124,6 +124,15 @@ impl Trust {
     pub(crate) fn keep_last_word(&self, builders: &[u8]) -> Result<(), TrustError> {
         self.ensure_refreshed()?;
         last_word::keep(&self.folder, self.updater.trusted(), builders).map_err(TrustError::Disk)
+    }
+
+    /// Keeps who may build, as far as somebody was asked, and says who still might when somebody was asked last, where nobody is now.
+    pub(crate) fn heard_of_builders(&self, builders: &[u8]) -> Result<Option<Vec<u8>>, TrustError> {
+        let heard = match self.floor {
+            Some(_) => last_word::keep_builders(&self.folder, builders).map(|()| None),
+            None => last_word::newest_builders(&self.folder),
+        };
+        heard.map_err(TrustError::Disk)
     }
 
     /// Asks for the newest metadata. What comes is on the disk before this returns: what is forgotten could be rolled back.

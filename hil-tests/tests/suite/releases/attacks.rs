@@ -15,6 +15,15 @@ const RELEASE: &str = "os/generic/1.0.0";
 /// Nothing that a consumer could open is there, and no transfer has left anything beside what is coming.
 fn nothing_is_held(this: &Bringer) {
     assert!(store_in(&this.data, this.settings.store).stored().is_empty());
+    let names = |folder: &str| {
+        let entries = std::fs::read_dir(this.data.root().join(folder)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("releases/held"), [""; 0]);
+    let known = ["coming", "held", "trust"];
+    let strange: Vec<_> =
+        names("releases").into_iter().filter(|name| !known.contains(&name.as_str())).collect();
+    assert_eq!(strange, [""; 0]);
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ async fn the_metadata_of_a_thousand_releases_costs_a_box_little() -> anyhow::Res
     let wanted = "models/series-1/1.0.0";
     handout.release(wanted, &noise(10_000, 1))?;
     assert_eq!(this.bring(wanted).await?.stage, Stage::Held);
-    // Another box, which holds the artefact already: all that it spends is metadata.
+    // Another box: beside the artefact it spends what metadata costs, and once it holds the artefact nothing else.
     let other = Bringer::new(&place.path().join("other"), &handout)?;
     let first = other.bring(wanted).await?;
     let metadata = first.spent - announced(&first)?.cost_bytes.min(first.spent);

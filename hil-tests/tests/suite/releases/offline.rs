@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use noderr_hil::manager::noise;
 use noderr_hil::{BoxOptions, Bringer, Handout, LabOptions, LinkQuality, SOON};
 use noderr_protocol::release::{ReleaseRefusal, Requirement};
+use noderr_releases::shelf_of;
 use noderr_update::Stage;
 use serde_json::Value;
 use std::fs;
@@ -68,6 +69,40 @@ async fn a_box_believes_the_last_word_of_the_keys_and_nothing_that_lies_beside_t
     assert_eq!(refused(&this.bring(RELEASE).await?)?, ReleaseRefusal::NotBuilt);
     this.restart();
     ensure!(!this.holds_alone(RELEASE).await?, "a builder who is not trusted any more is believed offline");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_withholds_a_part_brings_nobody_back_who_was_taken_away() -> anyhow::Result<()> {
+    let (_place, mut handout, mut this) = world().await?;
+    // On different shelves.
+    let others = ["os/a/1.0.0", "os/b/1.0.0", "os/c/1.0.0", "os/d/1.0.0"];
+    let shelf = |name: &str| anyhow::Ok(shelf_of(&name.parse()?));
+    let here = shelf(RELEASE)?;
+    let other =
+        *others.iter().find(|name| shelf(name).is_ok_and(|other| other != here)).context("a shelf")?;
+    for (release, seed) in [(RELEASE, 1), (other, 2)] {
+        handout.release(release, &noise(100_000, seed))?;
+    }
+    let wanted = [RELEASE, other];
+    for release in wanted {
+        assert_eq!(this.bring_of(release, &wanted).await?.stage, Stage::Held);
+    }
+    this.restart();
+    ensure!(this.holds_alone(RELEASE).await?);
+    handout.manager.replace_builder()?;
+    handout.refresh()?;
+    let version = handout.manager.folder.newest_version(&shelf(other)?)?.context("a version")?;
+    handout.lie(&format!("metadata/{version}.{}.json", shelf(other)?), Vec::new());
+    assert_eq!(refused(&this.bring_of(RELEASE, &wanted).await?)?, ReleaseRefusal::NotBuilt);
+    this.restart();
+    ensure!(!this.holds_alone(RELEASE).await?, "a builder who was taken away is believed offline");
+    // Nor is anybody lost for it who may build: with the part that was withheld, the word is whole again.
+    handout.be_honest();
+    handout.release("os/generic/1.0.1", &noise(100_000, 3))?;
+    assert_eq!(this.bring("os/generic/1.0.1").await?.stage, Stage::Held);
+    this.restart();
+    ensure!(this.holds_alone("os/generic/1.0.1").await?);
     Ok(())
 }
 

@@ -115,7 +115,7 @@ fn a_draft_that_comes_back_from_another_copy_of_the_folder_holds_nobody_up() -> 
     ctl(here, "keys new bea --builder", &format!("{PASSPHRASE}\n"))?;
     ctl(here, "release builders releases --add bea.pub", "")?;
     let said = sign(here, "anna")?;
-    assert!(said.contains("targets count") && said.contains("release discard"), "{said}");
+    assert!(said.contains("targets counts") && said.contains("release discard"), "{said}");
     assert!(refusal(here, "release sign releases --key olga", "")?.contains("release discard"));
     ctl(here, &format!("release discard releases {role}"), "")?;
     ctl(here, "release verify releases", "").map(drop)

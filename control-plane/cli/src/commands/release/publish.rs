@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
 use noderr_cli::{ApiError, Client};
 use noderr_protocol::release::{BUILDERS, Manifest, object_file};
-use noderr_releases::{Artefacts, ReleaseFolder, SignedMetadata, Targets, sha256};
+use noderr_releases::{Artefacts, ReleaseFolder, SignedMetadata, Targets, listed, sha256};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -74,7 +74,11 @@ pub(crate) async fn publish(
     }
     let body = json!({ "metadata": metadata, "targets": targets });
     let done = proven(client, async || client.put("/release-metadata", &body).await).await?;
-    printer.done(&done, &in_words(&done))
+    let mut roles: Vec<_> =
+        metadata.iter().filter_map(|signed| signed["role"].as_str()).map(str::to_owned).collect();
+    // Of roots, every one.
+    roles.dedup();
+    printer.done(&done, &in_words(&roles, &done))
 }
 
 /// The signed metadata that the control plane has not: every root, and the newest of the other roles.
@@ -93,8 +97,8 @@ fn newer(releases: &ReleaseFolder, there: &Value) -> anyhow::Result<Vec<Value>> 
     Ok(metadata)
 }
 
-fn in_words(done: &Value) -> String {
-    let mut said = vec!["published".to_owned()];
+fn in_words(roles: &[String], done: &Value) -> String {
+    let mut said = vec![format!("published {}", listed(roles))];
     let empty = "channels that have no release now";
     for (what, field) in
         [("new", "added"), ("withdrawn", "withdrawn"), ("named again", "named_again"), (empty, "emptied")]
@@ -103,9 +107,6 @@ fn in_words(done: &Value) -> String {
         if !names.is_empty() {
             said.push(format!("{what}: {}", names.join(", ")));
         }
-    }
-    if said.len() == 1 {
-        said.push("there is no new release".to_owned());
     }
     said.join("; ")
 }

@@ -24,7 +24,8 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
         let settled = releases.settle()?;
         let waits = waiting(releases)?;
         if !settled.is_empty() {
-            let said = format!("{} had enough signatures, and counts now", listed(&settled));
+            let count = if settled.len() == 1 { "counts" } else { "count" };
+            let said = format!("{} had enough signatures, and {count} now", listed(&settled));
             return printer.done(&json!({ "signed": [], "in_force": settled }), &said);
         }
         let waits = if waits.is_empty() { String::new() } else { format!(" ({})", waits.join("; ")) };
@@ -57,7 +58,8 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
     let counts = if in_force.is_empty() {
         String::new()
     } else {
-        format!("; from now on {} count", listed(&in_force))
+        let count = if in_force.len() == 1 { "counts" } else { "count" };
+        format!("; from now on {} {count}", listed(&in_force))
     };
     let said = format!("signed {}{counts}; {then}", listed(&signed));
     printer.done(&json!({ "signed": signed, "in_force": in_force }), &said)
