@@ -62,6 +62,13 @@ impl Supply {
         })
     }
 
+    /// Shows what was committed a moment ago, without waiting for the notice: whoever has published goes on with it at once.
+    pub(crate) async fn show_at_once(&self) {
+        if let Err(error) = self.reload().await {
+            tracing::warn!(%error, "what has changed is shown a moment later");
+        }
+    }
+
     /// Loads what boxes are shown, if it is not what this instance has.
     pub(crate) async fn reload(&self) -> anyhow::Result<()> {
         // One at a time, so that an older picture never takes the place of a newer one.

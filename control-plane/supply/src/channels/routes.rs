@@ -134,6 +134,7 @@ async fn activate(
     let channel = Channel { kind, name, tier, hardware };
     let cautions = acts::activate(&supply, &mut act, &channel, &version).await?;
     act.commit().await?;
+    supply.show_at_once().await;
     Ok(Json(Activated { cautions }))
 }
 
@@ -153,6 +154,7 @@ async fn deactivate(
     let mut act = supply.kernel.begin(who).await?;
     acts::deactivate(&supply, &mut act, &channel.into()).await?;
     act.commit().await?;
+    supply.show_at_once().await;
     Ok(StatusCode::NO_CONTENT)
 }
 

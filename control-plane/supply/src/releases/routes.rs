@@ -219,6 +219,7 @@ async fn next_key(State(supply): State<Arc<Supply>>, who: Principal) -> Result<J
     let mut act = supply.kernel.begin(who).await?;
     let key = acts::next_online_key(&supply, &mut act).await?;
     act.commit().await?;
+    supply.show_at_once().await;
     Ok(Json((&key).into()))
 }
 
@@ -288,6 +289,7 @@ async fn put(
     let mut act = supply.kernel.begin(who).await?;
     let done = acts::publish(&supply, &mut act, publication).await?;
     act.commit().await?;
+    supply.show_at_once().await;
     let Published { added, withdrawn, named_again, emptied } = done;
     Ok(Json(PublicationDone { added, withdrawn, named_again, emptied }))
 }

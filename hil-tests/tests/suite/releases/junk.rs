@@ -61,7 +61,7 @@ fn junk() -> Value {
     let says = json!({ "signed": { "_type": "targets" }, "signatures": [] }).to_string();
     json!({
         "metadata": [{ "role": "targets", "version": 9, "body": base64(says.as_bytes()) }],
-        "targets": (0..15_000).map(target).collect::<Vec<_>>(),
+        "targets": (0..5_000).map(target).collect::<Vec<_>>(),
     })
 }
 
@@ -78,7 +78,7 @@ async fn publications_that_nobody_has_signed_keep_nobody_from_publishing() -> an
     network.manager.publish(&network.publisher).await?;
     let thief = lab.admin.with_token(&stolen_token(&network).await?);
     let mut flood = JoinSet::new();
-    for _ in 0..12 {
+    for _ in 0..6 {
         let thief = thief.clone();
         flood.spawn(async move {
             let junk = junk();

@@ -52,6 +52,13 @@ fn what_is_taken_back_puts_nothing_else_in_force() -> anyhow::Result<()> {
     assert!(said.contains("targets had enough signatures, and counts now"), "{said}");
     assert_eq!(shown(here, "targets")?["version"], 2);
     assert!(ctl(here, "release builders releases", "")?.contains("bea"));
+    // Whoever signs is told what else counts from then on.
+    ctl(here, "keys rotate releases ben.pub dora.pub", "")?;
+    ctl(here, "release builders releases --remove bea.pub", "")?;
+    sign(here, "anna")?;
+    let said = sign(here, "cleo")?;
+    assert!(said.contains("targets lacks no signature any more, and counts with"), "{said}");
+    assert_eq!(shown(here, "targets")?["version"], 3);
     Ok(())
 }
 

@@ -32,6 +32,15 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
         bail!("there is nothing prepared that this key may sign and has not signed{waits}");
     }
     show(&prepared);
+    let counts_too = enough_without(releases, &prepared)?;
+    if !counts_too.is_empty() {
+        let lacks = if counts_too.len() == 1 {
+            "lacks no signature any more, and counts"
+        } else {
+            "lack no signature any more, and count"
+        };
+        eprintln!("{} {lacks} with what is signed now, or with the role above", listed(&counts_too));
+    }
     for Prepared { progress: Progress { role, expires, .. }, .. } in &prepared {
         let is_sound = *expires > Timestamp::now() && *expires < Timestamp::now() + TEN_YEARS;
         ensure!(is_sound, "{role} would end at {expires}: prepare it anew with `noderrctl release renew`");
@@ -63,6 +72,15 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
     };
     let said = format!("signed {}{counts}; {then}", listed(&signed));
     printer.done(&json!({ "signed": signed, "in_force": in_force }), &said)
+}
+
+/// The roles that lack nothing but that somebody signs: what others have signed comes into force with it.
+fn enough_without(releases: &ReleaseFolder, prepared: &[Prepared]) -> anyhow::Result<Vec<String>> {
+    let is_signed_now = |role: &str| prepared.iter().any(|prepared| prepared.progress.role == role);
+    let rest = releases.prepared()?.into_iter().map(|prepared| prepared.progress);
+    let enough = rest
+        .filter(|progress| progress.lacks.is_empty() && !progress.is_stale && !is_signed_now(&progress.role));
+    Ok(enough.map(|progress| progress.role).collect())
 }
 
 /// Shows what is to be signed: roles that say the same together.
