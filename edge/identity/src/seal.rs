@@ -6,7 +6,8 @@ use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{DerSignature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
-/// No other message that these keys sign begins so: those of TLS begin with spaces, requests for certificates are DER.
+/// Nothing else that this key signs begins so: messages of TLS begin with spaces, requests for certificates are DER, exchanges are a bare hash
+/// of 32 bytes, and the health check signs a word of its own.
 fn message(purpose: &str, bytes: &[u8]) -> Vec<u8> {
     [b"noderr seal\0", purpose.as_bytes(), b"\0", &Sha256::digest(bytes)[..]].concat()
 }

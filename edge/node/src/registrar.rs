@@ -174,7 +174,7 @@ impl Registrar {
     async fn renew_once(&self, before: &Papers) -> Result<Papers, ExchangeError> {
         let renewed = renew(&self.client(&before.roots)?, &self.keys, before.enrolment.node).await?;
         let mut renewed = Enrolment::from(renewed);
-        // The first root of releases that a box was given is the one that counts.
+        // The root of releases that a box was given once is the one that counts.
         renewed.release_root.clone_from(&before.enrolment.release_root);
         let renewed = self.examined(renewed, &before.roots).await?;
         renewed.succeed(&before.enrolment)?;

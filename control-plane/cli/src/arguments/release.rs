@@ -208,7 +208,7 @@ pub(crate) struct Init {
     /// Who signs releases of models.
     #[arg(long, value_name = "PUB")]
     pub(crate) models: PathBuf,
-    /// The control plane's key, which says day by day that nothing newer is hidden.
+    /// The control plane's key, which says day by day what is the newest, and which release each channel has.
     #[arg(long, value_name = "PUB")]
     pub(crate) online: PathBuf,
     /// The public half of a builder, whose signature every artefact needs; give the option once for each.

@@ -1,5 +1,5 @@
 //! Publishing what was signed: everything together is checked as a box would, and what is not fit is refused before anything
-//! is shown. What the control plane adds is its word that nothing newer is hidden.
+//! is shown. What the control plane adds is its word that nothing newer is hidden, and what channels have.
 
 use super::archives;
 use super::db::{self, Metadata};

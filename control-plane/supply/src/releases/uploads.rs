@@ -60,7 +60,7 @@ pub(crate) struct Uploads {
     folder: PathBuf,
     objects: Objects,
     largest_gib: u64,
-    /// The lengths of what was begun, by the files. Held by whoever writes a part: two of one archive would meet.
+    /// The lengths of what was begun, by the files. Held by whoever writes a part: two parts of one upload would meet.
     writing: Arc<tokio::sync::Mutex<BTreeMap<String, u64>>>,
     checking: Arc<Mutex<BTreeSet<String>>>,
 }

@@ -1,5 +1,5 @@
-//! The first root of releases, from which this box goes by chains of signatures: by its configuration, or the first that a control plane
-//! ever gave it, sealed by the box's own key. What lies in the data folder without that seal was put there by somebody else.
+//! The given root: the root of releases that this box starts from, by its configuration, or the one that a control plane gave it at its
+//! enrolment, sealed by the box's own key. What lies in the data folder without that seal was put there by somebody else.
 
 use crate::shared::Shared;
 use anyhow::Context as _;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 /// The largest root that is taken.
 const LARGEST: u64 = 256 * 1024;
-/// What a seal of a root is for.
+/// What a seal of a given root is for. The words are part of what is signed.
 const PURPOSE: &str = "first root of releases";
 
-/// The first root, and the box's seal.
+/// The given root, and the box's seal.
 #[derive(Serialize, Deserialize)]
 struct SealedRoot {
     root: String,
@@ -75,7 +75,7 @@ pub(super) async fn ask_for_root(shared: &Shared, reach: Reach) -> anyhow::Resul
     keep(shared, String::from_utf8(root).context("a root of releases is JSON")?).await
 }
 
-/// Keeps the first root: no later enrolment gives the box another. What is no root, signed by its own keys, is not kept: it would be
+/// Keeps the given root: no later enrolment gives the box another. What is no root, signed by its own keys, is not kept: it would be
 /// the one for ever.
 async fn keep(shared: &Shared, root: String) -> anyhow::Result<()> {
     let keys = shared.keys.clone();

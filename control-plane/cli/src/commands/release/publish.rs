@@ -203,7 +203,7 @@ async fn upload(client: &Client, releases: &ReleaseFolder, manifest: &Manifest) 
         }
         let range = format!("bytes {offset}-{}/{length}", (offset + part.len() as u64).saturating_sub(1));
         progress = match client.put_part(&path, part, &range).await {
-            // Somebody else uploads the same, or another instance has another part of it.
+            // The same person sends it from elsewhere too, or another instance has another part of it.
             Err(error) if error.kind() == Some("upload-offset") => client.get(&path).await?,
             // A disk that is behind with writing answers later.
             Err(error) if is_passing(&error) => {

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
-    /// The SHA-256 of the network's first root, once it is published.
+    /// The SHA-256 of the folder's first root, once it is in force.
     first_root: Option<String>,
-    /// The newest published version of each role.
+    /// The newest version of each role that is in force.
     versions: BTreeMap<String, u64>,
 }
 
