@@ -48,17 +48,19 @@ mod tests {
     use rustix::fs::{CWD, mkfifoat};
 
     #[test]
-    fn links_pipes_folders_and_files_without_end_are_refused_at_once() {
+    fn links_pipes_folders_devices_and_files_that_are_too_large_are_refused_at_once() {
         let place = tempfile::tempdir().unwrap();
         let at = |name: &str| place.path().join(name);
         std::fs::write(at("file"), b"12345").unwrap();
         std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
-        std::os::unix::fs::symlink("/dev/zero", at("endless")).unwrap();
         std::fs::create_dir(at("folder")).unwrap();
         mkfifoat(CWD, at("pipe"), Mode::RUSR | Mode::WUSR).unwrap();
         assert_eq!(read_file(&at("file"), 5).unwrap(), b"12345");
         assert!(read_file(&at("file"), 4).is_err());
-        for name in ["link", "endless", "folder", "pipe"] {
+        File::create(at("huge")).unwrap().set_len(1 << 40).unwrap();
+        assert!(read_file(&at("huge"), 9).is_err());
+        assert!(read_file(Path::new("/dev/zero"), 9).is_err());
+        for name in ["link", "folder", "pipe"] {
             assert!(read_file(&at(name), 9).is_err(), "{name}");
             // A pipe that is opened for both would answer; it is no file all the same.
             assert!(open_or_create_file(&at(name)).is_err(), "{name}");

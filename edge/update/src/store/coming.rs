@@ -64,8 +64,10 @@ pub(crate) fn lacking(
 ) -> Result<(usize, u64), StoreError> {
     let index = Index::read(index, &signed.manifest.content, &signed.manifest.archive)?;
     let mut there = vec![false; index.chunks().len()];
-    let paths = begun.map(Path::to_owned).into_iter().chain(seeds.iter().map(Stored::path));
-    for file in paths.filter_map(|path| open_file(&path).ok()) {
+    let begun = begun.and_then(|path| open_file(path).ok());
+    for file in begun.into_iter().chain(seeds.iter().filter_map(|seed| seed.file().ok())) {
+        // What was begun may have been made longer by somebody else.
+        let file = file.take(signed.manifest.content.bytes);
         for piece in index.cut(BufReader::new(file)).map_while(Result::ok) {
             if let Some(number) = index.number_of(&piece) {
                 there[number] = true;
@@ -217,7 +219,7 @@ impl Coming {
 
     /// Takes what a held release has in common with the artefact.
     pub fn seed_from(&self, held: &Stored) -> Result<(), PutError> {
-        match open_file(&held.folder.join(ARTEFACT)) {
+        match held.file() {
             Ok(file) => self.seed(BufReader::new(file)),
             Err(_) => Ok(()),
         }

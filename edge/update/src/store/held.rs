@@ -1,7 +1,7 @@
 //! Opening what is held: every byte is read and checked before anybody sees it.
 
 use super::{ARTEFACT, MANIFEST, Signed, StoreError, Stored, at};
-use noderr_archive::check_artefact;
+use noderr_archive::{NotTheArtefact, check_artefact};
 use noderr_part::{open_file, read_file};
 use noderr_protocol::release::{Builders, MAX_MANIFEST, Manifest, ReleaseName};
 use std::fs::{self, File};
@@ -84,14 +84,24 @@ impl Stored {
         self.signed.manifest.release.series == signed.manifest.release.series
     }
 
+    /// The file of its bytes, if the file has the length that the manifest says: nobody reads one without end.
+    pub(super) fn file(&self) -> Result<File, StoreError> {
+        let path = self.path();
+        let file = open_file(&path).map_err(at(&path))?;
+        if file.metadata().map_err(at(&path))?.len() != self.bytes() {
+            return Err(NotTheArtefact::Mismatched.into());
+        }
+        Ok(file)
+    }
+
     pub(super) fn key(&self) -> Option<&str> {
         self.folder.file_name()?.to_str()
     }
 
     /// Opens the artefact, and reads and checks all of it: it is what the manifest says, and one of these builders has built it.
     pub fn open(&self, builders: &Builders) -> Result<VerifiedArtefact, StoreError> {
-        let path = self.folder.join(ARTEFACT);
-        let mut file = open_file(&path).map_err(at(&path))?;
+        let path = self.path();
+        let mut file = self.file()?;
         let manifest = &self.signed.manifest;
         check_artefact(BufReader::new(&file), manifest, builders)?;
         file.seek(SeekFrom::Start(0)).map_err(at(&path))?;

@@ -151,8 +151,10 @@ impl Store {
         let key = signed.key();
         // What comes again where it is damaged takes no more room than it has.
         let held: Vec<_> = self.stored().into_iter().filter(|held| held.key() != Some(&key)).collect();
-        let (kept, mut free): (Vec<_>, Vec<_>) =
-            held.into_iter().partition(|held| wanted.contains(held.release()));
+        // What goes by the same name is not what was signed.
+        let stays =
+            |held: &Stored| *held.release() != signed.manifest.release && wanted.contains(held.release());
+        let (kept, mut free): (Vec<_>, Vec<_>) = held.into_iter().partition(stays);
         let bytes = |held: &[Stored]| held.iter().map(Stored::bytes).fold(0, u64::saturating_add);
         let needs = signed.manifest.content.bytes;
         let room = self.limits.bytes.saturating_sub(bytes(&kept));
