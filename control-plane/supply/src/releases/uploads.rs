@@ -218,7 +218,26 @@ impl Uploads {
             remove(&path);
             return Err(NotStored::Mismatched);
         }
-        Ok(self.objects.adopt(&upload.object(), &path, LEFT_FREE).await?)
+        self.objects.adopt(&upload.object(), &path, LEFT_FREE).await?;
+        self.end_others(upload.object()).await
+    }
+
+    /// Removes what others have begun of an archive that is stored.
+    async fn end_others(&self, object: String) -> Result<(), NotStored> {
+        let begun_lengths = self.writing.clone().lock_owned().await;
+        let (this, others) = (self.clone(), format!("{object}."));
+        let removed = spawn_blocking(move || {
+            let _nobody_writes = begun_lengths;
+            for entry in fs::read_dir(&this.folder)? {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                // What is being checked ends by itself.
+                if name.starts_with(&others) && !this.checked().contains(&name) {
+                    remove(&this.folder.join(name));
+                }
+            }
+            Ok(())
+        });
+        removed.await?
     }
 
     /// Removes uploads that nobody goes on with. Waits for the disk.

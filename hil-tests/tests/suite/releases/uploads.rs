@@ -177,11 +177,16 @@ async fn upload_beside_others(admin: Client, path: &str, archive: &[u8]) -> anyh
 async fn several_who_upload_one_archive_at_one_moment_make_one_of_it() -> anyhow::Result<()> {
     let network = Network::start(LabOptions::default()).await?;
     let lab = &network.lab;
+    // Two people, each at two desks.
+    lab.control.set_admin("other@example.org", "a password of theirs").await?;
+    let other = lab.control.log_in("other@example.org", "a password of theirs").await?;
+    let uploaders = [lab.admin.clone(), other.clone(), lab.admin.clone(), other];
     for seed in 0..3 {
         let archive = noise(600_000, seed);
         let name = hex::encode(Sha256::digest(&archive));
         let path = format!("/release-archives/{name}");
-        try_join_all((0..4).map(|_| upload_beside_others(lab.admin.clone(), &path, &archive))).await?;
+        try_join_all(uploaders.iter().map(|admin| upload_beside_others(admin.clone(), &path, &archive)))
+            .await?;
         ensure!(fs::read(lab.control.folder().join("objects").join(&name))? == archive, "it is another");
     }
     let left = fs::read_dir(lab.control.folder().join("uploads"))?.count();
