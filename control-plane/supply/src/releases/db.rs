@@ -209,6 +209,16 @@ pub(super) async fn unmark_withdrawn(
     .await
 }
 
+/// Whether a release's archive was removed.
+pub(super) async fn is_removed(connection: &mut PgConnection, archive: &[u8]) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM artefacts WHERE archive_sha256 = $1 AND removed_at IS NOT NULL) AS "is!""#,
+        archive
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// Marks an archive that has come again as not removed.
 pub(super) async fn unmark_removed(connection: &mut PgConnection, archive: &[u8]) -> sqlx::Result<()> {
     sqlx::query!(

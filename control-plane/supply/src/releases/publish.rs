@@ -12,7 +12,7 @@ use crate::state::Supply;
 use futures_util::{StreamExt as _, stream};
 use noderr_kernel::{Problem, notify};
 use noderr_protocol::release::{Manifest, ReleaseName, metadata_file, target_file};
-use noderr_releases::{Artefacts, ReleaseFolder};
+use noderr_releases::{Artefacts, ReleaseError, ReleaseFolder};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -79,17 +79,7 @@ pub(super) async fn publish(
     publication: Publication,
     by: &str,
 ) -> Result<Published, Problem> {
-    let Publication { metadata, targets, .. } = &publication;
-    if metadata.is_empty() {
-        return Err(not_fit("there is no new metadata in it"));
-    }
-    let is_long = |name: &str| name.len() > LONGEST_NAME;
-    if metadata.len() > MOST_ROLES || targets.len() > MOST_TARGETS {
-        return Err(not_fit(format!("it is more than {MOST_ROLES} roles or {MOST_TARGETS} targets")));
-    }
-    if metadata.iter().any(|new| is_long(&new.role)) || targets.iter().any(|(name, _)| is_long(name)) {
-        return Err(not_fit(format!("a name has {LONGEST_NAME} letters at most")));
-    }
+    check_size(&publication)?;
     let publication = Arc::new(publication);
     let seen = db::generation(connection).await?;
     // What is not fit is refused before anybody else waits for it.
@@ -98,23 +88,7 @@ pub(super) async fn publish(
         shown = checked_of(supply, connection, &publication, Strictness::Fit).await?;
     }
     store(connection, &shown).await?;
-    let known = db::released(connection).await?;
-    let mut new = Vec::new();
-    for (manifest, sha256) in &shown.releases {
-        match known.get(&manifest.release.to_string()) {
-            Some(before) if before == sha256 => {}
-            Some(_) => {
-                return Err(NOT_FIT.because(format!(
-                    "{} was released before, with another manifest: withdraw it, and give it another version",
-                    manifest.release
-                )));
-            }
-            None => {
-                db::note_release(connection, manifest, sha256, by).await?;
-                new.push(manifest.clone());
-            }
-        }
-    }
+    let new = note_new(connection, &shown.releases, by).await?;
     let all = Arc::new(shown.releases);
     // Of thousands, as after the loss of a database, what updates cost matters less than that they are there soon.
     let with = if new.len() <= MOST_MEASURED { all.clone() } else { Arc::default() };
@@ -135,6 +109,48 @@ pub(super) async fn publish(
     }
     tell(connection).await?;
     Ok(Published { added, withdrawn, named_again, emptied })
+}
+
+/// Whether a publication is one that a network can have.
+fn check_size(publication: &Publication) -> Result<(), Problem> {
+    let Publication { metadata, targets, .. } = publication;
+    if metadata.is_empty() {
+        return Err(not_fit("there is no new metadata in it"));
+    }
+    let is_long = |name: &str| name.len() > LONGEST_NAME;
+    if metadata.len() > MOST_ROLES || targets.len() > MOST_TARGETS {
+        return Err(not_fit(format!("it is more than {MOST_ROLES} roles or {MOST_TARGETS} targets")));
+    }
+    if metadata.iter().any(|new| is_long(&new.role)) || targets.iter().any(|(name, _)| is_long(name)) {
+        return Err(not_fit(format!("a name has {LONGEST_NAME} letters at most")));
+    }
+    Ok(())
+}
+
+/// Notes the releases that were never released before; returns their manifests.
+async fn note_new(
+    connection: &mut PgConnection,
+    releases: &[(Manifest, Vec<u8>)],
+    by: &str,
+) -> Result<Vec<Manifest>, Problem> {
+    let known = db::released(connection).await?;
+    let mut new = Vec::new();
+    for (manifest, sha256) in releases {
+        match known.get(&manifest.release.to_string()) {
+            Some(before) if before == sha256 => {}
+            Some(_) => {
+                return Err(NOT_FIT.because(format!(
+                    "{} was released before, with another manifest: withdraw it, and give it another version",
+                    manifest.release
+                )));
+            }
+            None => {
+                db::note_release(connection, manifest, sha256, by).await?;
+                new.push(manifest.clone());
+            }
+        }
+    }
+    Ok(new)
 }
 
 /// Vouches anew for what is shown.
@@ -212,10 +228,18 @@ fn checked(
             );
         }
     }
-    // Only what the check has walked is shown: what nobody names is nobody's.
-    let walked = folder.offline_roles().map_err(|error| not_fit(&error))?;
+    let mut shown = shown_of(&folder, publication).map_err(|why| not_fit(&why))?;
+    let vouched = vouch(supply, &folder, now, beacon).map_err(|why| not_fit(&why))?;
+    shown.metadata.extend(vouched);
+    Ok(shown)
+}
+
+/// What of a publication the check has walked in a folder: what nobody names is nobody's, and is not shown.
+fn shown_of(folder: &ReleaseFolder, publication: &Publication) -> Result<Shown, String> {
+    let words = |error: ReleaseError| error.to_string();
+    let walked = folder.offline_roles().map_err(words)?;
     if let Some(stranger) = publication.metadata.iter().find(|new| !walked.contains(&new.role)) {
-        return Err(not_fit(&format!("nobody has let a role {} name anything", stranger.role)));
+        return Err(format!("nobody has let a role {} name anything", stranger.role));
     }
     let mut shown = Shown {
         metadata: publication.metadata.clone(),
@@ -223,18 +247,16 @@ fn checked(
         named: Vec::new(),
         releases: Vec::new(),
     };
-    for (name, file) in folder.named_targets().map_err(|error| not_fit(&error))? {
+    for (name, file) in folder.named_targets().map_err(words)? {
         let sha256 = file.hashes.get("sha256").and_then(|hash| hex::decode(hash).ok()).unwrap_or_default();
         if let Ok(release) = name.parse::<ReleaseName>() {
-            let manifest = folder.manifest(&release.to_string(), &file).map_err(|error| not_fit(&error))?;
+            let manifest = folder.manifest(&release.to_string(), &file).map_err(words)?;
             shown.releases.push((manifest, sha256.clone()));
         }
         let is_of = |(_, body): &&(String, Vec<u8>)| Sha256::digest(body).as_slice() == sha256;
         shown.targets.extend(publication.targets.iter().filter(|(of, _)| *of == name).find(is_of).cloned());
         shown.named.push(sha256);
     }
-    let vouched = vouch(supply, &folder, now, beacon).map_err(|why| not_fit(&why))?;
-    shown.metadata.extend(vouched);
     Ok(shown)
 }
 

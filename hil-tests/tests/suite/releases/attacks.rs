@@ -144,8 +144,7 @@ async fn a_release_that_requires_what_there_is_not_is_left_alone() -> anyhow::Re
 }
 
 #[tokio::test]
-async fn what_another_box_should_hold_is_not_taken_when_its_desired_state_is_replayed_here()
--> anyhow::Result<()> {
+async fn a_wish_that_was_meant_for_other_hardware_or_another_tier_fetches_nothing() -> anyhow::Result<()> {
     let (_place, handout, this) = world().await?;
     let only = |word: &str| vec![word.parse().expect("a word")];
     let (board, tier) = (only("aarch64"), only("guardian"));

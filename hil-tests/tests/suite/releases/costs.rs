@@ -21,7 +21,7 @@ fn announced(brought: &Brought) -> anyhow::Result<Transfer> {
 }
 
 #[tokio::test]
-async fn of_200_mb_of_which_one_percent_changes_hardly_more_than_that_travels() -> anyhow::Result<()> {
+async fn of_200_mb_of_which_one_percent_changes_less_than_five_percent_travels() -> anyhow::Result<()> {
     let (_place, handout, mut this) = world().await?;
     // Some of it can be compressed.
     let mut artefact = noise(180_000_000, 1);

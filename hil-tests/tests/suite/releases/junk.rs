@@ -3,12 +3,16 @@
 use super::Network;
 use crate::raw::Caller;
 use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
 use noderr_cli::ApiError;
 use noderr_hil::manager::noise;
 use noderr_hil::{LabOptions, SOON, memory_kib};
+use noderr_releases::{SignedMetadata, Targets};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -54,15 +58,18 @@ async fn bodies_that_never_end_take_the_memory_of_a_few() -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Thousands of small targets that a role names which nobody has signed.
-fn junk() -> Value {
-    let filler = "x".repeat(900);
-    let target = |number: usize| json!({ "name": format!("os/generic/9.{number}.0"), "body": filler });
-    let says = json!({ "signed": { "_type": "targets" }, "signatures": [] }).to_string();
-    json!({
-        "metadata": [{ "role": "targets", "version": 9, "body": base64(says.as_bytes()) }],
-        "targets": (0..5_000).map(target).collect::<Vec<_>>(),
-    })
+/// Thousands of small targets, and a role that names them, which nobody has signed.
+fn junk() -> anyhow::Result<Value> {
+    let filler = vec![b'x'; 700];
+    let names: Vec<_> = (0..5_000).map(|number| format!("os/generic/9.{number}.0")).collect();
+    let mut says = Targets::new(9, Timestamp::now() + Duration::from_secs(86_400));
+    names.iter().for_each(|name| says.name(name, &filler));
+    let (says, filler) = (SignedMetadata::new(says).to_bytes()?, base64(&filler));
+    let targets: Vec<_> = names.iter().map(|name| json!({ "name": name, "body": filler })).collect();
+    Ok(json!({
+        "metadata": [{ "role": "targets", "version": 9, "body": base64(&says) }],
+        "targets": targets,
+    }))
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -77,21 +84,28 @@ async fn publications_that_nobody_has_signed_keep_nobody_from_publishing() -> an
     network.manager.release(RELEASE, &noise(50_000, 1))?;
     network.manager.publish(&network.publisher).await?;
     let thief = lab.admin.with_token(&stolen_token(&network).await?);
+    let (junk, refused) = (Arc::new(junk()?), watch::Sender::new(0));
     let mut flood = JoinSet::new();
     for _ in 0..6 {
-        let thief = thief.clone();
+        let (thief, junk, refused) = (thief.clone(), junk.clone(), refused.clone());
         flood.spawn(async move {
-            let junk = junk();
             loop {
-                match thief.put("/release-metadata", &junk).await {
+                match thief.put("/release-metadata", &*junk).await {
                     Ok(done) => return done.to_string(),
+                    Err(ApiError::Refused { kind, detail, .. }) if kind == "release-not-fit" => {
+                        if !detail.contains("not signed by enough keys") {
+                            return detail;
+                        }
+                        refused.send_modify(|refused| *refused += 1);
+                    }
                     Err(ApiError::Refused { .. } | ApiError::Unreachable { .. }) => {}
                     Err(error) => return error.to_string(),
                 }
             }
         });
     }
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // The flood is there once more was refused than there are who send.
+    timeout(SOON, refused.subscribe().wait_for(|refused| *refused > 6)).await??;
     for _ in 0..3 {
         let begun = Instant::now();
         timeout(SOON, network.publisher.ctl(&["channels", "activate", RELEASE])).await??;
