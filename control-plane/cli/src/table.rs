@@ -34,8 +34,8 @@ pub(crate) fn print_fields(value: &Value) -> anyhow::Result<()> {
 
 fn cell(value: &Value, field: &str) -> String {
     let text = text(value);
-    // Twelve digits of an id are enough to tell nodes apart and to name one.
-    if field == "id" && text.len() == 64 { text[..12].to_owned() } else { text }
+    // Twelve digits are enough to tell two apart, and to name a node.
+    if matches!(field, "id" | "sha256") && text.len() == 64 { text[..12].to_owned() } else { text }
 }
 
 fn text(value: &Value) -> String {

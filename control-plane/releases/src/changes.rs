@@ -96,14 +96,14 @@ impl ReleaseFolder {
             serde_json::to_vec(builders).map_err(|error| ReleaseError::Unwritable(error.to_string()))?;
         says.targets.insert(BUILDERS.to_owned(), self.put_target(BUILDERS, &bytes)?);
         self.put_draft("targets", &SignedMetadata::new(says))?;
-        self.built_by_nobody(builders)
+        self.built_by_nobody()
     }
 
-    /// The releases that are or will be named, and that none of these builders has built.
-    fn built_by_nobody(&self, builders: &Builders) -> Result<Vec<ReleaseName>, ReleaseError> {
-        let mut orphans = Vec::new();
+    /// The releases that are or will be named, and that none of those who may build from then on has built.
+    pub fn built_by_nobody(&self) -> Result<Vec<ReleaseName>, ReleaseError> {
+        let (builders, mut orphans) = (self.builders()?, Vec::new());
         for (release, file) in self.releases()? {
-            match self.check_named(&release.to_string(), &file, builders) {
+            match self.check_named(&release.to_string(), &file, &builders) {
                 Err(ReleaseError::NotBuilt(..)) => orphans.push(release),
                 checked => checked?,
             }

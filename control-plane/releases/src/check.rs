@@ -137,6 +137,9 @@ impl ReleaseFolder {
                 Err(ReleaseError::Io { why, .. }) if why.kind() == io::ErrorKind::NotFound => {
                     wrong.push(format!("{name}, which {role} names, is missing"));
                 }
+                Err(error @ ReleaseError::NotBuilt(..)) => wrong.push(format!(
+                    "{name}, which {role} names: {error}; withdraw it (`noderrctl release withdraw`), and have that signed"
+                )),
                 Err(error) => wrong.push(format!("{name}, which {role} names: {error}")),
             }
         }

@@ -82,6 +82,15 @@ impl ReleaseFolder {
         Ok(sha256(&first.ok_or_else(|| ReleaseError::Missing("root".to_owned()))?))
     }
 
+    /// The SHA-256 of what the first root says, whoever has signed it so far.
+    pub fn begins_with(&self) -> Result<Option<String>, ReleaseError> {
+        let first = match self.version::<Root>("root", 1)? {
+            Some(first) => Some(first),
+            None => self.draft("root")?,
+        };
+        first.map(|first| Ok(sha256(&first.canonical()?))).transpose()
+    }
+
     /// The newest version of the same kind and name.
     pub(crate) fn newest_of(&self, release: &ReleaseName) -> Result<Option<semver::Version>, ReleaseError> {
         let same = self.releases()?.into_iter().filter(|(name, _)| name.series == release.series);

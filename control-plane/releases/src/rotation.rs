@@ -85,6 +85,25 @@ pub(crate) fn delegated_keys(targets: &Targets) -> impl Iterator<Item = &String>
 }
 
 impl ReleaseFolder {
+    /// Whether a key signed for this network once, and does not any more.
+    pub fn was_given_up(&self, key: &PublicKey) -> Result<bool, ReleaseError> {
+        let id = key.id();
+        let (mut signed, mut signs) = (false, false);
+        for version in self.versions("root")? {
+            let root: Option<SignedMetadata<Root>> = self.version("root", version)?;
+            signs = root.is_some_and(|root| root.says().keys.contains_key(&id));
+            signed |= signs;
+        }
+        let mut delegated = false;
+        for version in self.versions("targets")? {
+            let targets: Option<SignedMetadata<Targets>> = self.version("targets", version)?;
+            delegated =
+                targets.is_some_and(|targets| delegated_keys(targets.says()).any(|known| *known == id));
+            signed |= delegated;
+        }
+        Ok(signed && !signs && !delegated)
+    }
+
     /// Prepares every role that `old` may sign, so that `new` may in its place, or nobody; returns the roles.
     pub fn replace_key(&self, old: &PublicKey, new: Option<&PublicKey>) -> Result<Vec<String>, ReleaseError> {
         let change = Change { old, new };
@@ -105,7 +124,18 @@ impl ReleaseFolder {
             says.push((role, targets));
         }
         if resigned.is_empty() {
-            return Err(ReleaseError::Key("the key signs nothing here".to_owned()));
+            let signs =
+                self.newest::<Root>("root")?.is_some_and(|root| root.says().keys.contains_key(&old.id()))
+                    || self
+                        .newest::<Targets>("targets")?
+                        .is_some_and(|top| delegated_keys(top.says()).any(|id| *id == old.id()));
+            let why = match signs {
+                true => {
+                    "that is prepared already, and waits for signatures: `noderrctl release show` shows them"
+                }
+                false => "the key signs nothing here",
+            };
+            return Err(ReleaseError::Key(why.to_owned()));
         }
         let online = online_keys(&root);
         let offline =

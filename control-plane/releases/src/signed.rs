@@ -71,7 +71,7 @@ impl<M: Metadata> SignedMetadata<M> {
     }
 
     /// The bytes that signatures cover.
-    fn canonical(&self) -> Result<Vec<u8>, ReleaseError> {
+    pub(crate) fn canonical(&self) -> Result<Vec<u8>, ReleaseError> {
         let value = serde_json::to_value(&self.signed).map_err(unwritable)?;
         sigstore_tuf::canonical_json::to_canonical_bytes(&value).map_err(unwritable)
     }

@@ -58,6 +58,9 @@ pub(crate) struct Status {
     /// Bytes of releases that have come in this month.
     #[serde(default)]
     pub(crate) releases_month_bytes: u64,
+    /// What was found last where sticks are put in, if there is such a place.
+    #[serde(default)]
+    pub(crate) stick: Option<String>,
     /// Health checks that fail now, each with what to do.
     pub(crate) failing: Vec<String>,
 }
@@ -158,6 +161,9 @@ impl Status {
         for ReleaseShown { release, state, detail, .. } in &self.releases {
             let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
             line("release", format!("{release} {}{detail}", state.as_str()));
+        }
+        if let Some(found) = &self.stick {
+            line("stick", found.clone());
         }
         line("software", format!("{}, up {} s", self.software, self.uptime_s));
         if let Some(why) = &self.quarantine {

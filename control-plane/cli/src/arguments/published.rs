@@ -38,7 +38,8 @@ pub(crate) enum Channels {
         #[command(flatten)]
         channel: Channel,
     },
-    /// Nodes need not hold any version any more; they keep what they have.
+    /// Take a channel's release away: its nodes get what the next channel has that fits them, which may be an older version; where none
+    /// does, they need hold no version any more, and keep what they have.
     Deactivate {
         /// Kind and name, such as os/generic.
         series: String,

@@ -184,7 +184,7 @@ pub(crate) enum AtControlPlane {
     Stick {
         /// The folder.
         folder: PathBuf,
-        /// A folder on the stick, which is made.
+        /// Where the stick is mounted: boxes look at its top, and at nothing below.
         stick: PathBuf,
     },
 }

@@ -6,7 +6,7 @@ use super::hsm::HsmPlace;
 use super::key_files::{
     builder_half, ensure_free, new_passphrase, public, public_of, unlock_file, write_pair,
 };
-use super::release::prepare;
+use super::release::{copy_seen, prepare};
 use crate::arguments::{Keys, NewKey};
 use anyhow::{Context as _, bail};
 use noderr_archive::builder_in;
@@ -25,6 +25,12 @@ pub(crate) fn run(printer: &Printer, command: Keys) -> anyhow::Result<()> {
         Keys::Rotate { folder, old, new } => {
             let releases = open(&folder)?;
             let (old, new) = (public_or_known(&releases, &old)?, public(&new)?);
+            if releases.was_given_up(&new)? {
+                eprintln!(
+                    "take care: {} signed for this network before, and was taken away: whoever else has the key signs with it again",
+                    new.id()
+                );
+            }
             prepare(printer, &releases, || Ok(releases.replace_key(&old, Some(&new))?))
         }
         Keys::Revoke { folder, key } => {
@@ -77,6 +83,7 @@ fn export(printer: &Printer, file: &Path, copy: &Path) -> anyhow::Result<()> {
     let passphrase = new_passphrase("passphrase for the copy: ")?;
     let (secret, public) = (key.to_pem(&passphrase)?, serde_json::to_vec_pretty(key.public())?);
     write_pair(copy, secret.expose_secret().as_bytes(), &public)?;
+    copy_seen(file, copy)?;
     printer.done(&json!({ "id": key.public().id() }), &format!("{} is the same key", copy.display()))
 }
 

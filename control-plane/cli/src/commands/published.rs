@@ -43,7 +43,11 @@ pub(crate) async fn channels(client: &Client, printer: &Printer, command: Channe
             let series: Series = series.parse()?;
             let body = named(&series, &channel);
             proven(client, async || client.post("/channels/deactivate", &body).await).await?;
-            printer.done(&body, &format!("{} need hold no {series} any more", everybody(&channel)))
+            let whose = everybody(&channel);
+            let said = format!(
+                "the channel of {whose} has no {series} any more; these get what another channel has that fits them, or need hold none"
+            );
+            printer.done(&body, &said)
         }
     }
 }

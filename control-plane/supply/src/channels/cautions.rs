@@ -1,19 +1,21 @@
 //! What whoever gives a channel a release should know: a box decides for itself, and refuses what the control plane may well offer.
 
-use super::db::{self, Candidate, Channel};
+use super::db::{Candidate, Channel};
+use super::offered;
 use noderr_kernel::Problem;
 use noderr_protocol::release::{Manifest, Requirement};
 use semver::Version;
 use sqlx::PgConnection;
 
-/// Why boxes may refuse a release in a channel, a sentence each.
+/// Why boxes may refuse a release in a channel, or not be told of it, a sentence each.
 pub(super) async fn cautions(
     connection: &mut PgConnection,
     channel: &Channel,
     release: &Candidate,
 ) -> Result<Vec<String>, Problem> {
     let (epoch, mut said) = (release.security_epoch, Vec::new());
-    if let Some(before) = db::greatest_epoch(connection, channel).await?.filter(|before| before.epoch > epoch)
+    if let Some(before) =
+        offered::greatest_epoch(connection, channel).await?.filter(|before| before.epoch > epoch)
     {
         said.push(format!(
             "its security epoch is {epoch}, and that of version {}, which a channel has had, is {}: boxes that have held that \
@@ -21,11 +23,18 @@ pub(super) async fn cautions(
             before.version, before.epoch
         ));
     }
-    let manifest = db::manifest(connection, release.id).await?.unwrap_or_default();
+    for offered::Nearer { tier, hardware, version } in
+        offered::nearer(connection, channel, release.id).await?
+    {
+        said.push(format!(
+            "nodes of the channel {tier} {hardware} do not get it: that channel is more their own, and has version {version}"
+        ));
+    }
+    let manifest = offered::manifest(connection, release.id).await?.unwrap_or_default();
     let manifest = Manifest::read(&manifest).map_err(|error| Problem::from(anyhow::Error::from(error)))?;
     for Requirement { series, at_least } in manifest.requires {
         let kind = series.kind.name();
-        let versions = db::versions_in_channels(connection, &kind, series.name.as_str()).await?;
+        let versions = offered::versions_in_channels(connection, &kind, series.name.as_str()).await?;
         let is_enough =
             |version: &String| version.parse::<Version>().is_ok_and(|version| version >= at_least);
         if !versions.iter().any(is_enough) {

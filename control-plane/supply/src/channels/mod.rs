@@ -3,6 +3,7 @@
 mod acts;
 mod cautions;
 mod db;
+mod offered;
 mod reports;
 mod routes;
 mod terms;

@@ -15,10 +15,13 @@ pub(crate) fn releases(path: &Path, json: bool) -> anyhow::Result<(String, ExitC
     if json {
         return Ok((format!("{}\n", serde_json::to_string_pretty(&status.releases)?), code));
     }
-    if status.releases.is_empty() {
-        return Ok(("this node is not told to hold any release\n".to_owned(), code));
-    }
     let mut said = String::new();
+    if let Some(found) = &status.stick {
+        said += &format!("stick: {found}\n");
+    }
+    if status.releases.is_empty() {
+        return Ok((said + "this node is not told to hold any release\n", code));
+    }
     for ReleaseShown { release, state, detail, path } in &status.releases {
         said += &format!("{release}  {}", state.as_str());
         if !detail.is_empty() {

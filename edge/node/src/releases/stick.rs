@@ -2,14 +2,18 @@
 //! trusted no more than what a server sends, and a stick that does not answer is no stick.
 
 use crate::shared::Shared;
+use crate::status::Board;
 use noderr_protocol::release::{BEACON_FILE, Beacon, MAX_BEACON, MOST_RELEASES, ReleaseName, Tier};
 use noderr_update::StickFolder;
 use std::fs;
+use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 /// How often to look whether a stick was put in.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// What makes a folder a stick.
+const TIMESTAMP: &str = "metadata/timestamp.json";
 /// The longest timestamp that makes a folder a stick.
 const LONGEST_MARK: u64 = 64 * 1024;
 
@@ -29,17 +33,28 @@ pub(super) struct Stick {
 }
 
 /// Where sticks are put in.
-pub(super) struct Port(Option<StickFolder>);
+pub(super) struct Port {
+    folder: Option<StickFolder>,
+    board: Board,
+}
 
 impl Port {
     pub(super) fn new(shared: &Shared) -> Self {
-        Self(shared.config.releases.stick.clone().map(StickFolder::new))
+        let folder = shared.config.releases.stick.clone().map(StickFolder::new);
+        Self { folder, board: shared.board.clone() }
     }
 
-    /// The stick that is there now.
+    /// The stick that is there now; what is found is shown on the board.
     pub(super) async fn stick(&self) -> Option<Stick> {
-        let folder = self.0.clone()?;
-        let timestamp = folder.read("metadata/timestamp.json".into(), LONGEST_MARK).await.ok()?;
+        let folder = self.folder.clone()?;
+        let timestamp = folder.read(TIMESTAMP.into(), LONGEST_MARK).await;
+        let found = match &timestamp {
+            Ok(_) => "releases are on it".to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound => nothing_on(&folder).await,
+            Err(error) => error.to_string(),
+        };
+        self.board.update(|status| status.stick = Some(found));
+        let timestamp = timestamp.ok()?;
         let beacon = folder.ask(|root| fs::symlink_metadata(root.join(BEACON_FILE))).await;
         let beacon = beacon.ok().and_then(|beacon| Some((beacon.len(), beacon.modified().ok()?)));
         Some(Stick { folder, mark: Mark { timestamp, beacon } })
@@ -47,7 +62,7 @@ impl Port {
 
     /// Ends when another stick is put in, but not before a moment; without a setting, never.
     pub(super) async fn another_is_put_in(&self, before: Option<&Stick>, not_before: Instant) {
-        if self.0.is_none() {
+        if self.folder.is_none() {
             return std::future::pending().await;
         }
         loop {
@@ -58,6 +73,16 @@ impl Port {
                 return tokio::time::sleep_until(not_before).await;
             }
         }
+    }
+}
+
+/// Why there are no releases where sticks are put in.
+async fn nothing_on(folder: &StickFolder) -> String {
+    match folder.ask(|root| Ok(fs::read_dir(root)?.next().is_some())).await {
+        Ok(true) => format!("no releases on it: {TIMESTAMP} and {BEACON_FILE} belong at its top"),
+        Ok(false) => "nothing is there".to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => "nothing is there".to_owned(),
+        Err(error) => error.to_string(),
     }
 }
 

@@ -5,6 +5,7 @@ use anyhow::{Context as _, ensure};
 use noderr_hil::LabOptions;
 use noderr_hil::manager::noise;
 use noderr_protocol::release::Requirement;
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_activates_what_boxes_would_refuse_is_told_so() -> anyhow::Result<()> {
@@ -32,12 +33,29 @@ async fn whoever_activates_what_boxes_would_refuse_is_told_so() -> anyhow::Resul
         cautions.len() == 1 && cautions[0].contains("os/generic in version 1.2.0 or later"),
         "{cautions:?}"
     );
+    // A channel that is more some nodes' own keeps its version for these.
+    let activate_for = async |release: &str, channel: &[&str]| {
+        publisher.json(&[&["channels", "activate", release], channel].concat()).await
+    };
+    let hardware = ["--hardware", "x86_64"];
+    assert_eq!(activate_for("models/btc/1.0.0", &hardware).await?["cautions"], json!([]));
+    let told = activate_for("models/btc/1.1.0", &["--tier", "oracle"]).await?["cautions"].to_string();
+    ensure!(!told.contains("more their own"), "a tier counts before hardware: {told}");
+    let told = activate("models/btc/1.1.0").await?;
+    let of = |channel: &str| {
+        format!(
+            "nodes of the channel {channel} do not get it: that channel is more their own, and has version 1.0.0"
+        )
+    };
+    ensure!(told.contains(&of("all x86_64")) && told.len() == 2, "{told:?}");
+    let told = activate("models/btc/1.0.0").await?;
+    ensure!(told.len() == 1 && told[0].contains("channel oracle any"), "{told:?}");
     // Back to before the security epoch: no box that has held 1.1.0 goes along.
     let cautions = activate("os/generic/1.0.0").await?;
     ensure!(cautions.len() == 1 && cautions[0].contains("of version 1.1.0"), "{cautions:?}");
     // And what is withdrawn leaves a channel with nothing.
     manager.withdraw("os/generic/1.0.0")?;
     let said = manager.publish(publisher).await?;
-    ensure!(said.contains("channels that have no release now: os/generic all any"), "{said}");
+    ensure!(said.contains("(their nodes go by the next channel that fits): os/generic all any"), "{said}");
     Ok(())
 }

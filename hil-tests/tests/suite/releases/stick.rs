@@ -8,7 +8,7 @@ use noderr_hil::{BoxOptions, LabOptions, LinkQuality, ProcessRig, SOON, scratch,
 use noderr_protocol::release::ReleaseRefusal;
 use noderr_update::{Stage, StickFolder};
 use rustix::fs::{Advice, fadvise};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -26,6 +26,11 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
     manager.release("os/generic/1.0.0", &noise(300_000, 1))?;
     manager.publish(publisher).await?;
     let stick = |name: &str| place.path().join(name).display().to_string();
+    let unmounted = refusal(publisher.ctl(&["release", "stick", &folder, &stick("empty")]).await)?;
+    ensure!(unmounted.contains("is the stick mounted?") && !fs::exists(stick("empty"))?, "{unmounted}");
+    for name in ["empty", "old", "early", "new"] {
+        fs::create_dir(stick(name))?;
+    }
     let nothing = refusal(publisher.ctl(&["release", "stick", &folder, &stick("empty")]).await)?;
     ensure!(nothing.contains("no channel has a release"), "{nothing}");
     publisher.ctl(&["channels", "activate", "os/generic/1.0.0"]).await?;
@@ -57,15 +62,10 @@ async fn a_box_that_no_network_reaches_takes_what_lies_on_a_stick() -> anyhow::R
         &unwanted,
         Path::new(&stick("new")).join("objects").join(unwanted.file_name().context("a name")?),
     )?;
-    for (times, named) in [(1, "999.0.0"), (2, "1.2.0")] {
-        lie(Path::new(&stick("new")), &port, named)?;
-        logged(&rig, "what the stick offers is not what the control plane has signed", times).await?;
-        rig.release_is("os/generic/1.0.0", "held", SOON).await?;
-        fs::remove_dir_all(&port)?;
-    }
+    lies_move_nothing(&rig, Path::new(&stick("new")), &port).await?;
 
-    // Plugged in while the box runs.
-    fs::rename(stick("new"), &port)?;
+    // Plugged in while the box runs; one whose releases lie below its top is named.
+    put_in(&rig, Path::new(&stick("new")), &port).await?;
     let held = rig.release_is("os/generic/1.1.0", "held", SOON).await?;
     ensure!(fs::read(held["path"].as_str().context("a path")?)? == artefact, "it holds something else");
     // Another one, on which all is older, leads the box nowhere.
@@ -104,6 +104,32 @@ async fn logged(rig: &ProcessRig, words: &str, times: usize) -> anyhow::Result<(
         Ok((fs::read_to_string(&log)?.matches(words).count() >= times).then_some(()))
     })
     .await
+}
+
+async fn lies_move_nothing(rig: &ProcessRig, stick: &Path, port: &Path) -> anyhow::Result<()> {
+    for (times, named) in [(1, "999.0.0"), (2, "1.2.0")] {
+        lie(stick, port, named)?;
+        logged(rig, "what the stick offers is not what the control plane has signed", times).await?;
+        rig.release_is("os/generic/1.0.0", "held", SOON).await?;
+        fs::remove_dir_all(port)?;
+    }
+    Ok(())
+}
+
+/// Puts a stick in, first with its releases below its top; the box says what it finds.
+async fn put_in(rig: &ProcessRig, stick: &Path, port: &Path) -> anyhow::Result<()> {
+    let found = |words: &'static str| {
+        let is = move |status: &Value| status["stick"].as_str().is_some_and(|is| is.contains(words));
+        rig.status_where(words, SOON, is)
+    };
+    fs::create_dir(port)?;
+    found("nothing is there").await?;
+    fs::rename(stick, port.join("below"))?;
+    found("no releases on it: metadata/timestamp.json and beacon.json belong at its top").await?;
+    fs::rename(port.join("below"), stick)?;
+    fs::remove_dir(port)?;
+    fs::rename(stick, port)?;
+    found("releases are on it").await.map(drop)
 }
 
 /// A copy of a stick whose beacon names another version.

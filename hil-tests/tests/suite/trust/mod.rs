@@ -8,6 +8,7 @@ mod liars;
 mod rotation;
 mod servers;
 mod slips;
+mod told;
 mod world;
 
 pub(crate) use servers::server;

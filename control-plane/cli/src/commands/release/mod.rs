@@ -21,6 +21,7 @@ use noderr_cli::Client;
 use serde_json::json;
 
 pub(super) use prepare::prepare;
+pub(super) use seen::copy_seen;
 
 /// Runs what needs no network.
 pub(crate) fn run(printer: &Printer, command: InFolder) -> anyhow::Result<()> {

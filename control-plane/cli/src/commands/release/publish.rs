@@ -99,7 +99,7 @@ fn newer(releases: &ReleaseFolder, there: &Value) -> anyhow::Result<Vec<Value>> 
 
 fn in_words(roles: &[String], done: &Value) -> String {
     let mut said = vec![format!("published {}", listed(roles))];
-    let empty = "channels that have no release now";
+    let empty = "channels that have no release now (their nodes go by the next channel that fits)";
     for (what, field) in
         [("new", "added"), ("withdrawn", "withdrawn"), ("named again", "named_again"), (empty, "emptied")]
     {

@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 pub(super) struct Seen {
     /// The SHA-256 of the folder's first root, once it is in force.
     first_root: Option<String>,
+    /// The SHA-256 of what the first root says, also while it lacks signatures.
+    #[serde(default)]
+    begins_with: Option<String>,
     /// The newest version of each role that is in force.
     versions: BTreeMap<String, u64>,
 }
@@ -25,7 +28,7 @@ impl Seen {
         for role in releases.offline_roles()? {
             versions.extend(releases.newest_version(&role)?.map(|version| (role, version)));
         }
-        Ok(Self { first_root: releases.first_root().ok(), versions })
+        Ok(Self { first_root: releases.first_root().ok(), begins_with: releases.begins_with()?, versions })
     }
 
     /// Refuses a folder that does not go on from what the holder of this key saw last.
@@ -43,13 +46,19 @@ impl Seen {
             now.first_root.as_deref().unwrap_or("not there"),
             before.first_root.as_deref().unwrap_or_default()
         );
+        ensure!(
+            before.begins_with.is_none() || before.begins_with == now.begins_with,
+            "this key has signed another first root than the one in this folder. If that one was given up, move the key's \
+             .seen file away"
+        );
         for (role, version) in &before.versions {
             let found = now.versions.get(role).copied().unwrap_or_default();
             ensure!(
                 found >= *version,
                 "{role} was in version {version} in the folder that this key signed last, and this folder has version {found}: \
-                 it is an older copy. If the other was thrown away unpublished, compare this one with what is published, and move \
-                 the key's .seen file away"
+                 it is an older copy, or two copies were signed at once. Take the newest copy, and prepare there again what was \
+                 prepared here; see \"Copies of the folder\" in the guide. If the other was thrown away unpublished, compare this one \
+                 with what is published (`noderrctl release compare`), and move the key's .seen file away"
             );
         }
         Ok(())
@@ -64,6 +73,16 @@ impl Seen {
             anyhow::Ok(file.commit()?)
         };
         write().with_context(|| format!("what was seen cannot be kept in {}", place.display()))
+    }
+}
+
+/// Gives a copy of a key what the key's holder has seen.
+pub(in crate::commands) fn copy_seen(key: &Path, copy: &Path) -> anyhow::Result<()> {
+    match fs::copy(place_of(key), place_of(copy)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("what was seen cannot be kept beside {}", copy.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -32,15 +32,7 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
         bail!("there is nothing prepared that this key may sign and has not signed{waits}");
     }
     show(&prepared);
-    let counts_too = enough_without(releases, &prepared)?;
-    if !counts_too.is_empty() {
-        let lacks = if counts_too.len() == 1 {
-            "lacks no signature any more, and counts"
-        } else {
-            "lack no signature any more, and count"
-        };
-        eprintln!("{} {lacks} with what is signed now, or with the role above", listed(&counts_too));
-    }
+    caution(releases, &prepared)?;
     for Prepared { progress: Progress { role, expires, .. }, .. } in &prepared {
         let is_sound = *expires > Timestamp::now() && *expires < Timestamp::now() + TEN_YEARS;
         ensure!(is_sound, "{role} would end at {expires}: prepare it anew with `noderrctl release renew`");
@@ -72,6 +64,29 @@ pub(super) fn sign(printer: &Printer, releases: &ReleaseFolder, key: &Path, yes:
     };
     let said = format!("signed {}{counts}; {then}", listed(&signed));
     printer.done(&json!({ "signed": signed, "in_force": in_force }), &said)
+}
+
+/// Says what else follows from a signature.
+fn caution(releases: &ReleaseFolder, prepared: &[Prepared]) -> anyhow::Result<()> {
+    if prepared.iter().any(|prepared| prepared.progress.role == "targets") {
+        let orphans: Vec<_> = releases.built_by_nobody()?.iter().map(ToString::to_string).collect();
+        if !orphans.is_empty() {
+            eprintln!(
+                "take care: none of those who may build from then on has built {}: no box takes or holds it once this is published",
+                listed(&orphans)
+            );
+        }
+    }
+    let counts_too = enough_without(releases, prepared)?;
+    if !counts_too.is_empty() {
+        let lacks = if counts_too.len() == 1 {
+            "lacks no signature any more, and counts"
+        } else {
+            "lack no signature any more, and count"
+        };
+        eprintln!("{} {lacks} with what is signed now, or with the role above", listed(&counts_too));
+    }
+    Ok(())
 }
 
 /// The roles that lack nothing but that somebody signs: what others have signed comes into force with it.

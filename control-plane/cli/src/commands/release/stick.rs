@@ -9,6 +9,8 @@ use noderr_protocol::release::Beacon;
 use noderr_releases::{OnlineFiles, ReleaseFolder};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 pub(super) async fn lay(
@@ -17,6 +19,16 @@ pub(super) async fn lay(
     releases: &ReleaseFolder,
     stick: &Path,
 ) -> anyhow::Result<()> {
+    let there = fs::metadata(stick).ok().filter(Metadata::is_dir);
+    let there =
+        there.with_context(|| format!("there is no folder {}: is the stick mounted?", stick.display()))?;
+    let above = fs::metadata(stick.join(".."))?;
+    if above.dev() == there.dev() {
+        eprintln!(
+            "take care: nothing is mounted at {} itself, and boxes find releases at the top of a stick alone",
+            stick.display()
+        );
+    }
     let timestamp = client.handed_out(&metadata("timestamp", 0)).await?;
     let snapshot = OnlineFiles::snapshot_version(&timestamp)?;
     let online = OnlineFiles {
