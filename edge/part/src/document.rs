@@ -6,10 +6,9 @@
 
 use crate::file;
 use crate::folder::Folder;
-use atomic_write_file::AtomicWriteFile;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::task::JoinError;
@@ -127,10 +126,10 @@ impl Folder {
         if let Some(last) = &last {
             keep_format::<T>(&path, last).map_err(io)?;
         }
-        write_file(&path, &json).map_err(io)?;
+        file::replace_file(&path, &json).map_err(io)?;
         // The copy is written after the document: whatever happens in between, one of the two is whole.
         if let Some(last) = last
-            && let Err(error) = write_file(&before(&path), &last)
+            && let Err(error) = file::replace_file(&before(&path), &last)
         {
             tracing::warn!(path = %path.display(), %error, "no copy of the document before could be kept");
         }
@@ -142,7 +141,7 @@ impl Folder {
 /// this one finds what it can read.
 fn keep_format<T: Document>(path: &Path, last: &[u8]) -> io::Result<()> {
     match serde_json::from_slice(last) {
-        Ok(Format { format }) if format < T::FORMAT => write_file(&of_format(path, format), last),
+        Ok(Format { format }) if format < T::FORMAT => file::replace_file(&of_format(path, format), last),
         _ => Ok(()),
     }
 }
@@ -155,12 +154,6 @@ fn copies<T: Document>(path: &Path) -> impl Iterator<Item = PathBuf> {
 
 fn of_format(path: &Path, format: u32) -> PathBuf {
     path.with_extension(format!("format{format}.json"))
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = AtomicWriteFile::open(path)?;
-    file.write_all(bytes)?;
-    file.commit()
 }
 
 fn read_file<T: Document>(path: &Path) -> Result<Option<T>, DocumentError> {

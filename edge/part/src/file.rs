@@ -1,10 +1,11 @@
 //! Files of a folder into which others may have written: a link, a pipe that nobody writes to, or a file without end is an error, and
 //! nothing waits for it: [`ErrorKind::InvalidData`], where the disk itself has not failed.
 
+use atomic_write_file::AtomicWriteFile;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
 /// Opens a file for reading, and nothing but a file.
@@ -40,6 +41,24 @@ pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(wrong(&format!("it is larger than {most} bytes")));
     }
     Ok(bytes)
+}
+
+/// Writes a file, whole or not at all, in the place of whatever lies there: somebody may have laid a folder there.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|there| there.is_dir()) {
+        fs::remove_dir_all(path)?;
+    }
+    let mut file = AtomicWriteFile::open(path)?;
+    file.write_all(bytes)?;
+    file.commit()
+}
+
+/// Makes a folder, in the place of whatever lies there and is none: what is written there is written nowhere else.
+pub fn own_folder(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_dir()) {
+        fs::remove_file(path)?;
+    }
+    fs::create_dir_all(path)
 }
 
 #[cfg(test)]

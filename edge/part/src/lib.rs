@@ -13,7 +13,7 @@ mod supervise;
 pub use backoff::Backoff;
 pub use disk::{Disk, Ledger};
 pub use document::{Document, DocumentError};
-pub use file::{open_file, open_or_create_file, read_file};
+pub use file::{open_file, open_or_create_file, own_folder, read_file, replace_file};
 pub use folder::{Folder, FolderError};
 pub use pulse::{Busy, Pulse, SLOW_DISK};
 pub use supervise::{EndOrder, Ending, Supervisor};

@@ -60,9 +60,9 @@ impl Plan {
 
 fn make_room(from: Planning, gone: &[Stored], disk: &Path) -> Result<Coming, Setback> {
     let Planning { store, signed, index, wanted } = from;
-    store.tidy(&signed, &wanted)?;
+    store.tidy(&signed, &wanted);
     let given_back = gone.iter().map(Stored::bytes).fold(0, u64::saturating_add);
-    let needs = if store.begun(&signed).is_some() { 0 } else { signed.manifest.content.bytes };
+    let needs = signed.manifest.content.bytes.saturating_sub(store.begun_bytes(&signed));
     let free = Disk::of(disk).map_or(u64::MAX, |disk| disk.free);
     let room = free.saturating_add(given_back).saturating_sub(MARGIN);
     if needs > room {
@@ -70,6 +70,6 @@ fn make_room(from: Planning, gone: &[Stored], disk: &Path) -> Result<Coming, Set
             "the disk is full: it takes {needs} bytes, and {room} are free"
         )));
     }
-    gone.iter().try_for_each(|stored| store.forget(stored))?;
+    gone.iter().for_each(|stored| store.forget(stored));
     Ok(store.begin(signed, &index)?)
 }

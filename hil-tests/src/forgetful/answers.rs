@@ -2,6 +2,7 @@
 
 use super::faults::{Asks, FailedSyncs, Faults};
 use super::files::{Files, Node, ROOT};
+use super::worn::Worn;
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
@@ -20,6 +21,7 @@ const BLOCK: usize = 4096;
 pub(super) struct Answers {
     pub(super) files: Arc<Mutex<Files>>,
     pub(super) faults: Arc<Faults>,
+    pub(super) worn: Arc<Mutex<Worn>>,
     pub(super) failed_syncs: Mutex<FailedSyncs>,
     pub(super) size: usize,
 }
@@ -36,6 +38,15 @@ macro_rules! or_struck {
 impl Answers {
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn worn(&self) -> MutexGuard<'_, Worn> {
+        self.worn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what goes by this name can be neither removed nor renamed.
+    fn is_stuck(&self, files: &Files, folder: INodeNo, name: &OsStr) -> bool {
+        files.find(folder.0, name).is_some_and(|id| self.worn().is_stuck(id))
     }
 
     fn failed_syncs(&self) -> MutexGuard<'_, FailedSyncs> {
@@ -141,13 +152,20 @@ impl Filesystem for Answers {
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         or_struck!(self, Change, reply);
-        self.files().take(parent.0, name);
+        let mut files = self.files();
+        if self.is_stuck(&files, parent, name) {
+            return reply.error(Errno::EIO);
+        }
+        files.take(parent.0, name);
         reply.ok();
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         or_struck!(self, Change, reply);
         let mut files = self.files();
+        if self.is_stuck(&files, parent, name) {
+            return reply.error(Errno::EIO);
+        }
         match files.find(parent.0, name) {
             Some(id) if !files.listed(id).is_empty() => reply.error(Errno::ENOTEMPTY),
             Some(_) => {
@@ -173,6 +191,9 @@ impl Filesystem for Answers {
         if files.find(parent.0, name).is_none() {
             return reply.error(Errno::ENOENT);
         }
+        if self.is_stuck(&files, parent, name) {
+            return reply.error(Errno::EIO);
+        }
         files.rename((parent.0, name), (newparent.0, newname));
         reply.ok();
     }
@@ -180,7 +201,12 @@ impl Filesystem for Answers {
     fn open(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         or_struck!(self, Look, reply);
         // What was read once stays in the kernel's cache, as with any disk; a power cut empties it.
-        reply.opened(FileHandle(self.failed_syncs().open(ino.0)), FopenFlags::FOPEN_KEEP_CACHE);
+        let cached = if self.worn().has_lost(ino.0) {
+            FopenFlags::FOPEN_DIRECT_IO
+        } else {
+            FopenFlags::FOPEN_KEEP_CACHE
+        };
+        reply.opened(FileHandle(self.failed_syncs().open(ino.0)), cached);
     }
 
     fn create(
@@ -223,13 +249,17 @@ impl Filesystem for Answers {
         reply: ReplyData,
     ) {
         or_struck!(self, Look, reply);
-        let bytes = {
+        if self.worn().is_unreadable(ino.0) {
+            return reply.error(Errno::EIO);
+        }
+        let mut bytes = {
             let files = self.files();
             let Some(node) = files.node(ino.0) else { return reply.error(Errno::ENOENT) };
             let start = (offset as usize).min(node.bytes.len());
             let end = (start + size as usize).min(node.bytes.len());
             node.bytes[start..end].to_vec()
         };
+        self.worn().read(ino.0, offset as usize, &mut bytes);
         #[expect(clippy::disallowed_methods, reason = "the slowness of the disk is the fault under test")]
         std::thread::sleep(self.faults.takes(bytes.len()));
         reply.data(&bytes);

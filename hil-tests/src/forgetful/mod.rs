@@ -4,8 +4,10 @@
 mod answers;
 mod faults;
 mod files;
+mod worn;
 
 pub use faults::Fault;
+pub use worn::Damage;
 
 use answers::Answers;
 use anyhow::Context as _;
@@ -14,14 +16,18 @@ use files::Files;
 use fuser::{BackgroundSession, Config, INodeNo, MountOption};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use worn::Worn;
 
 /// A disk, mounted for as long as the value lives. Stop whoever writes to it before its power is cut: a process that goes on
 /// would be answered by a disk that takes nothing.
 pub struct ForgetfulDisk {
     files: Arc<Mutex<Files>>,
     faults: Arc<Faults>,
+    worn: Arc<Mutex<Worn>>,
     session: Option<BackgroundSession>,
     place: PathBuf,
 }
@@ -30,9 +36,11 @@ impl ForgetfulDisk {
     /// Mounts an empty disk of so many MiB. Only root may.
     pub fn mount(place: &Path, mib: usize) -> anyhow::Result<Self> {
         let (files, faults) = (Arc::new(Mutex::new(Files::new())), Arc::new(Faults::default()));
+        let worn = Arc::<Mutex<Worn>>::default();
         let answers = Answers {
             files: files.clone(),
             faults: faults.clone(),
+            worn: worn.clone(),
             failed_syncs: Mutex::default(),
             size: mib << 20,
         };
@@ -41,7 +49,7 @@ impl ForgetfulDisk {
         let session = fuser::spawn_mount(answers, place, &config).with_context(|| {
             format!("cannot mount a file system of our own on {} (root and /dev/fuse?)", place.display())
         })?;
-        Ok(Self { files, faults, session: Some(session), place: place.to_owned() })
+        Ok(Self { files, faults, worn, session: Some(session), place: place.to_owned() })
     }
 
     /// Cuts the power; chance decides about everything that was not synced.
@@ -62,6 +70,16 @@ impl ForgetfulDisk {
     /// Plans a fault, or takes the plan back.
     pub fn plan(&self, fault: Option<Fault>) {
         self.faults.plan(fault);
+    }
+
+    /// Damages a file or a folder for as long as it lives. What a file that is damaged in the middle is replaced with is whole.
+    pub fn damage(&self, path: &Path, damage: Damage) -> anyhow::Result<()> {
+        let id = fs::symlink_metadata(path).with_context(|| path.display().to_string())?.ino();
+        self.worn.lock().unwrap_or_else(PoisonError::into_inner).note(id, damage);
+        let kernel = self.session.as_ref().map(BackgroundSession::notifier).context("it is not mounted")?;
+        // The kernel may have forgotten it already.
+        drop(kernel.inval_inode(INodeNo(id), 0, 0));
+        Ok(())
     }
 
     /// How many requests the disk was asked so far.

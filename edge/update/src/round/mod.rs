@@ -242,7 +242,7 @@ impl Round {
                 Ok(checked) => checked,
                 Err(error) => return Ok(Err(error.into())),
             };
-            let hold = || checked.hold(&store).and_then(|_| store.trim(&signed, &wanted));
+            let hold = || checked.hold(&store).map(|_| store.trim(&signed, &wanted));
             Ok(mandate.act(hold).and_then(|held| held.map_err(Setback::from)))
         });
         match held.await? {

@@ -6,14 +6,14 @@ use super::{
     sync, write,
 };
 use noderr_archive::{Index, NotTheArtefact, NotTheChunk};
-use noderr_part::{open_file, open_or_create_file, read_file};
+use noderr_part::{open_file, open_or_create_file, own_folder, read_file};
 use noderr_protocol::release::Builders;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -101,6 +101,12 @@ impl Store {
         places.into_iter().find(|place| place.exists())
     }
 
+    /// What of it has room on the disk already.
+    pub(crate) fn begun_bytes(&self, signed: &Signed) -> u64 {
+        let begun = self.begun(signed).and_then(|place| fs::symlink_metadata(place).ok());
+        begun.map_or(0, |begun| begun.blocks() * 512)
+    }
+
     /// The index of an artefact that is coming, if it has come already.
     pub fn index(&self, signed: &Signed) -> Option<Vec<u8>> {
         let places =
@@ -117,10 +123,10 @@ impl Store {
             return Err(NotTheArtefact::Mismatched.into());
         }
         let read = Index::read(index, &signed.manifest.content, &signed.manifest.archive)?;
+        own_folder(&self.coming_folder()).map_err(at(&folder))?;
         // What was held and is damaged comes again, where it is damaged.
         let held = self.held_folder().join(signed.key());
         if fs::exists(&held).unwrap_or(false) && !fs::exists(&folder).unwrap_or(false) {
-            fs::create_dir_all(self.coming_folder()).map_err(at(&folder))?;
             fs::rename(&held, &folder).map_err(at(&held))?;
         }
         let path = folder.join(ARTEFACT);
@@ -190,6 +196,31 @@ impl Coming {
     fn has_lost_some(&self) -> bool {
         let mut buffer = Vec::new();
         (0..self.places.len()).any(|number| !self.reads(number, &mut buffer))
+    }
+
+    /// Takes what is right of it to other blocks of the disk. Where there is no room for that, all of it comes again.
+    fn move_elsewhere(&self) -> io::Result<()> {
+        let (path, new) = (self.folder.join(ARTEFACT), self.folder.join("artefact.new"));
+        let moved = || {
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let file = File::create_new(&new)?;
+            file.set_len(self.signed.manifest.content.bytes)?;
+            let mut buffer = Vec::new();
+            for (number, places) in self.places.iter().enumerate() {
+                if self.reads(number, &mut buffer) {
+                    places.iter().try_for_each(|place| file.write_all_at(&buffer, *place))?;
+                }
+            }
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        };
+        moved().or_else(|error| {
+            tracing::warn!(%error, "what has come cannot be moved to other blocks of the disk: all of it comes again");
+            fs::remove_file(&new).and_then(|()| fs::remove_file(&path))
+        })
     }
 
     fn is_there(&self, number: usize) {
@@ -267,10 +298,14 @@ impl Coming {
         let read = Stored::read(&self.folder).map_err(at(&self.folder))?;
         let there = read.ok_or_else(|| StoreError::Lost(self.folder.clone()))?;
         let checked = there.open(builders);
-        if let Err(StoreError::Artefact(NotTheArtefact::Mismatched | NotTheArtefact::NotBuilt(_))) = &checked
-        {
+        if let Err(StoreError::Artefact(why)) = &checked {
             if self.has_lost_some() {
+                // The same blocks would lose it again.
+                self.move_elsewhere().map_err(at(&path))?;
                 return Err(StoreError::Lost(path));
+            }
+            if matches!(why, NotTheArtefact::Io(_)) {
+                return Ok(Checked { there, artefact: checked? });
             }
             // Every chunk is right, and the whole is not: nothing that comes again would mend that.
             remove(&self.folder)?;
@@ -289,7 +324,7 @@ impl Checked {
     /// Holds it from now on.
     pub fn hold(self, store: &Store) -> Result<(Stored, VerifiedArtefact), StoreError> {
         let folder = store.held_folder().join(self.there.signed.key());
-        fs::create_dir_all(store.held_folder()).map_err(at(&folder))?;
+        own_folder(&store.held_folder()).map_err(at(&folder))?;
         // What lies there is damaged, or the same.
         remove(&folder)?;
         fs::rename(&self.there.folder, &folder).map_err(at(&folder))?;

@@ -173,7 +173,7 @@ impl Store {
 
     /// Removes what was begun and is not wanted, what an interrupted removal has left, and what does not read as a release: it
     /// can be of no use, and nobody would count it. What the disk fails to read stays: it may read again.
-    pub fn tidy(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<(), StoreError> {
+    pub fn tidy(&self, signed: &Signed, wanted: &[ReleaseName]) {
         let key = signed.key();
         let is_key = |folder: &PathBuf| folder.file_name().and_then(OsStr::to_str) == Some(&key);
         // Of what comes again, that which is still right is taken over.
@@ -185,24 +185,33 @@ impl Store {
         };
         let lost: Vec<_> = folders(&self.held_folder()).filter(is_lost).collect();
         let unwanted: Vec<_> = folders(&self.coming_folder()).filter(is_unwanted).collect();
-        lost.iter().chain(&unwanted).try_for_each(|folder| remove(folder))
+        lost.iter().chain(&unwanted).for_each(|folder| give_up(folder));
     }
 
     /// Forgets the oldest versions of a series, of which there are more than may be kept.
-    pub fn trim(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<(), StoreError> {
+    pub fn trim(&self, signed: &Signed, wanted: &[ReleaseName]) {
         let versions = self.stored().into_iter().filter(|held| held.is_of_series(signed));
         let old = versions.skip(self.limits.versions).filter(|held| !wanted.contains(held.release()));
-        old.collect::<Vec<_>>().iter().try_for_each(|held| self.forget(held))
+        old.collect::<Vec<_>>().iter().for_each(|held| self.forget(held));
     }
 
-    /// Forgets a release: what is fetched again must not lie there as if it were whole.
-    pub fn forget(&self, held: &Stored) -> Result<(), StoreError> {
-        remove(&held.folder)
+    /// Forgets a release.
+    pub fn forget(&self, held: &Stored) {
+        give_up(&held.folder);
     }
 }
 
+/// Removes a folder, if the disk lets it go: what stays for ever stands in no release's way.
+fn give_up(folder: &Path) {
+    if let Err(error) = remove(folder) {
+        tracing::error!(%error, "what is of no use any more cannot be removed");
+    }
+}
+
+/// The folders in a folder, which somebody may have made a link to elsewhere.
 fn folders(of: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let entries = fs::read_dir(of).into_iter().flatten().filter_map(Result::ok);
+    let is_ours = fs::symlink_metadata(of).is_ok_and(|there| there.is_dir());
+    let entries = fs::read_dir(of).ok().filter(|_| is_ours).into_iter().flatten().filter_map(Result::ok);
     entries.map(|entry| entry.path())
 }
 
@@ -227,7 +236,9 @@ fn remove(folder: &Path) -> Result<(), StoreError> {
 /// Writes a file and makes sure of it. What lies there is no longer, and nothing is written through a link.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || {
-        match fs::remove_file(path) {
+        let is_folder = fs::symlink_metadata(path).is_ok_and(|there| there.is_dir());
+        let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

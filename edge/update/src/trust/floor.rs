@@ -4,12 +4,11 @@
 
 use super::error::{Refusal, TrustError};
 use super::kept::LARGEST;
-use atomic_write_file::AtomicWriteFile;
-use noderr_part::read_file;
+use noderr_part::{read_file, replace_file};
 use serde::{Deserialize, Serialize};
 use sigstore_tuf::TrustedMetadataSet;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Versions below which nothing is believed any more.
@@ -24,24 +23,30 @@ struct Floor {
 
 /// The floor on the disk.
 pub(super) struct KeptFloor {
-    place: PathBuf,
+    places: [PathBuf; 2],
     floor: Floor,
+    /// Whether both copies on the disk say so.
+    is_whole: bool,
 }
 
 impl KeptFloor {
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        let place = folder.join("floor");
-        let damaged = |error: &dyn std::fmt::Display| {
-            tracing::error!(%error, "what was believed of releases is damaged, and begins anew");
-            Floor::default()
-        };
-        let floor = match read_file(&place, LARGEST) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| damaged(&error)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Floor::default(),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => damaged(&error),
-            Err(error) => return Err(error),
-        };
-        Ok(Self { place, floor })
+    /// The floor in a folder. A copy that cannot be read, or is damaged, is passed over and written anew: nobody comes to a box to
+    /// mend it.
+    pub(super) fn open(folder: &Path) -> Self {
+        let places = ["floor", "floor.copy"].map(|name| folder.join(name));
+        let copies = places.iter().map(|place| {
+            let read = read_file(place, LARGEST).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+            read.inspect_err(|error| {
+                if error.kind() != io::ErrorKind::NotFound {
+                    let place = place.display();
+                    tracing::error!(%error, %place, "what was believed of releases is damaged, and is written anew");
+                }
+            })
+        });
+        let copies: Vec<Option<Floor>> = copies.map(Result::ok).collect();
+        let is_whole = copies.iter().all(|copy| copy.is_some() && *copy == copies[0]);
+        let floor = copies.into_iter().flatten().next().unwrap_or_default();
+        Self { places, floor, is_whole }
     }
 
     /// Holds metadata that was verified whole against the floor, and raises the floor.
@@ -57,17 +62,17 @@ impl KeptFloor {
         if let Some(below) = self.floor.undercut_by(&new) {
             return Err(Refusal::RolledBack.because(below));
         }
-        if new != self.floor {
+        if new != self.floor || !self.is_whole {
             self.write(&new).map_err(TrustError::Disk)?;
-            self.floor = new;
+            (self.floor, self.is_whole) = (new, true);
         }
         Ok(())
     }
 
     fn write(&self, floor: &Floor) -> io::Result<()> {
-        let mut file = AtomicWriteFile::open(&self.place)?;
-        file.write_all(&serde_json::to_vec(floor)?)?;
-        file.commit()
+        let bytes = serde_json::to_vec(floor)?;
+        // Twice: what is on a bad sector is not forgotten.
+        self.places.iter().try_for_each(|place| replace_file(place, &bytes))
     }
 }
 

@@ -3,11 +3,9 @@
 //! was there.
 
 use super::guard::each_key_once;
-use atomic_write_file::AtomicWriteFile;
-use noderr_part::read_file;
+use noderr_part::{own_folder, read_file, replace_file};
 use sigstore_tuf::MetadataStore;
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,7 +44,8 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder.join("roots"))?;
+        own_folder(folder)?;
+        own_folder(&folder.join("roots"))?;
         Ok(Self { folder: folder.to_owned(), failure: Failure::default() })
     }
 
@@ -78,12 +77,7 @@ impl MetadataStore for Kept {
         if read(&place).is_ok_and(|there| there.as_deref() == Some(bytes)) {
             return Ok(());
         }
-        let write = || {
-            let mut file = AtomicWriteFile::open(&place)?;
-            file.write_all(bytes)?;
-            file.commit()
-        };
-        write().map_err(|error| {
+        replace_file(&place, bytes).map_err(|error| {
             self.failure.note(&error);
             failed(&place, error)
         })

@@ -5,14 +5,13 @@
 use super::error::TrustError;
 use super::guard::each_key_once;
 use super::kept::{Kept, LARGEST as LARGEST_FILE};
-use atomic_write_file::AtomicWriteFile;
-use noderr_part::read_file;
+use noderr_part::{read_file, replace_file};
 use noderr_protocol::release::{BUILDERS, MAX_MANIFEST};
 use serde::{Deserialize, Serialize};
 use sigstore_tuf::transport::FetchFuture;
 use sigstore_tuf::{Error, MetadataStore as _, Repository, TrustedMetadataSet};
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "last-word.json";
@@ -62,9 +61,7 @@ fn write(place: &Path, bytes: &[u8]) -> io::Result<()> {
     if read_file(place, LARGEST).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    let mut file = AtomicWriteFile::open(place)?;
-    file.write_all(bytes)?;
-    file.commit()
+    replace_file(place, bytes)
 }
 
 fn text(bytes: Vec<u8>) -> io::Result<String> {

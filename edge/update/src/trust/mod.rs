@@ -94,7 +94,7 @@ impl Trust {
         crypto::install();
         let store = Kept::open(folder).map_err(TrustError::Disk)?;
         let failure = store.failure();
-        let floor = KeptFloor::open(folder).map_err(TrustError::Disk)?;
+        let floor = KeptFloor::open(folder);
         let updater = Updater::new(Guard(repository), root)?.with_config(limits.config()).with_store(store);
         Ok(Self { folder: folder.to_owned(), updater, floor: Some(floor), failure, refreshed: false })
     }

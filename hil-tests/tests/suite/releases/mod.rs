@@ -17,6 +17,7 @@ mod recover;
 mod retention;
 mod stick;
 mod uploads;
+mod worn;
 
 use crate::lab;
 use anyhow::bail;

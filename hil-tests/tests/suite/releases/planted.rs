@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 const RELEASE: &str = "os/generic/1.0.0";
 
 /// All files of a folder and below, by their names in the folder.
-fn files(folder: &Path, below: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn files(folder: &Path, below: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder.join(below))? {
         let entry = entry?;
@@ -30,7 +30,7 @@ fn files(folder: &Path, below: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// The folder of what is coming, once its file has its length.
-async fn begun(coming: &Path) -> anyhow::Result<PathBuf> {
+pub(super) async fn begun(coming: &Path) -> anyhow::Result<PathBuf> {
     loop {
         let folder = fs::read_dir(coming).ok().and_then(|mut all| all.next()).transpose()?;
         let folder = folder.map(|folder| folder.path());
@@ -44,7 +44,7 @@ async fn begun(coming: &Path) -> anyhow::Result<PathBuf> {
 }
 
 #[tokio::test]
-async fn a_pipe_a_link_or_a_file_without_end_in_the_place_of_any_file_hangs_nothing_and_nothing_is_written_through_it()
+async fn whatever_lies_in_the_place_of_any_file_hangs_nothing_and_nothing_is_written_through_it()
 -> anyhow::Result<()> {
     let (place, handout, mut this) = world().await?;
     let artefact = noise(300_000, 1);
@@ -56,13 +56,15 @@ async fn a_pipe_a_link_or_a_file_without_end_in_the_place_of_any_file_hangs_noth
     // What a node may write to, and a box's own disk does not say.
     let victim = place.path().join("victim");
     for name in &all {
-        for kind in ["pipe", "link", "endless"] {
+        for kind in ["pipe", "link", "endless", "folder"] {
             let file = releases.join(name);
             fs::remove_file(&file).with_context(|| format!("{} before {kind}", name.display()))?;
+            let below = || fs::create_dir(&file).and_then(|()| fs::write(file.join("below"), b"something"));
             fs::write(&victim, b"as it was")?;
             match kind {
                 "pipe" => mkfifoat(CWD, &file, Mode::RUSR | Mode::WUSR)?,
                 "link" => symlink(&victim, &file)?,
+                "folder" => below()?,
                 // Nobody reads all of it in this test's time.
                 _ => fs::File::create(&file)?.set_len(1 << 42)?,
             }
@@ -73,6 +75,44 @@ async fn a_pipe_a_link_or_a_file_without_end_in_the_place_of_any_file_hangs_noth
             ensure!(brought.stage == Stage::Held, "{what}: {:?}", brought.stage);
             ensure!(this.held(RELEASE)? == artefact, "{what}: it holds something else");
             ensure!(fs::read(&victim)? == b"as it was", "{what}: something was written through it");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_the_stores_folders_leads_nowhere() -> anyhow::Result<()> {
+    let (place, handout, mut this) = world().await?;
+    let elsewhere = place.path().join("elsewhere");
+    let mine = elsewhere.join("of-somebody-else/file");
+    fs::create_dir_all(mine.parent().context("a folder")?)?;
+    fs::write(&mine, b"as it was")?;
+    for (number, name) in ["coming", "held"].iter().enumerate() {
+        let folder = this.data.root().join("releases").join(name);
+        for (patch, kind) in ["link", "nowhere", "file"].iter().enumerate() {
+            match fs::symlink_metadata(&folder) {
+                Ok(there) if there.is_dir() => fs::remove_dir_all(&folder)?,
+                Ok(_) => fs::remove_file(&folder)?,
+                Err(_) => {}
+            }
+            fs::create_dir_all(folder.parent().context("a folder")?)?;
+            match *kind {
+                "link" => symlink(&elsewhere, &folder)?,
+                "nowhere" => symlink(place.path().join("nowhere"), &folder)?,
+                _ => fs::write(&folder, b"a file")?,
+            }
+            this.restart();
+            let release = format!("os/generic/1.{number}.{patch}");
+            let artefact = noise(100_000, number as u64);
+            handout.release(&release, &artefact)?;
+            let stage = this.bring(&release).await?.stage;
+            ensure!(stage == Stage::Held, "a {kind} as {name}: {stage:?}");
+            ensure!(this.held(&release)? == artefact);
+            ensure!(fs::read(&mine)? == b"as it was", "a {kind} as {name}: somebody else's file has changed");
+            ensure!(
+                fs::read_dir(&elsewhere)?.count() == 1,
+                "a {kind} as {name}: something was laid elsewhere"
+            );
         }
     }
     Ok(())
