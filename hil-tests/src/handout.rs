@@ -229,6 +229,8 @@ pub struct Bringer {
     pub settings: Settings,
     /// Where releases come from, if not from the server.
     pub folder: Option<PathBuf>,
+    /// How far its clock is ahead.
+    pub ahead: Duration,
     root: Vec<u8>,
     known: Known,
 }
@@ -270,11 +272,13 @@ impl Bringer {
                 bytes_per_s: None,
                 reach: Reach::Anywhere,
                 store: StoreLimits { bytes: 8 << 30, versions: 3 },
+                leave_free: 1 << 20,
                 stick: None,
                 spread: b"a box".to_vec(),
                 look_again: Duration::from_secs(60),
             },
             folder: None,
+            ahead: Duration::ZERO,
             root,
             known: Known::default(),
         })
@@ -312,7 +316,8 @@ impl Bringer {
             None => Source::Plain,
         };
         let (data, settings) = (self.data.clone(), self.settings.clone());
-        let (clock, known) = (Arc::new(SystemTime::now), self.known.clone());
+        let (ahead, known) = (self.ahead, self.known.clone());
+        let clock = Arc::new(move || SystemTime::now() + ahead);
         Round::begin(data, settings, source, &self.root, clock, known, wanted).await
     }
 

@@ -107,7 +107,7 @@ impl Judge {
     pub(crate) async fn learn(&mut self, wanted: &[ReleaseName]) -> Result<bool, Setback> {
         for release in wanted {
             match self.target(release).await {
-                Ok(_) | Err(TrustError::Refused { why: Refusal::NotNamed, .. }) => {}
+                Ok(_) | Err(TrustError::Refused { why: Refusal::NotNamed | Refusal::Expired, .. }) => {}
                 Err(error) => {
                     tracing::debug!(%error, %release, "nothing new is kept for times without a network");
                     return Ok(false);
@@ -122,8 +122,7 @@ impl Judge {
                 tracing::debug!(%error, %release, "what is said of it is not kept for times without a network");
             }
         }
-        self.trust.keep_last_word(&self.builders.1)?;
-        Ok(true)
+        Ok(self.trust.keep_last_word(&self.builders.1)?)
     }
 
     /// What the metadata names as a release.

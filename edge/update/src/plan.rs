@@ -8,8 +8,6 @@ use noderr_part::Disk;
 use noderr_protocol::release::ReleaseName;
 use std::path::Path;
 
-/// What must stay free of a disk that others write to as well.
-const MARGIN: u64 = 1 << 20;
 /// Versions that are looked through for what they have in common with a new one.
 const SEEDS: usize = 2;
 
@@ -47,10 +45,14 @@ impl Planning {
 
 impl Plan {
     /// Makes room, begins the artefact or goes on with it, and takes what the box has of it. Nothing that is held goes for a
-    /// release that the disk of this folder has no room for.
-    pub(crate) fn begin(self, disk: &Path, mandate: &Mandated) -> Result<Coming, Setback> {
+    /// release that the disk of this folder has no room for, beside what others need of the disk.
+    pub(crate) fn begin(
+        self,
+        (disk, leave_free): (&Path, u64),
+        mandate: &Mandated,
+    ) -> Result<Coming, Setback> {
         let Self { from, gone, seeds, .. } = self;
-        let coming = mandate.act(|| make_room(from, &gone, disk))??;
+        let coming = mandate.act(|| make_room(from, &gone, (disk, leave_free)))??;
         for seed in seeds.iter().take_while(|_| !coming.gaps().is_empty()) {
             coming.seed_from(seed)?;
         }
@@ -58,13 +60,13 @@ impl Plan {
     }
 }
 
-fn make_room(from: Planning, gone: &[Stored], disk: &Path) -> Result<Coming, Setback> {
+fn make_room(from: Planning, gone: &[Stored], (disk, leave_free): (&Path, u64)) -> Result<Coming, Setback> {
     let Planning { store, signed, index, wanted } = from;
     store.tidy(&signed, &wanted);
     let given_back = gone.iter().map(Stored::bytes).fold(0, u64::saturating_add);
     let needs = signed.manifest.content.bytes.saturating_sub(store.begun_bytes(&signed));
     let free = Disk::of(disk).map_or(u64::MAX, |disk| disk.free);
-    let room = free.saturating_add(given_back).saturating_sub(MARGIN);
+    let room = free.saturating_add(given_back).saturating_sub(leave_free);
     if needs > room {
         return Err(Setback::Passing(format!(
             "the disk is full: it takes {needs} bytes, and {room} are free"

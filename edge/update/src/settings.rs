@@ -24,6 +24,8 @@ pub struct Settings {
     pub reach: Reach,
     /// What the store may take.
     pub store: StoreLimits,
+    /// Bytes of the disk that stay free for others.
+    pub leave_free: u64,
     /// A stick, on which archives may lie besides.
     pub stick: Option<StickFolder>,
     /// What tells this box from others, by which they spread over the places of an archive.

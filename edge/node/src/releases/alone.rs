@@ -10,6 +10,7 @@ use noderr_protocol::release::{Beacon, MAX_BEACON, ReleaseName, Tier};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 /// How long the node has been alone, and what it has heard meanwhile.
@@ -43,9 +44,9 @@ fn ask_after(shared: &Shared) -> Duration {
 }
 
 impl Alone {
-    /// Waits for the disk.
-    pub(super) fn new(shared: &Shared, desired_version: u64) -> Self {
-        let heard = shared.data.read_or_default();
+    pub(super) async fn new(shared: &Shared, desired_version: u64) -> Self {
+        let data = shared.data.clone();
+        let heard = spawn_blocking(move || data.read_or_default()).await.unwrap_or_default();
         Self { silence: Mutex::new(Silence { desired_version, since: None, heard }) }
     }
 

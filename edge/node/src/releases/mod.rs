@@ -14,7 +14,7 @@ use crate::shared::Shared;
 use alone::Alone;
 use noderr_link::LinkState;
 use noderr_part::Backoff;
-use noderr_protocol::release::{ReleaseName, Releases};
+use noderr_protocol::release::{ReleaseName, ReleaseRefusal, Releases};
 use noderr_update::{Round, Stage, store_in};
 use report::{Reporter, Stages};
 use source::By;
@@ -28,7 +28,12 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn run(shared: Shared) {
-    let spent = noderr_update::spent(shared.data.clone(), source::now(&shared));
+    // At once, and not when there is something to bring: who gave the box its papers gives it its root too, and nobody later.
+    if let Err(error) = root::given_root(&shared).await {
+        tracing::error!("the root of releases is not kept yet: {error:#}");
+    }
+    let (data, now) = (shared.data.clone(), source::now(&shared));
+    let spent = spawn_blocking(move || noderr_update::spent(data, now)).await.unwrap_or_default();
     shared.board.update(|status| status.releases_month_bytes = spent);
     // One for all wishes: a stick that hangs goes on hanging.
     let port = Arc::new(Port::new(&shared));
@@ -36,7 +41,7 @@ pub(crate) async fn run(shared: Shared) {
     let mut wish = wishes.next().await;
     while let Some(current) = wish {
         wishes.taken(&current);
-        let work = Arc::new(Work::new(&shared, current));
+        let work = Arc::new(Work::new(&shared, current).await);
         let given_up = CancellationToken::new();
         // A part that is dropped leaves no thread behind that goes on bringing.
         let _dropped = given_up.clone().drop_guard();
@@ -158,13 +163,13 @@ async fn turns(mut link: watch::Receiver<LinkState>) -> bool {
 }
 
 impl Work {
-    fn new(shared: &Shared, wish: Wish<Releases>) -> Self {
+    async fn new(shared: &Shared, wish: Wish<Releases>) -> Self {
         let (releases, desired_version) = (wish.body.clone().unwrap_or_default(), wish.version());
         Self {
             shared: shared.clone(),
             reporter: Reporter::new(shared, wish),
             releases,
-            alone: Alone::new(shared, desired_version),
+            alone: Alone::new(shared, desired_version).await,
         }
     }
 
@@ -192,14 +197,7 @@ impl Work {
             wanted = self.with_offers(&mut round, &stick, wanted).await;
         }
         let mut stages = looking(&wanted);
-        for number in 0..stages.len() {
-            let release = wanted[number].clone();
-            let mut watcher = self.reporter.watch(&mut stages, number);
-            let stage = round.bring(&release, &wanted, &mut watcher).await;
-            if let Stage::Refused(refused) = &stage {
-                tracing::warn!(%release, why = %refused.why.name(), detail = &*refused.detail, "a release is not taken");
-            }
-        }
+        self.bring_all(&mut round, &wanted, &mut stages).await;
         let waits = |stage: &Stage| matches!(stage, Stage::Waiting(_));
         if !stages.iter().any(|(_, stage)| waits(stage)) {
             return Outcome::Settled;
@@ -208,6 +206,24 @@ impl Work {
         self.hold_by_last_word(&mut stages, waits).await;
         self.reporter.show(&stages, self.reporter.spent(), None);
         Outcome::Open
+    }
+
+    /// Brings all that is wanted, and once more what requires something that has come after it.
+    async fn bring_all(&self, round: &mut Round, wanted: &[ReleaseName], stages: &mut Stages) {
+        let mut numbers: Vec<_> = (0..stages.len()).collect();
+        while !numbers.is_empty() {
+            let mut lacking = Vec::new();
+            for number in &numbers {
+                let release = &wanted[*number];
+                let mut watcher = self.reporter.watch(stages, *number);
+                if let Stage::Refused(refused) = round.bring(release, wanted, &mut watcher).await {
+                    tracing::warn!(%release, why = %refused.why.name(), detail = &*refused.detail, "a release is not taken");
+                    lacking.extend((refused.why == ReleaseRefusal::Requires).then_some(*number));
+                }
+            }
+            // Once none of them can be helped, nothing changes any more.
+            numbers = if lacking.len() < numbers.len() { lacking } else { Vec::new() };
+        }
     }
 
     /// What cannot be asked about is held if the last word of the release keys says so.

@@ -4,7 +4,7 @@
 use crate::shared::Shared;
 use anyhow::Context as _;
 use noderr_identity::TrustRoots;
-use noderr_part::{Document, read_file};
+use noderr_part::{Document, DocumentError, Folder, read_file};
 use noderr_protocol::Base64;
 use noderr_update::{Fetcher, Reach, check_root};
 use serde::{Deserialize, Serialize};
@@ -36,16 +36,23 @@ pub(super) async fn given_root(shared: &Shared) -> anyhow::Result<Option<Vec<u8>
     }
     let keys = shared.keys.clone();
     let kept = shared.data.on_disk(move |folder| {
-        let copies = folder.read_copies::<SealedRoot>();
-        for SealedRoot { root, seal } in copies {
-            if keys.has_sealed(PURPOSE, root.as_bytes(), &seal.0)? {
-                return Ok(Some(root));
+        let mut sealed = Vec::new();
+        for copy in folder.read_copies::<SealedRoot>() {
+            if keys.has_sealed(PURPOSE, copy.root.as_bytes(), &copy.seal.0)? {
+                sealed.push(copy);
+            } else {
+                tracing::error!(
+                    "a root of releases in the data folder was put there by somebody else; it is not taken"
+                );
             }
-            tracing::error!(
-                "a root of releases in the data folder was put there by somebody else; it is not taken"
-            );
         }
-        anyhow::Ok(None)
+        // What the disk has spoilt of the two stands there twice again.
+        if let [only] = &sealed[..]
+            && let Err(error) = twice(folder, only)
+        {
+            tracing::warn!(%error, "the root of releases has one copy on the disk");
+        }
+        anyhow::Ok(sealed.into_iter().next().map(|sealed| sealed.root))
     });
     if let Some(root) =
         kept.await.context("whether this box has sealed the root of releases cannot be said")?
@@ -83,10 +90,13 @@ async fn keep(shared: &Shared, root: String) -> anyhow::Result<()> {
         check_root(root.as_bytes())?;
         let seal = Base64(keys.seal(PURPOSE, root.as_bytes())?);
         fs::create_dir_all(folder.root().join("releases"))?;
-        let sealed = SealedRoot { root, seal };
-        // Twice, so that there is a copy: nobody is asked for it again whom the papers name, and not the configuration.
-        folder.write(&sealed)?;
-        anyhow::Ok(folder.write(&sealed)?)
+        anyhow::Ok(twice(folder, &SealedRoot { root, seal })?)
     });
     kept.await.context("the root of releases cannot be kept")
+}
+
+/// Writes the given root twice, so that there is a copy: nobody is asked for it again whom the papers name, and not the configuration.
+fn twice(folder: &Folder, sealed: &SealedRoot) -> Result<(), DocumentError> {
+    folder.write(sealed)?;
+    folder.write(sealed)
 }

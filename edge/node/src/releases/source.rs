@@ -17,6 +17,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How often a transfer looks whether its release is still named.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// What releases leave free of the disk: telemetry, documents and the reserve of the spool live there too.
+const LEAVE_FREE: u64 = 32 << 20;
+
 /// Whose metadata a round goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
@@ -96,6 +99,7 @@ fn settings(shared: &Shared, tier: Option<Tier>, stick: Option<StickFolder>) -> 
         bytes_per_s: config.kib_per_s.map(|kib| kib << 10),
         reach: reach(shared),
         store: shared.config.releases.store_limits(),
+        leave_free: LEAVE_FREE,
         stick,
         spread: shared.papers.borrow().enrolment.node.as_bytes().to_vec(),
         look_again: LOOK_AGAIN,

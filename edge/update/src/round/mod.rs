@@ -104,11 +104,11 @@ impl Round {
         if !way.is_local() {
             self.purse.allows_of(cost_of(plan.requests, plan.bytes), archive.bytes)?;
         }
-        let (known, disk, mandate) =
-            (self.judge.known().clone(), self.data.root().to_owned(), self.mandate.copy());
+        let (known, mandate) = (self.judge.known().clone(), self.mandate.copy());
+        let (disk, leave_free) = (self.data.root().to_owned(), self.settings.leave_free);
         let coming = in_background(move || {
             let _one = known.hold_store();
-            Ok(plan.begin(&disk, &mandate))
+            Ok(plan.begin((&disk, leave_free), &mandate))
         });
         let coming = Arc::new(coming.await??);
         let gaps = coming.gaps();

@@ -8,9 +8,10 @@ use super::kept::{Kept, LARGEST as LARGEST_FILE};
 use noderr_part::{read_file, replace_file};
 use noderr_protocol::release::{BUILDERS, MAX_MANIFEST};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sigstore_tuf::transport::FetchFuture;
 use sigstore_tuf::{Error, MetadataStore as _, Repository, TrustedMetadataSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +29,14 @@ struct Words {
     files: BTreeMap<String, String>,
 }
 
-/// Keeps what is believed now, and who may build.
-pub(super) fn keep(folder: &Path, trusted: &TrustedMetadataSet, builders: &[u8]) -> io::Result<()> {
+/// Keeps what is believed now, and who may build. Of roles that have ended, what was kept before is kept on while the newest snapshot names
+/// the same version; returns false, and keeps nothing new, where something that was kept would be lost.
+pub(super) fn keep(
+    folder: &Path,
+    trusted: &TrustedMetadataSet,
+    ended: &BTreeSet<String>,
+    builders: &[u8],
+) -> io::Result<bool> {
     let mut files = BTreeMap::from([(BUILDERS.to_owned(), text(builders.to_vec())?)]);
     let pinned = trusted.snapshot().into_iter().flat_map(|snapshot| snapshot.meta.keys());
     // Roles that nobody has asked for may lie there from an earlier time.
@@ -39,7 +46,23 @@ pub(super) fn keep(folder: &Path, trusted: &TrustedMetadataSet, builders: &[u8])
     for name in roles.chain(["timestamp.json", "snapshot.json"]) {
         files.insert(name.to_owned(), text(read_file(&folder.join(name), LARGEST_FILE)?)?);
     }
-    write(&folder.join(FILE), &serde_json::to_vec(&Words { root: trusted.root().version, files })?)
+    let before =
+        read_file(&folder.join(FILE), LARGEST).ok().and_then(|words| serde_json::from_slice(&words).ok());
+    let before: BTreeMap<String, String> = before.map(|words: Words| words.files).unwrap_or_default();
+    for name in ended.iter().map(|role| format!("{role}.json")) {
+        let Some(kept) = before.get(&name) else { continue };
+        let pinned = trusted.snapshot().and_then(|snapshot| snapshot.meta.get(&name));
+        if pinned.is_none_or(|pinned| version_of(kept) != Some(pinned.version)) {
+            return Ok(false);
+        }
+        files.insert(name, kept.clone());
+    }
+    write(&folder.join(FILE), &serde_json::to_vec(&Words { root: trusted.root().version, files })?)?;
+    Ok(true)
+}
+
+fn version_of(metadata: &str) -> Option<u64> {
+    serde_json::from_str::<Value>(metadata).ok()?["signed"]["version"].as_u64()
 }
 
 /// Keeps who may build, as soon as that is heard: a word is kept once all that it names has come, and whoever withholds a part of it

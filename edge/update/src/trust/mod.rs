@@ -16,7 +16,8 @@ use kept::{Failure, Kept};
 use last_word::Remembered;
 use noderr_part::read_file;
 use serde::Deserialize;
-use sigstore_tuf::{TargetFile, TrustedMetadataSet, Updater, UpdaterConfig};
+use sigstore_tuf::{Error, TargetFile, TrustedMetadataSet, Updater, UpdaterConfig};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -54,6 +55,8 @@ pub struct Trust {
     failure: Failure,
     /// Whether the last refresh ended well: what it left behind otherwise is not to be believed.
     refreshed: bool,
+    /// The roles that were found to have ended since then.
+    ended: BTreeSet<String>,
 }
 
 /// A target that signed metadata names, at the time of asking.
@@ -96,7 +99,14 @@ impl Trust {
         let failure = store.failure();
         let floor = KeptFloor::open(folder);
         let updater = Updater::new(Guard(repository), root)?.with_config(limits.config()).with_store(store);
-        Ok(Self { folder: folder.to_owned(), updater, floor: Some(floor), failure, refreshed: false })
+        Ok(Self {
+            folder: folder.to_owned(),
+            updater,
+            floor: Some(floor),
+            failure,
+            refreshed: false,
+            ended: BTreeSet::new(),
+        })
     }
 
     /// What was [kept](Self::keep_last_word) in `folder`, while nobody can be asked. Targets are the manifests of what is held in
@@ -111,7 +121,14 @@ impl Trust {
         let (remembered, root) = Remembered::open(folder, held, root)?;
         let updater = Updater::new(remembered, &root)?.with_config(limits.config());
         let failure = Failure::default();
-        Ok(Self { folder: folder.to_owned(), updater, floor: None, failure, refreshed: false })
+        Ok(Self {
+            folder: folder.to_owned(),
+            updater,
+            floor: None,
+            failure,
+            refreshed: false,
+            ended: BTreeSet::new(),
+        })
     }
 
     /// What a refresh that did not end well has left behind is not to be believed.
@@ -120,10 +137,11 @@ impl Trust {
         if self.refreshed { Ok(()) } else { Err(not_yet()) }
     }
 
-    /// Keeps what the metadata says now, after a [`refresh`](Self::refresh), and who may build, for when nobody can be asked.
-    pub(crate) fn keep_last_word(&self, builders: &[u8]) -> Result<(), TrustError> {
+    /// Keeps what the metadata says now, after a [`refresh`](Self::refresh), and who may build, for when nobody can be asked. Returns whether it
+    /// is kept: a role that has ended takes nothing away.
+    pub(crate) fn keep_last_word(&self, builders: &[u8]) -> Result<bool, TrustError> {
         self.ensure_refreshed()?;
-        last_word::keep(&self.folder, self.updater.trusted(), builders).map_err(TrustError::Disk)
+        last_word::keep(&self.folder, self.updater.trusted(), &self.ended, builders).map_err(TrustError::Disk)
     }
 
     /// Keeps who may build, as far as somebody was asked, and says who still might when somebody was asked last, where nobody is now.
@@ -138,6 +156,7 @@ impl Trust {
     /// Asks for the newest metadata. What comes is on the disk before this returns: what is forgotten could be rolled back.
     pub async fn refresh(&mut self, now: SystemTime) -> Result<(), TrustError> {
         self.refreshed = false;
+        self.ended.clear();
         let refreshed = self.updater.refresh(timestamp(now)?).await;
         self.on_disk()?;
         refreshed?;
@@ -158,6 +177,9 @@ impl Trust {
         self.ensure_refreshed()?;
         let found = self.updater.get_target_info(name, timestamp(now)?).await;
         self.on_disk()?;
+        if let Err(Error::Expired { role, .. }) = &found {
+            self.ended.insert(role.clone());
+        }
         let file = found?.ok_or_else(|| Refusal::NotNamed.because(format!("no release key names {name}")))?;
         Ok(Target { name: name.to_owned(), file })
     }

@@ -4,14 +4,15 @@
 use super::{Network, refused, world};
 use anyhow::{Context as _, ensure};
 use noderr_hil::manager::noise;
-use noderr_hil::{BoxOptions, Bringer, Handout, LabOptions, LinkQuality, SOON};
+use noderr_hil::{BoxOptions, Bringer, Handout, LabOptions, LinkQuality, SOON, until};
 use noderr_protocol::release::{ReleaseRefusal, Requirement};
-use noderr_releases::shelf_of;
+use noderr_releases::{SignedMetadata, Targets, shelf_of};
 use noderr_update::Stage;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 const RELEASE: &str = "os/generic/1.0.0";
 
@@ -106,6 +107,51 @@ async fn a_server_that_withholds_a_part_brings_nobody_back_who_was_taken_away() 
     Ok(())
 }
 
+/// Signs a shelf so that it ends in an hour, as if its holder were to forget to renew it.
+fn ends_soon(handout: &Handout, shelf: &str) -> anyhow::Result<()> {
+    let folder = &handout.manager.folder;
+    let mut says = folder.newest::<Targets>(shelf)?.context("a shelf")?.says().clone();
+    let ends = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 3600)?;
+    (says.version, says.expires) = (says.version + 1, ends);
+    folder.put_draft(shelf, &SignedMetadata::new(says))?;
+    handout.manager.sign()?;
+    handout.refresh()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shelf_that_nobody_renews_keeps_nothing_of_the_others_from_the_last_word() -> anyhow::Result<()> {
+    let (_place, handout, mut this) = world().await?;
+    let (model, newer) = ("models/btc/1.0.0", "os/generic/1.1.0");
+    let shelf = shelf_of(&model.parse()?);
+    for (release, seed) in [(model, 1), (RELEASE, 2)] {
+        handout.release(release, &noise(100_000, seed))?;
+    }
+    ends_soon(&handout, &shelf)?;
+    for release in [model, RELEASE] {
+        assert_eq!(this.bring_of(release, &[model, RELEASE]).await?.stage, Stage::Held);
+    }
+    this.ahead = Duration::from_secs(7200);
+    handout.release(newer, &noise(100_000, 3))?;
+    assert_eq!(this.bring_of(newer, &[model, newer]).await?.stage, Stage::Held);
+    this.restart();
+    ensure!(this.holds_alone(newer).await?, "what is new is not believed for the sake of another shelf");
+    ensure!(this.holds_alone(model).await?, "what has ended has taken away what was released");
+    // What was withdrawn meanwhile is heard too.
+    handout.manager.withdraw(newer)?;
+    handout.refresh()?;
+    ensure!(matches!(this.bring_of(newer, &[model, newer]).await?.stage, Stage::Refused(_)));
+    this.restart();
+    ensure!(!this.holds_alone(newer).await?, "a withdrawal that was heard is forgotten");
+    ensure!(this.holds_alone(model).await?);
+    // A newer version that has ended as well is no reason to forget the one that was good.
+    ends_soon(&handout, &shelf)?;
+    assert_eq!(this.bring_of(RELEASE, &[model, RELEASE]).await?.stage, Stage::Held);
+    this.restart();
+    ensure!(this.holds_alone(model).await?, "what has ended has taken away what was released");
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_last_word_itself_is_checked_from_the_root_that_the_box_was_given() -> anyhow::Result<()> {
     let (_place, handout, mut this) = world().await?;
@@ -172,6 +218,9 @@ async fn a_box_that_starts_without_a_network_shows_what_was_signed_as_held_and_n
 async fn whoever_writes_to_the_disk_of_a_box_with_a_tpm_gives_it_no_other_network() -> anyhow::Result<()> {
     let network = Network::start(LabOptions::default()).await?;
     let (_, mut rig) = network.lab.online_box("planted", &BoxOptions::PLAIN).await?;
+    // Kept at once, while nobody wishes for anything: whoever comes later gives the box no other.
+    let kept = rig.data().join("releases/root.json");
+    until("the given root", SOON, || async { Ok(kept.is_file().then_some(())) }).await?;
     let artefact = noise(300_000, 1);
     network.manager.release(RELEASE, &artefact)?;
     network.manager.publish(&network.publisher).await?;
@@ -184,6 +233,7 @@ async fn whoever_writes_to_the_disk_of_a_box_with_a_tpm_gives_it_no_other_networ
     fs::write(rig.data().join("releases/root.json"), &sealed[..sealed.len() / 2])?;
     rig.power_on()?;
     rig.release_is(RELEASE, "held", SOON).await?;
+    ensure!(fs::read(&kept)? == sealed, "what the disk has spoilt does not stand there twice again");
     let elsewhere = tempfile::tempdir()?;
     let (server, other) = foreign(elsewhere.path()).await?;
     let root = String::from_utf8(server.root()?)?;

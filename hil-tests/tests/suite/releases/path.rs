@@ -4,6 +4,7 @@ use super::Network;
 use anyhow::{Context as _, ensure};
 use noderr_hil::manager::noise;
 use noderr_hil::{BoxOptions, LabOptions, LinkQuality, SOON, until};
+use noderr_protocol::release::Requirement;
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -61,6 +62,25 @@ async fn three_boxes_hold_what_was_signed_offline_within_seconds() -> anyhow::Re
     let cost = shown["update_bytes"].as_u64().context("a cost")?;
     ensure!((50_000..600_000).contains(&cost), "{shown}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_requires_another_release_comes_with_it_whichever_is_brought_first() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let publisher = &network.publisher;
+    let (_, mut rig) = network.lab.online_box("first", &BoxOptions::PLAIN).await?;
+    let requires = vec![Requirement { series: "os/generic".parse()?, at_least: "1.0.0".parse()? }];
+    let model = "models/btc/1.0.0";
+    network.manager.release("os/generic/1.0.0", &noise(30_000, 1))?;
+    network.manager.release_with(model, &noise(30_000, 2), |manifest| manifest.requires = requires)?;
+    network.manager.publish(publisher).await?;
+    // Both are wished for at once when the box starts, and it looks again in an hour.
+    rig.shut_down().await?;
+    publisher.ctl(&["channels", "activate", model]).await?;
+    publisher.ctl(&["channels", "activate", "os/generic/1.0.0"]).await?;
+    rig.power_on()?;
+    rig.release_is("os/generic/1.0.0", "held", SOON).await?;
+    rig.release_is(model, "held", SOON).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
