@@ -2,6 +2,7 @@
 
 use crate::ReleaseError;
 use crate::digest::sha256;
+use crate::folder::open_file;
 use crate::folder::{self, ReleaseFolder};
 use crate::metadata::{TargetFile, Targets};
 use crate::signed::SignedMetadata;
@@ -34,6 +35,12 @@ impl ReleaseFolder {
     /// Where the archive of this SHA-256 is.
     pub fn object(&self, sha256: &HexDigest) -> PathBuf {
         self.objects().join(object_file(sha256))
+    }
+
+    /// An archive, opened once for all that is to be read of it: what is put in its place meanwhile is not read.
+    pub fn open_object(&self, sha256: &HexDigest) -> Result<File, ReleaseError> {
+        let path = self.object(sha256);
+        open_file(&path).map_err(|why| ReleaseError::Io { path, why })
     }
 
     /// Who may build artefacts, as the targets role will say.

@@ -57,19 +57,19 @@ impl Authority {
 
     /// How many of its keys have signed.
     pub(crate) fn signed<M: Metadata>(&self, draft: &SignedMetadata<M>) -> usize {
-        // A key that is named twice counts once.
-        let keys: BTreeSet<_> = self.role.keyids.iter().collect();
-        keys.into_iter().filter(|id| self.has_signed(id, draft)).count()
+        self.signers(draft).len()
     }
 
-    fn has_signed<M: Metadata>(&self, id: &str, draft: &SignedMetadata<M>) -> bool {
-        self.keys.get(id).is_some_and(|key| draft.is_signed_by(key))
+    /// The ids of those who have signed; a key that is named twice counts once.
+    fn signers<M: Metadata>(&self, draft: &SignedMetadata<M>) -> BTreeSet<&String> {
+        draft.signers(self.role.keyids.iter().filter_map(|id| Some((id, self.keys.get(id)?))))
     }
 
     /// Whose signatures are lacking, if some are.
     pub(crate) fn lack<M: Metadata>(&self, draft: &SignedMetadata<M>) -> Option<Lack> {
-        let signatures = self.role.threshold.saturating_sub(self.signed(draft));
-        let of = self.role.keyids.iter().filter(|id| !self.has_signed(id, draft)).cloned().collect();
+        let signers = self.signers(draft);
+        let signatures = self.role.threshold.saturating_sub(signers.len());
+        let of = self.role.keyids.iter().filter(|id| !signers.contains(id)).cloned().collect();
         (signatures > 0).then_some(Lack { signatures, of })
     }
 }

@@ -9,7 +9,7 @@ use crate::shelves::shelf_of;
 use crate::signed::SignedMetadata;
 use noderr_protocol::release::{Archive, BUILDERS, Builders, ReleaseName};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub enum Artefacts {
 struct Walk {
     /// The newest root, if every root before it is there.
     root: Option<SignedMetadata<Root>>,
-    /// The newest of every role that names targets.
+    /// The newest of every role that names targets, if those have signed it who may.
     roles: Vec<(String, SignedMetadata<Targets>)>,
     /// Who has not signed what, a sentence each.
     wrong: Vec<String>,
@@ -63,6 +63,13 @@ impl ReleaseFolder {
         Ok(self.walk()?.wrong)
     }
 
+    /// The versions that are signed by those who may, role by role, as far as the signatures go.
+    pub fn signed_versions(&self) -> Result<BTreeMap<String, u64>, ReleaseError> {
+        let Walk { root, roles, .. } = self.walk()?;
+        let roles = roles.into_iter().map(|(role, says)| (role, says.says().version));
+        Ok(root.map(|root| ("root".to_owned(), root.says().version)).into_iter().chain(roles).collect())
+    }
+
     fn walk(&self) -> Result<Walk, ReleaseError> {
         let (root, mut wrong) = self.walk_roots()?;
         let mut roles = Vec::new();
@@ -75,7 +82,9 @@ impl ReleaseFolder {
                 continue;
             };
             if !by.is_met(&says) {
+                // What it says is said by nobody: nothing below it is looked at.
                 wrong.push(format!("{role} {} is not signed by enough keys", says.says().version));
+                continue;
             }
             for below in says.says().delegations.iter().flat_map(|delegations| &delegations.roles) {
                 if !seen.insert(below.name.clone()) {
@@ -105,6 +114,7 @@ impl ReleaseFolder {
                         "root {version} is not signed by enough keys of root {}",
                         by.says().version
                     ));
+                    return Ok((None, wrong));
                 }
             }
             before = Some(root);

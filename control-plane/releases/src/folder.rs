@@ -124,8 +124,9 @@ impl ReleaseFolder {
         read(self.drafts().join(format!("{role}.json")))
     }
 
-    /// Writes a draft down, in place of the one before.
+    /// Writes a draft down, in place of the one before; not one that nobody could read again.
     pub fn put_draft<M: Metadata>(&self, role: &str, draft: &SignedMetadata<M>) -> Result<(), ReleaseError> {
+        draft.says().check().map_err(|why| ReleaseError::Unwritable(format!("{role}: {why}")))?;
         replace(&self.drafts(), &format!("{role}.json"), &draft.to_bytes()?)
     }
 
@@ -257,9 +258,7 @@ fn read<M: Metadata>(path: PathBuf) -> Result<Option<SignedMetadata<M>>, Release
     match read_bytes(&path) {
         Ok(None) => Ok(None),
         Ok(Some(bytes)) => {
-            let sound = SignedMetadata::<M>::read(&bytes)
-                .and_then(|draft| draft.says().check().map(|()| Some(draft)));
-            sound.map_err(|why| ReleaseError::Unreadable { path, why })
+            SignedMetadata::read(&bytes).map(Some).map_err(|why| ReleaseError::Unreadable { path, why })
         }
         Err(why) => Err(ReleaseError::Io { path, why }),
     }

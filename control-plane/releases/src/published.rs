@@ -31,9 +31,7 @@ fn refused(what: &str, why: impl Into<String>) -> ReleaseError {
 }
 
 fn read<M: Metadata>(what: &str, bytes: &[u8]) -> Result<SignedMetadata<M>, ReleaseError> {
-    let read = SignedMetadata::<M>::read(bytes);
-    let sound = read.and_then(|signed| signed.says().check().map(|()| signed));
-    sound.map_err(|why| refused(what, why))
+    SignedMetadata::read(bytes).map_err(|why| refused(what, why))
 }
 
 fn signed<M: Metadata>(what: &str, by: &Authority, bytes: &[u8]) -> Result<SignedMetadata<M>, ReleaseError> {
@@ -78,6 +76,18 @@ impl Published {
     pub fn first_root(&self) -> Result<String, ReleaseError> {
         let (_, first) = self.roots.first().ok_or_else(|| refused("root 1", "nothing is published"))?;
         Ok(sha256(first))
+    }
+
+    /// Refuses to go on with a folder of another network, before anything is written there.
+    pub fn go_on_from(&self, folder: &ReleaseFolder) -> Result<(), ReleaseError> {
+        for (root, bytes) in &self.roots {
+            let version = root.says().version;
+            if folder.bytes("root", version)?.is_some_and(|there| there != *bytes) {
+                let why = "the folder has another: it is of another network, or has gone another way";
+                return Err(refused(&format!("root {version}"), why));
+            }
+        }
+        Ok(())
     }
 
     fn authority(&self, role: &str) -> Result<Authority, ReleaseError> {

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+/// More signatures than a role ever has.
+const MOST_SIGNATURES: usize = 64;
+
 /// What a role says, and the signatures so far. A draft lacks some; what is in force has enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedMetadata<M> {
@@ -54,12 +57,26 @@ impl<M: Metadata> SignedMetadata<M> {
         signed.any(|signature| key.has_signed(&bytes, &signature))
     }
 
+    /// Which of these keys, each with its id, have signed just this.
+    pub(crate) fn signers<'a>(
+        &self,
+        keys: impl Iterator<Item = (&'a String, &'a PublicKey)>,
+    ) -> BTreeSet<&'a String> {
+        let Ok(bytes) = self.canonical() else { return BTreeSet::new() };
+        let signed = |id: &str, key: &PublicKey| {
+            let mut own = self.signatures.iter().filter(|signature| signature.keyid == id);
+            own.any(|own| hex::decode(&own.sig).is_ok_and(|signature| key.has_signed(&bytes, &signature)))
+        };
+        keys.filter(|(id, key)| signed(id, key)).map(|(id, _)| id).collect()
+    }
+
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ReleaseError> {
         serde_json::to_vec(self).map_err(unwritable)
     }
 
-    /// Reads metadata, and refuses what says more than this tool knows, or says it in other words: signatures cover it all.
+    /// Reads metadata, and refuses what says more than this tool knows, says it in other words or does not mean what it seems to
+    /// mean: signatures cover it all.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let written: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let draft: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
@@ -67,6 +84,10 @@ impl<M: Metadata> SignedMetadata<M> {
         if read != written {
             return Err("it says more than is understood, or says it in other words".to_owned());
         }
+        if draft.signatures.len() > MOST_SIGNATURES || draft.signed_by().len() < draft.signatures.len() {
+            return Err(format!("it has more than {MOST_SIGNATURES} signatures, or two of one key"));
+        }
+        draft.signed.check()?;
         Ok(draft)
     }
 

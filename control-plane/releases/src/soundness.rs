@@ -8,12 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The roles of a root, as they are sorted.
 const TOP: [&str; 4] = ["root", "snapshot", "targets", "timestamp"];
 
+/// More keys than the roles of one document ever have, and than one role has.
+const MOST_KEYS: usize = 256;
+const MOST_OF_A_ROLE: usize = 64;
+/// More letters than the name of a role has, and than that of a release.
+const LONGEST: usize = 128;
+const LONGEST_NAME: usize = 200;
+
 fn sound(is: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if is { Ok(()) } else { Err(otherwise()) }
 }
 
 /// A key is one that this tool makes, and goes by its own id.
 fn check_keys(keys: &BTreeMap<String, PublicKey>) -> Result<(), String> {
+    sound(keys.len() <= MOST_KEYS, || format!("it names more than {MOST_KEYS} keys"))?;
     keys.iter().try_for_each(|(id, key)| {
         sound(key.is_sound(), || "a key is not a key as this tool writes it".to_owned())?;
         sound(*id == key.id(), || format!("the key {} goes by the id {id:?} of another", key.id()))
@@ -23,11 +31,11 @@ fn check_keys(keys: &BTreeMap<String, PublicKey>) -> Result<(), String> {
 /// Text that goes into names of files and onto terminals.
 fn is_plain(text: &str, more: &str) -> bool {
     let fits = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || more.contains(char);
-    (1..=128).contains(&text.len()) && text.chars().all(fits)
+    (1..=LONGEST_NAME).contains(&text.len()) && text.chars().all(fits)
 }
 
 pub(crate) fn is_name_of_role(text: &str) -> bool {
-    is_plain(text, "-")
+    is_plain(text, "-") && text.len() <= LONGEST
 }
 
 impl Delegations {
@@ -69,7 +77,7 @@ impl Targets {
     pub(crate) fn check_names(&self) -> Result<(), String> {
         self.delegations.as_ref().map_or(Ok(()), Delegations::check)?;
         self.targets.iter().try_for_each(|(name, target)| {
-            let is_name = is_plain(name, "-./")
+            let is_name = is_plain(name, "-_./")
                 && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
             sound(is_name, || format!("`{}` is no name of a release", name.escape_debug()))?;
             let hash = target.hashes.get("sha256").filter(|_| target.hashes.len() == 1);
@@ -83,6 +91,7 @@ impl Targets {
 impl RoleKeys {
     fn check(&self, keys: &BTreeMap<String, PublicKey>) -> Result<(), String> {
         let own: BTreeSet<_> = self.keyids.iter().collect();
+        sound(self.keyids.len() <= MOST_OF_A_ROLE, || format!("a role has more than {MOST_OF_A_ROLE} keys"))?;
         sound(own.len() == self.keyids.len(), || "a key is named twice for a role".to_owned())?;
         sound(own.iter().all(|id| keys.contains_key(*id)), || "a key of a role is missing".to_owned())?;
         sound((1..=own.len()).contains(&self.threshold), || {

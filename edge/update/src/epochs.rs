@@ -2,7 +2,6 @@
 //! held.
 
 use crate::setback::Setback;
-use crate::store::Store;
 use noderr_part::{Document, Folder};
 use noderr_protocol::release::{Manifest, ReleaseRefusal};
 use serde::{Deserialize, Serialize};
@@ -25,14 +24,9 @@ pub(crate) struct Epochs {
 }
 
 impl Epochs {
-    /// What was written down last, and what is held: it may have come a moment before a power cut, or the document may be lost. Waits
-    /// for the disk.
-    pub(crate) async fn open(data: Arc<Folder>, store: &Store) -> Result<Self, Setback> {
-        let mut epochs = Self { greatest: data.read_or_default(), data };
-        for held in store.stored() {
-            epochs.raise(&held.signed.manifest).await?;
-        }
-        Ok(epochs)
+    /// What was written down last. Waits for the disk.
+    pub(crate) fn open(data: Arc<Folder>) -> Self {
+        Self { greatest: data.read_or_default(), data }
     }
 
     /// Refuses a release that must never run again.
@@ -66,18 +60,16 @@ impl Epochs {
 mod tests {
     use super::*;
     use crate::policy::tests::named;
-    use crate::store::StoreLimits;
 
     #[tokio::test]
     async fn what_must_never_run_again_is_not_taken_after_a_start_either() {
         let place = tempfile::tempdir().unwrap();
         let data = Arc::new(Folder::open(place.path()).unwrap());
-        let store = Store::open(place.path(), StoreLimits { bytes: 0, versions: 0 });
-        let mut epochs = Epochs::open(data.clone(), &store).await.unwrap();
+        let mut epochs = Epochs::open(data.clone());
         assert!(epochs.allow(&named("os/generic/1.0.0", 0)).is_ok());
         epochs.raise(&named("os/generic/1.1.0", 2)).await.unwrap();
         epochs.raise(&named("os/generic/1.2.0", 1)).await.unwrap();
-        let again = Epochs::open(data, &store).await.unwrap();
+        let again = Epochs::open(data);
         for (release, epoch, is_taken) in
             [("os/generic/9.0.0", 1, false), ("os/generic/0.1.0", 2, true), ("os/other/1.0.0", 0, true)]
         {

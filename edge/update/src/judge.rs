@@ -53,7 +53,7 @@ impl Judge {
         known: Known,
     ) -> Result<Self, Setback> {
         let store = store_in(&data, settings.store);
-        let epochs = Epochs::open(data, &store).await?;
+        let epochs = Epochs::open(data);
         let builders = (Builders::default(), Vec::new());
         Ok(Self { this: settings.this.clone(), trust, store, epochs, clock, builders, known })
     }
@@ -135,6 +135,7 @@ impl Judge {
         let (target, signed) = self.named(release).await?;
         fits(&signed.manifest, &self.this)?;
         self.meets_requirements(&signed).await?;
+        self.hear_of_epochs(&signed.manifest).await?;
         self.epochs.allow(&signed.manifest)?;
         if let Some(wrong) = self.known.wrong(&signed.key(), self.builders()) {
             return Err(wrong);
@@ -166,6 +167,24 @@ impl Judge {
         };
         let (known, builders) = (self.known.clone(), self.builders().clone());
         in_background(move || Ok(known.check(&stored, &builders))).await
+    }
+
+    /// Notes the epochs of what lies here of the same series and is named: it may have come a moment before a power cut, or what was
+    /// noted may be lost. What nobody names was put there by somebody else.
+    async fn hear_of_epochs(&mut self, manifest: &Manifest) -> Result<(), Setback> {
+        let (series, epoch) = (&manifest.release.series, manifest.security_epoch);
+        let stored = self.store.stored().into_iter().map(|stored| stored.signed);
+        let greater = |stored: &Signed| {
+            stored.manifest.release.series == *series && stored.manifest.security_epoch > epoch
+        };
+        for stored in stored.filter(greater).collect::<Vec<_>>() {
+            if let Ok((_, named)) = self.named(&stored.manifest.release).await
+                && named.key() == stored.key()
+            {
+                self.epochs.raise(&named.manifest).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what requires a release that is not held. What lies in the store is held if the metadata says so too.

@@ -1,22 +1,22 @@
 //! The answers of the disk to the kernel.
 
+use super::attributes::{BLOCK, attributes};
 use super::faults::{Asks, FailedSyncs, Faults};
-use super::files::{Files, Node, ROOT};
+use super::files::{Files, ROOT};
 use super::worn::Worn;
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
+    ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// The kernel remembers no names: after a power cut it must ask again.
 const NO_TIME: Duration = Duration::ZERO;
 /// What it knows of a file it is told to forget.
 const LONG: Duration = Duration::from_secs(3600);
-const BLOCK: usize = 4096;
 
 pub(super) struct Answers {
     pub(super) files: Arc<Mutex<Files>>,
@@ -55,27 +55,6 @@ impl Answers {
 
     fn has_room(&self, files: &Files, more: usize) -> bool {
         files.used() + more <= self.size
-    }
-}
-
-fn attributes(id: u64, node: &Node) -> FileAttr {
-    let kind = if node.is_folder { FileType::Directory } else { FileType::RegularFile };
-    FileAttr {
-        ino: INodeNo(id),
-        size: node.bytes.len() as u64,
-        blocks: node.bytes.len().div_ceil(512) as u64,
-        atime: UNIX_EPOCH,
-        mtime: UNIX_EPOCH,
-        ctime: UNIX_EPOCH,
-        crtime: UNIX_EPOCH,
-        kind,
-        perm: (node.mode & 0o7777) as u16,
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: BLOCK as u32,
-        flags: 0,
     }
 }
 

@@ -2,6 +2,7 @@
 //! Then only what was synced is certain to be there. It can also fail, and be slow.
 
 mod answers;
+mod attributes;
 mod faults;
 mod files;
 mod worn;

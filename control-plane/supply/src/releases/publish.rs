@@ -124,6 +124,11 @@ fn check_size(publication: &Publication) -> Result<(), Problem> {
     if metadata.iter().any(|new| is_long(&new.role)) || targets.iter().any(|(name, _)| is_long(name)) {
         return Err(not_fit(format!("a name has {LONGEST_NAME} letters at most")));
     }
+    let others = metadata.iter().map(|new| &new.role).filter(|role| *role != "root");
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = others.into_iter().find(|role| !seen.insert(*role)) {
+        return Err(not_fit(format!("{twice} is there twice: its newest version is enough")));
+    }
     Ok(())
 }
 

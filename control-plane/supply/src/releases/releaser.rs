@@ -1,4 +1,4 @@
-//! Who releases, and what they send: large bodies are read for nobody else, and of each person a few at a time.
+//! Who releases, and what they send: large bodies are read for nobody else, and of each person or token a few at a time.
 
 use super::terms::WRITE_RELEASES;
 use crate::state::Supply;
@@ -27,7 +27,7 @@ where
         let who =
             Principal::from_request_parts(&mut parts, supply).await.map_err(|why| why.into_response())?;
         who.require(&WRITE_RELEASES).map_err(|why| why.into_response())?;
-        let turn = supply.turns.take(who.person()).await.map_err(|why| why.into_response())?;
+        let turn = supply.turns.take(who.id()).await.map_err(|why| why.into_response())?;
         let body = T::from_request(Request::from_parts(parts, body), supply).await;
         Ok(Self { who, body: body.map_err(|why| why.into_response())?, turn })
     }

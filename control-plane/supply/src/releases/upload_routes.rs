@@ -61,13 +61,9 @@ async fn upload_state(
     Path(archive): Path<HexDigest>,
 ) -> Result<Json<UploadState>, Problem> {
     who.require(&WRITE_RELEASES)?;
-    let upload = Upload { person: who.person(), archive };
+    let upload = Upload { owner: who.id(), archive };
     let progress = supply.uploads.progress(&upload).await?;
-    // Most archives were never removed: whoever asks about those holds nobody up.
-    let mut database = supply.kernel.database.system().acquire().await?;
-    if db::is_removed(&mut database, &archive.0).await? {
-        found_again(&supply, &upload, &progress).await?;
-    }
+    found_again(&supply, &upload, &progress).await?;
     Ok(Json(progress.into()))
 }
 
@@ -96,7 +92,7 @@ async fn upload(
             *length > 0 && offset.checked_add(part.len() as u64).is_some_and(|end| end <= *length)
         })
         .ok_or_else(|| BODY.because("Content-Range says where the part stands"))?;
-    let upload = Upload { person: who.person(), archive };
+    let upload = Upload { owner: who.id(), archive };
     let progress = supply.uploads.take(&upload, (offset, length), part).await?;
     found_again(&supply, &upload, &progress).await?;
     Ok(Json(progress.into()))
@@ -116,7 +112,7 @@ async fn give_up(
     Path(archive): Path<HexDigest>,
 ) -> Result<StatusCode, Problem> {
     who.require(&WRITE_RELEASES)?;
-    supply.uploads.give_up(&Upload { person: who.person(), archive }).await?;
+    supply.uploads.give_up(&Upload { owner: who.id(), archive }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -125,6 +121,12 @@ async fn found_again(supply: &Supply, upload: &Upload, progress: &Progress) -> R
     if !matches!(progress, Progress::Stored) {
         return Ok(());
     }
+    // Most archives were never removed: whoever asks about those holds nobody up.
+    let mut database = supply.kernel.database.system().acquire().await?;
+    if !db::is_removed(&mut database, &upload.archive.0).await? {
+        return Ok(());
+    }
+    drop(database);
     let mut tx = supply.kernel.database.begin().await?;
     // Nobody removes it meanwhile.
     db::hold_supply(&mut tx).await?;

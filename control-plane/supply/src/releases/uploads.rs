@@ -1,5 +1,5 @@
-//! Archives arrive part by part: an upload that was interrupted goes on where it was. Each person's parts are that person's own:
-//! nobody adds to, spoils or counts against what another has begun. What is whole and has the hash that it goes by becomes an
+//! Archives arrive part by part: an upload that was interrupted goes on where it was. Each person's and each token's
+//! parts are their own: nobody adds to, spoils or counts against what another has begun, and a stolen token keeps its owner from nothing. What is whole and has the hash that it goes by becomes an
 //! object.
 
 use super::terms::{ANOTHER_PART, NO_ROOM, NOT_THE_ARCHIVE, TOO_LARGE, TOO_MANY};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// How long an upload may wait for its next part.
 const LONGEST: Duration = Duration::from_secs(86_400);
-/// How many uploads one person may have begun at a time, and what all of them leave free of the disk.
+/// How many uploads one person or token may have begun at a time, and what all of them leave free of the disk.
 const MOST: usize = 16;
 const LEFT_FREE: u64 = 512 << 20;
 /// How long a request waits for the check of a whole archive, which goes on without it.
@@ -35,10 +35,10 @@ pub(super) enum Progress {
     Stored,
 }
 
-/// An upload: whose it is, and of which archive.
+/// An upload: which person or token has begun it, and of which archive.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Upload {
-    pub(super) person: Uuid,
+    pub(super) owner: Uuid,
     pub(super) archive: HexDigest,
 }
 
@@ -50,7 +50,7 @@ impl Upload {
 
     /// Where its parts arrive.
     fn file(&self) -> String {
-        format!("{}.{}", self.object(), self.person)
+        format!("{}.{}", self.object(), self.owner)
     }
 }
 
@@ -127,8 +127,9 @@ impl Uploads {
         let written = spawn_blocking(move || {
             this.make_sure_of_room(length - offset)?;
             begun_lengths.retain(|file, _| this.folder.join(file).exists());
-            let of_person = format!(".{}", upload.person);
-            let begun = begun_lengths.keys().filter(|file| file.ends_with(&of_person)).count();
+            let of_owner = format!(".{}", upload.owner);
+            let begun =
+                begun_lengths.keys().filter(|begun| begun.ends_with(&of_owner) && **begun != file).count();
             if offset == 0 && begun >= MOST {
                 let why = format!("you have begun {MOST}: end one, give one up, or wait for a day");
                 return Err(TOO_MANY.because(why));
@@ -245,8 +246,12 @@ impl Uploads {
         let mut gone = 0;
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            let age = now.duration_since(entry.metadata()?.modified()?).unwrap_or_default();
-            if age > LONGEST {
+            // What has become an archive meanwhile is gone.
+            let begun = match entry.metadata() {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                found => found?.modified()?,
+            };
+            if now.duration_since(begun).unwrap_or_default() > LONGEST {
                 match fs::remove_file(entry.path()) {
                     Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                     _ => gone += 1,

@@ -6,6 +6,7 @@ use noderr_hil::manager::noise;
 use noderr_hil::{Bringer, Handout, SmallDisk, scratch};
 use noderr_protocol::release::{Manifest, ReleaseRefusal};
 use noderr_update::{Stage, StoreLimits, store_in};
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -15,7 +16,11 @@ const RELEASE: &str = "os/generic/1.0.0";
 
 /// Where the bytes of a held release lie.
 fn artefact_of(this: &Bringer) -> anyhow::Result<PathBuf> {
-    let held = store_in(&this.data, this.settings.store).find(&RELEASE.parse()?).context("it is not held")?;
+    artefact_of_release(this, RELEASE)
+}
+
+fn artefact_of_release(this: &Bringer, release: &str) -> anyhow::Result<PathBuf> {
+    let held = store_in(&this.data, this.settings.store).find(&release.parse()?).context("it is not held")?;
     Ok(held.path())
 }
 
@@ -139,6 +144,15 @@ async fn what_must_never_run_again_is_not_taken_whatever_is_lost() -> anyhow::Re
     handout.release_with("os/generic/1.2.0", &noise(100_000, 3), epoch(2))?;
     assert_eq!(this.bring("os/generic/1.1.0").await?.stage, Stage::Held);
     assert_eq!(refused(&this.bring("os/generic/1.0.0").await?)?, ReleaseRefusal::Epoch);
+    // What nobody names was put there by somebody else, and says nothing.
+    let held = artefact_of_release(&this, "os/generic/1.1.0")?;
+    let manifest = fs::read_to_string(held.with_file_name("manifest.json"))?;
+    let forged = manifest.replace("\"security_epoch\":2", "\"security_epoch\":4000000000");
+    ensure!(forged != manifest, "{manifest}");
+    let planted = this.data.root().join("releases/held").join(hex::encode(Sha256::digest(&forged)));
+    fs::create_dir(&planted)?;
+    fs::write(planted.join("manifest.json"), forged)?;
+    assert_eq!(this.bring("os/generic/1.1.0").await?.stage, Stage::Held);
     // What is held says so, where the document is lost, or was not written before the power went.
     let forget = || {
         for name in ["releases-epochs.json", "releases-epochs.before.json"] {

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use noderr_cli::ApiError;
 use noderr_hil::manager::noise;
 use noderr_hil::{LabOptions, SOON, memory_kib};
-use noderr_releases::{SignedMetadata, Targets};
+use noderr_releases::{PublicKey, SignedMetadata, Targets};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
@@ -55,6 +56,51 @@ async fn bodies_that_never_end_take_the_memory_of_a_few() -> anyhow::Result<()> 
     let read = held.iter().filter(|(_, read)| *read).count();
     eprintln!("{grown} MiB for {BODIES} bodies of {MIB} MiB, of which {read} were read");
     ensure!(grown < (MIB * BODIES / 2) as u64, "{grown} MiB for bodies that never end");
+    // Whose token was stolen uploads beside the thief.
+    let path = format!("/release-archives/{}", "ab".repeat(32));
+    let begun =
+        timeout(Duration::from_secs(10), network.lab.admin.put_part(&path, vec![0; 9], "bytes 0-8/99"));
+    ensure!(begun.await.context("the owner of the token waits for the thief")??["bytes"] == 9);
+    drop(held);
+    Ok(())
+}
+
+/// The first root with a version that nobody has signed, and keys or signatures as they come.
+async fn forged(network: &Network, keys: usize, signatures: usize) -> anyhow::Result<Value> {
+    let root = network.lab.control.shows("/releases/metadata/1.root.json").await?.context("a root")?;
+    let mut root: Value = serde_json::from_slice(&root)?;
+    root["signed"]["version"] = 2.into();
+    let fresh: Vec<_> = (0..keys)
+        .map(|number| PublicKey::ed25519(&Sha256::digest(number.to_be_bytes())))
+        .map(|key| anyhow::Ok((key.id(), serde_json::to_value(key)?)))
+        .collect::<Result<_, _>>()?;
+    for (id, key) in fresh {
+        root["signed"]["keys"][&id] = key;
+        root["signed"]["roles"]["root"]["keyids"].as_array_mut().context("the ids")?.push(id.into());
+    }
+    let first = root["signatures"][0].clone();
+    root["signatures"].as_array_mut().context("signatures")?.extend(vec![first; signatures]);
+    let body = base64(&serde_json::to_vec(&root)?);
+    Ok(json!({ "metadata": [{ "role": "root", "version": 2, "body": body }], "targets": [] }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_keys_or_signatures_cost_no_more_than_their_reading() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let thief = network.lab.admin.with_token(&stolen_token(&network).await?);
+    for (keys, signatures) in [(4_000, 0), (0, 15_000)] {
+        let forged = forged(&network, keys, signatures).await?;
+        // Minutes, where every key is held against every signature.
+        let answer = timeout(Duration::from_secs(15), thief.put("/release-metadata", &forged));
+        let refused = answer.await.with_context(|| format!("{keys} keys, {signatures} signatures"))?;
+        let Err(ApiError::Refused { kind, detail, .. }) = refused else { anyhow::bail!("{refused:?}") };
+        ensure!(kind == "release-not-fit" && detail.contains("more than"), "{kind}: {detail}");
+    }
+    // Of one role, what is newest is published, and nothing beside it that nobody would check.
+    let signed = json!({ "role": "os-0", "version": 2, "body": base64(b"{}") });
+    let both = json!({ "metadata": [signed, { "role": "os-0", "version": 3, "body": base64(b"{}") }], "targets": [] });
+    let refused = thief.put("/release-metadata", &both).await.err().context("it is published")?;
+    ensure!(refused.to_string().contains("there twice"), "{refused}");
     Ok(())
 }
 
@@ -93,7 +139,8 @@ async fn publications_that_nobody_has_signed_keep_nobody_from_publishing() -> an
                 match thief.put("/release-metadata", &*junk).await {
                     Ok(done) => return done.to_string(),
                     Err(ApiError::Refused { kind, detail, .. }) if kind == "release-not-fit" => {
-                        if !detail.contains("not signed by enough keys") {
+                        // Nothing is said of the targets: nobody has looked at one.
+                        if !detail.ends_with("not signed by enough keys") {
                             return detail;
                         }
                         refused.send_modify(|refused| *refused += 1);

@@ -67,17 +67,20 @@ impl Trial {
                 "what was held is not believed while nobody can be asked"
             );
         }
+        let mut whole = 0;
         for (release, artefact) in &self.releases {
             // Whatever is there is whole, or is not opened.
             let is_there = store_in(&this.data, this.settings.store).find(&release.parse()?).is_some();
             if let (true, Ok(bytes)) = (is_there, this.held(release)) {
                 ensure!(bytes == *artefact, "something else was opened as {release}");
+                whole += 1;
             } else if *release == last.0 {
                 ensure!(fault.is_some() || stage != Stage::Held, "what was held is gone");
             } else {
                 ensure!(self.versions < self.releases.len(), "{release} is gone without need");
             }
         }
+        ensure!(whole > 0 || before.is_empty(), "the one is gone, and the other has not come");
         ensure!(this.bring(&last.0).await?.stage == Stage::Held, "it is stuck");
         ensure!(this.held(&last.0)? == last.1, "something else is held");
         Ok(requests)

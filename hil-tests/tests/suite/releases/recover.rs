@@ -3,11 +3,12 @@
 use super::Network;
 use anyhow::ensure;
 use noderr_hil::manager::{noise, refusal};
-use noderr_hil::{LabOptions, SOON};
+use noderr_hil::{LabOptions, LinkQuality, Proxy, Publisher, SOON};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,6 +79,34 @@ async fn links_and_pipes_that_somebody_has_laid_into_the_folder_lead_nowhere() -
     publisher.ctl(&["release", "recover", &folder]).await?;
     publisher.ctl(&["release", "unpack", &folder, "os/generic/1.0.0", &unpacked]).await?;
     ensure!(fs::read(&unpacked)? == noise(100_000, 1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_network_leaves_a_copy_as_it_is() -> anyhow::Result<()> {
+    let (ours, theirs) =
+        (Network::start(LabOptions::default()).await?, Network::start(LabOptions::default()).await?);
+    theirs.manager.release("os/generic/1.0.0", &noise(10_000, 1))?;
+    theirs.manager.publish(&theirs.publisher).await?;
+    let folder = ours.manager.folder_name();
+    let refused = refusal(theirs.publisher.ctl(&["release", "recover", &folder]).await)?;
+    ensure!(refused.contains("it is of another network"), "{refused}");
+    ours.publisher.ctl(&["release", "verify", &folder]).await?;
+    ours.manager.release("os/generic/1.0.0", &noise(10_000, 2))?;
+    ours.manager.publish(&ours.publisher).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_slow_line_an_archive_goes_up_in_smaller_parts() -> anyhow::Result<()> {
+    let network = Network::start(LabOptions::default()).await?;
+    let line = Proxy::start(vec![network.lab.control.api()]).await?;
+    let url = format!("https://localhost:{}", line.address().port());
+    let publisher = Publisher::new(url, network.lab.control.root_file(), &network.lab.admin).await?;
+    network.manager.release("os/generic/1.0.0", &noise(2_500_000, 1))?;
+    // All of it takes longer than a request may.
+    line.set_quality(LinkQuality::Narrow { kbit: 512, late: Duration::ZERO });
+    let said = network.manager.publish(&publisher).await?;
+    ensure!(said.contains("new: os/generic/1.0.0"), "{said}");
     Ok(())
 }
 

@@ -93,6 +93,18 @@ async fn nobody_spoils_or_blocks_what_another_uploads() -> anyhow::Result<()> {
     assert_eq!(other.get(&path_of(3)).await?["bytes"], 0);
     assert_eq!(admin.get(&path_of(3)).await?["bytes"], 1);
     other.put_part(&path_of(16), vec![0; 1], "bytes 0-0/9").await?;
+    // Nor does a token that was stolen keep its owner from uploading, or spoil what the owner has begun.
+    let wanted = json!({ "name": "stolen", "permissions": ["read-releases", "write-releases"] });
+    let stolen = admin.post("/tokens", &wanted).await?;
+    let thief = admin.with_token(stolen["secret"].as_str().context("a token")?);
+    for number in 20..36 {
+        thief.put_part(&path_of(number), vec![0; 1], "bytes 0-0/9").await?;
+    }
+    let one_more = thief.put_part(&path_of(36), vec![0; 1], "bytes 0-0/9").await;
+    assert_eq!(kind(one_more).as_deref(), Some("too-many-uploads"));
+    admin.put_part(&path_of(36), vec![0; 1], "bytes 0-0/9").await?;
+    thief.delete(&path_of(36)).await?;
+    assert_eq!(admin.get(&path_of(36)).await?["bytes"], 1);
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! What whoever prepares and signs is told before it is too late.
 
-use super::ceremony::{INIT, PASSPHRASE, begun, ctl, keys, refusal, sign};
-use noderr_releases::ReleaseFolder;
+use super::ceremony::{INIT, PASSPHRASE, begun, ctl, keys, minisign, refusal, sign};
+use anyhow::Context as _;
+use noderr_releases::{ReleaseFolder, SignedMetadata, Targets};
 use std::fs;
+use std::os::unix::fs::symlink;
 
 #[test]
 fn a_key_that_has_signed_one_first_root_signs_no_other_in_its_place() -> anyhow::Result<()> {
@@ -26,6 +28,51 @@ fn a_key_that_has_signed_one_first_root_signs_no_other_in_its_place() -> anyhow:
     sign(here, "ben")?;
     ctl(here, "release renew releases --days 700", "")?;
     sign(here, "anna").map(drop)
+}
+
+#[test]
+fn what_nobody_has_signed_is_not_remembered_as_seen() -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let here = place.path();
+    begun(here)?;
+    // Whoever had the stick has laid a role on it that is far ahead.
+    let folder = ReleaseFolder::new(&here.join("releases"));
+    let planted = "os-3";
+    let mut ahead = folder.newest::<Targets>(planted)?.context("a shelf")?.says().clone();
+    ahead.version = 99;
+    let laid = folder.metadata().join("99.os-3.json");
+    fs::write(&laid, SignedMetadata::new(ahead).to_bytes()?)?;
+    ctl(here, "release withdraw releases os/generic/1.0.0", "")?;
+    sign(here, "olga")?;
+    fs::remove_file(laid)?;
+    ctl(here, "release renew releases --days 700", "")?;
+    sign(here, "olga").map(drop)
+}
+
+#[test]
+fn a_release_is_called_what_its_name_may_be_and_drafts_stay_readable() -> anyhow::Result<()> {
+    let place = tempfile::tempdir()?;
+    let here = place.path();
+    begun(here)?;
+    let names = ["os/my_box/1.0.0".to_owned(), format!("os/{}/1.0.0-{}", "a".repeat(64), "b".repeat(58))];
+    for name in &names {
+        minisign(here, &format!("-S -s bob -m image -t {name}"))?;
+        ctl(here, &format!("release add releases image {name}"), "")?;
+        ctl(here, "release show releases", "")?;
+        sign(here, "olga")?;
+        ctl(here, "release verify releases", "")?;
+    }
+    // Where a link leads, nothing is prepared.
+    let (drafts, elsewhere) = (here.join("releases/drafts"), here.join("elsewhere"));
+    fs::create_dir(&elsewhere)?;
+    if drafts.exists() {
+        fs::remove_dir_all(&drafts)?;
+    }
+    symlink(&elsewhere, &drafts)?;
+    let refused = refusal(here, "release renew releases", "")?;
+    assert!(refused.contains("link"), "{refused}");
+    assert_eq!(fs::read_dir(&elsewhere)?.count(), 0);
+    Ok(())
 }
 
 #[test]

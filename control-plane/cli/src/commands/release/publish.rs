@@ -13,12 +13,13 @@ use noderr_protocol::release::{BUILDERS, Manifest, object_file};
 use noderr_releases::{Artefacts, ReleaseFolder, SignedMetadata, Targets, listed, sha256};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 
 /// Bytes of an archive that are sent at once.
 const PART: u64 = 8 << 20;
+/// The fewest, over a line that is slow.
+const LEAST: u64 = 64 << 10;
 /// How often a part is sent again.
 const TRIES: u32 = 10;
 /// How often to ask whether an archive was checked.
@@ -181,10 +182,10 @@ fn targets(releases: &ReleaseFolder, metadata: &[Value]) -> anyhow::Result<(Vec<
 /// Sends what the control plane lacks of an archive.
 async fn upload(client: &Client, releases: &ReleaseFolder, manifest: &Manifest) -> anyhow::Result<()> {
     let (archive, length) = (&manifest.archive.sha256, manifest.archive.bytes);
-    let file = releases.object(archive);
+    let mut source = releases.open_object(archive)?;
     let path = format!("/release-archives/{}", object_file(archive));
     let mut progress = client.get(&path).await?;
-    let (mut before, mut tries) = (None, 0);
+    let (mut before, mut tries, mut most) = (None, 0, PART);
     while progress["stored"] != true {
         let offset = progress["bytes"].as_u64().unwrap_or_default();
         if progress["checking"] == true {
@@ -195,10 +196,10 @@ async fn upload(client: &Client, releases: &ReleaseFolder, manifest: &Manifest) 
         tries = if before.replace(offset) == Some(offset) { tries + 1 } else { 0 };
         ensure!(tries < TRIES, "the upload of {} does not get on", manifest.release);
         let mut part = Vec::new();
-        let mut source = File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
         source.seek(SeekFrom::Start(offset))?;
-        source.take(PART).read_to_end(&mut part)?;
-        if length > PART {
+        (&source).take(most).read_to_end(&mut part)?;
+        ensure!(!part.is_empty(), "the archive of {} has become shorter", manifest.release);
+        if length > most {
             eprintln!("{}: {offset} of {length} bytes are there", manifest.release);
         }
         let range = format!("bytes {offset}-{}/{length}", (offset + part.len() as u64).saturating_sub(1));
@@ -207,7 +208,9 @@ async fn upload(client: &Client, releases: &ReleaseFolder, manifest: &Manifest) 
             Err(error) if error.kind() == Some("upload-offset") => client.get(&path).await?,
             // A disk that is behind with writing answers later.
             Err(error) if is_passing(&error) => {
-                eprintln!("{error}; going on");
+                // A line that is slow takes fewer bytes before the time is up.
+                most = (most / 4).max(LEAST);
+                eprintln!("{error}; going on with {most} bytes at once");
                 tokio::time::sleep(CHECK_EVERY).await;
                 client.get(&path).await?
             }

@@ -33,6 +33,7 @@ pub(super) async fn recover(client: &Client, printer: &Printer, folder: &Path) -
     }
     let first = published.first_root()?;
     eprintln!("the first root is {first}: that is to be the one that keys and boxes know");
+    published.go_on_from(&releases)?;
     let gone = fetch_roles(client, &releases, &mut published).await?;
     published.put_roots(&releases)?;
     for wrong in releases.check(Timestamp::now(), Artefacts::Elsewhere)? {

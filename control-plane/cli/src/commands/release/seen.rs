@@ -17,42 +17,39 @@ pub(super) struct Seen {
     /// The SHA-256 of what the first root says, also while it lacks signatures.
     #[serde(default)]
     begins_with: Option<String>,
-    /// The newest version of each role that is in force.
+    /// The newest version of each role that those have signed who may.
     versions: BTreeMap<String, u64>,
 }
 
 impl Seen {
-    /// What there is to see in a folder.
-    fn of(releases: &ReleaseFolder) -> anyhow::Result<Self> {
-        let mut versions = BTreeMap::new();
-        for role in releases.offline_roles()? {
-            versions.extend(releases.newest_version(&role)?.map(|version| (role, version)));
-        }
-        Ok(Self { first_root: releases.first_root().ok(), begins_with: releases.begins_with()?, versions })
+    /// What was seen before, if anything was.
+    fn before(key: &Path) -> anyhow::Result<Option<Self>> {
+        let place = place_of(key);
+        let read = match fs::read(&place) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(anyhow::Error::from).and_then(|seen| Ok(serde_json::from_slice(&seen)?)),
+        };
+        read.map(Some).with_context(|| format!("{} cannot be read", place.display()))
     }
 
     /// Refuses a folder that does not go on from what the holder of this key saw last.
     pub(super) fn check(key: &Path, releases: &ReleaseFolder) -> anyhow::Result<()> {
-        let (place, now) = (place_of(key), Self::of(releases)?);
-        let before: Self = match fs::read(&place) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            read => serde_json::from_slice(&read?),
-        }
-        .with_context(|| format!("{} cannot be read", place.display()))?;
+        let Some(before) = Self::before(key)? else { return Ok(()) };
+        let first_root = releases.first_root().ok();
         ensure!(
-            before.first_root.is_none() || before.first_root == now.first_root,
+            before.first_root.is_none() || before.first_root == first_root,
             "this is another network than the one that this key has signed for: its first root is {}, and was {}. If both \
              are meant, give each network a key of its own",
-            now.first_root.as_deref().unwrap_or("not there"),
+            first_root.as_deref().unwrap_or("not there"),
             before.first_root.as_deref().unwrap_or_default()
         );
         ensure!(
-            before.begins_with.is_none() || before.begins_with == now.begins_with,
+            before.begins_with.is_none() || before.begins_with == releases.begins_with()?,
             "this key has signed another first root than the one in this folder. If that one was given up, move the key's \
              .seen file away"
         );
         for (role, version) in &before.versions {
-            let found = now.versions.get(role).copied().unwrap_or_default();
+            let found = releases.newest_version(role)?.unwrap_or_default();
             ensure!(
                 found >= *version,
                 "{role} was in version {version} in the folder that this key signed last, and this folder has version {found}: \
@@ -67,9 +64,17 @@ impl Seen {
     /// Keeps what the holder of this key has seen.
     pub(super) fn keep(key: &Path, releases: &ReleaseFolder) -> anyhow::Result<()> {
         let place = place_of(key);
+        // What lies there and is not signed was perhaps put there by somebody else, and takes nothing away either.
+        let mut versions = Self::before(key)?.unwrap_or_default().versions;
+        for (role, version) in releases.signed_versions()? {
+            let seen = versions.entry(role).or_default();
+            *seen = version.max(*seen);
+        }
+        let (first_root, begins_with) = (releases.first_root().ok(), releases.begins_with()?);
+        let now = Self { first_root, begins_with, versions };
         let write = || {
             let mut file = AtomicWriteFile::open(&place)?;
-            file.write_all(&serde_json::to_vec_pretty(&Self::of(releases)?)?)?;
+            file.write_all(&serde_json::to_vec_pretty(&now)?)?;
             anyhow::Ok(file.commit()?)
         };
         write().with_context(|| format!("what was seen cannot be kept in {}", place.display()))
