@@ -335,8 +335,9 @@ impl Bringer {
 
     /// The bytes that the box holds of a release, read as a consumer reads them.
     pub fn held(&self, release: &str) -> anyhow::Result<Vec<u8>> {
-        let held =
-            store_in(&self.data, self.settings.store).find(&release.parse()?).context("it is not held")?;
+        let held = store_in(&self.data, self.settings.store)
+            .stored_as(&release.parse()?)
+            .context("it is not held")?;
         let artefact = held.open(&self.builders()?)?;
         let mut bytes = Vec::new();
         io::Read::read_to_end(&mut artefact.file(), &mut bytes)?;

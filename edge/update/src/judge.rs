@@ -7,7 +7,7 @@ use crate::places::in_background;
 use crate::policy::{ThisBox, fits, lacks, meets};
 use crate::setback::Setback;
 use crate::settings::{Clock, Settings};
-use crate::store::{Signed, Store, StoreError};
+use crate::store::{ManifestFile, Store, StoreError};
 use crate::trust::{Limits, Refusal, Target, Trust, TrustError};
 use noderr_archive::check_builder;
 use noderr_part::Folder;
@@ -37,7 +37,7 @@ pub(crate) enum Verdict {
     /// All of it is here, whole.
     Held,
     /// It is to be brought.
-    Lacking(Box<(Target, Signed)>),
+    Lacking(Box<(Target, ManifestFile)>),
 }
 
 fn malformed(why: String) -> Setback {
@@ -148,10 +148,11 @@ impl Judge {
     }
 
     /// What the metadata says that a release is, built by one who may.
-    async fn named(&mut self, release: &ReleaseName) -> Result<(Target, Signed), Setback> {
+    async fn named(&mut self, release: &ReleaseName) -> Result<(Target, ManifestFile), Setback> {
         let target = self.target(release).await?;
         let bytes = self.trust.read(&target).await?;
-        let signed = Signed::read(bytes).map_err(|error| malformed(format!("its manifest: {error}")))?;
+        let signed =
+            ManifestFile::read(bytes).map_err(|error| malformed(format!("its manifest: {error}")))?;
         if signed.manifest.release != *release {
             return Err(malformed(format!("its manifest: it is of {}", signed.manifest.release)));
         }
@@ -160,9 +161,9 @@ impl Judge {
     }
 
     /// Whether all of it lies in the store, whole.
-    async fn is_here(&self, signed: &Signed) -> Result<bool, Setback> {
+    async fn is_here(&self, signed: &ManifestFile) -> Result<bool, Setback> {
         let key = signed.key();
-        let Some(stored) = self.store.stored().into_iter().find(|stored| stored.signed.key() == key) else {
+        let Some(stored) = self.store.stored().into_iter().find(|stored| stored.says.key() == key) else {
             return Ok(false);
         };
         let (known, builders) = (self.known.clone(), self.builders().clone());
@@ -173,8 +174,8 @@ impl Judge {
     /// noted may be lost. What nobody names was put there by somebody else.
     async fn hear_of_epochs(&mut self, manifest: &Manifest) -> Result<(), Setback> {
         let (series, epoch) = (&manifest.release.series, manifest.security_epoch);
-        let stored = self.store.stored().into_iter().map(|stored| stored.signed);
-        let greater = |stored: &Signed| {
+        let stored = self.store.stored().into_iter().map(|stored| stored.says);
+        let greater = |stored: &ManifestFile| {
             stored.manifest.release.series == *series && stored.manifest.security_epoch > epoch
         };
         for stored in stored.filter(greater).collect::<Vec<_>>() {
@@ -188,7 +189,7 @@ impl Judge {
     }
 
     /// Refuses what requires a release that is not held. What lies in the store is held if the metadata says so too.
-    async fn meets_requirements(&mut self, signed: &Signed) -> Result<(), Setback> {
+    async fn meets_requirements(&mut self, signed: &ManifestFile) -> Result<(), Setback> {
         for one in &signed.manifest.requires {
             // One is enough, whatever became of the others.
             let mut otherwise = lacks(&signed.manifest, one);

@@ -34,7 +34,7 @@ impl Known {
 
     /// Whether every byte of it is what was signed, and built by one of these: read and checked once since the start. Waits for the disk.
     pub(crate) fn check(&self, stored: &Stored, builders: &Builders) -> bool {
-        let key = stored.signed.key();
+        let key = stored.says.key();
         if self.lock().whole.get(&key) == Some(builders) {
             return true;
         }
@@ -52,9 +52,9 @@ impl Known {
     }
 
     /// Where the release of this name lies that was read and checked: something else may lie there under its name.
-    pub fn find(&self, store: &Store, release: &ReleaseName) -> Option<PathBuf> {
+    pub fn verified_path(&self, store: &Store, release: &ReleaseName) -> Option<PathBuf> {
         let mut stored = store.stored().into_iter().filter(|stored| stored.release() == release);
-        stored.find(|stored| self.lock().whole.contains_key(&stored.signed.key())).map(|stored| stored.path())
+        stored.find(|stored| self.lock().whole.contains_key(&stored.says.key())).map(|stored| stored.path())
     }
 
     pub(crate) fn note_whole(&self, key: String, builders: Builders) {

@@ -39,6 +39,6 @@ pub use settings::{Clock, Settings, Source, Watch};
 pub use stage::Stage;
 pub use stick::StickFolder;
 pub use store::{
-    Checked, Coming, Gap, PutError, Signed, Store, StoreError, StoreLimits, Stored, VerifiedArtefact,
+    Checked, Coming, Gap, ManifestFile, PutError, Store, StoreError, StoreLimits, Stored, VerifiedArtefact,
 };
 pub use trust::{Limits, Refusal, Target, Trust, TrustError, check_root};

@@ -3,7 +3,7 @@
 
 use crate::round::Mandated;
 use crate::setback::Setback;
-use crate::store::{Coming, Signed, Store, Stored, lacking};
+use crate::store::{Coming, ManifestFile, Store, Stored, lacking};
 use noderr_part::Disk;
 use noderr_protocol::release::ReleaseName;
 use std::path::Path;
@@ -14,7 +14,7 @@ const SEEDS: usize = 2;
 /// What is known of a release before it is planned.
 pub(crate) struct Planning {
     pub(crate) store: Store,
-    pub(crate) signed: Signed,
+    pub(crate) signed: ManifestFile,
     pub(crate) index: Vec<u8>,
     pub(crate) wanted: Vec<ReleaseName>,
 }

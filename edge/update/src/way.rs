@@ -2,7 +2,7 @@
 
 use crate::places::Place;
 use crate::setback::Setback;
-use crate::store::{Coming, Signed};
+use crate::store::{Coming, ManifestFile};
 use crate::trust::Target;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(crate) struct OnTheWay {
     pub(crate) target: Option<Target>,
-    pub(crate) signed: Option<Signed>,
+    pub(crate) signed: Option<ManifestFile>,
     pub(crate) coming: Option<Arc<Coming>>,
     pub(crate) places: Vec<Place>,
     /// How many of the places were not asked in vain yet.

@@ -78,7 +78,7 @@ fn whole_or_absent(data: &Path, handout: &Handout, release: &str, artefact: &[u8
         return Ok(());
     }
     let this = Bringer::new(data, handout)?;
-    if store_in(&this.data, this.settings.store).find(&release.parse()?).is_some() {
+    if store_in(&this.data, this.settings.store).stored_as(&release.parse()?).is_some() {
         ensure!(this.held(release)? == artefact, "a part can be opened as if it were all");
     }
     Ok(())

@@ -112,8 +112,9 @@ impl Reporter {
         let store = store_in(&self.shared.data, self.shared.config.releases.store_limits());
         let shown = stages.iter().map(|(release, stage)| {
             let (state, detail) = in_words(&stage.state());
-            let path =
-                matches!(stage, Stage::Held).then(|| self.shared.known.find(&store, release)).flatten();
+            let path = matches!(stage, Stage::Held)
+                .then(|| self.shared.known.verified_path(&store, release))
+                .flatten();
             ReleaseShown { release: release.to_string(), state, detail, path }
         });
         let shown = shown.collect();

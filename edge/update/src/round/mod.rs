@@ -15,7 +15,7 @@ use crate::setback::Setback;
 use crate::settings::{Settings, Watch};
 use crate::stage::{Event, Stage};
 use crate::stick::StickFolder;
-use crate::store::{Gap, Signed};
+use crate::store::{Gap, ManifestFile};
 use crate::way::OnTheWay;
 use mandate::Mandate;
 use noderr_part::Folder;
@@ -146,7 +146,7 @@ impl Round {
     async fn fetch_index(
         &mut self,
         bytes: u64,
-        signed: &Signed,
+        signed: &ManifestFile,
         way: &mut OnTheWay,
     ) -> Result<Vec<u8>, Setback> {
         loop {

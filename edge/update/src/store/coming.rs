@@ -2,8 +2,8 @@
 //! there, the file itself says: a start after a power cut reads it, and asks for what it lacks.
 
 use super::{
-    ARTEFACT, INDEX, MANIFEST, MINISIG, Signed, Store, StoreError, Stored, VerifiedArtefact, at, remove,
-    sync, write,
+    ARTEFACT, INDEX, MANIFEST, MINISIG, ManifestFile, Store, StoreError, Stored, VerifiedArtefact, at,
+    remove, sync, write,
 };
 use noderr_archive::{Index, NotTheArtefact, NotTheChunk};
 use noderr_part::{open_file, open_or_create_file, own_folder, read_file};
@@ -26,7 +26,7 @@ const LONGEST: u64 = 1 << 20;
 /// An artefact that is coming.
 pub struct Coming {
     folder: PathBuf,
-    signed: Signed,
+    signed: ManifestFile,
     index: Index,
     file: File,
     /// Where each chunk stands in the artefact, in the order of the chunks in the archive.
@@ -57,7 +57,7 @@ pub enum PutError {
 
 /// What would be lacking of an artefact if all that is here already were taken: requests for it, and bytes in the archive.
 pub(crate) fn lacking(
-    signed: &Signed,
+    signed: &ManifestFile,
     index: &[u8],
     begun: Option<&Path>,
     seeds: &[Stored],
@@ -95,20 +95,20 @@ fn gaps(index: &Index, there: &[bool]) -> Vec<Gap> {
 
 impl Store {
     /// Where what has come of an artefact lies, or what is damaged of it.
-    pub fn begun(&self, signed: &Signed) -> Option<PathBuf> {
+    pub fn begun(&self, signed: &ManifestFile) -> Option<PathBuf> {
         let places =
             [self.coming_folder(), self.held_folder()].map(|root| root.join(signed.key()).join(ARTEFACT));
         places.into_iter().find(|place| place.exists())
     }
 
     /// What of it has room on the disk already.
-    pub(crate) fn begun_bytes(&self, signed: &Signed) -> u64 {
+    pub(crate) fn begun_bytes(&self, signed: &ManifestFile) -> u64 {
         let begun = self.begun(signed).and_then(|place| fs::symlink_metadata(place).ok());
         begun.map_or(0, |begun| begun.blocks() * 512)
     }
 
     /// The index of an artefact that is coming, if it has come already.
-    pub fn index(&self, signed: &Signed) -> Option<Vec<u8>> {
+    pub fn index(&self, signed: &ManifestFile) -> Option<Vec<u8>> {
         let places =
             [self.coming_folder(), self.held_folder()].map(|root| root.join(signed.key()).join(INDEX));
         let most = signed.manifest.archive.index_bytes;
@@ -117,7 +117,7 @@ impl Store {
 
     /// Begins an artefact, or goes on with it. Room for all of it is taken at once, so that the disk is not found full in the
     /// middle. What has come before is found again.
-    pub fn begin(&self, signed: Signed, index: &[u8]) -> Result<Coming, StoreError> {
+    pub fn begin(&self, signed: ManifestFile, index: &[u8]) -> Result<Coming, StoreError> {
         let folder = self.coming_folder().join(signed.key());
         if !signed.has_index(index) {
             return Err(NotTheArtefact::Mismatched.into());
@@ -232,7 +232,7 @@ impl Coming {
     }
 
     /// What is coming.
-    pub const fn signed(&self) -> &Signed {
+    pub const fn signed(&self) -> &ManifestFile {
         &self.signed
     }
 
@@ -290,7 +290,7 @@ impl Coming {
     pub fn check(self, builders: &Builders) -> Result<Checked, StoreError> {
         let path = self.folder.join(ARTEFACT);
         self.file.sync_all().map_err(at(&path))?;
-        let Signed { manifest, bytes } = &self.signed;
+        let ManifestFile { manifest, bytes } = &self.signed;
         for (name, bytes) in [(MANIFEST, &bytes[..]), (MINISIG, manifest.minisig.as_bytes())] {
             write(&self.folder.join(name), bytes)?;
         }
@@ -323,7 +323,7 @@ pub struct Checked {
 impl Checked {
     /// Holds it from now on.
     pub fn hold(self, store: &Store) -> Result<(Stored, VerifiedArtefact), StoreError> {
-        let folder = store.held_folder().join(self.there.signed.key());
+        let folder = store.held_folder().join(self.there.says.key());
         own_folder(&store.held_folder()).map_err(at(&folder))?;
         // What lies there is damaged, or the same.
         remove(&folder)?;

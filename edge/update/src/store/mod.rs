@@ -7,11 +7,11 @@
 //! ```
 
 mod coming;
-mod held;
+mod stored;
 
 pub(crate) use coming::lacking;
 pub use coming::{Checked, Coming, Gap, PutError};
-pub use held::VerifiedArtefact;
+pub use stored::VerifiedArtefact;
 
 use noderr_archive::{IndexError, NotTheArtefact};
 use noderr_protocol::release::{Manifest, ReleaseName};
@@ -45,7 +45,7 @@ pub struct Store {
 
 /// A manifest and its bytes, as the metadata names them, or as they lie in the store.
 #[derive(Debug, Clone)]
-pub struct Signed {
+pub struct ManifestFile {
     /// What it says.
     pub manifest: Manifest,
     bytes: Vec<u8>,
@@ -55,8 +55,8 @@ pub struct Signed {
 /// it was read.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// What it is.
-    pub signed: Signed,
+    /// What it says that it is.
+    pub says: ManifestFile,
     /// When it came.
     pub since: SystemTime,
     folder: PathBuf,
@@ -98,7 +98,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     move |why| StoreError::Io { path, why }
 }
 
-impl Signed {
+impl ManifestFile {
     /// A manifest in these bytes.
     pub(crate) fn read(bytes: Vec<u8>) -> Result<Self, noderr_protocol::release::ManifestError> {
         Ok(Self { manifest: Manifest::read(&bytes)?, bytes })
@@ -134,20 +134,20 @@ impl Store {
     /// Everything that lies there as a release, the newest first. What cannot be read is passed over: it is fetched again when it is
     /// wanted.
     pub fn stored(&self) -> Vec<Stored> {
-        let mut held: Vec<_> =
-            folders(&self.held_folder()).filter_map(|folder| Stored::read(&folder).ok().flatten()).collect();
-        held.sort_by_key(|held| std::cmp::Reverse(held.since));
-        held
+        let read = folders(&self.held_folder()).filter_map(|folder| Stored::read(&folder).ok().flatten());
+        let mut all: Vec<_> = read.collect();
+        all.sort_by_key(|stored| std::cmp::Reverse(stored.since));
+        all
     }
 
-    /// What lies there under this name.
-    pub fn find(&self, release: &ReleaseName) -> Option<Stored> {
-        self.stored().into_iter().find(|held| held.signed.manifest.release == *release)
+    /// What lies there under this name, whoever has laid it there.
+    pub fn stored_as(&self, release: &ReleaseName) -> Option<Stored> {
+        self.stored().into_iter().find(|stored| stored.says.manifest.release == *release)
     }
 
     /// What must go so that a release fits, before any byte of it is asked for. What is wanted never goes; what the release
     /// has most in common with goes last.
-    pub fn plan(&self, signed: &Signed, wanted: &[ReleaseName]) -> Result<Vec<Stored>, StoreError> {
+    pub fn plan(&self, signed: &ManifestFile, wanted: &[ReleaseName]) -> Result<Vec<Stored>, StoreError> {
         let key = signed.key();
         // What comes again where it is damaged takes no more room than it has.
         let held: Vec<_> = self.stored().into_iter().filter(|held| held.key() != Some(&key)).collect();
@@ -173,7 +173,7 @@ impl Store {
 
     /// Removes what was begun and is not wanted, what an interrupted removal has left, and what does not read as a release: it
     /// can be of no use, and nobody would count it. What the disk fails to read stays: it may read again.
-    pub fn tidy(&self, signed: &Signed, wanted: &[ReleaseName]) {
+    pub fn tidy(&self, signed: &ManifestFile, wanted: &[ReleaseName]) {
         let key = signed.key();
         let is_key = |folder: &PathBuf| folder.file_name().and_then(OsStr::to_str) == Some(&key);
         // Of what comes again, that which is still right is taken over.
@@ -189,7 +189,7 @@ impl Store {
     }
 
     /// Forgets the oldest versions of a series, of which there are more than may be kept.
-    pub fn trim(&self, signed: &Signed, wanted: &[ReleaseName]) {
+    pub fn trim(&self, signed: &ManifestFile, wanted: &[ReleaseName]) {
         let versions = self.stored().into_iter().filter(|held| held.is_of_series(signed));
         let old = versions.skip(self.limits.versions).filter(|held| !wanted.contains(held.release()));
         old.collect::<Vec<_>>().iter().for_each(|held| self.forget(held));

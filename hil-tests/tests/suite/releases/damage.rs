@@ -20,7 +20,8 @@ fn artefact_of(this: &Bringer) -> anyhow::Result<PathBuf> {
 }
 
 fn artefact_of_release(this: &Bringer, release: &str) -> anyhow::Result<PathBuf> {
-    let held = store_in(&this.data, this.settings.store).find(&release.parse()?).context("it is not held")?;
+    let held =
+        store_in(&this.data, this.settings.store).stored_as(&release.parse()?).context("it is not held")?;
     Ok(held.path())
 }
 
@@ -112,8 +113,9 @@ async fn the_oldest_versions_go_and_never_what_is_wanted() -> anyhow::Result<()>
         handout.release(&release, &noise(100_000, number as u64))?;
         assert_eq!(this.bring(&release).await?.stage, Stage::Held);
         // They came a day apart.
-        let held =
-            store_in(&this.data, this.settings.store).find(&release.parse()?).context("it is not held")?;
+        let held = store_in(&this.data, this.settings.store)
+            .stored_as(&release.parse()?)
+            .context("it is not held")?;
         let manifest = held.path().with_file_name("manifest.json");
         let came = SystemTime::now() - Duration::from_secs(86_400 * (9 - number as u64));
         fs::File::options().write(true).open(manifest)?.set_modified(came)?;
@@ -122,7 +124,7 @@ async fn the_oldest_versions_go_and_never_what_is_wanted() -> anyhow::Result<()>
         let mut held: Vec<_> = store_in(&this.data, this.settings.store)
             .stored()
             .iter()
-            .map(|held| held.signed.manifest.release.to_string())
+            .map(|held| held.says.manifest.release.to_string())
             .collect();
         held.sort();
         held

@@ -70,7 +70,7 @@ impl Trial {
         let mut whole = 0;
         for (release, artefact) in &self.releases {
             // Whatever is there is whole, or is not opened.
-            let is_there = store_in(&this.data, this.settings.store).find(&release.parse()?).is_some();
+            let is_there = store_in(&this.data, this.settings.store).stored_as(&release.parse()?).is_some();
             if let (true, Ok(bytes)) = (is_there, this.held(release)) {
                 ensure!(bytes == *artefact, "something else was opened as {release}");
                 whole += 1;

@@ -1,6 +1,6 @@
-//! Opening what is held: every byte is read and checked before anybody sees it.
+//! What lies in the store, and opening it: every byte is read and checked before anybody sees it.
 
-use super::{ARTEFACT, MANIFEST, Signed, StoreError, Stored, at};
+use super::{ARTEFACT, MANIFEST, ManifestFile, StoreError, Stored, at};
 use noderr_archive::{NotTheArtefact, check_artefact};
 use noderr_part::{open_file, read_file};
 use noderr_protocol::release::{Builders, MAX_MANIFEST, Manifest, ReleaseName};
@@ -54,19 +54,19 @@ impl Stored {
             }
             found => found?,
         };
-        let Ok(signed) = Signed::read(bytes) else { return Ok(None) };
-        let held = Self { signed, since, folder: folder.to_owned() };
+        let Ok(says) = ManifestFile::read(bytes) else { return Ok(None) };
+        let stored = Self { says, since, folder: folder.to_owned() };
         // The folder has the hash of the manifest in its name: another manifest was put there by nobody who may.
-        Ok((held.key() == Some(&held.signed.key())).then_some(held))
+        Ok((stored.key() == Some(&stored.says.key())).then_some(stored))
     }
 
     /// The release.
     pub const fn release(&self) -> &ReleaseName {
-        &self.signed.manifest.release
+        &self.says.manifest.release
     }
 
     pub(crate) const fn bytes(&self) -> u64 {
-        self.signed.manifest.content.bytes
+        self.says.manifest.content.bytes
     }
 
     /// The manifest in a folder, of something that is held or coming.
@@ -80,8 +80,8 @@ impl Stored {
     }
 
     /// Whether it is another version of the same.
-    pub(crate) fn is_of_series(&self, signed: &Signed) -> bool {
-        self.signed.manifest.release.series == signed.manifest.release.series
+    pub(crate) fn is_of_series(&self, signed: &ManifestFile) -> bool {
+        self.says.manifest.release.series == signed.manifest.release.series
     }
 
     /// The file of its bytes, if the file has the length that the manifest says: nobody reads one without end.
@@ -102,7 +102,7 @@ impl Stored {
     pub fn open(&self, builders: &Builders) -> Result<VerifiedArtefact, StoreError> {
         let path = self.path();
         let mut file = self.file()?;
-        let manifest = &self.signed.manifest;
+        let manifest = &self.says.manifest;
         check_artefact(BufReader::new(&file), manifest, builders)?;
         file.seek(SeekFrom::Start(0)).map_err(at(&path))?;
         Ok(VerifiedArtefact { manifest: manifest.clone(), file, path })
